@@ -1,0 +1,24 @@
+"""The operations a Transformer is made of, forward and backward. Arrays in, arrays out; nothing here knows of BERT.
+
+Each stands twice, under the same name: as a Numba kernel in a file of its own, and as plain NumPy in reference.py.
+The environment variable MINIBERT_KERNELS chooses: "numba" (the default) or "numpy".
+"""
+
+import os
+
+BACKEND = os.environ.get("MINIBERT_KERNELS", "numba")
+
+if BACKEND == "numpy":
+    from .reference import *  # noqa: F403
+elif BACKEND == "numba":
+    from .activations import relu, relu_backward, swish, swish_backward, tanh, tanh_backward  # noqa: F401
+    from .adam import adam, squared_norm  # noqa: F401
+    from .attention import attention, attention_backward  # noqa: F401
+    from .dropout import dropout  # noqa: F401
+    from .embedding import embedding, embedding_backward  # noqa: F401
+    from .gelu import gelu, gelu_backward, gelu_tanh, gelu_tanh_backward  # noqa: F401
+    from .layernorm import layernorm, layernorm_backward, layernorm_dgamma_dbeta  # noqa: F401
+    from .matmul import bias_db, matmul, matmul_dw, matmul_dx  # noqa: F401
+    from .softmax import softmax_cross_entropy  # noqa: F401
+else:
+    raise ImportError(f"MINIBERT_KERNELS must be numba or numpy, got {BACKEND!r}")

@@ -1,0 +1,138 @@
+"""How kernels are compiled: one place for Numba's options, the vector width, the cache folder, and what the user is
+told.
+
+A kernel is a plain function with `@kernel` or `@parallel_kernel` above it. The first call with a new dtype compiles
+it, which takes a second or so; the machine code is then kept on disk, and later runs load it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import llvmlite.binding
+import numba
+from numba.core import event
+
+# Fast-math flags that let LLVM vectorize sums. Never "nnan" or "ninf": NaN and infinity must pass through as in NumPy.
+FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
+
+KERNELS = []  # every compiled function, for `warm_up` and `minibert env`
+
+
+def _use_full_vector_width() -> None:
+    """Ask LLVM for 512-bit vectors where the processor has them; on its own it prefers 256 and runs a third slower.
+
+    A user who sets NUMBA_CPU_NAME or NUMBA_CPU_FEATURES has chosen; then nothing is changed.
+    """
+    if numba.config.CPU_NAME or numba.config.CPU_FEATURES:
+        return
+    features = llvmlite.binding.get_host_cpu_features()
+    if features.get("avx512f"):
+        features["prefer-256-bit"] = False
+        numba.config.CPU_NAME = llvmlite.binding.get_host_cpu_name()
+        numba.config.CPU_FEATURES = features.flatten()
+
+
+def vector_bits() -> int:
+    """Width of the vectors that the kernels are compiled for, in bits; 0 if it is not known (not an x86 processor)."""
+    enabled = numba.config.CPU_FEATURES or llvmlite.binding.get_host_cpu_features().flatten()
+    if numba.config.CPU_NAME and not numba.config.CPU_FEATURES:
+        return 0
+    for feature, bits in (("+avx512f", 512), ("+avx2", 256), ("+sse2", 128)):
+        if feature in enabled.split(","):
+            return bits
+    return 0
+
+
+def _source_hash() -> str:
+    """Changes with any line of any kernel: Numba itself only looks at the file that a function stands in."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _choose_cache_folder() -> tuple[Path, bool]:
+    """NUMBA_CACHE_DIR if it is set, else the user's cache folder; if that cannot be written, a folder for this run
+    only.
+
+    Returns the folder, and whether later runs will find it.
+    """
+    asked = os.environ.get("NUMBA_CACHE_DIR")
+    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or os.path.expanduser("~/.cache")
+    folder = Path(asked or home) / "minibert" / f"kernels-{_source_hash()}"
+    if _writable(folder):
+        return folder, True
+    # Not a shared place such as /tmp/minibert: cached machine code is trusted when it is loaded.
+    temporary = Path(tempfile.mkdtemp(prefix="minibert-kernels-"))
+    print(
+        f"warning: cannot write compiled kernels to {folder}; they are compiled anew in every run. "
+        "Set NUMBA_CACHE_DIR to a folder that can be written.",
+        file=sys.stderr,
+    )
+    return temporary, False
+
+
+_use_full_vector_width()
+CACHE_FOLDER, CACHE_IS_KEPT = _choose_cache_folder()
+
+
+def _jit(function, **options):
+    users_choice = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(CACHE_FOLDER)  # read by njit(cache=True) below; restored for other users of Numba
+    try:
+        compiled = numba.njit(cache=True, fastmath=FAST_MATH, error_model="numpy", **options)(function)
+    finally:
+        numba.config.CACHE_DIR = users_choice
+    KERNELS.append(compiled)
+    return compiled
+
+
+def kernel(function):
+    """Compile a function for one thread; it may be called from other kernels, which then contain it."""
+    return _jit(function)
+
+
+def parallel_kernel(function):
+    """Compile a function whose `prange` loops are shared out over Numba's threads.
+
+    Each iteration of a prange must own what it writes, and must not depend on the number of threads: so the same input
+    gives the same bits on any number of them.
+    """
+    return _jit(function, parallel=True)
+
+
+class CompilationListener(event.Listener):
+    """Says on standard error that kernels are being compiled, once: a first run must not look like one that hangs."""
+
+    def __init__(self):
+        self.compiled = 0
+        self.told = False
+
+    def on_start(self, ev):
+        """A function missed the cache and is about to be compiled."""
+        if any(ev.data["dispatcher"] is ours for ours in KERNELS):
+            self.compiled += 1
+            if not self.told:
+                print(f"compiling Numba kernels for this machine (once; kept in {CACHE_FOLDER}) ...", file=sys.stderr)
+                self.told = True
+
+    def on_end(self, ev):
+        """Nothing to say: `warm_up` tells the time of all kernels together."""
+
+
+LISTENER = CompilationListener()
+event.register("numba:compile", LISTENER)

@@ -1,0 +1,57 @@
+"""Adam (Kingma & Ba, 2014) with decoupled weight decay (Loshchilov & Hutter, 2019), in place."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import prange
+
+from ._compile import parallel_kernel
+
+BLOCK = 4096
+
+
+def adam(p, g, m, v, lr, beta1, beta2, eps, weight_decay, step):
+    """One step for one parameter tensor; p, m and v change in place. step counts from 1.
+
+    m = beta1 m + (1 - beta1) g;   v = beta2 v + (1 - beta2) g^2
+    p = p - lr weight_decay p - lr (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps)
+    """
+    step_size = lr / (1.0 - beta1**step)
+    root_correction = 1.0 / math.sqrt(1.0 - beta2**step)
+    flat = [a.reshape(-1) for a in (p, g, m, v)]
+    _adam(*flat, step_size, beta1, beta2, eps, root_correction, 1.0 - lr * weight_decay)
+
+
+@parallel_kernel
+def _adam(p, g, m, v, step_size, beta1, beta2, eps, root_correction, decay):
+    number = p.dtype.type
+    b1, b2, rest1, rest2 = number(beta1), number(beta2), number(1.0 - beta1), number(1.0 - beta2)
+    rate, tiny, correction, keep = number(step_size), number(eps), number(root_correction), number(decay)
+    for block in prange((p.size + BLOCK - 1) // BLOCK):
+        start, stop = block * BLOCK, min((block + 1) * BLOCK, p.size)
+        ps, gs, ms, vs = p[start:stop], g[start:stop], m[start:stop], v[start:stop]
+        for i in range(ps.size):
+            grad = gs[i]
+            ms[i] = b1 * ms[i] + rest1 * grad
+            vs[i] = b2 * vs[i] + rest2 * grad * grad
+            ps[i] = keep * ps[i] - rate * ms[i] / (np.sqrt(vs[i]) * correction + tiny)
+
+
+def squared_norm(x) -> float:
+    """The sum of the squares of all elements, in float64; block by block, so that it does not depend on the threads."""
+    flat = x.reshape(-1)
+    sums = np.empty((flat.size + BLOCK - 1) // BLOCK, np.float64)
+    _squared_norm(flat, sums)
+    return float(sums.sum())
+
+
+@parallel_kernel
+def _squared_norm(x, sums):
+    for block in prange(sums.size):
+        part = x[block * BLOCK : (block + 1) * BLOCK]
+        total = 0.0
+        for i in range(part.size):
+            total += np.float64(part[i]) * np.float64(part[i])
+        sums[block] = total

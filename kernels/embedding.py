@@ -1,0 +1,40 @@
+"""Embedding: gather a row for each token, and scatter gradients back to the rows they came from."""
+
+from __future__ import annotations
+
+from numba import prange
+
+from ._compile import parallel_kernel
+from .memory import empty
+
+
+def embedding(ids, segments, positions, word, segment, position):
+    """x[t] = word[ids[t]] + segment[segments[t]] + position[positions[t]].   int32 (T,) three times -> (T, D)"""
+    x = empty((ids.size, word.shape[1]), word.dtype)
+    _gather(ids, segments, positions, word, segment, position, x)
+    return x
+
+
+def embedding_backward(dx, index, dW):
+    """dW[index[t]] += dx[t] for every t.   (T, D), int32 (T,) -> added into dW (V, D)"""
+    _scatter_add(dx, index, dW)
+
+
+@parallel_kernel
+def _gather(ids, segments, positions, word, segment, position, x):
+    for t in prange(ids.size):
+        w, s, p, out = word[ids[t]], segment[segments[t]], position[positions[t]], x[t]
+        for d in range(out.size):
+            out[d] = w[d] + s[d] + p[d]
+
+
+@parallel_kernel
+def _scatter_add(dx, index, dW):
+    """Two tokens may share a row, so a task owns columns, not tokens, and adds in the tokens' order."""
+    n_columns = dW.shape[1]
+    for block in prange((n_columns + 63) // 64):
+        d0, d1 = block * 64, min(block * 64 + 64, n_columns)
+        for t in range(index.size):
+            row, grad = dW[index[t], d0:d1], dx[t, d0:d1]
+            for d in range(grad.size):
+                row[d] += grad[d]
