@@ -1,0 +1,182 @@
+"""Settings of a backbone, an adapter and a training run: frozen dataclasses that check themselves.
+
+Everything that reads a setting can rely on it: a config that exists is a valid one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+
+ACTIVATIONS = ("gelu", "gelu_tanh", "swish", "relu", "tanh")
+METHODS = ("adapter", "full", "top_k", "layernorm", "head")
+HEADS = ("classify", "regress")
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used. The message says what it was, what was expected, and what to do.
+
+    The command line prints it as one line and ends with exit code 2.
+    """
+
+
+def _need(condition: bool, message: str) -> None:
+    if not condition:
+        raise InputError(message)
+
+
+def _need_int(name: str, value, low: int, high: int = 2**31) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    _need(whole and low <= value <= high, f"{name} must be a whole number from {low} to {high}, got {value!r}")
+
+
+def _need_float(name: str, value, low: float, high: float, above: bool = False) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    inside = number and (low < value if above else low <= value) and value <= high
+    _need(inside, f"{name} must be a number {'above' if above else 'from'} {low:g} to {high:g}, got {value!r}")
+
+
+def _need_one_of(name: str, value, choices: tuple[str, ...]) -> None:
+    _need(value in choices, f"{name} must be one of {', '.join(choices)}; got {value!r}")
+
+
+class _Json:
+    """To and from JSON, for the attributes of the HDF5 files."""
+
+    def to_json(self) -> str:
+        """The settings as a JSON object."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str):
+        """Read back what `to_json` wrote. Raises InputError if a setting is unknown, missing or out of range."""
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"{cls.__name__} is not valid JSON: {error}") from None
+        _need(isinstance(values, dict), f"{cls.__name__} must be a JSON object")
+        unknown = sorted(set(values) - {f.name for f in fields(cls)})
+        _need(not unknown, f"{cls.__name__} has no setting named {', '.join(unknown)}")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise InputError(f"{cls.__name__} is incomplete: {error}") from None
+
+
+def _linear_shapes(name: str, n_in: int, n_out: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}/W": (n_in, n_out), f"{name}/b": (n_out,)}
+
+
+def _norm_shapes(name: str, size: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}/norm/gamma": (size,), f"{name}/norm/beta": (size,)}
+
+
+@dataclass(frozen=True)
+class BertConfig(_Json):
+    """The shape of a BERT encoder (Devlin et al., 2018). The letters are the glossary's."""
+
+    vocab_size: int  # V
+    hidden_size: int  # D
+    n_layers: int  # L
+    n_heads: int  # H; the head size is K = D / H
+    feed_forward_size: int  # F
+    max_positions: int = 512
+    n_segments: int = 2
+    layernorm_eps: float = 1e-12
+    activation: str = "gelu"
+    hidden_dropout: float = 0.1
+    attention_dropout: float = 0.1
+
+    def __post_init__(self):
+        for name in ("vocab_size", "hidden_size", "n_layers", "n_heads", "feed_forward_size", "n_segments"):
+            _need_int(name, getattr(self, name), 1)
+        _need_int("max_positions", self.max_positions, 2)  # [CLS] and [SEP] are always there
+        _need(
+            self.hidden_size % self.n_heads == 0,
+            f"hidden_size ({self.hidden_size}) must be a multiple of n_heads ({self.n_heads})",
+        )
+        _need_float("layernorm_eps", self.layernorm_eps, 0.0, 1.0, above=True)
+        _need_one_of("activation", self.activation, ("gelu", "gelu_tanh"))
+        _need_float("hidden_dropout", self.hidden_dropout, 0.0, 0.9)
+        _need_float("attention_dropout", self.attention_dropout, 0.0, 0.9)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Flat name and shape of every parameter of the backbone; weights are (in, out)."""
+        V, D, F = self.vocab_size, self.hidden_size, self.feed_forward_size
+        shapes = {
+            "embeddings/word/W": (V, D),
+            "embeddings/position/W": (self.max_positions, D),
+            "embeddings/segment/W": (self.n_segments, D),
+            **_norm_shapes("embeddings", D),
+        }
+        for i in range(self.n_layers):
+            attention, feed_forward = f"encoder/layers/{i}/attention", f"encoder/layers/{i}/feed_forward"
+            for projection in ("query", "key", "value", "output"):
+                shapes |= _linear_shapes(f"{attention}/{projection}", D, D)
+            shapes |= _norm_shapes(attention, D)
+            shapes |= _linear_shapes(f"{feed_forward}/intermediate", D, F)
+            shapes |= _linear_shapes(f"{feed_forward}/output", F, D)
+            shapes |= _norm_shapes(feed_forward, D)
+        return shapes | _linear_shapes("pooler", D, D)
+
+
+PRESETS = {
+    "minilm-l6": BertConfig(30522, hidden_size=384, n_layers=6, n_heads=12, feed_forward_size=1536),
+    "bert-base": BertConfig(30522, hidden_size=768, n_layers=12, n_heads=12, feed_forward_size=3072),
+    "bert-large": BertConfig(30522, hidden_size=1024, n_layers=24, n_heads=16, feed_forward_size=4096),
+}
+
+
+@dataclass(frozen=True)
+class AdapterConfig(_Json):
+    """The bottleneck adapter of Houlsby et al. (2019), section 2.1. The defaults are the paper's.
+
+    size is M, in units. init_std is the standard deviation of the truncated Gaussian that the weights start from.
+    """
+
+    size: int = 64
+    init_std: float = 1e-2
+    activation: str = "gelu"
+
+    def __post_init__(self):
+        _need_int("adapter size", self.size, 1, 65536)
+        _need_float("adapter init_std", self.init_std, 0.0, 10.0, above=True)
+        _need_one_of("adapter activation", self.activation, ACTIVATIONS)
+
+    def shapes(self, bert: BertConfig) -> dict[str, tuple[int, ...]]:
+        """Flat name and shape of every adapter parameter: two adapters a layer, 2MD + D + M parameters each."""
+        D, M = bert.hidden_size, self.size
+        shapes = {}
+        for i in range(bert.n_layers):
+            for sublayer in ("attention", "feed_forward"):
+                adapter = f"encoder/layers/{i}/{sublayer}/adapter"
+                shapes |= _linear_shapes(f"{adapter}/down", D, M)
+                shapes |= _linear_shapes(f"{adapter}/up", M, D)
+        return shapes
+
+
+@dataclass(frozen=True)
+class TrainConfig(_Json):
+    """One training run. Defaults are those of the paper's section 3.1 where it states one."""
+
+    lr: float = 1e-3
+    epochs: int = 5
+    batch_size: int = 32
+    max_length: int = 128  # tokens of one sequence, special tokens included
+    warmup: float = 0.1  # share of all steps over which the learning rate rises linearly
+    weight_decay: float = 0.01  # decoupled (AdamW)
+    clip_norm: float = 1.0  # largest global norm of the gradients; 0 switches clipping off
+    seed: int = 0
+    max_steps: int = 0  # ends a run early; 0: no limit
+
+    def __post_init__(self):
+        _need_float("learning rate (lr)", self.lr, 0.0, 10.0, above=True)
+        _need_int("epochs", self.epochs, 1, 100_000)
+        _need_int("batch_size", self.batch_size, 1, 65536)
+        _need_int("max_length", self.max_length, 3, 65536)
+        _need_float("warmup", self.warmup, 0.0, 1.0)
+        _need_float("weight_decay", self.weight_decay, 0.0, 10.0)
+        _need_float("clip_norm", self.clip_norm, 0.0, 1e9)
+        _need_int("seed", self.seed, 0, 2**31 - 1)
+        _need_int("max_steps", self.max_steps, 0)
