@@ -1,0 +1,79 @@
+"""Tasks to train on: GLUE folders, the user's own delimited file, and the built-in task. Start with `load_task`."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from dataclasses import replace
+
+from minibert.config import InputError
+from minibert.data.builtin import opinions
+from minibert.data.checks import check_task
+from minibert.data.glue import GLUE, read_glue
+from minibert.data.table import read_table
+from minibert.data.task import Examples, Task
+
+__all__ = ["CSV_OPTIONS", "TASK_NAMES", "Examples", "Task", "check_task", "limit_train", "load_task"]
+
+TASK_NAMES = (*GLUE, "csv", "opinions")
+
+# The options of task csv are the keyword arguments of read_table: (name, data, *, options).
+CSV_OPTIONS = tuple(inspect.signature(read_table).parameters)[2:]
+
+
+def load_task(name: str, data=None, **options) -> Task:
+    """Read and check the task called name.
+
+    data is a path: for a GLUE task the folder that holds the GLUE folders or the task's own folder; for csv the file,
+    or a folder with train, dev and test files; opinions is built in and takes none. options belong to csv alone and
+    are those of `read_table`; one that is None or False counts as not given.
+
+    Raises InputError: unknown name, data missing or not usable, an option the task does not have.
+    """
+    if name not in TASK_NAMES:
+        raise InputError(f"there is no task {name!r}; the tasks are {', '.join(TASK_NAMES)}")
+    options = {key: value for key, value in options.items() if value is not None and value is not False}
+    _check_options(name, options)
+    if name == "opinions":
+        if data is not None:
+            raise InputError(f"task opinions is built in and reads no file: leave out --data (got {str(data)!r})")
+        return check_task(opinions())
+    if data is None:
+        raise InputError(f"task {name} needs --data: {_what_data_is(name)}")
+    return check_task(read_table(name, data, **options) if name == "csv" else read_glue(name, data))
+
+
+def _check_options(name: str, options: dict) -> None:
+    unknown = sorted(set(options) - set(CSV_OPTIONS))
+    if unknown:
+        raise InputError(f"no task has an option {', '.join(unknown)}; task csv has {', '.join(CSV_OPTIONS)}")
+    if name != "csv" and options:
+        given = ", ".join(f"--{option.replace('_', '-')}" for option in options)
+        raise InputError(f"{given} cannot be used with task {name}: only task csv, your own file, has such options")
+    missing = [option for option in ("text_column", "label_column") if name == "csv" and option not in options]
+    if missing:
+        flags = " and ".join(f"--{option.replace('_', '-')}" for option in missing)
+        raise InputError(f"task csv needs {flags}: the name of the column in your file")
+
+
+def _what_data_is(name: str) -> str:
+    if name == "csv":
+        return "your file, or a folder with train.csv, dev.csv and test.csv"
+    folder = GLUE[name].folder
+    return f"the folder that holds {folder}/, or {folder} itself. To get it: minibert download {name} --out DIR"
+
+
+def limit_train(task: Task, rows: int, seed: int = 0) -> Task:
+    """The task with at most `rows` training rows: a shuffle by `random.Random(seed)`, then the first `rows`.
+
+    Python's own generator, applied to the rows in the file's order, so that any other program can draw the very same
+    rows. If there are fewer rows, all stay, in the shuffled order. Raises InputError if rows is not a whole number
+    above 0, or if fewer than two classes are left.
+    """
+    if not isinstance(rows, int) or isinstance(rows, bool) or rows < 1:
+        raise InputError(f"the number of training rows must be a whole number above 0, got {rows!r}")
+    order = list(range(len(task.train)))
+    random.Random(seed).shuffle(order)
+    kept = task.train.take(order[:rows])
+    note = f"training on {len(kept)} of {len(task.train)} rows, drawn with seed {seed}"
+    return check_task(replace(task, train=kept, notes=(*task.notes, note)))

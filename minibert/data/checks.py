@@ -1,0 +1,72 @@
+"""What must be true of every task, whichever reader made it; checked in one place, before any training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minibert.config import InputError
+from minibert.data.task import Examples, Task
+
+
+def check_task(task: Task) -> Task:
+    """Return the task if it can be trained on; raise InputError naming the first thing that is wrong.
+
+    Every split holds rows, and as many pairs and labels as texts; all splits are single texts or all are pairs.
+    classify: labels are numbers of classes, and training rows show at least two classes.
+    regress: scores are finite, and the training scores are not all the same.
+    """
+    splits = {"train": task.train, **task.dev}
+    _need(task, bool(task.dev), "there is no dev set to choose the best epoch on")
+    for name, split in splits.items():
+        _need(task, split.labels is not None, f"the {name} set has no labels")
+    if task.test is not None:
+        splits["test"] = task.test
+    for name, split in splits.items():
+        _check_split(task, name, split)
+    if task.head == "classify":
+        _check_classes(task)
+    else:
+        varied = np.ptp(task.train.labels) > 0
+        _need(task, varied, "all training scores are the same, so there is nothing to learn")
+    return task
+
+
+def _need(task: Task, condition: bool, message: str) -> None:
+    if not condition:
+        raise InputError(f"task {task.name}: {message}")
+
+
+def _check_split(task: Task, name: str, split: Examples) -> None:
+    n = len(split)
+    _need(task, n > 0, f"the {name} set is empty")
+    _need(
+        task,
+        (split.pairs is None) == (task.train.pairs is None),
+        f"the {name} set and the train set differ: one has pairs of texts, the other single texts",
+    )
+    if split.pairs is not None:
+        _need(task, len(split.pairs) == n, f"the {name} set has {n} texts and {len(split.pairs)} second texts")
+    if split.labels is None:
+        return
+    _need(task, split.labels.shape == (n,), f"the {name} set has {n} texts and labels of shape {split.labels.shape}")
+    if task.head == "regress":
+        _need(task, bool(np.isfinite(split.labels).all()), f"a score of the {name} set is not finite")
+        return
+    _need(task, np.issubdtype(split.labels.dtype, np.integer), f"the labels of the {name} set are not class numbers")
+    low, high = int(split.labels.min()), int(split.labels.max())
+    classes = len(task.labels)
+    _need(
+        task,
+        low >= 0 and high < classes,
+        f"the {name} set has class numbers {low} to {high}; with {classes} classes they go from 0 to {classes - 1}",
+    )
+
+
+def _check_classes(task: Task) -> None:
+    _need(task, len(set(task.labels)) == len(task.labels), f"a class name occurs twice in {', '.join(task.labels)}")
+    present = np.unique(task.train.labels)
+    _need(
+        task,
+        len(present) >= 2,
+        f"all training rows have the same class ({task.labels[int(present[0])]}); at least two classes are needed",
+    )

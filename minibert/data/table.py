@@ -1,0 +1,187 @@
+"""Task csv: the user's own delimited file, or a folder with one file per split, made into a task."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minibert.config import InputError
+from minibert.data.delimited import Format, Table, read_delimited
+from minibert.data.reading import parse_score
+from minibert.data.split import stratified_split
+from minibert.data.task import Examples, Task
+
+MOST_CLASSES = 1000
+ENDINGS = (".csv", ".tsv")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which column is what, and whether labels are scores (regress) or class names."""
+
+    text: str
+    label: str
+    pair: str | None
+    regress: bool
+
+    def __post_init__(self):
+        if len(set(self.columns())) != len(self.columns()):
+            raise InputError(f"the text, pair and label columns must be different; got {', '.join(self.columns())}")
+
+    def columns(self) -> tuple[str, ...]:
+        """The columns that must be there."""
+        return (self.text, self.label) if self.pair is None else (self.text, self.pair, self.label)
+
+
+def read_table(
+    name: str,
+    data,
+    *,
+    text_column: str,
+    label_column: str,
+    pair_column: str | None = None,
+    delimiter: str | None = None,
+    encoding: str = "utf-8",
+    columns: Sequence[str] | None = None,
+    quoting: str | None = None,
+    regress: bool = False,
+    dev_share: float = 0.1,
+    test_share: float = 0.1,
+    split_seed: int = 0,
+) -> Task:
+    """The task called `name` from a file, or from a folder with train, dev and test files (.csv or .tsv).
+
+    File format: delimiter, encoding, columns, quoting as in `Format` and `read_delimited`.
+    Labels: the class names that the training rows show, sorted (as numbers if all are whole numbers); spaces around
+    them are dropped. regress=True: finite numbers. An empty text is kept, and counted in the notes.
+    Splits: one file is cut by `stratified_split` into dev_share, test_share (0: no test set) and the rest for training.
+    In a folder the test file may be missing or have no label column; a missing dev file is cut from the training file.
+    split_seed is not the training seed: runs that differ in the latter are scored on the same dev set.
+
+    Raises InputError, naming file and line where there is one, for everything that cannot be used.
+    """
+    if isinstance(split_seed, bool) or not isinstance(split_seed, int) or split_seed < 0:
+        raise InputError(f"the seed of the split must be a whole number from 0, got {split_seed!r}")
+    form = Format(delimiter, encoding, columns, quoting)
+    roles = Roles(text_column, label_column, pair_column, regress)
+    files = _files(Path(data))
+    tables = {split: read_delimited(path, form) for split, path in files.items()}
+    for column in roles.columns():
+        tables["train"].place(column)  # before anything is said about what the columns hold
+    classes = () if regress else _classes(tables["train"], roles)
+    parts, notes = {}, []
+    for split, table in tables.items():
+        parts[split] = _examples(table, roles, classes, split)
+        empty = sum(not text.strip() for text in parts[split].texts)
+        if empty:
+            notes.append(f"{table.path.name}: {empty} of {len(table.rows)} rows have an empty text")
+    if "dev" not in parts:
+        whole_file = not Path(data).is_dir()
+        notes += _cut(parts, tables["train"].path, classes, dev_share, test_share if whole_file else 0, split_seed)
+    head, metrics = ("regress", ("spearman", "pearson")) if regress else ("classify", ("accuracy",))
+    return Task(name, head, classes, metrics, parts["train"], {"dev": parts["dev"]}, parts.get("test"), tuple(notes))
+
+
+def _files(data: Path) -> dict[str, Path]:
+    """The file of each split: {"train": data} for a file, what is there of train, dev and test for a folder."""
+    if not data.exists():
+        raise InputError(f"--data {data} does not exist; give a file, or a folder with train.csv, dev.csv and test.csv")
+    if not data.is_dir():
+        return {"train": data}
+    files = {}
+    for split in ("train", "dev", "test"):
+        there = [data / (split + ending) for ending in ENDINGS if (data / (split + ending)).is_file()]
+        if len(there) > 1:
+            raise InputError(f"{data} holds both {there[0].name} and {there[1].name}; keep one of them")
+        if there:
+            files[split] = there[0]
+    if "train" not in files:
+        raise InputError(f"{data} has neither train.csv nor train.tsv; give a folder with one, or the file itself")
+    return files
+
+
+def _labels(table: Table, roles: Roles) -> list[str]:
+    """The label cells of a table, none of them empty."""
+    labels = [label.strip() for label in table.column(roles.label)]
+    for line, label in zip(table.lines, labels, strict=True):
+        if not label:
+            raise InputError(f"{table.path}, line {line}: the label (column {roles.label!r}) is empty")
+    return labels
+
+
+def _classes(train: Table, roles: Roles) -> tuple[str, ...]:
+    """The class names of the training rows, in the order of their numbers. Raises InputError if they seem scores."""
+    names = sorted(set(_labels(train, roles)))
+    where = f"{train.path}: column {roles.label!r}"
+    if len(names) > MOST_CLASSES:
+        raise InputError(
+            f"{where} has {len(names)} different labels, and a class each is too many (at most {MOST_CLASSES}). "
+            "Is it the label column? If its labels are scores, use --regress"
+        )
+    numbers = [parse_score(label) for label in names]
+    if all(number is not None for number in numbers):
+        broken = [label for label, number in zip(names, numbers, strict=True) if number != int(number)]
+        if broken:
+            raise InputError(
+                f"{where} holds numbers such as {broken[0]}: these look like scores, use --regress. "
+                "If they are classes, give them names that are not fractions"
+            )
+        names.sort(key=lambda label: (float(label), label))
+    if len(names) < 2:
+        raise InputError(f"{where} has only one class, {names[0]!r}; at least two are needed")
+    return tuple(names)
+
+
+def _examples(table: Table, roles: Roles, classes: tuple[str, ...], split: str) -> Examples:
+    texts = table.column(roles.text)
+    pairs = None if roles.pair is None else table.column(roles.pair)
+    if split == "test" and roles.label not in table.columns:
+        return Examples(texts, pairs, None)
+    labels = _labels(table, roles)
+    numbers = _scores(table, labels) if roles.regress else _class_numbers(table, labels, classes)
+    return Examples(texts, pairs, numbers)
+
+
+def _scores(table: Table, labels: list[str]) -> np.ndarray:
+    scores = np.empty(len(labels), np.float32)
+    for i, label in enumerate(labels):
+        score = parse_score(label)
+        if score is None:
+            raise InputError(f"{table.path}, line {table.lines[i]}: the score is {label!r}; expected a finite number")
+        scores[i] = score
+    return scores
+
+
+def _class_numbers(table: Table, labels: list[str], classes: tuple[str, ...]) -> np.ndarray:
+    number = {label: i for i, label in enumerate(classes)}
+    for line, label in zip(table.lines, labels, strict=True):
+        if label not in number:
+            shown = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
+            raise InputError(
+                f"{table.path}, line {line}: no training row has the label {label!r}; the classes there are {shown}"
+            )
+    return np.array([number[label] for label in labels], np.int64)
+
+
+def _cut(parts: dict, path: Path, classes: tuple, dev_share: float, test_share: float, seed: int) -> list[str]:
+    """Replace parts["train"] by its splits, in place. Returns notes that say how."""
+    whole = parts["train"]
+    groups = whole.labels if classes else np.zeros(len(whole), np.int64)
+    rows = dict(zip(("train", "dev", "test"), stratified_split(groups, dev_share, test_share, seed), strict=True))
+    if test_share == 0:
+        del rows["test"]
+    for split, numbers in rows.items():
+        if len(numbers) == 0:
+            raise InputError(f"{path}: {len(whole)} rows are too few to split, the {split} set would be empty")
+        parts[split] = whole.take(numbers)
+    sizes = ", ".join(f"{split} {len(numbers)}" for split, numbers in rows.items())
+    how = "by class" if classes else "at random"
+    notes = [f"{path.name} has no split of its own; split {how} with seed {seed}: {sizes}"]
+    rare = [classes[c] for c, n in sorted(Counter(whole.labels.tolist()).items()) if n < len(rows)] if classes else []
+    if rare:
+        notes.append(f"classes with too few rows to be in every split: {', '.join(rare)}")
+    return notes

@@ -1,0 +1,314 @@
+"""Task csv: the user's own delimited files, and the split made for files that have none."""
+
+import csv
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minibert.config import InputError
+from minibert.data import load_task
+from minibert.data.delimited import Format, read_delimited
+from minibert.data.split import stratified_split
+from minibert.data.table import read_table
+
+COLUMNS = {"text_column": "text", "label_column": "label"}
+
+
+def complains(*parts):
+    """pytest.raises for an InputError whose message holds all parts, in that order."""
+    return pytest.raises(InputError, match="(?s)" + ".*".join(re.escape(part) for part in parts))
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def rows(n=20, labels=("no", "yes")):
+    return "".join(f"text {i},{labels[i % len(labels)]}\n" for i in range(n))
+
+
+def read(path, **options):
+    return load_task("csv", path, **{**COLUMNS, **options})
+
+
+def all_texts(task):
+    return task.train.texts + task.dev["dev"].texts + (task.test.texts if task.test else [])
+
+
+# --- what is read ---
+
+
+def test_a_file_is_split_and_the_split_is_told(tmp_path):
+    path = write(tmp_path / "mine.csv", "text,label\n" + rows(40))
+    task = read(path)
+    assert (task.name, task.head, task.labels, task.metrics) == ("csv", "classify", ("no", "yes"), ("accuracy",))
+    assert (len(task.train), len(task.dev["dev"]), len(task.test)) == (32, 4, 4)
+    assert sorted(all_texts(task)) == sorted(f"text {i}" for i in range(40))
+    assert task.notes == ("mine.csv has no split of its own; split by class with seed 0: train 32, dev 4, test 4",)
+    assert read(path).dev["dev"].texts == task.dev["dev"].texts
+    assert read(path, split_seed=1).dev["dev"].texts != task.dev["dev"].texts
+    assert read(path, test_share=0.0).test is None
+    assert len(read(path, dev_share=0.5).dev["dev"]) == 20
+
+
+def test_quoted_fields_hold_delimiters_quotes_and_line_breaks(tmp_path):
+    content = 'label,text\nno,"one, two"\nyes,"say ""hi""\nthere"\n' + "".join(f"{c},x\n" for c in ["no", "yes"] * 5)
+    texts = all_texts(read(write(tmp_path / "f.csv", content)))
+    assert "one, two" in texts and 'say "hi"\nthere' in texts
+
+
+def test_quotes_are_ordinary_where_tabs_separate(tmp_path):
+    content = 'ham\tan inch is 1" and\r\nspam\t"open quote\r\n' + "ham\tx\r\nspam\ty\r\n" * 4
+    for name in ("f.tsv", "SMSCollection"):
+        task = read(write(tmp_path / name, content), columns="label,text")
+        assert task.labels == ("ham", "spam") and len(all_texts(task)) == 10
+        assert '"open quote' in all_texts(task) and 'an inch is 1" and' in all_texts(task)
+    with complains("f.tsv", "line 2", "--quoting none"):
+        read(tmp_path / "f.tsv", columns=["label", "text"], quoting="csv")
+
+
+def test_quoting_can_be_chosen_against_the_ending(tmp_path):
+    content = "text,label\n" + 'it is 5" long,yes\n"half,no\n' * 5
+    assert len(all_texts(read(write(tmp_path / "f.csv", content), quoting="none"))) == 10
+    content = 'text\tlabel\n"a\tb"\tyes\nc\tno\n' + "d\tno\ne\tyes\n" * 4
+    assert "a\tb" in all_texts(read(write(tmp_path / "f.tsv", content), quoting="csv"))
+
+
+@pytest.mark.parametrize(
+    ("name", "delimiter", "written"),
+    [
+        ("f.csv", None, ","),
+        ("f.tsv", None, "\t"),
+        ("f.txt", None, "\t"),
+        ("f.txt", None, ","),
+        ("f.csv", ";", ";"),
+        ("f.csv", "semicolon", ";"),
+        ("f.csv", "tab", "\t"),
+        ("f.csv", "\\t", "\t"),
+    ],
+)
+def test_delimiters(tmp_path, name, delimiter, written):
+    content = ("text,label\n" + rows()).replace(",", written)
+    assert len(all_texts(read(write(tmp_path / name, content), delimiter=delimiter))) == 20
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written"), [("utf-8", "utf-8-sig"), ("cp1252", "cp1252"), ("utf-16", "utf-16"), ("UTF8", "utf-8-sig")]
+)
+def test_encodings_and_byte_order_marks(tmp_path, encoding, written):
+    content = "text,label\ncafé,no\n" + rows()
+    assert "café" in all_texts(read(write(tmp_path / "f.csv", content.encode(written)), encoding=encoding))
+
+
+def test_class_names_are_sorted_as_numbers_only_if_all_are(tmp_path):
+    header = "text,label\n"
+    assert read(write(tmp_path / "a.csv", header + rows(40, ("10", "9", "0", "1")))).labels == ("0", "1", "9", "10")
+    assert read(write(tmp_path / "b.csv", header + rows(40, ("10", "9", "x")))).labels == ("10", "9", "x")
+    assert read(write(tmp_path / "c.csv", header + rows(40, ("1.0", "0.0")))).labels == ("0.0", "1.0")
+    task = read(write(tmp_path / "d.csv", header + rows(40, (" yes", "no "))))
+    assert task.labels == ("no", "yes")
+
+
+def test_labels_stay_with_their_texts(tmp_path):
+    task = read(write(tmp_path / "f.csv", "text,label\n" + rows(60, ("a", "b", "c"))))
+    for split in (task.train, task.dev["dev"], task.test):
+        assert split.labels.dtype == np.int64
+        assert [int(text.split()[1]) % 3 for text in split.texts] == split.labels.tolist()
+
+
+def test_pairs(tmp_path):
+    content = "text,second,label\n" + "".join(f"a{i},b{i},{i % 2}\n" for i in range(20))
+    task = read(write(tmp_path / "f.csv", content), pair_column="second")
+    assert [text.replace("a", "b") for text in task.train.texts] == task.train.pairs
+    assert task.test.pairs is not None
+    with complains("must be different", "text, text, label"):
+        read(tmp_path / "f.csv", pair_column="text")
+
+
+def test_regress(tmp_path):
+    content = "text,label\n" + "".join(f"t{i},{i / 4}\n" for i in range(20))
+    task = read(write(tmp_path / "f.csv", content), regress=True)
+    assert (task.head, task.labels, task.metrics) == ("regress", (), ("spearman", "pearson"))
+    assert task.train.labels.dtype == np.float32
+    assert [int(text[1:]) / 4 for text in task.train.texts] == task.train.labels.tolist()
+    assert "split at random" in task.notes[0]
+
+
+def test_empty_texts_are_kept_and_counted(tmp_path):
+    task = read(write(tmp_path / "f.csv", "text,label\n,yes\n  ,no\n" + rows()))
+    assert len(all_texts(task)) == 22 and "f.csv: 2 of 22 rows have an empty text" in task.notes
+
+
+def test_fields_longer_than_the_limit_of_csv_are_read_and_the_limit_is_put_back(tmp_path):
+    before = csv.field_size_limit(1000)
+    try:
+        task = read(write(tmp_path / "f.csv", "text,label\n" + "x" * 200_000 + ",yes\n" + rows()))
+        assert max(map(len, all_texts(task))) == 200_000 and csv.field_size_limit() == 1000
+    finally:
+        csv.field_size_limit(before)
+
+
+# --- folders ---
+
+
+def test_a_folder_with_all_splits_is_taken_as_it_is(tmp_path):
+    write(tmp_path / "train.csv", "text,label\n" + rows(6))
+    write(tmp_path / "dev.tsv", "label\ttext\nyes\td\n")
+    write(tmp_path / "test.csv", "text\nunlabelled\n")
+    task = read(tmp_path)
+    assert len(task.train) == 6 and task.dev["dev"].texts == ["d"] and task.dev["dev"].labels.tolist() == [1]
+    assert task.test.texts == ["unlabelled"] and task.test.labels is None and task.notes == ()
+
+
+def test_a_folder_without_dev_gets_one_from_train_and_keeps_its_test(tmp_path):
+    write(tmp_path / "train.csv", "text,label\n" + rows(20))
+    task = read(tmp_path)
+    assert (len(task.train), len(task.dev["dev"]), task.test) == (18, 2, None)
+    assert "train 18, dev 2" in task.notes[0] and "test" not in task.notes[0]
+    write(tmp_path / "test.csv", "text,label\nmine,no\n")
+    task = read(tmp_path)
+    assert (len(task.train), len(task.dev["dev"]), task.test.texts) == (18, 2, ["mine"])
+
+
+def test_folders_that_cannot_be_used(tmp_path):
+    with complains("does not exist"):
+        read(tmp_path / "nowhere.csv")
+    with complains("neither train.csv nor train.tsv"):
+        read(tmp_path)
+    write(tmp_path / "train.csv", "text,label\n" + rows())
+    write(tmp_path / "train.tsv", "text\tlabel\n")
+    with complains("both train.csv and train.tsv"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_a_label_that_training_lacks_is_refused(tmp_path, split):
+    write(tmp_path / "train.csv", "text,label\n" + rows())
+    write(tmp_path / "dev.csv", "text,label\nx,no\ny,yes\n")
+    write(tmp_path / f"{split}.csv", "text,label\nx,no\ny,maybe\n")
+    with complains(f"{split}.csv, line 3", "'maybe'", "no, yes"):
+        read(tmp_path)
+
+
+def test_dev_needs_labels(tmp_path):
+    write(tmp_path / "train.csv", "text,label\n" + rows())
+    write(tmp_path / "dev.csv", "text\nx\n")
+    with complains("dev.csv", "no column 'label'"):
+        read(tmp_path)
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "parts"),
+    [
+        ("text,label\na,b,c\n", {}, ("line 2", "found 3 fields, expected 2", "--quoting none", "--delimiter")),
+        ('text,label\n"a\nb",no\nc\n', {}, ("line 4", "found 1 field, expected 2")),
+        ("a,no\nb\n", {"columns": "text,label"}, ("line 2", "found 1 field", "--columns names")),
+        ("text,label\n", {"columns": "text,label"}, ("line 1 is a header", "leave out --columns")),
+        ('text,label\nx,no\n"never closed,no\n', {}, ("begins on line 3", "--quoting none")),
+        ('text,label\nx,no\n"closed" early,no\n', {}, ("begins on line 3",)),
+        ("text,label\nx,no\ny, \n", {}, ("line 3", "label (column 'label') is empty")),
+        ("text,label\nx,no\n\ny,\n", {}, ("line 4", "is empty")),
+        ("text,label\nx,no\ny,no\n", {}, ("only one class, 'no'",)),
+        ("text,label\n", {}, ("header line and no row",)),
+        ("", {}, ("is empty",)),
+        ("\n \n", {}, ("is empty",)),
+        ("text,label\nx\0,no\n", {}, ("line 2", "NUL")),
+        ("body,label\nx,no\n", {}, ("no column 'text'", "'body', 'label'", "--columns")),
+        ("text;label\nx;no\n", {}, ("no column 'text'", "'text;label'", "',' is likely not", "--delimiter")),
+        ("text,label,text\nx,no,y\n", {}, ("2 columns are called 'text'",)),
+        ("text,label\nx,no\ny,yes\n", {}, ("2 rows are too few", "dev set would be empty")),
+        ("text,label\nw,no\nx,no\ny,yes\nz,yes\n", {}, ("4 rows are too few", "test set would be empty")),
+        ("text,label\nx,0.5\ny,1.5\n", {}, ("column 'label'", "such as 0.5", "--regress")),
+        ("text,label\nx,0.5\ny,much\n", {"regress": True}, ("line 3", "score is 'much'")),
+        ("text,label\nx,0.5\ny,inf\n", {"regress": True}, ("line 3", "score is 'inf'")),
+        ("text,label\nx,0.5\ny,\n", {"regress": True}, ("line 3", "is empty")),
+        ("text,label\nx,2\ny,2\nz,2\n", {"regress": True}, ("all training scores are the same",)),
+    ],
+)
+def test_bad_files_name_the_line_and_the_way_out(tmp_path, content, options, parts):
+    with complains("f.csv" if "same" not in parts[0] else "", *parts):
+        read(write(tmp_path / "f.csv", content), **options)
+
+
+def test_undecodable_byte(tmp_path):
+    path = write(tmp_path / "f.csv", b"text,label\nx,no\ncaf\xe9,no\n")
+    with complains("f.csv, line 3", "0xe9 is not utf-8", "--encoding", "latin-1", "cp1252"):
+        read(path)
+    with complains("no text encoding called 'klingon'"):
+        read(path, encoding="klingon")
+
+
+def test_too_many_classes(tmp_path):
+    many = "text,label\n" + "".join(f"x,{i}\n" for i in range(1001))
+    with complains("1001 different labels", "--regress"):
+        read(write(tmp_path / "f.csv", many))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"delimiter": "::"}, "one character"),
+        ({"delimiter": '"'}, "one character"),
+        ({"quoting": "single"}, "csv, none"),
+        ({"columns": "text,text"}, "different names"),
+        ({"columns": "text,"}, "different names"),
+        ({"split_seed": -1}, "seed of the split"),
+        ({"dev_share": 0}, "above 0"),
+        ({"dev_share": 0.6, "test_share": 0.4}, "no rows for training"),
+        ({"test_share": 1.0}, "from 0 to below 1"),
+        ({"test_share": "much"}, "from 0 to below 1"),
+    ],
+)
+def test_options_that_make_no_sense(tmp_path, options, message):
+    path = write(tmp_path / "f.csv", "text,label\n" + rows())
+    with complains(message):
+        read_table("csv", path, **{**COLUMNS, **options})
+
+
+def test_read_delimited_keeps_first_lines_of_rows(tmp_path):
+    table = read_delimited(write(tmp_path / "f.csv", ' a , b\n1,"x\ny\nz"\n\n2,w\n'), Format())
+    assert table.columns == ("a", "b") and table.lines == [2, 6]
+    assert table.column("b") == ["x\ny\nz", "w"]
+
+
+# --- the split ---
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=200), st.integers(0, 9), st.sampled_from([0.0, 0.1, 0.4]))
+def test_split_rule(groups, seed, test_share):
+    groups = np.array(groups)
+    parts = stratified_split(groups, 0.2, test_share, seed)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(groups)))
+    for part in parts:
+        assert part.tolist() == sorted(part.tolist())
+    for group in np.unique(groups):
+        n = int((groups == group).sum())
+        train, dev, test = (int((groups[part] == group).sum()) for part in parts)
+        assert train >= 1
+        assert dev == (0 if n == 1 else max(1, int(0.2 * n + 0.5)))
+        if test_share == 0:
+            assert test == 0
+        elif n >= 3:
+            assert test >= 1
+        else:
+            assert test == 0
+
+
+def test_the_split_is_the_same_on_every_platform_and_day():
+    _, dev, test = stratified_split(np.array([0, 1] * 10), 0.2, 0.1, seed=7)
+    assert (dev.tolist(), test.tolist()) == ([4, 11, 12, 13], [3, 6])
+
+
+def test_rare_classes_are_told(tmp_path):
+    task = read(write(tmp_path / "f.csv", "text,label\nx,rare\ny,two\nz,two\n" + rows(20)))
+    assert "classes with too few rows to be in every split: rare, two" in task.notes
+    assert "x" in task.train.texts
+    assert task.labels == ("no", "rare", "two", "yes")
