@@ -1,0 +1,117 @@
+"""BERT's encoder (Devlin et al., 2018): one layer, then the stack; backward is the mirror image of forward.
+
+A layer has two sublayers, attention and feed-forward. Both end in the same way:
+
+    y = LayerNorm(x + adapter(dropout(h W + b)))
+
+with h what the sublayer computed from x. The adapter is there if the parameters have one.
+"""
+
+from __future__ import annotations
+
+from minibert.adapter import adapter_backward, adapter_forward
+from minibert.attention import self_attention_backward, self_attention_forward
+from minibert.layers import (
+    Run,
+    dropout_backward,
+    dropout_forward,
+    embeddings_backward,
+    embeddings_forward,
+    feed_forward_backward,
+    feed_forward_forward,
+    inside,
+    linear_backward,
+    linear_forward,
+    residual_layernorm_backward,
+    residual_layernorm_forward,
+)
+
+
+def sublayer_end_forward(h, x, p, grads, run: Run):
+    """y = LayerNorm(x + adapter(dropout(h W + b))).   h (T, D) or (T, F), x (T, D) -> (T, D)"""
+    a, linear_cache = linear_forward(h, p["output"], inside(grads, "output"))
+    a, adapter_cache = dropout_forward(a, run.dropout), None
+    if "adapter" in p:
+        a, adapter_cache = adapter_forward(a, p["adapter"], inside(grads, "adapter"), run.adapter)
+    y, norm_cache = residual_layernorm_forward(a, x, p["norm"], inside(grads, "norm"), run.config.layernorm_eps)
+    return y, None if grads is None else (linear_cache, adapter_cache, norm_cache)
+
+
+def sublayer_end_backward(dy, p, cache, grads, run: Run):
+    """dh, and the gradient of x through the residual sum.   (T, D) -> (T, D) or (T, F), and (T, D)"""
+    linear_cache, adapter_cache, norm_cache = cache
+    d_sum = residual_layernorm_backward(dy, p["norm"], norm_cache, inside(grads, "norm"))
+    da = d_sum
+    if "adapter" in p:
+        da = adapter_backward(da, p["adapter"], adapter_cache, inside(grads, "adapter"), run.adapter)
+    da = dropout_backward(da, run.dropout)
+    return linear_backward(da, p["output"], linear_cache, inside(grads, "output")), d_sum
+
+
+def layer_forward(x, p, grads, run: Run):
+    """One Transformer layer.   (T, D) -> (T, D)"""
+    attention, feed_forward = run.at("attention"), run.at("feed_forward")
+    attention_grads, feed_forward_grads = inside(grads, "attention"), inside(grads, "feed_forward")
+
+    h, attention_cache = self_attention_forward(x, p["attention"], attention_grads, attention.at("weights"))
+    x, end_cache_1 = sublayer_end_forward(h, x, p["attention"], attention_grads, attention)
+    h, feed_forward_cache = feed_forward_forward(x, p["feed_forward"], feed_forward_grads, run)
+    x, end_cache_2 = sublayer_end_forward(h, x, p["feed_forward"], feed_forward_grads, feed_forward)
+    return x, None if grads is None else (attention_cache, end_cache_1, feed_forward_cache, end_cache_2)
+
+
+def layer_backward(dx, p, cache, grads, run: Run):
+    """One layer backwards.   (T, D) -> (T, D)"""
+    attention_cache, end_cache_1, feed_forward_cache, end_cache_2 = cache
+    attention, feed_forward = run.at("attention"), run.at("feed_forward")
+    attention_grads, feed_forward_grads = inside(grads, "attention"), inside(grads, "feed_forward")
+
+    dh, dx = sublayer_end_backward(dx, p["feed_forward"], end_cache_2, feed_forward_grads, feed_forward)
+    dx += feed_forward_backward(dh, p["feed_forward"], feed_forward_cache, feed_forward_grads, run)
+    dh, dx = sublayer_end_backward(dx, p["attention"], end_cache_1, attention_grads, attention)
+    dx += self_attention_backward(dh, p["attention"], attention_cache, attention_grads, attention.at("weights"))
+    return dx
+
+
+def first_trained_layer(grads, n_layers: int) -> int:
+    """The lowest layer that backward must reach: -1 for the embeddings, n_layers if nothing of the encoder is
+    trained."""
+    if not grads:
+        return n_layers
+    if grads.get("embeddings"):
+        return -1
+    layers = grads.get("encoder", {}).get("layers", {})
+    return min((int(i) for i, trained in layers.items() if trained), default=n_layers)
+
+
+def encoder_forward(batch, params, grads, run: Run):
+    """A packed batch to hidden states.   (T,) ids -> (T, D), and the caches of the layers that backward will reach"""
+    first = first_trained_layer(grads, run.config.n_layers)
+    embeddings_grads = inside(grads, "embeddings") if first < 0 else None
+    x, cache = embeddings_forward(batch, params["embeddings"], embeddings_grads, run.at("embeddings"))
+    caches = [cache]
+    layers_grads = inside(inside(grads, "encoder"), "layers")
+    for i in range(run.config.n_layers):
+        layer_grads = inside(layers_grads, str(i)) if i >= first else None
+        x, cache = layer_forward(x, params["encoder"]["layers"][str(i)], layer_grads, run.at(i))
+        caches.append(cache)
+    return x, caches
+
+
+def encoder_backward(dx, batch, params, caches, grads, run: Run) -> None:
+    """Add every gradient into grads, from the last layer down to the lowest trained parameter, and stop there.   dx
+    (T, D)
+
+    Each cache is dropped once it is used. A second call with the same caches is an error: it would double the
+    gradients.
+    """
+    if not caches:
+        raise RuntimeError("these caches have been used by a backward pass; run the forward pass again")
+    first = first_trained_layer(grads, run.config.n_layers)
+    layers_grads = inside(inside(grads, "encoder"), "layers")
+    for i in reversed(range(max(first, 0), run.config.n_layers)):
+        layer = params["encoder"]["layers"][str(i)]
+        dx = layer_backward(dx, layer, caches.pop(), inside(layers_grads, str(i)), run.at(i))
+    if first < 0:
+        embeddings_backward(dx, batch, params["embeddings"], caches.pop(), grads["embeddings"], run.at("embeddings"))
+    caches.clear()

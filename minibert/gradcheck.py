@@ -1,0 +1,108 @@
+"""Is every gradient right? Finite differences in float64, tensor by tensor, index by index.
+
+The derivative of the loss by one number w is measured with five points (error of the order of epsilon^4):
+
+    dL/dw ~ (8 (L(w + e) - L(w - e)) - (L(w + 2e) - L(w - 2e))) / 12e
+
+What makes the check able to fail: a model so small that every index is tried; sequences of different lengths;
+adapters away from the identity, where gradients would vanish; dropout with a fixed mask; and the demand that each
+gradient is well above the error of the measurement. Tensors whose true gradient is zero are told apart and checked to
+be zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minibert.config import AdapterConfig, BertConfig
+from minibert.model import Model, random_backbone
+from minibert.text import Batch, pack
+
+TOLERANCE = 1e-6  # largest relative error
+EPSILON = 1e-3
+SMALLEST = 1e-6  # a gradient below this could hide an error of TOLERANCE in the rounding of the loss
+
+
+@dataclass(frozen=True)
+class Check:
+    """One tensor: largest |exact - measured|, that over the largest |measured|, and whether it passes."""
+
+    name: str
+    largest_gradient: float
+    largest_difference: float
+    relative_error: float
+    zero: bool  # the true gradient is zero
+    passed: bool
+
+
+def true_gradient_is_zero(name: str) -> bool:
+    """A key bias b adds q.b to every score of a row alike, and softmax does not see what is added to a whole row."""
+    return name.endswith("attention/key/b")
+
+
+def numerical_gradient(function, array: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
+    """The derivative of function() by every element of array (float64), which is changed and put back."""
+    gradient = np.zeros_like(array)
+    for index in np.ndindex(array.shape):
+        value, loss = array[index], {}
+        for step in (1, -1, 2, -2):
+            array[index] = value + step * epsilon
+            loss[step] = function()
+        array[index] = value
+        gradient[index] = (8 * (loss[1] - loss[-1]) - (loss[2] - loss[-2])) / (12 * epsilon)
+    return gradient
+
+
+def compare(name: str, exact: np.ndarray, measured: np.ndarray) -> Check:
+    """Judge one tensor."""
+    size, difference = np.abs(measured).max(), np.abs(exact - measured).max()
+    if true_gradient_is_zero(name):
+        worst = max(np.abs(exact).max(), size)
+        return Check(name, size, difference, 0.0, True, bool(worst <= 1e-10))
+    relative = difference / size if size > 0 else np.inf
+    return Check(name, size, difference, relative, False, bool(size >= SMALLEST and relative <= TOLERANCE))
+
+
+def check_gradients(model: Model, batch: Batch, labels, dropout_step: int | None = None) -> list[Check]:
+    """Compare every trained tensor of a float64 model with finite differences.
+
+    dropout_step: None, or the number of a training step whose dropout masks stay fixed while the numbers are moved.
+    """
+    _, grads = model.loss_and_grads(batch, labels, dropout_step)
+    trained = model.trained()
+    return [
+        compare(name, grad, numerical_gradient(lambda: model.loss(batch, labels, dropout_step), trained[name]))
+        for name, grad in grads.items()
+    ]
+
+
+def away_from_identity(model: Model, std: float = 0.3, seed: int = 7) -> None:
+    """Move all trained numbers by Gaussian noise: at the start adapters are the identity and biases zero, which hides
+    mistakes."""
+    rng = np.random.default_rng(seed)
+    for array in model.trained().values():
+        array += (std * rng.standard_normal(array.shape)).astype(array.dtype)
+
+
+def tiny_model(method: str, head: str, dtype=np.float64, activation: str = "gelu", pooled: bool = False) -> Model:
+    """A two-layer BERT of a few hundred numbers, moved away from its start."""
+    config = BertConfig(
+        vocab_size=11, hidden_size=6, n_layers=2, n_heads=2, feed_forward_size=7, max_positions=5, hidden_dropout=0.2
+    )
+    backbone = random_backbone(config, seed=1, dtype=dtype, std=0.5)
+    n_out = 3 if head == "classify" else 1
+    model = Model(backbone, head, n_out, method, AdapterConfig(3, activation=activation), top_k=1, pooled=pooled)
+    away_from_identity(model)
+    return model
+
+
+def tiny_batch(config: BertConfig, head: str, n_classes: int = 3, seed: int = 3) -> tuple[Batch, np.ndarray]:
+    """Sequences of 5, 3 and 4 tokens, each a pair of texts, with labels."""
+    rng = np.random.default_rng(seed)
+    lengths = (5, 3, 4)
+    ids = [rng.integers(0, config.vocab_size, n).tolist() for n in lengths]
+    segments = [[0] * (n - 2) + [1] * 2 for n in lengths]
+    labels = np.arange(3) % n_classes if head == "classify" else np.array([0.5, -1.0, 2.0])
+    return pack(ids, segments), labels

@@ -1,0 +1,66 @@
+"""What reads the encoder's output: a linear layer on the first token, [CLS] (paper, section 3.1), and the losses.
+
+classify   C scores, softmax cross-entropy
+regress    one score, mean squared error
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+import kernels
+from minibert.adapter import truncated_normal
+from minibert.layers import Run, dropout_backward, dropout_forward, inside, linear_backward, linear_forward
+
+HEAD_STD = 0.02  # BERT's own start for new weights
+
+
+def head_init(hidden_size: int, n_out: int, seed: int, dtype=np.float32) -> dict[str, np.ndarray]:
+    """Flat name -> start value: a truncated Gaussian of standard deviation 0.02, and zero biases."""
+    return {
+        "head/W": truncated_normal("head/W", (hidden_size, n_out), HEAD_STD, seed, dtype),
+        "head/b": np.zeros(n_out, dtype),
+    }
+
+
+def head_forward(hidden, batch, params, grads, run: Run):
+    """Scores from the first token of each sequence.   (T, D) -> (B, C)
+
+    With a "pooler" in params, BERT's tanh layer stands between the two, as in the authors' published code.
+    """
+    x, pooler_cache, pooled = hidden[batch.first_rows], None, None  # (B, D)
+    if "pooler" in params:
+        x, pooler_cache = linear_forward(x, params["pooler"], inside(grads, "pooler"))
+        x = pooled = np.tanh(x)
+    x = dropout_forward(x, run.dropout)
+    scores, head_cache = linear_forward(x, params["head"], inside(grads, "head"))  # (B, D) @ (D, C) -> (B, C)
+    return scores, None if grads is None else (pooler_cache, pooled, head_cache)
+
+
+def head_backward(dscores, batch, params, cache, grads, run: Run):
+    """(B, C) -> the gradient of the hidden states, zero but for the first tokens: (T, D)"""
+    pooler_cache, pooled, head_cache = cache
+    dx = linear_backward(dscores, params["head"], head_cache, inside(grads, "head"))
+    dx = dropout_backward(dx, run.dropout)
+    if "pooler" in params:
+        dx *= 1 - pooled**2  # the pooler's activation is tanh
+        dx = linear_backward(dx, params["pooler"], pooler_cache, inside(grads, "pooler"))
+    dhidden = np.zeros((batch.n_tokens, dx.shape[1]), dx.dtype)
+    dhidden[batch.first_rows] = dx
+    return dhidden
+
+
+def squared_error(scores, targets):
+    """Mean of (score - target)^2.   (B, 1), (B,) -> (loss, dscores (B, 1))"""
+    difference = scores[:, 0].astype(np.float64) - targets
+    dscores = (2 / len(targets) * difference).astype(scores.dtype)[:, None]
+    return float(np.mean(difference**2)), dscores
+
+
+LOSSES = {"classify": kernels.softmax_cross_entropy, "regress": squared_error}
+
+
+def softmax(scores):
+    """Probabilities of the classes, each row summing to 1.   (B, C) -> (B, C)"""
+    e = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)

@@ -1,0 +1,161 @@
+"""The layers of a Transformer, forward and backward, over the kernels.
+
+The convention of all files from here to bert.py:
+
+    y, cache = f_forward(x, p, grads, ...)      dx = f_backward(dy, p, cache, grads)
+
+p holds the layer's parameters. grads is a tree like p that has a leaf only where a parameter is trained: backward
+adds into the leaf if it is there, and skips that work if not. Forward looks at grads for one reason: to cache only
+what backward will need. grads None means that no backward will come this way, and nothing is cached.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+import kernels
+from minibert.config import AdapterConfig, BertConfig
+
+
+def inside(grads, key: str):
+    """The branch of grads below key; None stays None, and a branch where nothing is trained is empty."""
+    return None if grads is None else grads.get(key, {})
+
+
+# ---------------------------------------------------------------------------------------------------------- dropout
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """The rates, and the place in (seed, step, layer, site) that decides which units are dropped."""
+
+    hidden: float = 0.0
+    attention: float = 0.0
+    place: tuple = ()
+
+    def at(self, site) -> Dropout:
+        """The dropout of a site inside this one: a layer, or a tensor in it."""
+        return replace(self, place=(*self.place, site))
+
+    @property
+    def key(self) -> tuple[np.uint32, np.uint32]:
+        """Two 32-bit keys for the kernels' random numbers."""
+        name = "/".join(map(str, self.place)).encode()
+        return np.uint32(zlib.crc32(name)), np.uint32(zlib.crc32(b"second" + name[::-1]))
+
+
+NO_DROPOUT = Dropout()
+
+
+def dropout_forward(x, dropout: Dropout):
+    """Hidden dropout. The mask is a function of dropout.place, so there is nothing to cache."""
+    return kernels.dropout(x, dropout.hidden, dropout.key) if dropout.hidden > 0 else x
+
+
+def dropout_backward(dy, dropout: Dropout):
+    """forward was y = x m, so now dx = dy m with the same mask m."""
+    return dropout_forward(dy, dropout)
+
+
+class Run(NamedTuple):
+    """What every layer of one pass may look at: the shapes, where sequences end, and the dropout."""
+
+    config: BertConfig
+    offsets: np.ndarray
+    adapter: AdapterConfig | None = None
+    dropout: Dropout = NO_DROPOUT
+
+    def at(self, site) -> Run:
+        """The same run, its dropout placed inside a layer or at a site."""
+        return self._replace(dropout=self.dropout.at(site))
+
+
+# ----------------------------------------------------------------------------------------------------------- linear
+
+
+def linear_forward(x, p, grads):
+    """y = x W + b.   (T, in) @ (in, out) -> (T, out)"""
+    y = kernels.matmul(x, p["W"], p["b"])
+    return y, x if grads and "W" in grads else None  # a frozen W needs no x in backward
+
+
+def linear_backward(dy, p, x, grads):
+    """forward was y = x W + b, so now dW += x.T dy, db += sum of dy over rows, dx = dy W.T."""
+    if "W" in grads:
+        kernels.matmul_dw(x, dy, grads["W"])
+    if "b" in grads:
+        kernels.bias_db(dy, grads["b"])
+    return kernels.matmul_dx(dy, p["W"])
+
+
+# ------------------------------------------------------------------------------------------------------- activation
+
+
+def activation_forward(x, name: str):
+    """gelu, gelu_tanh, swish, relu or tanh, element by element.   (T, n) -> (T, n)"""
+    return getattr(kernels, name)(x)
+
+
+def activation_backward(dy, x, name: str):
+    """dx = dy f'(x)."""
+    return getattr(kernels, f"{name}_backward")(dy, x)
+
+
+# -------------------------------------------------------------------------------------------------------- LayerNorm
+
+
+def residual_layernorm_forward(x, residual, p, grads, eps: float):
+    """y = LayerNorm(x + residual).   (T, D) -> (T, D);  residual may be None"""
+    y, normalized, inverse_std = kernels.layernorm(x, residual, p["gamma"], p["beta"], eps)
+    return y, None if grads is None else (normalized, inverse_std)
+
+
+def residual_layernorm_backward(dy, p, cache, grads):
+    """The gradient of the sum x + residual, and so of x and of residual."""
+    normalized, inverse_std = cache
+    if "gamma" in grads:
+        kernels.layernorm_dgamma_dbeta(dy, normalized, grads["gamma"], grads["beta"])
+    return kernels.layernorm_backward(dy, normalized, inverse_std, p["gamma"])
+
+
+# ----------------------------------------------------------------------------------------------------- feed-forward
+
+
+def feed_forward_forward(x, p, grads, run: Run):
+    """h = activation(x W1 + b1), the wide half of the feed-forward block.   (T, D) -> (T, F)
+
+    The projection back to D ends the sublayer, as it does in attention: bert.sublayer_end_forward.
+    """
+    u, linear_cache = linear_forward(x, p["intermediate"], inside(grads, "intermediate"))
+    h = activation_forward(u, run.config.activation)
+    return h, None if grads is None else (linear_cache, u)
+
+
+def feed_forward_backward(dh, p, cache, grads, run: Run):
+    """(T, F) -> (T, D)"""
+    linear_cache, u = cache
+    du = activation_backward(dh, u, run.config.activation)
+    return linear_backward(du, p["intermediate"], linear_cache, inside(grads, "intermediate"))
+
+
+# ------------------------------------------------------------------------------------------------------- embeddings
+
+
+def embeddings_forward(batch, p, grads, run: Run):
+    """x = dropout(LayerNorm(word + segment + position)).   (T,) ids -> (T, D)"""
+    tables = p["word"]["W"], p["segment"]["W"], p["position"]["W"]
+    x = kernels.embedding(batch.ids, batch.segments, batch.positions, *tables)
+    y, norm_cache = residual_layernorm_forward(x, None, p["norm"], inside(grads, "norm"), run.config.layernorm_eps)
+    return dropout_forward(y, run.dropout), norm_cache
+
+
+def embeddings_backward(dy, batch, p, cache, grads, run: Run):
+    """The end of the backward pass: ids have no gradient."""
+    dx = residual_layernorm_backward(dropout_backward(dy, run.dropout), p["norm"], cache, inside(grads, "norm"))
+    for table, index in (("word", batch.ids), ("segment", batch.segments), ("position", batch.positions)):
+        if table in grads:
+            kernels.embedding_backward(dx, index, grads[table]["W"])

@@ -1,0 +1,198 @@
+"""A backbone, and a model: the backbone with a method of tuning and a head for one task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kernels.memory import aligned, zeros
+from minibert.adapter import adapter_init
+from minibert.bert import encoder_backward, encoder_forward
+from minibert.config import HEADS, AdapterConfig, BertConfig, InputError
+from minibert.files import TaskRecord, check_backbone, fingerprint, read_backbone
+from minibert.heads import LOSSES, head_backward, head_forward, head_init, softmax
+from minibert.layers import NO_DROPOUT, Dropout, Run
+from minibert.text import Batch, Tokenizer
+from minibert.tree import flatten, unflatten
+from minibert.tuning import trained_names
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A pre-trained BERT: its shape, its parameters (a tree of arrays), its tokenizer. Shared by models, changed by
+    none."""
+
+    config: BertConfig
+    params: dict
+    tokenizer: Tokenizer | None
+    fingerprint: str
+
+    def encode(self, texts, pairs=None, max_length: int = 128) -> Batch:
+        """Texts, or pairs of texts, to a packed batch of at most max_length tokens a sequence."""
+        if max_length > self.config.max_positions:
+            raise InputError(f"max_length is {max_length}, but this backbone has {self.config.max_positions} positions")
+        return self.tokenizer.encode(texts, pairs, max_length)
+
+    def forward(self, batch: Batch) -> np.ndarray:
+        """Hidden states of the last layer, without dropout.   -> (T, D)"""
+        return encoder_forward(batch, self.params, None, Run(self.config, batch.offsets))[0]
+
+    def astype(self, dtype) -> Backbone:
+        """The same backbone in another precision: float64 to check gradients."""
+        params = {name: aligned(a.astype(dtype)) for name, a in flatten(self.params).items()}
+        return replace(self, params=unflatten(params))
+
+
+def load_backbone(path) -> Backbone:
+    """Read a backbone file. Raises InputError if it is missing, damaged, or something else."""
+    file = read_backbone(path)
+    params = unflatten({name: aligned(a) for name, a in flatten(file.params).items()})
+    tokenizer = Tokenizer(file.vocab, file.lowercase, file.strip_accents, file.tokenize_chinese)
+    return Backbone(file.config, params, tokenizer, file.fingerprint)
+
+
+class Model:
+    """A task's model. What is trained is its own; what is frozen is the backbone's very arrays.
+
+    head is "classify" (n_out classes) or "regress" (n_out 1). method: see tuning.py; "top_k" needs top_k. pooled puts
+    BERT's pooler before the head, and train_layernorm=False freezes the LayerNorms: choices of other sources, not the
+    paper's.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: str = "classify",
+        n_out: int = 2,
+        method: str = "adapter",
+        adapter: AdapterConfig | None = None,
+        seed: int = 0,
+        *,
+        top_k: int = 0,
+        pooled: bool = False,
+        train_layernorm: bool = True,
+    ):
+        if head not in HEADS:
+            raise InputError(f"head must be one of {', '.join(HEADS)}; got {head!r}")
+        if n_out < 1 or (head == "classify" and n_out < 2) or (head == "regress" and n_out != 1):
+            raise InputError(f"head {head} cannot have {n_out} outputs: classify needs 2 or more, regress exactly 1")
+        self.backbone, self.config, self.head, self.n_out, self.method = backbone, backbone.config, head, n_out, method
+        self.adapter = (adapter or AdapterConfig()) if method == "adapter" else None
+        self.options = {"top_k": top_k, "pooled": pooled, "train_layernorm": train_layernorm}
+        self.seed = seed
+        flat = flatten(backbone.params)
+        dtype = flat["embeddings/word/W"].dtype
+        if not pooled:
+            flat = {name: a for name, a in flat.items() if not name.startswith("pooler/")}
+        if self.adapter is not None:
+            flat |= adapter_init(self.adapter, self.config, seed, dtype)
+        flat |= head_init(self.config.hidden_size, n_out, seed, dtype)
+        self._trained = trained_names(flat, method, self.config.n_layers, top_k, train_layernorm)
+        self._params = unflatten({n: aligned(a.copy()) if n in self._trained else a for n, a in flat.items()})
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Flat name -> array, of everything the model computes with."""
+        return flatten(self._params)
+
+    def trained(self) -> dict[str, np.ndarray]:
+        """Flat name -> array, of what trains. Changing an array changes the model."""
+        return {name: a for name, a in self.parameters().items() if name in self._trained}
+
+    def _run(self, batch: Batch, dropout: Dropout = NO_DROPOUT) -> Run:
+        return Run(self.config, batch.offsets, self.adapter, dropout)
+
+    def _dropout(self, step: int | None) -> Dropout:
+        if step is None:
+            return NO_DROPOUT
+        return Dropout(self.config.hidden_dropout, self.config.attention_dropout, (self.seed, step))
+
+    def forward(self, batch: Batch) -> np.ndarray:
+        """Scores, without dropout.   -> (B, C): logits of the classes, or (B, 1)"""
+        run = self._run(batch)
+        hidden, _ = encoder_forward(batch, self._params, None, run)
+        return head_forward(hidden, batch, self._params, None, run.at("head"))[0]
+
+    def predict(self, batch: Batch) -> np.ndarray:
+        """Class probabilities (B, C); for a regression the scores (B,)."""
+        scores = self.forward(batch)
+        return softmax(scores) if self.head == "classify" else scores[:, 0]
+
+    def loss(self, batch: Batch, labels, dropout_step: int | None = None) -> float:
+        """The loss alone, for finite differences."""
+        run = self._run(batch, self._dropout(dropout_step))
+        hidden, _ = encoder_forward(batch, self._params, None, run)
+        scores, _ = head_forward(hidden, batch, self._params, None, run.at("head"))
+        return float(LOSSES[self.head](scores, self._checked(labels, batch))[0])
+
+    def loss_and_grads(self, batch: Batch, labels, dropout_step: int | None = None):
+        """Mean loss of the batch, and its gradient by every trained parameter.
+
+        labels (B,): class numbers, or target scores. dropout_step None is without dropout; a number is the training
+        step whose dropout masks are used. Returns (loss, {flat name: array shaped as the parameter}).
+        """
+        labels = self._checked(labels, batch)
+        run = self._run(batch, self._dropout(dropout_step))
+        flat_grads = {name: zeros(a.shape, a.dtype) for name, a in self.trained().items()}
+        grads = unflatten(flat_grads)
+
+        hidden, caches = encoder_forward(batch, self._params, grads, run)
+        scores, head_cache = head_forward(hidden, batch, self._params, grads, run.at("head"))
+        loss, dscores = LOSSES[self.head](scores, labels)
+
+        dhidden = head_backward(dscores, batch, self._params, head_cache, grads, run.at("head"))
+        encoder_backward(dhidden, batch, self._params, caches, grads, run)
+        return float(loss), flat_grads
+
+    def _checked(self, labels, batch: Batch) -> np.ndarray:
+        labels = np.asarray(labels)
+        if labels.shape != (len(batch),):
+            raise InputError(f"labels must be one a sequence: {len(batch)} sequences, labels of shape {labels.shape}")
+        if self.head == "regress":
+            return labels.astype(np.float64)
+        if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= self.n_out:
+            raise InputError(f"labels must be whole numbers from 0 to {self.n_out - 1}")
+        return labels.astype(np.int64)
+
+    def to_record(self, name: str, labels=(), training=None, dev=None) -> TaskRecord:
+        """What a bank file keeps of this model: the trained arrays, and how to build the rest around them."""
+        return TaskRecord(
+            name=name,
+            head=self.head,
+            labels=tuple(labels),
+            method=self.method,
+            params={n: a.astype(np.float32) for n, a in self.trained().items()},
+            adapter=self.adapter,
+            model_options=dict(self.options),
+            training=dict(training or {}),
+            dev=dict(dev or {}),
+            backbone_fingerprint=self.backbone.fingerprint,
+            backbone_config=self.config,
+        )
+
+    @classmethod
+    def from_record(cls, backbone: Backbone, record: TaskRecord, path="the bank") -> Model:
+        """Build the model of a task in a bank. Raises InputError if it was trained on another backbone."""
+        check_backbone(record, backbone.fingerprint, path)
+        n_out = record.params["head/b"].size
+        model = cls(backbone, record.head, n_out, record.method, record.adapter, **record.model_options)
+        model.load_trained(record.params)
+        return model
+
+    def load_trained(self, params: dict[str, np.ndarray]) -> None:
+        """Copy values into the trained parameters, all of them, by flat name."""
+        trained = self.trained()
+        if set(params) != set(trained):
+            raise InputError(f"these are not this model's trained parameters: {sorted(set(params) ^ set(trained))[0]}")
+        for name, value in params.items():
+            trained[name][...] = value
+
+
+def random_backbone(config: BertConfig, seed: int = 0, dtype=np.float32, std: float = 0.02) -> Backbone:
+    """A backbone that was never trained, for gradient checks and timings; it has no tokenizer."""
+    rng = np.random.default_rng(seed)
+    flat = {}
+    for name, shape in config.shapes().items():
+        values = std * rng.standard_normal(shape)
+        flat[name] = aligned((1.0 + values if name.endswith("gamma") else values).astype(dtype))
+    return Backbone(config, unflatten(flat), None, fingerprint(flat))

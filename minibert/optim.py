@@ -1,0 +1,63 @@
+"""Adam with decoupled weight decay, the learning rate's rise and fall, and clipping: the paper's section 3.1."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+import kernels
+from kernels.memory import zeros
+
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: float = 0.1) -> float:
+    """The rate of step 0, 1, ..., steps - 1: a straight line up over the first `warmup` of the steps, then down to
+    zero."""
+    rising = warmup * steps
+    if step + 1 <= rising:
+        return peak * (step + 1) / rising
+    return peak * (steps - step) / max(1.0, steps - rising) if steps > rising else peak
+
+
+def clip_by_global_norm(grads: dict[str, np.ndarray], largest: float) -> float:
+    """Scale all gradients in place so that their norm together is at most `largest` (0: leave them). Returns the norm
+    before."""
+    norm = math.sqrt(sum(kernels.squared_norm(g) for g in grads.values()))
+    if 0 < largest < norm:
+        for g in grads.values():
+            g *= g.dtype.type(largest / norm)
+    return norm
+
+
+class Adam:
+    """Adam's two moving averages for a set of parameters. Weight decay is for weights (names that end in W), as in
+    BERT:
+    biases and LayerNorms are left out."""
+
+    def __init__(self, params: dict[str, np.ndarray], weight_decay: float = 0.0):
+        self.params, self.weight_decay, self.steps = params, weight_decay, 0
+        self.m = {name: zeros(a.shape, a.dtype) for name, a in params.items()}
+        self.v = {name: zeros(a.shape, a.dtype) for name, a in params.items()}
+
+    def step(self, grads: dict[str, np.ndarray], lr: float) -> None:
+        """Move every parameter, in place."""
+        self.steps += 1
+        for name, p in self.params.items():
+            decay = self.weight_decay if name.endswith("/W") else 0.0
+            kernels.adam(p, grads[name], self.m[name], self.v[name], lr, BETA1, BETA2, EPS, decay, self.steps)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What a resumed run needs, by flat name: parameters and both averages."""
+        return {
+            f"{kind}/{name}": a
+            for kind, arrays in (("params", self.params), ("m", self.m), ("v", self.v))
+            for name, a in arrays.items()
+        }
+
+    def load_state(self, state: dict[str, np.ndarray], steps: int) -> None:
+        """Put back what `state` gave."""
+        self.steps = steps
+        for name, array in self.state().items():
+            array[...] = state[name]

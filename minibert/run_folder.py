@@ -1,0 +1,72 @@
+"""The folder RUN/ that a training run leaves: result.json, history.csv, the trained task in bank.h5, and state.h5
+until the end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+from minibert.config import InputError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write to a temporary file beside it, flush to disk, rename: a reader sees the old file or the new one, never
+    half."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class RunFolder:
+    """Where the files of a run are."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.result, self.history = self.path / "result.json", self.path / "history.csv"
+        self.bank, self.state = self.path / "bank.h5", self.path / "state.h5"
+
+    def check_free(self, force: bool, resume: bool) -> None:
+        """Raise InputError if a run would overwrite another, or if there is nothing to resume. Called before any
+        work."""
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"--out {self.path} is a file; give a folder")
+        if resume:
+            if not self.state.exists():
+                raise InputError(f"{self.state} is not there: there is no unfinished run to resume in {self.path}")
+        elif not force and any(file.exists() for file in (self.result, self.bank, self.state)):
+            raise InputError(
+                f"{self.path} holds a run already; give another --out, --resume it, or --force to replace it"
+            )
+
+    def create(self) -> None:
+        """Make the folder. Raises InputError if it cannot be made."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {self.path}: the folder cannot be made: {error.strerror}") from None
+
+    def clear(self) -> None:
+        """Remove the files of an earlier run, as --force asks for."""
+        for file in (self.result, self.history, self.bank, self.state):
+            file.unlink(missing_ok=True)
+
+    def write_result(self, result: dict) -> None:
+        """result.json"""
+        write_text(self.result, json.dumps(result, indent=2) + "\n")
+
+    def write_history(self, rows: list[dict]) -> None:
+        """history.csv, one row an epoch"""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.history, text.getvalue())

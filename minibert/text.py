@@ -1,0 +1,113 @@
+"""From texts to a packed batch: BERT's WordPiece tokenizer (by the `tokenizers` library), and no padding anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from tokenizers import Tokenizer as WordPieceTokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+
+from minibert.config import InputError
+
+CLS, SEP, UNK = "[CLS]", "[SEP]", "[UNK]"
+SPECIAL_TOKENS = ["[PAD]", UNK, CLS, SEP, "[MASK]"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B sequences of tokens, one behind the other; sequence b is rows offsets[b]:offsets[b+1].
+
+    truncated counts the sequences that were longer than max_length and lost tokens.
+    """
+
+    ids: np.ndarray  # (T,) int32, places in the vocabulary
+    segments: np.ndarray  # (T,) int32, 0 for the first text of a pair and 1 for the second
+    positions: np.ndarray  # (T,) int32, counted from the start of the sequence
+    offsets: np.ndarray  # (B + 1,) int64
+    truncated: int = 0
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def n_tokens(self) -> int:
+        """T, the sum of the lengths."""
+        return len(self.ids)
+
+    @property
+    def first_rows(self) -> np.ndarray:
+        """(B,) the row of each sequence's first token, [CLS]."""
+        return self.offsets[:-1]
+
+    def take(self, sequences) -> Batch:
+        """The batch of the given sequences, in that order. `truncated` is not carried over."""
+        spans = [range(self.offsets[b], self.offsets[b + 1]) for b in sequences]
+        rows = np.concatenate([np.arange(s.start, s.stop) for s in spans]) if spans else np.empty(0, np.int64)
+        offsets = np.cumsum([0] + [len(s) for s in spans])
+        return Batch(self.ids[rows], self.segments[rows], self.positions[rows], offsets)
+
+
+def pack(ids: list[list[int]], segments: list[list[int]], truncated: int = 0) -> Batch:
+    """Put sequences one behind the other."""
+    offsets = np.cumsum([0] + [len(sequence) for sequence in ids])
+    joined_ids = np.fromiter((i for sequence in ids for i in sequence), np.int32, offsets[-1])
+    joined_segments = np.fromiter((s for sequence in segments for s in sequence), np.int32, offsets[-1])
+    positions = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
+    return Batch(joined_ids, joined_segments, positions.astype(np.int32), offsets, truncated)
+
+
+def _without_lone_surrogates(text: str) -> str:
+    """Half a character (a lone UTF-16 surrogate, as broken files hold) becomes U+FFFD, which the tokenizer drops."""
+    if text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+class Tokenizer:
+    """BERT's tokenizer: clean, lowercase, split at spaces and punctuation, then into word pieces of the vocabulary.
+
+    One text becomes [CLS] text [SEP], a pair [CLS] text [SEP] pair [SEP]. vocab: words in the order of their ids.
+    """
+
+    def __init__(self, vocab, lowercase: bool = True, strip_accents: bool | None = None, chinese_chars: bool = True):
+        ids = {word: i for i, word in enumerate(vocab)}
+        self.vocab = list(vocab)
+        self._tokenizer = WordPieceTokenizer(WordPiece(ids, unk_token=UNK, max_input_chars_per_word=100))
+        self._tokenizer.normalizer = BertNormalizer(
+            clean_text=True, handle_chinese_chars=chinese_chars, strip_accents=strip_accents, lowercase=lowercase
+        )
+        self._tokenizer.pre_tokenizer = BertPreTokenizer()
+        self._tokenizer.add_special_tokens([token for token in SPECIAL_TOKENS if token in ids])
+        self._tokenizer.post_processor = TemplateProcessing(
+            single=f"{CLS} $A {SEP}",
+            pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
+            special_tokens=[(CLS, ids[CLS]), (SEP, ids[SEP])],
+        )
+
+    def encode(self, texts, pairs=None, max_length: int = 128) -> Batch:
+        """Texts, or pairs of texts, to a packed batch of at most max_length tokens a sequence, special tokens included.
+
+        A pair that is too long loses tokens from the end of its longer text. Raises InputError if the lists do not fit.
+        """
+        if isinstance(texts, str) or isinstance(pairs, str):
+            raise InputError("texts must be a list of strings, got one string; write [text]")
+        if pairs is not None and len(pairs) != len(texts):
+            raise InputError(f"pairs must be as many as texts: {len(texts)} texts, {len(pairs)} pairs")
+        if max_length < (3 if pairs is not None else 2):
+            raise InputError(f"max_length must leave room for [CLS] and [SEP], got {max_length}")
+        inputs = [_without_lone_surrogates(text) for text in texts]
+        if pairs is not None:
+            inputs = list(zip(inputs, map(_without_lone_surrogates, pairs), strict=True))
+        self._tokenizer.enable_truncation(max_length, strategy="longest_first")
+        encodings = self._tokenizer.encode_batch(inputs)
+        truncated = sum(bool(e.overflowing) for e in encodings)
+        return pack([e.ids for e in encodings], [e.type_ids for e in encodings], truncated)
+
+    def words(self, batch: Batch) -> list[list[str]]:
+        """The word pieces of each sequence of a batch, for people to read."""
+        return [[self.vocab[i] for i in batch.ids[a:b]] for a, b in pairwise(batch.offsets)]

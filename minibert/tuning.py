@@ -1,0 +1,74 @@
+"""What is trained: the five methods as sets of parameter names, and the table that tells it before step 1.
+
+adapter     adapters, every LayerNorm, the head: the paper's method
+full        everything
+top_k       the highest k layers and the head; with k = L everything (the paper's variable fine-tuning, section 3.3)
+layernorm   every LayerNorm and the head
+head        the head alone: a linear classifier on the features of a frozen backbone
+"""
+
+from __future__ import annotations
+
+import math
+
+from minibert.config import METHODS, InputError
+
+
+def trained_names(names, method: str, n_layers: int, top_k: int = 0, train_layernorm: bool = True) -> set[str]:
+    """Those of the flat parameter names that the method trains.
+
+    top_k: the number of layers for method top_k. train_layernorm False leaves the LayerNorms frozen in method adapter.
+    Raises InputError if the method is unknown or top_k does not fit.
+    """
+    if method not in METHODS:
+        raise InputError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+    if method == "top_k" and not 1 <= top_k <= n_layers:
+        raise InputError(f"method top_k needs the number of layers to train, from 1 to {n_layers}; got {top_k}")
+    chosen = {
+        "adapter": lambda name: "/adapter/" in name or (train_layernorm and "/norm/" in name),
+        "full": lambda name: True,
+        "top_k": lambda name: top_k == n_layers or name.startswith("pooler/") or _layer(name) >= n_layers - top_k,
+        "layernorm": lambda name: "/norm/" in name,
+        "head": lambda name: False,
+    }[method]
+    return {name for name in names if name.startswith("head/") or chosen(name)}
+
+
+def _layer(name: str) -> int:
+    """The layer that a parameter belongs to; -1 below the first."""
+    return int(name.split("/")[2]) if name.startswith("encoder/layers/") else -1
+
+
+DEFAULT_LR = {"adapter": 1e-3, "full": 1e-4, "top_k": 1e-4, "layernorm": 1e-3, "head": 1e-3}
+
+GROUPS = ("embeddings", "attention", "feed-forward", "LayerNorms", "adapters", "pooler", "head")
+
+
+def group_of(name: str) -> str:
+    """The row of the table that a parameter is counted in."""
+    if "/norm/" in name:
+        return "LayerNorms"
+    if "/adapter/" in name:
+        return "adapters"
+    if name.startswith("encoder/"):
+        return "attention" if "/attention/" in name else "feed-forward"
+    return name.split("/")[0]
+
+
+def parameter_table(shapes: dict[str, tuple[int, ...]], trained: set[str]) -> list[tuple[str, int, int]]:
+    """(group, parameters, of which trained) for each group that has any, and a last row "total"."""
+    counts = {group: [0, 0] for group in GROUPS}
+    for name, shape in shapes.items():
+        size = math.prod(shape)
+        counts[group_of(name)][0] += size
+        counts[group_of(name)][1] += size if name in trained else 0
+    rows = [(group, total, used) for group, (total, used) in counts.items() if total]
+    return [*rows, ("total", sum(r[1] for r in rows), sum(r[2] for r in rows))]
+
+
+def format_table(rows: list[tuple[str, int, int]]) -> str:
+    """The table as text; the last column is the share of all parameters that the group's trained ones make up."""
+    total = rows[-1][1]
+    lines = [f"{'group':<14}{'parameters':>13}{'trained':>13}{'percent':>10}"]
+    lines += [f"{g:<14}{n:>13,}{t:>13,}{100 * t / total:>9.2f}%" for g, n, t in rows]
+    return "\n".join([lines[0], "-" * 50, *lines[1:-1], "-" * 50, lines[-1]])
