@@ -22,6 +22,7 @@ from .dropout import threshold
 from .memory import empty
 from .scalar import exp, random_bits
 
+LANES = 16  # numbers in the widest vector
 NO_KEY = (np.uint32(0), np.uint32(0))
 
 
@@ -63,12 +64,16 @@ def _first_places(offsets, n_heads):
 
 @kernel
 def _columns(x, start, stop, first, size):
-    """Rows start:stop, columns first:first+size of x, transposed: (size, n), so that loops over tokens run over
-    neighbours."""
-    part = np.empty((size, stop - start), x.dtype)
+    """Rows start:stop, columns first:first+size of x, transposed, so that loops over tokens run over neighbours.
+
+    -> (size, n) with n rounded up to whole vectors; what is behind the last token is zero.
+    """
+    n = stop - start
+    part = np.zeros((size, (n + LANES - 1) // LANES * LANES), x.dtype)
     for c in range(size):
-        for t in range(stop - start):
-            part[c, t] = x[start + t, first + c]
+        row = part[c]
+        for t in range(n):
+            row[t] = x[start + t, first + c]
     return part
 
 
@@ -91,11 +96,13 @@ def _weighted_sum(weights, columns, out):
 
 
 @kernel
-def _softmax(scores):
-    """In place; returns log(sum(exp(scores)))."""
+def _softmax(scores, n):
+    """Softmax of the first n scores, in place; the rest becomes zero. Returns log(sum(exp(scores)))."""
     largest = scores[0]
-    for j in range(scores.size):
+    for j in range(n):
         largest = scores[j] if not scores[j] <= largest else largest  # written so that a NaN wins
+    for j in range(n, scores.size):
+        scores[j] = -np.inf
     total = scores.dtype.type(0)
     for j in range(scores.size):
         scores[j] = exp(scores[j] - largest)
@@ -126,15 +133,15 @@ def _attention(q, k, v, offsets, n_heads, least, keep_scale, key_low, key_high, 
         n = stop - start
         keys = _columns(k, start, stop, first, size)
         values = np.ascontiguousarray(v[start:stop, first : first + size])
-        weights, query = np.empty(n, q.dtype), np.empty(size, q.dtype)
+        weights, query = np.empty(keys.shape[1], q.dtype), np.empty(size, q.dtype)
         for i in range(n):
             for c in range(size):
                 query[c] = q[start + i, first + c] * scale
             _weighted_sum(query, keys, weights)
-            log_sum[start + i, h] = _softmax(weights)
+            log_sum[start + i, h] = _softmax(weights, n)
             if least > 0:
                 _drop(weights, least, typed_keep, key_low, key_high, places[b] + (h * n + i) * n)
-            _weighted_sum(weights, values, context[start + i, first : first + size])
+            _weighted_sum(weights[:n], values, context[start + i, first : first + size])
 
 
 @parallel_kernel
@@ -148,9 +155,10 @@ def _attention_backward(dcontext, q, k, v, log_sum, offsets, n_heads, least, kee
         start, stop, first = offsets[b], offsets[b + 1], h * size
         n = stop - start
         keys, values = _columns(k, start, stop, first, size), _columns(v, start, stop, first, size)
+        n_padded = keys.shape[1]  # all loops below run over whole vectors; only the first n places count
         key_rows = np.ascontiguousarray(k[start:stop, first : first + size])
         key_grads, value_grads = np.zeros((n, size), q.dtype), np.zeros((n, size), q.dtype)
-        weights, dweights, mask = np.empty(n, q.dtype), np.empty(n, q.dtype), np.empty(n, q.dtype)
+        weights, dweights, mask = np.empty(n_padded, q.dtype), np.empty(n_padded, q.dtype), np.empty(n_padded, q.dtype)
         query = np.empty(size, q.dtype)
         for i in range(n):
             for c in range(size):
@@ -158,14 +166,14 @@ def _attention_backward(dcontext, q, k, v, log_sum, offsets, n_heads, least, kee
             grad = dcontext[start + i, first : first + size]
             _weighted_sum(query, keys, weights)
             total = log_sum[start + i, h]
-            for j in range(n):
+            for j in range(n_padded):
                 weights[j] = exp(weights[j] - total)
                 mask[j] = one
             if least > 0:
                 _drop(mask, least, typed_keep, key_low, key_high, places[b] + (h * n + i) * n)
             _weighted_sum(grad, values, dweights)
             inner = zero
-            for j in range(n):
+            for j in range(n_padded):  # behind the n-th place dweights is zero, as the columns of `values` are
                 dweights[j] *= mask[j]
                 inner += dweights[j] * weights[j]
             for j in range(n):
@@ -176,7 +184,7 @@ def _attention_backward(dcontext, q, k, v, log_sum, offsets, n_heads, least, kee
                     to_value[c] += kept * grad[c]
                     to_key[c] += ds * query[c]
             out = dq[start + i, first : first + size]
-            _weighted_sum(dweights, key_rows, out)
+            _weighted_sum(dweights[:n], key_rows, out)
             for c in range(size):
                 out[c] *= scale
         dk[start:stop, first : first + size] = key_grads

@@ -7,6 +7,7 @@ Shapes and meanings stand in the docstrings of the fast versions: matmul.py, gel
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,8 +16,8 @@ from .activations import relu, relu_backward, swish, swish_backward, tanh, tanh_
 NO_KEY = (np.uint32(0), np.uint32(0))
 
 
-def matmul(x, W, b=None):
-    """y = x @ W + b."""
+def matmul(x, W, b=None, W_t=None):
+    """y = x @ W + b. W_t, the transpose of W, is not needed here."""
     return x @ W if b is None else x @ W + b
 
 
@@ -131,7 +132,7 @@ def attention(q, k, v, offsets, n_heads, rate=0.0, key=NO_KEY):
     """context = dropout(P) V with P = softmax(Q K.T / sqrt(head size)), and log(sum(exp(S)))."""
     context, log_sum, place = np.empty_like(q), np.empty((q.shape[0], n_heads), q.dtype), 0
     scale = q.dtype.type(math.sqrt(q.shape[1] // n_heads))
-    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+    for start, stop in pairwise(offsets):
         Q, K, V = (_heads(x, start, stop, n_heads) for x in (q, k, v))
         S = Q @ K.transpose(0, 2, 1) / scale  # (H, n, n)
         largest = S.max(axis=2, keepdims=True)
@@ -149,7 +150,7 @@ def attention_backward(dcontext, q, k, v, log_sum, offsets, rate=0.0, key=NO_KEY
     (dq, dk, dv), place = (np.empty_like(q) for _ in range(3)), 0
     n_heads = log_sum.shape[1]
     scale = q.dtype.type(math.sqrt(q.shape[1] // n_heads))
-    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+    for start, stop in pairwise(offsets):
         Q, K, V, dC = (_heads(x, start, stop, n_heads) for x in (q, k, v, dcontext))
         P = np.exp(Q @ K.transpose(0, 2, 1) / scale - log_sum[start:stop].T[:, :, None])
         m = _mask(P.shape, P.dtype, rate, key, place)

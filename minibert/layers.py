@@ -79,7 +79,7 @@ class Run(NamedTuple):
 
 def linear_forward(x, p, grads):
     """y = x W + b.   (T, in) @ (in, out) -> (T, out)"""
-    y = kernels.matmul(x, p["W"], p["b"])
+    y = kernels.matmul(x, p["W"], p["b"], p.get("W_t"))  # W_t: the transpose of a frozen W, see model.Backbone
     return y, x if grads and "W" in grads else None  # a frozen W needs no x in backward
 
 

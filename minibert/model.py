@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,15 +17,30 @@ from minibert.tree import flatten, unflatten
 from minibert.tuning import trained_names
 
 
-@dataclass(frozen=True)
-class Backbone:
-    """A pre-trained BERT: its shape, its parameters (a tree of arrays), its tokenizer. Shared by models, changed by
-    none."""
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A view that cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
-    config: BertConfig
-    params: dict
-    tokenizer: Tokenizer | None
-    fingerprint: str
+
+class Backbone:
+    """A pre-trained BERT, shared by models and changed by none.
+
+    config; params, a tree of read-only arrays; tokenizer (None for a random backbone); fingerprint of the parameters.
+    Forward wants a linear weight by its columns and backward by its rows; what never changes is transposed once, here.
+    """
+
+    def __init__(self, config: BertConfig, flat: dict[str, np.ndarray], tokenizer: Tokenizer | None, fingerprint: str):
+        self.config, self.tokenizer, self.fingerprint = config, tokenizer, fingerprint
+        self.arrays = {name: aligned(a) for name, a in flat.items()}
+        self.params = unflatten({name: read_only(a) for name, a in self.arrays.items()})
+        self.transposes = {
+            f"{name}_t": aligned(np.ascontiguousarray(a.T))
+            for name, a in self.arrays.items()
+            if name.endswith("/W") and not name.startswith("embeddings/")
+        }
+        self._tree = unflatten(self.arrays | self.transposes)
 
     def encode(self, texts, pairs=None, max_length: int = 128) -> Batch:
         """Texts, or pairs of texts, to a packed batch of at most max_length tokens a sequence."""
@@ -36,20 +50,19 @@ class Backbone:
 
     def forward(self, batch: Batch) -> np.ndarray:
         """Hidden states of the last layer, without dropout.   -> (T, D)"""
-        return encoder_forward(batch, self.params, None, Run(self.config, batch.offsets))[0]
+        return encoder_forward(batch, self._tree, None, Run(self.config, batch.offsets))[0]
 
     def astype(self, dtype) -> Backbone:
         """The same backbone in another precision: float64 to check gradients."""
-        params = {name: aligned(a.astype(dtype)) for name, a in flatten(self.params).items()}
-        return replace(self, params=unflatten(params))
+        flat = {name: a.astype(dtype) for name, a in self.arrays.items()}
+        return Backbone(self.config, flat, self.tokenizer, self.fingerprint)
 
 
 def load_backbone(path) -> Backbone:
     """Read a backbone file. Raises InputError if it is missing, damaged, or something else."""
     file = read_backbone(path)
-    params = unflatten({name: aligned(a) for name, a in flatten(file.params).items()})
     tokenizer = Tokenizer(file.vocab, file.lowercase, file.strip_accents, file.tokenize_chinese)
-    return Backbone(file.config, params, tokenizer, file.fingerprint)
+    return Backbone(file.config, flatten(file.params), tokenizer, file.fingerprint)
 
 
 class Model:
@@ -81,7 +94,7 @@ class Model:
         self.adapter = (adapter or AdapterConfig()) if method == "adapter" else None
         self.options = {"top_k": top_k, "pooled": pooled, "train_layernorm": train_layernorm}
         self.seed = seed
-        flat = flatten(backbone.params)
+        flat = backbone.arrays
         dtype = flat["embeddings/word/W"].dtype
         if not pooled:
             flat = {name: a for name, a in flat.items() if not name.startswith("pooler/")}
@@ -89,15 +102,17 @@ class Model:
             flat |= adapter_init(self.adapter, self.config, seed, dtype)
         flat |= head_init(self.config.hidden_size, n_out, seed, dtype)
         self._trained = trained_names(flat, method, self.config.n_layers, top_k, train_layernorm)
-        self._params = unflatten({n: aligned(a.copy()) if n in self._trained else a for n, a in flat.items()})
+        self._flat = {n: aligned(a.copy()) if n in self._trained else a for n, a in flat.items()}
+        frozen = {f"{name}_t" for name in set(flat) - self._trained}
+        self._tree = unflatten(self._flat | {n: a for n, a in backbone.transposes.items() if n in frozen})
 
     def parameters(self) -> dict[str, np.ndarray]:
-        """Flat name -> array, of everything the model computes with."""
-        return flatten(self._params)
+        """Flat name -> array, of everything the model computes with; what is frozen is read-only."""
+        return {name: a if name in self._trained else read_only(a) for name, a in self._flat.items()}
 
     def trained(self) -> dict[str, np.ndarray]:
         """Flat name -> array, of what trains. Changing an array changes the model."""
-        return {name: a for name, a in self.parameters().items() if name in self._trained}
+        return {name: a for name, a in self._flat.items() if name in self._trained}
 
     def _run(self, batch: Batch, dropout: Dropout = NO_DROPOUT) -> Run:
         return Run(self.config, batch.offsets, self.adapter, dropout)
@@ -110,8 +125,8 @@ class Model:
     def forward(self, batch: Batch) -> np.ndarray:
         """Scores, without dropout.   -> (B, C): logits of the classes, or (B, 1)"""
         run = self._run(batch)
-        hidden, _ = encoder_forward(batch, self._params, None, run)
-        return head_forward(hidden, batch, self._params, None, run.at("head"))[0]
+        hidden, _ = encoder_forward(batch, self._tree, None, run)
+        return head_forward(hidden, batch, self._tree, None, run.at("head"))[0]
 
     def predict(self, batch: Batch) -> np.ndarray:
         """Class probabilities (B, C); for a regression the scores (B,)."""
@@ -121,8 +136,8 @@ class Model:
     def loss(self, batch: Batch, labels, dropout_step: int | None = None) -> float:
         """The loss alone, for finite differences."""
         run = self._run(batch, self._dropout(dropout_step))
-        hidden, _ = encoder_forward(batch, self._params, None, run)
-        scores, _ = head_forward(hidden, batch, self._params, None, run.at("head"))
+        hidden, _ = encoder_forward(batch, self._tree, None, run)
+        scores, _ = head_forward(hidden, batch, self._tree, None, run.at("head"))
         return float(LOSSES[self.head](scores, self._checked(labels, batch))[0])
 
     def loss_and_grads(self, batch: Batch, labels, dropout_step: int | None = None):
@@ -136,12 +151,12 @@ class Model:
         flat_grads = {name: zeros(a.shape, a.dtype) for name, a in self.trained().items()}
         grads = unflatten(flat_grads)
 
-        hidden, caches = encoder_forward(batch, self._params, grads, run)
-        scores, head_cache = head_forward(hidden, batch, self._params, grads, run.at("head"))
+        hidden, caches = encoder_forward(batch, self._tree, grads, run)
+        scores, head_cache = head_forward(hidden, batch, self._tree, grads, run.at("head"))
         loss, dscores = LOSSES[self.head](scores, labels)
 
-        dhidden = head_backward(dscores, batch, self._params, head_cache, grads, run.at("head"))
-        encoder_backward(dhidden, batch, self._params, caches, grads, run)
+        dhidden = head_backward(dscores, batch, self._tree, head_cache, grads, run.at("head"))
+        encoder_backward(dhidden, batch, self._tree, caches, grads, run)
         return float(loss), flat_grads
 
     def _checked(self, labels, batch: Batch) -> np.ndarray:
@@ -194,5 +209,5 @@ def random_backbone(config: BertConfig, seed: int = 0, dtype=np.float32, std: fl
     flat = {}
     for name, shape in config.shapes().items():
         values = std * rng.standard_normal(shape)
-        flat[name] = aligned((1.0 + values if name.endswith("gamma") else values).astype(dtype))
-    return Backbone(config, unflatten(flat), None, fingerprint(flat))
+        flat[name] = (1.0 + values if name.endswith("gamma") else values).astype(dtype)
+    return Backbone(config, flat, None, fingerprint(flat))
