@@ -1,5 +1,4 @@
-"""How kernels are compiled: one place for Numba's options, the vector width, the cache folder, and what the user is
-told.
+"""How kernels are compiled: Numba's options, the vector width, the cache folder, and what the user is told.
 
 A kernel is a plain function with `@kernel` or `@parallel_kernel` above it. The first call with a new dtype compiles
 it, which takes a second or so; the machine code is then kept on disk, and later runs load it.
@@ -24,7 +23,7 @@ KERNELS = []  # every compiled function, for `warm_up` and `minibert env`
 
 
 def _use_full_vector_width() -> None:
-    """Ask LLVM for 512-bit vectors where the processor has them; on its own it prefers 256 and runs a third slower.
+    """Ask LLVM for 512-bit vectors where the processor has them; on its own it prefers 256.
 
     A user who sets NUMBA_CPU_NAME or NUMBA_CPU_FEATURES has chosen; then nothing is changed.
     """
@@ -66,8 +65,7 @@ def _writable(folder: Path) -> bool:
 
 
 def _choose_cache_folder() -> tuple[Path, bool]:
-    """NUMBA_CACHE_DIR if it is set, else the user's cache folder; if that cannot be written, a folder for this run
-    only.
+    """NUMBA_CACHE_DIR or else the user's cache folder; if that cannot be written, a folder for this run only.
 
     Returns the folder, and whether later runs will find it.
     """

@@ -1,5 +1,4 @@
-"""The other nonlinearities an adapter may have. They see only the (T, M) bottleneck, so plain NumPy is fast enough
-for both backends."""
+"""The other nonlinearities an adapter may have. They see only the (T, M) bottleneck: plain NumPy is fast enough."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""Self-attention over a packed batch (Vaswani et al., 2017, section 3.2). The only operation that knows where a
-sequence ends.
+"""Self-attention over a packed batch (Vaswani et al., 2017, section 3.2).
+
+It is the only operation that knows where a sequence ends.
 
 For sequence b and head h, with Q, K, V the (n, head size) parts of q, k, v that belong to them:
 
     S = Q K.T / sqrt(head size);   P = softmax(S);   context = dropout(P) V
 
-P is never stored. Forward keeps one number a row and head, log_sum = log(sum(exp(S))), and backward computes P =
-exp(S - log_sum)
-again: (T, H) numbers instead of B H n^2.
+P is never stored. Forward keeps one number a row and head, log_sum = log(sum(exp(S))), and backward computes
+P = exp(S - log_sum) again: T H numbers instead of H n^2 a sequence.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def attention_backward(dcontext, q, k, v, log_sum, offsets, rate=0.0, key=NO_KEY
     """dq, dk, dv.   (T, D) -> (T, D) three times
 
     forward was context = dropout(P) V with P = softmax(S), so now, with m the dropout mask,
-    dV = (P m).T dcontext;   dP = (dcontext V.T) m;   dS = P (dP - rowsum(dP P));   dQ = dS K / sqrt(head size);   dK
-    alike.
+    dV = (P m).T dcontext;  dP = (dcontext V.T) m;  dS = P (dP - rowsum(dP P));
+    dQ = dS K / sqrt(head size);  dK = dS.T Q / sqrt(head size).
     """
     dq, dk, dv = (empty(q.shape, q.dtype) for _ in range(3))
     n_heads = log_sum.shape[1]
@@ -79,8 +79,7 @@ def _columns(x, start, stop, first, size):
 
 @kernel
 def _weighted_sum(weights, columns, out):
-    """out[j] = sum over c of weights[c] * columns[c, j]; four c at a time, so that out is loaded and stored a quarter
-    as often."""
+    """out[j] = sum over c of weights[c] * columns[c, j]; four c at a time, to load and store out a quarter as often."""
     for j in range(out.size):
         out[j] = 0
     n = weights.size // 4 * 4

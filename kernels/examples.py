@@ -1,5 +1,4 @@
-"""One small call of every operation: what `warm_up` compiles, what the tests compare, and a reader's first look at
-the shapes."""
+"""One small call of every operation: what `warm_up` compiles, what the tests compare, a first look at the shapes."""
 
 from __future__ import annotations
 
@@ -53,8 +52,7 @@ def examples(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int 
 
 
 def warm_up(dtype=np.float32) -> float:
-    """Compile every kernel for dtype, or load it from the cache. Returns the seconds; says so if anything was
-    compiled."""
+    """Compile every kernel for dtype, or load it from the cache; says so if any was compiled. Returns the seconds."""
     if kernels.BACKEND != "numba":
         return 0.0
     from ._compile import KERNELS, LISTENER

@@ -1,5 +1,4 @@
-"""LayerNorm (Ba et al., 2016) with the residual sum before it, as BERT has it: y = gamma * normalize(x + residual) +
-beta."""
+"""LayerNorm (Ba et al., 2016) with the residual sum before it: y = gamma * normalize(x + residual) + beta."""
 
 from __future__ import annotations
 

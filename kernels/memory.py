@@ -1,9 +1,8 @@
 """Memory for arrays: aligned to cache lines, and lent again when an array is gone.
 
-A vector load that crosses two cache lines costs two loads, and NumPy aligns to 16 bytes only: the matmul kernel runs a
-third faster on aligned rows. And fresh memory is not free: the system hands it out page by page at the first touch, which
-for the large arrays of a training step costs as much as the work on them. So memory comes back to a pool when the last view
-of an array is deleted, and the next step takes it from there.
+A vector load that crosses two cache lines costs two loads, and NumPy aligns to 16 bytes only. And fresh memory is not
+free: the system hands it out page by page, at the first touch of each. So memory comes back to a pool when the last
+view of an array is gone, and the next training step takes it from there.
 """
 
 from __future__ import annotations

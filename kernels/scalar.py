@@ -1,5 +1,4 @@
-"""Functions of one number that LLVM can turn into vector instructions: exp, the normal distribution's tail, a random
-hash.
+"""Functions of one number that LLVM can turn into vector instructions: exp, tanh, the normal distribution, a hash.
 
 `math.exp` and `math.erf` are calls into the C library, one number at a time. In float32 the functions here are sums
 and products instead, 16 numbers at a time; in float64, which only checks gradients, they are the C library's.

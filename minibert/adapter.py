@@ -1,5 +1,4 @@
-"""The adapter of Houlsby et al. (2019), section 2.1: a bottleneck beside a skip connection, near the identity at the
-start.
+"""The adapter of Houlsby et al. (2019), section 2.1: a bottleneck with a skip connection, at first near the identity.
 
     adapter(x) = x + f(x W_down + b_down) W_up + b_up
 
@@ -27,20 +26,17 @@ def adapter_init(config: AdapterConfig, bert: BertConfig, seed: int, dtype=np.fl
     """Flat name -> start value of every adapter parameter of a model.
 
     Weights come from a Gaussian of standard deviation config.init_std, cut off at two of them; biases are zero. With
-    the paper's 1e-2 each adapter is nearly the identity, so that training starts from the network that was pre-
-    trained (section 3.6).
+    the paper's 1e-2 each adapter is nearly the identity: training starts from the pre-trained network (section 3.6).
     """
-    return {
-        name: truncated_normal(name, shape, config.init_std, seed, dtype)
-        if name.endswith("/W")
-        else np.zeros(shape, dtype)
-        for name, shape in config.shapes(bert).items()
-    }
+    start = {}
+    for name, shape in config.shapes(bert).items():
+        is_weight = name.endswith("/W")
+        start[name] = truncated_normal(name, shape, config.init_std, seed, dtype) if is_weight else np.zeros(shape, dtype)
+    return start
 
 
 def truncated_normal(name: str, shape, std: float, seed: int, dtype=np.float32) -> np.ndarray:
-    """Gaussian numbers, those beyond two standard deviations drawn again. A function of (seed, name) and nothing
-    else."""
+    """Gaussian numbers, those beyond two standard deviations drawn again. A function of (seed, name) alone."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     values = rng.standard_normal(shape)
     while (outside := np.abs(values) > 2).any():

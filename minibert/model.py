@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 
 from kernels.memory import aligned, zeros
@@ -94,10 +93,8 @@ class Model:
         self.adapter = (adapter or AdapterConfig()) if method == "adapter" else None
         self.options = {"top_k": top_k, "pooled": pooled, "train_layernorm": train_layernorm}
         self.seed = seed
-        flat = backbone.arrays
+        flat = {name: a for name, a in backbone.arrays.items() if pooled or not name.startswith("pooler/")}
         dtype = flat["embeddings/word/W"].dtype
-        if not pooled:
-            flat = {name: a for name, a in flat.items() if not name.startswith("pooler/")}
         if self.adapter is not None:
             flat |= adapter_init(self.adapter, self.config, seed, dtype)
         flat |= head_init(self.config.hidden_size, n_out, seed, dtype)
@@ -122,11 +119,13 @@ class Model:
             return NO_DROPOUT
         return Dropout(self.config.hidden_dropout, self.config.attention_dropout, (self.seed, step))
 
+    def hidden(self, batch: Batch) -> np.ndarray:
+        """Hidden states of the last layer, adapters included, without dropout.   -> (T, D)"""
+        return encoder_forward(batch, self._tree, None, self._run(batch))[0]
+
     def forward(self, batch: Batch) -> np.ndarray:
         """Scores, without dropout.   -> (B, C): logits of the classes, or (B, 1)"""
-        run = self._run(batch)
-        hidden, _ = encoder_forward(batch, self._tree, None, run)
-        return head_forward(hidden, batch, self._tree, None, run.at("head"))[0]
+        return head_forward(self.hidden(batch), batch, self._tree, None, self._run(batch).at("head"))[0]
 
     def predict(self, batch: Batch) -> np.ndarray:
         """Class probabilities (B, C); for a regression the scores (B,)."""
@@ -134,11 +133,8 @@ class Model:
         return softmax(scores) if self.head == "classify" else scores[:, 0]
 
     def loss(self, batch: Batch, labels, dropout_step: int | None = None) -> float:
-        """The loss alone, for finite differences."""
-        run = self._run(batch, self._dropout(dropout_step))
-        hidden, _ = encoder_forward(batch, self._tree, None, run)
-        scores, _ = head_forward(hidden, batch, self._tree, None, run.at("head"))
-        return float(LOSSES[self.head](scores, self._checked(labels, batch))[0])
+        """The loss alone, for finite differences. Arguments as for `loss_and_grads`."""
+        return self._loss_forward(batch, labels, None, self._run(batch, self._dropout(dropout_step)))[0]
 
     def loss_and_grads(self, batch: Batch, labels, dropout_step: int | None = None):
         """Mean loss of the batch, and its gradient by every trained parameter.
@@ -146,18 +142,20 @@ class Model:
         labels (B,): class numbers, or target scores. dropout_step None is without dropout; a number is the training
         step whose dropout masks are used. Returns (loss, {flat name: array shaped as the parameter}).
         """
-        labels = self._checked(labels, batch)
         run = self._run(batch, self._dropout(dropout_step))
         flat_grads = {name: zeros(a.shape, a.dtype) for name, a in self.trained().items()}
         grads = unflatten(flat_grads)
+        loss, dscores, head_cache, caches = self._loss_forward(batch, labels, grads, run)
+        dhidden = head_backward(dscores, batch, self._tree, head_cache, grads, run.at("head"))
+        encoder_backward(dhidden, batch, self._tree, caches, grads, run)
+        return loss, flat_grads
 
+    def _loss_forward(self, batch: Batch, labels, grads, run: Run):
+        labels = self._checked(labels, batch)
         hidden, caches = encoder_forward(batch, self._tree, grads, run)
         scores, head_cache = head_forward(hidden, batch, self._tree, grads, run.at("head"))
         loss, dscores = LOSSES[self.head](scores, labels)
-
-        dhidden = head_backward(dscores, batch, self._tree, head_cache, grads, run.at("head"))
-        encoder_backward(dhidden, batch, self._tree, caches, grads, run)
-        return float(loss), flat_grads
+        return float(loss), dscores, head_cache, caches
 
     def _checked(self, labels, batch: Batch) -> np.ndarray:
         labels = np.asarray(labels)

@@ -1,5 +1,4 @@
-"""Parameters are one tree of plain dicts, which mirrors the groups of the HDF5 file; flat names join its keys with
-"/"."""
+"""Parameters are one tree of plain dicts, as the groups of the HDF5 file; flat names join its keys with "/"."""
 
 from __future__ import annotations
 
