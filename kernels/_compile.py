@@ -6,8 +6,10 @@ it, which takes a second or so; the machine code is then kept on disk, and later
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -76,6 +78,7 @@ def _choose_cache_folder() -> tuple[Path, bool]:
         return folder, True
     # Not a shared place such as /tmp/minibert: cached machine code is trusted when it is loaded.
     temporary = Path(tempfile.mkdtemp(prefix="minibert-kernels-"))
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
     print(
         f"warning: cannot write compiled kernels to {folder}; they are compiled anew in every run. "
         "Set NUMBA_CACHE_DIR to a folder that can be written.",
@@ -125,7 +128,8 @@ class CompilationListener(event.Listener):
         if any(ev.data["dispatcher"] is ours for ours in KERNELS):
             self.compiled += 1
             if not self.told:
-                print(f"compiling Numba kernels for this machine (once; kept in {CACHE_FOLDER}) ...", file=sys.stderr)
+                kept = f"once; kept in {CACHE_FOLDER}" if CACHE_IS_KEPT else "for this run only"
+                print(f"compiling Numba kernels for this machine ({kept}) ...", file=sys.stderr)
                 self.told = True
 
     def on_end(self, ev):

@@ -168,6 +168,8 @@ def _attention_backward(dcontext, q, k, v, log_sum, offsets, n_heads, least, kee
             for j in range(n_padded):
                 weights[j] = exp(weights[j] - total)
                 mask[j] = one
+            for j in range(n, n_padded):  # where all scores lie below -88, exp(0 - total) is infinite, times zero NaN
+                weights[j] = zero
             if least > 0:
                 _drop(mask, least, typed_keep, key_low, key_high, places[b] + (h * n + i) * n)
             _weighted_sum(grad, values, dweights)

@@ -51,8 +51,10 @@ def examples(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int 
     yield "squared_norm", (normal(T, D),)
 
 
-def warm_up(dtype=np.float32) -> float:
-    """Compile every kernel for dtype, or load it from the cache; says so if any was compiled. Returns the seconds."""
+def warm_up(dtype=np.float32, between=lambda: None) -> float:
+    """Compile every kernel for dtype, or load it from the cache. Returns the seconds; says so if anything was
+    compiled. between() is called between two kernels, and may raise to end it: Numba's compiler itself cannot be
+    interrupted without harm."""
     if kernels.BACKEND != "numba":
         return 0.0
     from ._compile import KERNELS, LISTENER
@@ -62,6 +64,7 @@ def warm_up(dtype=np.float32) -> float:
         for name, arguments in examples(dtype):
             getattr(kernels, name)(*arguments)
             bar.update(LISTENER.compiled - compiled_before - bar.n)
+            between()
     seconds = time.perf_counter() - start
     if LISTENER.compiled > compiled_before:
         print(f"compiled {LISTENER.compiled - compiled_before} kernels in {seconds:.0f} s", file=sys.stderr)

@@ -101,7 +101,7 @@ def _dot(a, b):
 
 @parallel_kernel
 def _small_rows_times_rows(a, b, bias, c):
-    """The same product without tiles, for a c that is smaller than one: a head with two classes, a batch of one text."""
+    """The same product without tiles, for a c smaller than one: a head with two classes, a batch of one text."""
     for i in prange(a.shape[0]):
         for j in range(b.shape[0]):
             c[i, j] = _dot(a[i], b[j]) + bias[j]

@@ -36,7 +36,7 @@ class _Loan:
 
 
 def _borrow(size: int) -> np.ndarray:
-    """At least `size` bytes. Sizes are rounded up by at most an eighth, so that batches of nearly the same size share."""
+    """At least `size` bytes. Rounded up by at most an eighth, so that batches of nearly the same size share."""
     global _pooled_bytes
     step = 1 << max(size.bit_length() - 4, 6)
     rounded = (size + step - 1) // step * step

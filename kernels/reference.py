@@ -187,7 +187,7 @@ def adam(p, g, m, v, lr, beta1, beta2, eps, weight_decay, step):
     """One step of Adam with decoupled weight decay, in place."""
     m[...] = beta1 * m + (1 - beta1) * g
     v[...] = beta2 * v + (1 - beta2) * g**2
-    p -= lr * weight_decay * p
+    p *= 1 - lr * weight_decay
     p -= lr / (1 - beta1**step) * m / (np.sqrt(v / (1 - beta2**step)) + eps)
 
 

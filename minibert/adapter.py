@@ -31,7 +31,9 @@ def adapter_init(config: AdapterConfig, bert: BertConfig, seed: int, dtype=np.fl
     start = {}
     for name, shape in config.shapes(bert).items():
         is_weight = name.endswith("/W")
-        start[name] = truncated_normal(name, shape, config.init_std, seed, dtype) if is_weight else np.zeros(shape, dtype)
+        start[name] = (
+            truncated_normal(name, shape, config.init_std, seed, dtype) if is_weight else np.zeros(shape, dtype)
+        )
     return start
 
 

@@ -156,13 +156,15 @@ def _read_task(tasks: h5py.Group, name: str, fingerprint: str, config: BertConfi
         raise hdf5.in_file(path, error) from None
 
 
-def add_task(path: str | Path, record: TaskRecord, replace: bool = False) -> None:
-    """Add a task to a bank, or make a bank with it. The other tasks stay as they are, bit for bit.
+def add_task(path: str | Path, *records: TaskRecord, replace: bool = False) -> None:
+    """Add tasks to a bank, or make a bank with them. The other tasks stay as they are, bit for bit.
 
-    Raises InputError if the bank belongs to another backbone, or has a task of that name and `replace` is False.
-    One writer at a time: of two that add at once, the last to finish wins.
+    All are added or none: raises InputError if the bank belongs to another backbone, or has a task of that name and
+    `replace` is False. One writer at a time: of two that add at once, the last to finish wins.
     """
     tasks = read_bank(path) if Path(path).exists() else {}
-    if record.name in tasks and not replace:
-        raise InputError(f"{path}: has a task {record.name!r} already; give it another name, or replace it")
-    write_bank(path, tasks | {record.name: record})
+    for record in records:
+        if record.name in tasks and not replace:
+            raise InputError(f"{path}: has a task {record.name!r} already; give it another name, or replace it")
+        tasks[record.name] = record
+    write_bank(path, tasks)

@@ -1,32 +1,73 @@
-"""What the commands of the command line do. Each takes the parsed arguments and returns an exit code or None."""
+"""The commands that compute: train, eval, predict. Each takes the parsed arguments and returns an exit
+code or None. Everything that can be wrong with the arguments is found before any work starts."""
 
 from __future__ import annotations
 
 import json
-import platform
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-import kernels
-from kernels.examples import warm_up
 from minibert import files
-from minibert import gradcheck as checks
-from minibert.config import PRESETS, AdapterConfig, InputError, TrainConfig
-from minibert.data import CSV_OPTIONS, limit_train, load_task
+from minibert.config import AdapterConfig, InputError, TrainConfig
+from minibert.data import CSV_OPTIONS, Task, limit_train, load_task
 from minibert.data.builtin import opinion_kinds
+from minibert.files import TaskRecord
+from minibert.interrupt import compile_kernels
 from minibert.model import Model, load_backbone
-from minibert.run_folder import RunFolder
-from minibert.train import Split, Training, evaluate, tokenize
+from minibert.run_folder import RunFolder, bank_file
+from minibert.train import Split, Training, evaluate, format_scores, score, tokenize
 from minibert.train import predict as predict_batch
-from minibert.tuning import DEFAULT_LR, format_table, parameter_table, trained_names
+from minibert.tuning import DEFAULT_LR, format_table, parameter_table
+
+SPLIT_OPTIONS = ("dev_share", "test_share", "split_seed")  # of task csv: which rows are dev and test
+CONTROL = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")  # would break a line, or the terminal
+
+
+# ------------------------------------------------------------------------------------------------------------- train
 
 
 def train(args) -> int:
     """Tune a backbone on a task and write RUN/."""
-    config = TrainConfig(
+    folder = RunFolder(args.out)
+    folder.check_free(args.force, args.resume)
+    training = _prepare(args, folder)
+    if args.resume:
+        training.resume()
+    _announce(training)
+    compile_kernels()
+    if args.force:
+        folder.clear()
+    result = training.run()
+    if result["finished"]:
+        _score_test(training, result)
+    _summarize(training, result)
+    return 0 if result["finished"] else 130
+
+
+def _prepare(args, folder: RunFolder) -> Training:
+    config = _train_config(args)
+    adapter = _adapter_config(args)
+    task, options = _read_task(args)
+    if args.train_rows is not None:
+        task = limit_train(task, args.train_rows, seed=0)
+    model = Model(
+        load_backbone(args.backbone),
+        task.head,
+        len(task.labels) or 1,
+        args.method,
+        adapter,
+        args.seed,
+        top_k=args.top_k,
+        pooled=args.pooled_head,
+        train_layernorm=not args.freeze_layernorm,
+    )
+    return Training(model, task, config, folder.path, args.quiet, options)
+
+
+def _train_config(args) -> TrainConfig:
+    return TrainConfig(
         lr=DEFAULT_LR[args.method] if args.lr is None else args.lr,
         epochs=args.epochs,
         batch_size=args.batch_size,
@@ -37,140 +78,133 @@ def train(args) -> int:
         seed=args.seed,
         max_steps=args.max_steps,
     )
-    folder = RunFolder(args.out)
-    folder.check_free(args.force, args.resume)
-    task = _load_task(args)
-    backbone = load_backbone(args.backbone)
-    model = Model(
-        backbone,
-        task.head,
-        len(task.labels) or 1,
-        args.method,
-        _adapter_config(args),
-        args.seed,
-        top_k=args.top_k,
-        pooled=args.pooled_head,
-        train_layernorm=not args.freeze_layernorm,
-    )
-    training = Training(model, task, config, folder.path, args.quiet)
-    if args.resume:
-        training.resume()
-    _announce(training, args.quiet)
-    warm_up()
-    if not args.resume:
-        folder.clear()
-    result = training.run()
-    if result["finished"]:
-        _score_test(training, result)
-    _summarize(training, result)
-    return 0 if result["finished"] else 130
 
 
 def _adapter_config(args) -> AdapterConfig:
     given = {"size": args.adapter_size, "init_std": args.init_std, "activation": args.adapter_activation}
     given = {key: value for key, value in given.items() if value is not None}
-    if given and args.method != "adapter":
-        raise InputError(
-            f"--adapter-size, --init-std and --adapter-activation need --method adapter, not {args.method}"
-        )
+    if (given or args.freeze_layernorm) and args.method != "adapter":
+        flags = "--adapter-size, --init-std, --adapter-activation and --freeze-layernorm"
+        raise InputError(f"{flags} need --method adapter, not {args.method}")
     if args.top_k and args.method != "top_k":
         raise InputError(f"--top-k needs --method top_k, not {args.method}")
-    if args.freeze_layernorm and args.method != "adapter":
-        raise InputError(f"--freeze-layernorm needs --method adapter, not {args.method}")
     return AdapterConfig(**given)
 
 
-def _load_task(args):
-    task = load_task(args.task, args.data, **{name: getattr(args, name) for name in CSV_OPTIONS})
-    rows = getattr(args, "train_rows", None)
-    return task if rows is None else limit_train(task, rows, seed=0)
+def _read_task(args, defaults: dict | None = None) -> tuple[Task, dict]:
+    """The task of --task and --data, and the options of task csv that were given; defaults stand in for others."""
+    options = {name: getattr(args, name) for name in CSV_OPTIONS}
+    options = {name: value for name, value in options.items() if value is not None and value is not False}
+    if args.task == "csv":
+        options = (defaults or {}) | options
+    return load_task(args.task, args.data, **options), options
 
 
-def _announce(training: Training, quiet: bool) -> None:
+def _announce(training: Training) -> None:
     """What is trained, on what: before step 1."""
-    if quiet:
-        return
-    model, task, config = training.model, training.task, training.config
-    shapes = {name: a.shape for name, a in model.parameters().items()}
+    model, task, config, say = training.model, training.task, training.config, training.say
     for note in task.notes:
-        print(f"note: {note}")
-    sizes = f"{len(task.train)} train, " + ", ".join(f"{len(split)} {name}" for name, split in task.dev.items())
-    print(f"task {task.name} ({sizes}), method {model.method}, seed {config.seed}")
+        say(f"note: {note}")
+    sizes = [f"{len(task.train)} train", *(f"{len(split)} {name}" for name, split in task.dev.items())]
+    say(f"task {task.name} ({', '.join(sizes)}), method {model.method}, seed {config.seed}")
     for name, split in {"train": training.train, **training.dev}.items():
         if split.batch.truncated:
-            print(
-                f"note: {split.batch.truncated} of {len(split.batch)} {name} texts are cut to {config.max_length} tokens"
-            )
-    print(format_table(parameter_table(shapes, set(model.trained()))))
-    print(f"{training.total_steps} steps of {config.batch_size} texts, learning rate {config.lr:g}", flush=True)
+            say(_truncation(split, name, config.max_length))
+    shapes = {name: a.shape for name, a in model.parameters().items()}
+    say(format_table(parameter_table(shapes, set(model.trained()))))
+    say(f"{training.total_steps} steps of {config.batch_size} texts, learning rate {config.lr:g}")
+    if training.progress.epoch:
+        say(f"going on after epoch {training.progress.epoch}, step {training.progress.steps}")
+
+
+def _truncation(split: Split, name: str, max_length: int) -> str:
+    return f"note: {split.batch.truncated} of {len(split.batch)} {name} texts are cut to {max_length} tokens"
 
 
 def _score_test(training: Training, result: dict) -> None:
     """Score the best epoch on the test split, if the release has labels for it."""
-    test = training.task.test
+    test, max_length = training.task.test, training.config.max_length
     if test is None or test.labels is None:
         return
     model = training.best_model()
-    split = tokenize(model.backbone, test, training.config.max_length)
+    split = tokenize(model.backbone, test, max_length)
+    if split.batch.truncated:
+        training.say(_truncation(split, "test", max_length))
     result["test"] = evaluate(model, split, training.task.metrics)
     training.folder.write_result(result)
 
 
 def _summarize(training: Training, result: dict) -> None:
-    lines = [f"trained {result['trained_params']:,} of {result['total_params']:,} parameters"]
-    lines[0] += f" ({100 * result['trained_fraction']:.2f} %) in {result['seconds']:.0f} s"
+    folder, say = training.folder, training.say
+    share = f"{result['trained_params']:,} of {result['total_params']:,} parameters"
+    say(f"trained {share} ({100 * result['trained_fraction']:.2f} %) in {result['seconds']:.0f} s")
     for split in ("dev", "test"):
         if result.get(split):
-            scores = ", ".join(f"{name} {value:.4f}" for name, value in result[split].items())
-            lines.append(f"{split}: {scores} (epoch {result['best_epoch']})")
-    folder = training.folder
-    lines.append(f"{folder.bank} ({folder.bank.stat().st_size / 1e6:.1f} MB), {folder.result}, {folder.history}")
-    if not result["finished"] and folder.state.exists():
-        lines.append("go on with the same command and --resume")
-    training.say("\n".join(lines))
+            say(f"{split}: {format_scores(result[split])} (epoch {result['best_epoch']})")
+    written = [f"{folder.bank} ({folder.bank.stat().st_size / 1e6:.1f} MB)", str(folder.result)]
+    say(", ".join(written + [str(folder.history)] * folder.history.exists()))
+    if not result["finished"]:
+        say("go on with the same command and --resume")
 
 
-def _open_task(args) -> Model:
+# ---------------------------------------------------------------------------------------------------- eval, predict
+
+
+def _open_task(args) -> tuple[Model, TaskRecord]:
     """The model of a task in a bank, and the record it was built from."""
-    path = Path(args.bank)
-    path = path / "bank.h5" if path.is_dir() else path
+    path = bank_file(args.bank)
     records = files.read_bank(path)
-    name = args.name or next(iter(records))
-    if args.name is None and len(records) > 1:
-        raise InputError(f"{path} holds {len(records)} tasks; choose one with --name: {', '.join(records)}")
-    if name not in records:
-        raise InputError(f"{path} has no task {name!r}; it has {', '.join(records)}")
-    return Model.from_record(load_backbone(args.backbone), records[name], path), records[name]
+    names = ", ".join(records)
+    if args.name is None and len(records) != 1:
+        raise InputError(f"{path} holds {len(records)} tasks; choose one with --name: {names}")
+    if args.name is not None and args.name not in records:
+        raise InputError(f"{path} has no task {args.name!r}; it has {names}")
+    record = records[args.name or names]
+    return Model.from_record(load_backbone(args.backbone), record, path), record
+
+
+def _max_length(record: TaskRecord) -> int:
+    """That of the training; a task put into a bank by hand need not tell."""
+    return record.training.get("train", {}).get("max_length", TrainConfig.max_length)
 
 
 def eval(args) -> None:
     """Score a trained task on a split."""
     model, record = _open_task(args)
-    task = _load_task(args)
-    if task.head != record.head or task.labels != record.labels:
-        raise InputError(
-            f"task {record.name} in the bank ({record.head}, labels {', '.join(record.labels)}) does not fit "
-            f"task {task.name} ({task.head}, labels {', '.join(task.labels)})"
-        )
-    splits = task.dev if args.split == "dev" else {args.split: getattr(task, args.split)}
-    if any(examples is None or examples.labels is None for examples in splits.values()):
+    trained_with = record.training.get("task_options", {})
+    task, _ = _read_task(args, {name: trained_with[name] for name in SPLIT_OPTIONS if name in trained_with})
+    _check_fit(record, task)
+    examples = task.dev if args.split == "dev" else {args.split: getattr(task, args.split)}
+    if any(part is None or part.labels is None for part in examples.values()):
         raise InputError(f"task {task.name} has no labelled {args.split} split")
-    max_length = record.training["train"]["max_length"]
-    for name, examples in splits.items():
-        split = tokenize(model.backbone, examples, max_length)
-        scores = evaluate(model, split, task.metrics)
+    splits = {name: tokenize(model.backbone, part, _max_length(record)) for name, part in examples.items()}
+    compile_kernels()
+    for name, split in splits.items():
+        if split.batch.truncated:
+            print(_truncation(split, name, _max_length(record)), file=sys.stderr)
+        outputs = predict_batch(model, split.batch)
+        scores = score(outputs, split.labels, task.metrics)
         if args.json:
-            print(json.dumps({"task": task.name, "split": name, "examples": len(examples), **scores}))
+            print(json.dumps({"task": task.name, "split": name, "examples": len(split.labels), **scores}))
             continue
-        print(f"{task.name} {name} ({len(examples)}): " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+        print(f"{task.name} {name} ({len(split.labels)}): {format_scores(scores)}")
         if task.name == "opinions":
-            _print_kinds(model, split, opinion_kinds()[args.split])
+            _print_kinds(outputs.argmax(axis=1) == split.labels, opinion_kinds()[args.split])
 
 
-def _print_kinds(model: Model, split: Split, kinds: list[str]) -> None:
+def _check_fit(record: TaskRecord, task: Task) -> None:
+    def describe(head: str, labels, pairs: bool) -> str:
+        return f"{head}, {'pairs' if pairs else 'single texts'}" + (f", labels {', '.join(labels)}" if labels else "")
+
+    trained = describe(record.head, record.labels, record.training.get("pairs", False))
+    given = describe(task.head, task.labels, task.train.pairs is not None)
+    if trained != given:
+        raise InputError(f"task {record.name} in the bank ({trained}) does not fit task {task.name} ({given})")
+
+
+def _print_kinds(right: np.ndarray, kinds: list[str]) -> None:
     """Accuracy by kind of sentence: where the linear head on frozen features fails, and adapters do not."""
-    right = predict_batch(model, split.batch).argmax(axis=1) == split.labels
-    for kind in sorted(set(kinds), key=kinds.index):
+    for kind in dict.fromkeys(kinds):
         rows = np.array([k == kind for k in kinds])
         print(f"  {kind:<10}{right[rows].mean():.3f}  of {rows.sum()}")
 
@@ -178,29 +212,35 @@ def _print_kinds(model: Model, split: Split, kinds: list[str]) -> None:
 def predict(args) -> None:
     """Label texts: one line each, label, probability, text."""
     model, record = _open_task(args)
-    texts = _texts(args)
-    pairs = None
-    if record.training.get("pairs"):
-        for i, text in enumerate(texts, 1):
-            if text.count("\t") != 1:
-                raise InputError(f"text {i}: task {record.name} reads pairs, two texts with one tab between them")
-        texts, pairs = (list(column) for column in zip(*(text.split("\t") for text in texts), strict=True))
-    batch = model.backbone.encode(texts, pairs, record.training["train"]["max_length"])
+    lines = _texts(args)
+    texts, pairs = _cut_pairs(lines, record.name) if record.training.get("pairs") else (lines, None)
+    max_length = _max_length(record)
+    batch = model.backbone.encode(texts, pairs, max_length)
+    compile_kernels()
     if batch.truncated:
-        print(f"note: {batch.truncated} texts were cut to their first tokens", file=sys.stderr)
+        print(f"note: {batch.truncated} of {len(texts)} texts are cut to {max_length} tokens", file=sys.stderr)
     for i, row in enumerate(predict_batch(model, batch)):
         out = {"text": texts[i]} if pairs is None else {"text": texts[i], "pair": pairs[i]}
         if record.head == "classify":
             best = int(row.argmax())
-            out |= {"label": record.labels[best], "probability": float(row[best])}
-            out["probabilities"] = dict(zip(record.labels, map(float, row), strict=True))
+            answer = {"label": record.labels[best], "probability": float(row[best])}
+            answer["probabilities"] = dict(zip(record.labels, map(float, row), strict=True))
+            fields = [answer["label"], f"{answer['probability']:.4f}"]
         else:
-            out["score"] = float(row)
+            answer = {"score": float(row)}
+            fields = [f"{answer['score']:.4f}"]
         if args.json:
-            print(json.dumps(out, ensure_ascii=False))
+            print(json.dumps(out | answer, ensure_ascii=False))
         else:
-            head = f"{out['label']}\t{out['probability']:.4f}" if "label" in out else f"{out['score']:.4f}"
-            print("\t".join([head, texts[i]] + ([] if pairs is None else [pairs[i]])))
+            print("\t".join(field.translate(CONTROL) for field in [*fields, *out.values()]))
+
+
+def _cut_pairs(lines: list[str], task: str) -> tuple[list[str], list[str]]:
+    for i, line in enumerate(lines, 1):
+        if line.count("\t") != 1:
+            raise InputError(f"text {i}: task {task} reads pairs, two texts with one tab between them")
+    texts, pairs = zip(*(line.split("\t") for line in lines), strict=True)
+    return list(texts), list(pairs)
 
 
 def _texts(args) -> list[str]:
@@ -208,110 +248,25 @@ def _texts(args) -> list[str]:
         raise InputError("give texts as arguments or with --file, not both")
     if args.texts:
         return args.texts
+    source = args.file or "standard input"
     try:
-        data = Path(args.file).read_bytes() if args.file else sys.stdin.buffer.read()
+        data = Path(args.file).read_bytes() if args.file else _standard_input()
         lines = data.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except OSError as error:
-        raise InputError(f"{args.file}: cannot be read: {error.strerror}") from None
+        raise InputError(f"{source}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise InputError(f"{args.file or 'standard input'}: line {line} is not UTF-8") from None
-    if lines and lines[-1] == "":
+        raise InputError(f"{source}: line {line} is not UTF-8") from None
+    if lines[-1] == "":
         lines.pop()  # the last line's end is not another line
     if not lines:
-        raise InputError("there is no text to label: give texts as arguments, --file, or on standard input")
+        raise InputError("there is no text to label: give texts as arguments, with --file, or on standard input")
     return lines
 
 
-def bank(args) -> None:
-    """Show a bank, after adding the tasks of other banks to it."""
-    path = Path(args.bank)
-    path = path / "bank.h5" if path.is_dir() else path
-    for other in args.add:
-        source = Path(other)
-        for record in files.read_bank(source / "bank.h5" if source.is_dir() else source).values():
-            files.add_task(path, record, replace=args.replace)
-    for record in files.read_bank(path).values():
-        size = sum(a.size for a in record.params.values())
-        if args.json:
-            row = {"task": record.name, "head": record.head, "labels": record.labels, "method": record.method}
-            print(json.dumps({**row, "parameters": size, "dev": record.dev}))
-        else:
-            scores = ", ".join(f"{k} {v:.4f}" for k, v in record.dev.items()) or "not scored"
-            print(f"{record.name:<16}{record.method:<11}{size:>12,} parameters   dev {scores}")
-
-
-def params(args) -> None:
-    """Print the table of what is trained for the shapes of known backbones."""
-    for name in args.config:
-        config = PRESETS[name]
-        head = {"head/W": (config.hidden_size, args.classes), "head/b": (args.classes,)}
-        backbone = {n: s for n, s in config.shapes().items() if not n.startswith("pooler/")}
-        for size in args.adapter_size if args.method == "adapter" else [None]:
-            adapter = AdapterConfig(size).shapes(config) if size else {}
-            shapes = backbone | adapter | head
-            trained = trained_names(shapes, args.method, config.n_layers, args.top_k)
-            print(f"{name}, method {args.method}" + (f", M = {size}" if size else "") + f", {args.classes} classes")
-            print(format_table(parameter_table(shapes, trained)), end="\n\n")
-
-
-def gradcheck(args) -> int:
-    """Check every gradient of every method and head, dropout off and on; print the worst case of each tensor."""
-    worst: dict[str, tuple[int, checks.Check]] = {}
-    settings = 0
-    for method in args.method:
-        for head in args.head:
-            for step in (None, 0):
-                model = checks.tiny_model(method, head)
-                settings += 1
-                for check in checks.check_gradients(model, *checks.tiny_batch(model.config, head), step):
-                    seen, before = worst.get(check.name, (0, None))
-                    worse = before is None or (check.passed, -check.relative_error) < (
-                        before.passed,
-                        -before.relative_error,
-                    )
-                    worst[check.name] = (seen + 1, check if worse else before)
-    print(f"{'tensor':<48}{'settings':>9}{'difference':>12}{'relative':>10}  result")
-    for name, (seen, c) in worst.items():
-        relative = "zero" if c.zero else f"{c.relative_error:.1e}"
-        print(f"{name:<48}{seen:>9}{c.largest_difference:>12.1e}{relative:>10}  {'pass' if c.passed else 'FAIL'}")
-    failed = sum(not c.passed for _, c in worst.values())
-    print(f"{len(worst)} tensors in {settings} settings (method x head x dropout), float64, ", end="")
-    print(f"tolerance {checks.TOLERANCE:g}: {'all pass' if not failed else f'{failed} FAIL'}")
-    return 1 if failed else 0
-
-
-def download(args) -> None:
-    """Get the data of a task."""
-    from minibert.data.download import download as get
-
-    get(args.name, args.out, args.mirror)
-
-
-def env(args) -> None:
-    """Print what the program runs on, and what to do if something is amiss."""
-    import numba
-
-    warnings = []
-    for package in ("minibert", "numpy", "numba", "tokenizers", "h5py"):
-        print(f"{package:<18}{version(package)}")
-    print(f"{'python':<18}{platform.python_version()} on {platform.system()} {platform.machine()}")
-    print(f"{'kernels':<18}{kernels.BACKEND}")
-    if kernels.BACKEND == "numba":
-        from kernels._compile import CACHE_FOLDER, CACHE_IS_KEPT, vector_bits
-
-        warm_up()
-        size = sum(file.stat().st_size for file in CACHE_FOLDER.rglob("*") if file.is_file())
-        print(f"{'threads':<18}{numba.get_num_threads()} of {numba.config.NUMBA_NUM_THREADS}")
-        print(f"{'threading layer':<18}{numba.threading_layer()}")
-        print(f"{'vectors':<18}{vector_bits() or 'unknown'} bits")
-        print(f"{'kernel cache':<18}{CACHE_FOLDER} ({size / 1e6:.1f} MB)")
-        if not CACHE_IS_KEPT:
-            warnings.append(
-                "kernels are compiled anew in every run: set NUMBA_CACHE_DIR to a folder that can be written"
-            )
-        if numba.get_num_threads() == 1:
-            warnings.append("only one thread: unset NUMBA_NUM_THREADS, or give the program more cores")
-    else:
-        warnings.append("the NumPy reference runs: slow, for reading and debugging; unset MINIBERT_KERNELS for speed")
-    print("OK" if not warnings else "\n".join(f"to do: {warning}" for warning in warnings))
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        return b""
+    if sys.stdin.isatty():
+        print("reading standard input: one text a line, and Ctrl-D at the end", file=sys.stderr)
+    return sys.stdin.buffer.read()

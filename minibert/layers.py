@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 import kernels
-from minibert.config import AdapterConfig, BertConfig
+from minibert.config import AdapterConfig, BertConfig, InputError
 
 
 def inside(grads, key: str):
@@ -145,10 +145,26 @@ def feed_forward_backward(dh, p, cache, grads, run: Run):
 # ------------------------------------------------------------------------------------------------------- embeddings
 
 
+def _rows_of_tables(batch) -> dict[str, np.ndarray]:
+    """Which row of each table a token takes."""
+    return {"word": batch.ids, "segment": batch.segments, "position": batch.positions}
+
+
+def _check_rows(table: str, rows, n_rows: int) -> None:
+    """Kernels do not check bounds: a row beyond the table would be whatever memory lies there."""
+    if rows.size and not 0 <= rows.min() <= rows.max() < n_rows:
+        raise InputError(
+            f"{table} ids must be from 0 to {n_rows - 1} for this backbone, got {rows.min()} to {rows.max()}"
+        )
+
+
 def embeddings_forward(batch, p, grads, run: Run):
     """x = dropout(LayerNorm(word + segment + position)).   (T,) ids -> (T, D)"""
-    tables = p["word"]["W"], p["segment"]["W"], p["position"]["W"]
-    x = kernels.embedding(batch.ids, batch.segments, batch.positions, *tables)
+    rows = _rows_of_tables(batch)
+    tables = [p[name]["W"] for name in rows]
+    for name, table in zip(rows, tables, strict=True):
+        _check_rows(name, rows[name], len(table))
+    x = kernels.embedding(*rows.values(), *tables)
     y, norm_cache = residual_layernorm_forward(x, None, p["norm"], inside(grads, "norm"), run.config.layernorm_eps)
     return dropout_forward(y, run.dropout), norm_cache
 
@@ -156,6 +172,6 @@ def embeddings_forward(batch, p, grads, run: Run):
 def embeddings_backward(dy, batch, p, cache, grads, run: Run):
     """The end of the backward pass: ids have no gradient."""
     dx = residual_layernorm_backward(dropout_backward(dy, run.dropout), p["norm"], cache, inside(grads, "norm"))
-    for table, index in (("word", batch.ids), ("segment", batch.segments), ("position", batch.positions)):
+    for table, rows in _rows_of_tables(batch).items():
         if table in grads:
-            kernels.embedding_backward(dx, index, grads[table]["W"])
+            kernels.embedding_backward(dx, rows, grads[table]["W"])

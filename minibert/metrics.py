@@ -32,7 +32,10 @@ def matthews(predictions, labels) -> float:
 
 def pearson(predictions, labels) -> float:
     """Linear correlation; 0 where it is undefined, as for a constant guess."""
-    x, y = (np.asarray(a, np.float64) - np.mean(a, dtype=np.float64) for a in (predictions, labels))
+    x, y = np.asarray(predictions, np.float64), np.asarray(labels, np.float64)
+    if np.ptp(x) == 0 or np.ptp(y) == 0:  # asked before the mean is taken off, which leaves a rounding error
+        return 0.0
+    x, y = x - x.mean(), y - y.mean()
     spread = np.sqrt((x @ x) * (y @ y))
     return float(x @ y / spread) if spread > 0 else 0.0
 

@@ -159,6 +159,8 @@ class Model:
 
     def _checked(self, labels, batch: Batch) -> np.ndarray:
         labels = np.asarray(labels)
+        if len(batch) == 0:
+            raise InputError("the batch has no sequences, so it has no loss")
         if labels.shape != (len(batch),):
             raise InputError(f"labels must be one a sequence: {len(batch)} sequences, labels of shape {labels.shape}")
         if self.head == "regress":
@@ -188,7 +190,12 @@ class Model:
         """Build the model of a task in a bank. Raises InputError if it was trained on another backbone."""
         check_backbone(record, backbone.fingerprint, path)
         n_out = record.params["head/b"].size
-        model = cls(backbone, record.head, n_out, record.method, record.adapter, **record.model_options)
+        try:
+            model = cls(backbone, record.head, n_out, record.method, record.adapter, **record.model_options)
+        except TypeError:
+            raise InputError(
+                f"{path}: task {record.name!r} has settings that this version does not know: {record.model_options}"
+            ) from None
         model.load_trained(record.params)
         return model
 

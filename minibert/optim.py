@@ -15,17 +15,17 @@ BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 def learning_rate(step: int, steps: int, peak: float, warmup: float = 0.1) -> float:
     """The rate of step 0, 1, ..., steps - 1: a straight line up over the first `warmup` of the steps, then down to
     zero."""
-    rising = warmup * steps
-    if step + 1 <= rising:
+    rising = round(warmup * steps)  # whole steps: with half a step the line down would start above the peak
+    if step < rising:
         return peak * (step + 1) / rising
-    return peak * (steps - step) / max(1.0, steps - rising) if steps > rising else peak
+    return peak * (steps - step) / max(1, steps - rising)
 
 
 def clip_by_global_norm(grads: dict[str, np.ndarray], largest: float) -> float:
     """Scale all gradients in place so that their norm together is at most `largest` (0: leave them). Returns the norm
     before."""
     norm = math.sqrt(sum(kernels.squared_norm(g) for g in grads.values()))
-    if 0 < largest < norm:
+    if 0 < largest < norm < math.inf:
         for g in grads.values():
             g *= g.dtype.type(largest / norm)
     return norm

@@ -7,6 +7,8 @@ import csv
 import io
 import json
 import os
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from minibert.config import InputError
@@ -14,16 +16,25 @@ from minibert.config import InputError
 
 def write_text(path: Path, text: str) -> None:
     """Write to a temporary file beside it, flush to disk, rename: a reader sees the old file or the new one, never
-    half."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    half. Raises InputError if the place cannot be written."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the error above is the one that matters
+            temporary.unlink(missing_ok=True)
+
+
+def bank_file(path) -> Path:
+    """The bank that a run folder holds, or the bank file itself."""
+    path = Path(path)
+    return path / "bank.h5" if path.is_dir() else path
 
 
 class RunFolder:
@@ -34,29 +45,43 @@ class RunFolder:
         self.result, self.history = self.path / "result.json", self.path / "history.csv"
         self.bank, self.state = self.path / "bank.h5", self.path / "state.h5"
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that a run writes."""
+        return self.result, self.history, self.bank, self.state
+
     def check_free(self, force: bool, resume: bool) -> None:
-        """Raise InputError if a run would overwrite another, or if there is nothing to resume. Called before any
-        work."""
+        """Raise InputError if a run would overwrite another, if there is nothing to resume, or if the place cannot be
+        written. Called before any work; changes nothing."""
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"--out {self.path} is a file; give a folder")
-        if resume:
-            if not self.state.exists():
-                raise InputError(f"{self.state} is not there: there is no unfinished run to resume in {self.path}")
-        elif not force and any(file.exists() for file in (self.result, self.bank, self.state)):
-            raise InputError(
-                f"{self.path} holds a run already; give another --out, --resume it, or --force to replace it"
-            )
+        if resume and not self.state.exists():
+            raise InputError(f"{self.state} is not there: there is no unfinished run to resume in {self.path}")
+        if not (force or resume) and any(file.exists() for file in self.files):
+            goes_on = "--resume it, " if self.state.exists() else ""
+            raise InputError(f"{self.path} holds a run already; give another --out, {goes_on}or --force to replace it")
+        self._check_writable()
+
+    def _check_writable(self) -> None:
+        there = self.path
+        while not there.exists():
+            there = there.parent
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except OSError as error:
+            raise InputError(f"--out {self.path}: {there} cannot be written ({error.strerror})") from None
 
     def create(self) -> None:
         """Make the folder. Raises InputError if it cannot be made."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"--out {self.path}: the folder cannot be made: {error.strerror}") from None
+            raise InputError(f"--out {self.path}: the folder cannot be made ({error.strerror})") from None
 
     def clear(self) -> None:
         """Remove the files of an earlier run, as --force asks for."""
-        for file in (self.result, self.history, self.bank, self.state):
+        for file in self.files:
             file.unlink(missing_ok=True)
 
     def write_result(self, result: dict) -> None:

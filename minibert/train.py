@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +16,19 @@ from tqdm import tqdm
 from minibert.config import InputError, TrainConfig
 from minibert.data.task import Examples, Task
 from minibert.files import read_bank, read_state, write_bank, write_state
+from minibert.interrupt import CtrlC
 from minibert.metrics import METRICS
 from minibert.model import Backbone, Model
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
 from minibert.run_folder import RunFolder
 from minibert.text import Batch
+from minibert.tree import flatten
 
 EVAL_BATCH = 64
 
 
 class NonFiniteLoss(ArithmeticError):
-    """The loss or a gradient was NaN or infinite; the parameters are as they were before that step."""
+    """A loss, a gradient or a score was NaN or infinite. What is on disk is as it was after the last epoch."""
 
 
 @dataclass
@@ -40,17 +44,33 @@ def tokenize(backbone: Backbone, examples: Examples, max_length: int) -> Split:
     return Split(backbone.encode(examples.texts, examples.pairs, max_length), examples.labels)
 
 
-def predict(model: Model, batch: Batch, batch_size: int = EVAL_BATCH) -> np.ndarray:
-    """Class probabilities (N, C), or scores (N,), for any number of sequences."""
-    parts = [batch.take(range(i, min(i + batch_size, len(batch)))) for i in range(0, len(batch), batch_size)]
-    return np.concatenate([model.predict(part) for part in parts])
+def predict(model: Model, batch: Batch) -> np.ndarray:
+    """Class probabilities (N, C), or scores (N,), for any number of sequences. Raises NonFiniteLoss."""
+    parts = []
+    with CtrlC() as ctrl_c:
+        for i in range(0, len(batch), EVAL_BATCH):
+            parts.append(model.predict(batch.take(range(i, min(i + EVAL_BATCH, len(batch))))))
+            ctrl_c.check()
+    scores = np.concatenate(parts)
+    if not np.isfinite(scores).all():
+        raise NonFiniteLoss("the model gives scores that are NaN or infinite")
+    return scores
 
 
 def evaluate(model: Model, split: Split, metrics: tuple[str, ...]) -> dict[str, float]:
-    """{metric: value} on a split."""
-    scores = predict(model, split.batch)
-    guesses = scores.argmax(axis=1) if model.head == "classify" else scores
-    return {name: METRICS[name](guesses, split.labels) for name in metrics}
+    """{metric: value} on a split. Raises NonFiniteLoss."""
+    return score(predict(model, split.batch), split.labels, metrics)
+
+
+def score(scores: np.ndarray, labels: np.ndarray, metrics: tuple[str, ...]) -> dict[str, float]:
+    """{metric: value} of what `predict` gave."""
+    guesses = scores.argmax(axis=1) if scores.ndim == 2 else scores
+    return {name: METRICS[name](guesses, labels) for name in metrics}
+
+
+def format_scores(scores: dict[str, float]) -> str:
+    """The scores for people: accuracy 0.9000, f1 0.8800."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
 
 
 def evaluate_all(model: Model, splits: dict[str, Split], metrics: tuple[str, ...]) -> dict[str, float]:
@@ -62,9 +82,9 @@ def evaluate_all(model: Model, splits: dict[str, Split], metrics: tuple[str, ...
     return scores
 
 
-@dataclass
+@dataclass(frozen=True)
 class Progress:
-    """How far a run has come; with the arrays of Adam it is all that a resumed run needs."""
+    """How far a run had come after its last whole epoch; with the arrays of Adam all that a resumed run needs."""
 
     epoch: int = 0
     steps: int = 0
@@ -72,35 +92,48 @@ class Progress:
     tokens: int = 0
     best_score: float = -math.inf
     best_epoch: int = 0
-    best_dev: dict = field(default_factory=dict)
-    history: list = field(default_factory=list)
+    best_dev: dict | None = None
+    history: tuple[dict, ...] = ()
 
 
 class Training:
-    """One run: a model, a task, the settings, and the folder it is written to."""
+    """One run: a model, a task, the settings, and the folder it is written to.
 
-    def __init__(self, model: Model, task: Task, config: TrainConfig, out: Path, quiet: bool = False):
+    task_options: how the task was read (the options of task csv), to be kept with the result.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        task: Task,
+        config: TrainConfig,
+        out: Path,
+        quiet: bool = False,
+        task_options: dict | None = None,
+    ):
         self.model, self.task, self.config, self.quiet = model, task, config, quiet
         self.folder = RunFolder(out)
         self.train = tokenize(model.backbone, task.train, config.max_length)
         self.dev = {name: tokenize(model.backbone, split, config.max_length) for name, split in task.dev.items()}
         self.optimizer = Adam(model.trained(), config.weight_decay)
-        self.progress = Progress()
+        self.progress, self.ctrl_c = Progress(), CtrlC()
         self.steps_per_epoch = math.ceil(len(task.train) / config.batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
+        self.settings = self._settings(task_options or {})
 
-    @property
-    def settings(self) -> dict:
+    def _settings(self, task_options: dict) -> dict:
         """What must be the same in a resumed run, and what the result and the bank tell of a run."""
         adapter = self.model.adapter
         return {
             "task": self.task.name,
+            "task_options": task_options,
             "method": self.model.method,
             "adapter": asdict(adapter) if adapter else None,
             "model_options": self.model.options,
             "train": asdict(self.config),
             "train_rows": len(self.task.train),
             "pairs": self.task.train.pairs is not None,
+            "data": _data_fingerprint(self.train, *self.dev.values()),
             "backbone": self.model.backbone.fingerprint,
         }
 
@@ -112,45 +145,53 @@ class Training:
     def run(self) -> dict:
         """Train to the end, or to Ctrl-C. Returns what result.json holds. Raises NonFiniteLoss."""
         self.folder.create()
-        interrupted = False
+        if self.progress.epoch == 0:
+            self._save_state({})
+        finished = False
         try:
-            while self.progress.epoch < self.config.epochs and not self._enough():
-                self._epoch()
+            with self.ctrl_c:
+                while self.progress.epoch < self.config.epochs and not self._enough():
+                    self._epoch()
+            finished = True
         except KeyboardInterrupt:
-            interrupted = True
             self.say(f"\ninterrupted at step {self.optimizer.steps} of {self.total_steps}")
+        except NonFiniteLoss:
+            if self.progress.epoch == 0:  # a resumed run would start at the beginning, and end here again
+                self.folder.state.unlink()
+            raise
         if self.progress.best_epoch == 0:  # no epoch was finished: keep the weights as they are, not yet scored
             self._save_bank({})
-        result = self._result(interrupted)
+        result = self._result(finished)
         self.folder.write_result(result)
-        if not interrupted:
-            self.folder.state.unlink(missing_ok=True)
+        if finished:
+            self.folder.state.unlink()
         return result
 
     def _enough(self) -> bool:
         return 0 < self.config.max_steps <= self.optimizer.steps
 
     def _epoch(self) -> None:
-        start, tokens_before, losses = time.perf_counter(), self.progress.tokens, []
-        order = np.random.default_rng([self.config.seed, self.progress.epoch]).permutation(len(self.task.train))
-        number = f"epoch {self.progress.epoch + 1}/{self.config.epochs}"
-        tokens, hidden = tokens_before, self.quiet or not sys.stderr.isatty()
-        with tqdm(total=self.steps_per_epoch, desc=number, unit="step", leave=False, disable=hidden) as bar:
-            for i in range(0, len(order), self.config.batch_size):
-                if self._enough():
-                    break
-                rows = order[i : i + self.config.batch_size]
-                batch = self.train.batch.take(rows)
-                losses.append(self._step(batch, self.train.labels[rows]))
+        start, losses, tokens = time.perf_counter(), [], 0
+        name = f"epoch {self.progress.epoch + 1}/{self.config.epochs}"
+        hidden = self.quiet or not sys.stderr.isatty()
+        with tqdm(total=self.steps_per_epoch, desc=name, unit="step", leave=False, disable=hidden) as bar:
+            for batch, labels in self._batches():
+                losses.append(self._step(batch, labels))
                 tokens += batch.n_tokens
-                speed = (tokens - tokens_before) / (time.perf_counter() - start)
+                speed = tokens / (time.perf_counter() - start)
                 bar.set_postfix_str(f"loss {np.mean(losses[-20:]):.3f}, {speed:,.0f} tokens/s", refresh=False)
                 bar.update()
-        seconds = time.perf_counter() - start
-        self.progress.tokens, self.progress.steps = tokens, self.optimizer.steps
-        self.progress.seconds += seconds
-        self.progress.epoch += 1
-        self._end_epoch(number, float(np.mean(losses)), seconds, tokens - tokens_before)
+        self._end_epoch(name, float(np.mean(losses)), time.perf_counter() - start, tokens)
+
+    def _batches(self) -> Iterator[tuple[Batch, np.ndarray]]:
+        """The batches of an epoch, in an order that only the seed and the epoch's number decide."""
+        order = np.random.default_rng([self.config.seed, self.progress.epoch]).permutation(len(self.task.train))
+        for i in range(0, len(order), self.config.batch_size):
+            if self._enough():
+                return
+            self.ctrl_c.check()
+            rows = order[i : i + self.config.batch_size]
+            yield self.train.batch.take(rows), self.train.labels[rows]
 
     def _step(self, batch: Batch, labels) -> float:
         """Forward, backward, clip, move. Raises NonFiniteLoss before anything is moved."""
@@ -159,52 +200,63 @@ class Training:
         norm = clip_by_global_norm(grads, self.config.clip_norm)
         lr = learning_rate(step, self.total_steps, self.config.lr, self.config.warmup)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise NonFiniteLoss(
-                f"step {step + 1} of {self.total_steps} (epoch {self.progress.epoch + 1}): the loss is {loss}, the norm "
-                f"of the gradients {norm}, at learning rate {lr:.2g}. Try a smaller --lr. {self._what_is_kept()}"
-            )
+            raise self._stopped(f"the loss is {loss}, the norm of the gradients {norm}, at learning rate {lr:.2g}")
         self.optimizer.step(grads, lr)
         return loss
 
-    def _what_is_kept(self) -> str:
-        best = self.progress.best_epoch
-        return f"{self.folder.bank} holds epoch {best}." if best else "No epoch was finished, and no bank written."
+    def _stopped(self, why: str) -> NonFiniteLoss:
+        step, best = self.optimizer.steps + 1, self.progress.best_epoch
+        kept = f"{self.folder.bank} holds epoch {best}" if best else "No epoch was finished, and no bank written"
+        where = f"step {step} of {self.total_steps} (epoch {self.progress.epoch + 1})"
+        return NonFiniteLoss(f"training stopped at {where}: {why}. {kept}. Try a smaller --lr")
 
-    def _end_epoch(self, number: str, loss: float, seconds: float, tokens: int) -> None:
-        dev = evaluate_all(self.model, self.dev, self.task.metrics)
-        score = dev[self.task.metrics[0]]
-        best = score > self.progress.best_score
+    def _end_epoch(self, name: str, loss: float, seconds: float, tokens: int) -> None:
+        """Score the epoch, keep it if it is the best, and only then count it as done."""
+        self.ctrl_c.check()
+        try:
+            dev = evaluate_all(self.model, self.dev, self.task.metrics)
+        except NonFiniteLoss as error:
+            raise self._stopped(str(error)) from None
+        before = self.progress
+        done = {"epoch": before.epoch + 1, "steps": self.optimizer.steps}
+        value = dev[self.task.metrics[0]]
+        best = value > before.best_score
         if best:
-            self.progress.best_score, self.progress.best_epoch = score, self.progress.epoch
-            self.progress.best_dev = dev
             self._save_bank(dev)
-        self.progress.history.append(
-            {"epoch": self.progress.epoch, "step": self.optimizer.steps, "loss": loss, **dev, "seconds": seconds}
-        )
+            done |= {"best_score": value, "best_epoch": done["epoch"], "best_dev": dev}
+        row = {"epoch": done["epoch"], "step": done["steps"], "loss": loss, **dev, "seconds": seconds}
+        done |= {"seconds": before.seconds + seconds, "tokens": before.tokens + tokens}
+        self.progress = replace(before, **done, history=(*before.history, row))
         self.folder.write_history(self.progress.history)
-        self.folder.write_result(self._result(interrupted=True))
-        write_state(self.folder.state, self.optimizer.state(), {**asdict(self.progress), "settings": self.settings})
-        scores = ", ".join(f"{name} {value:.4f}" for name, value in dev.items())
+        self.folder.write_result(self._result(finished=False))
+        self._save_state(self.optimizer.state())
+        speed = f"{seconds:.1f} s, {tokens / seconds:,.0f} tokens/s"
         mark = "  (best so far)" if best else ""
-        self.say(f"{number}: loss {loss:.4f}, dev {scores}, {seconds:.1f} s, {tokens / seconds:,.0f} tokens/s{mark}")
+        self.say(f"{name}: loss {loss:.4f}, dev {format_scores(dev)}, {speed}{mark}")
 
     def _save_bank(self, dev: dict) -> None:
         record = self.model.to_record(self.task.name, self.task.labels, self.settings, dev)
         write_bank(self.folder.bank, {self.task.name: record})
 
+    def _save_state(self, arrays: dict[str, np.ndarray]) -> None:
+        """Before the first epoch there are no arrays to save: the seed gives them again."""
+        write_state(self.folder.state, arrays, {"progress": asdict(self.progress), "settings": self.settings})
+
     def resume(self) -> None:
         """Go on after the last epoch that was finished. Raises InputError if the folder's run had other settings."""
         arrays, meta = read_state(self.folder.state)
-        settings = meta.pop("settings", {})
-        for name, value in self.settings.items():
-            if settings.get(name) != value:
+        before, now = flatten(meta.get("settings", {})), flatten(self.settings)
+        for name in now | before:
+            if before.get(name) != now.get(name):
                 raise InputError(
-                    f"{self.folder.state}: cannot resume, {name} was {settings.get(name)!r} and is now {value!r}"
+                    f"{self.folder.state}: cannot resume: {name} was {before.get(name)!r}, now it is {now.get(name)!r}"
                 )
-        self.optimizer.load_state(arrays, meta["steps"])
-        self.progress = Progress(**meta)
+        progress = Progress(**meta["progress"])
+        if progress.epoch > 0:
+            self.optimizer.load_state(arrays, progress.steps)
+        self.progress = progress
 
-    def _result(self, interrupted: bool) -> dict:
+    def _result(self, finished: bool) -> dict:
         progress, model = self.progress, self.model
         trained = sum(a.size for a in model.trained().values())
         total = sum(a.size for a in model.parameters().values())
@@ -218,15 +270,24 @@ class Training:
             "trained_params": trained,
             "total_params": total,
             "trained_fraction": trained / total,
-            "dev": progress.best_dev,
+            "dev": progress.best_dev or {},
             "best_epoch": progress.best_epoch,
             "steps": self.optimizer.steps,
             "seconds": progress.seconds,
             "tokens_per_second": progress.tokens / progress.seconds if progress.seconds else 0.0,
-            "finished": not interrupted,
+            "finished": finished,
             "settings": self.settings,
         }
 
     def best_model(self) -> Model:
         """The model with the weights of the best epoch, read back from the bank."""
         return Model.from_record(self.model.backbone, read_bank(self.folder.bank)[self.task.name], self.folder.bank)
+
+
+def _data_fingerprint(*splits: Split) -> str:
+    """SHA-256 over the tokens and labels that a run reads."""
+    digest = hashlib.sha256()
+    for split in splits:
+        for array in (split.batch.ids, split.batch.segments, split.batch.offsets, split.labels):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,16 +1,18 @@
-"""Every Numba kernel against the NumPy reference, in float32 and float64."""
+"""Every Numba kernel against the NumPy reference, in float32 and float64, and at numbers that are not friendly."""
 
 import copy
 import inspect
+import itertools
+import math
 
 import numpy as np
 import pytest
 
 import kernels
 from kernels import reference
-from kernels.examples import examples
+from kernels.examples import KEY, examples
+from kernels.memory import LINE, empty
 
-FAST = {"relu", "tanh", "swish"}
 TOLERANCE = {np.float32: 3e-6, np.float64: 1e-13}
 NAMES = sorted(name for name, f in inspect.getmembers(reference, inspect.isfunction) if hasattr(kernels, name))
 SHAPES = [
@@ -39,3 +41,116 @@ def test_kernels_agree_with_the_reference(dtype, shape):
             scale = max(1.0, np.abs(theirs).max())
             assert np.abs(np.asarray(ours) - theirs).max() <= TOLERANCE[dtype] * scale, name
     assert seen == set(NAMES) - {"random_bits"}, "every operation of the reference must be compared"
+
+
+def test_signatures_are_those_of_the_reference():
+    for name in NAMES:
+        ours, theirs = (inspect.signature(getattr(module, name)).parameters for module in (kernels, reference))
+        assert list(ours.values()) == list(theirs.values()), name
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_of_every_remainder(dtype):
+    """T and columns that fill no tile, one tile, and one tile and a rest."""
+    rng = np.random.default_rng(0)
+    for T, n_in, n_out in itertools.product(range(1, 14), (1, 7, 16), range(1, 10)):
+        shapes = (T, n_in), (n_in, n_out), n_out, (T, n_out)
+        x, W, b, dy = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
+        for name, arguments in (
+            ("matmul", (x, W, b)),
+            ("matmul", (x, W, None, np.ascontiguousarray(W.T))),
+            ("matmul_dx", (dy, W)),
+            ("matmul_dw", (x, dy, W)),
+            ("bias_db", (dy, b)),
+        ):
+            for ours, theirs in zip(call(kernels, name, arguments), call(reference, name, arguments), strict=True):
+                assert np.abs(ours - theirs).max() <= 10 * TOLERANCE[dtype], (name, T, n_in, n_out)
+
+
+@pytest.mark.skipif(kernels.BACKEND == "numpy", reason="the tiles are the Numba kernel's; BLAS sums as it likes")
+def test_a_row_of_a_product_does_not_depend_on_its_place():
+    """Tiles overlap at edges, and two threads may write the same number: then it must be the same to the last bit."""
+    rng = np.random.default_rng(0)
+    x, W, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((31, 33), (33, 97), 97))
+    rows, columns = rng.permutation(31), rng.permutation(97)
+    moved = kernels.matmul(x[rows], np.ascontiguousarray(W[:, columns]), b[columns])
+    np.testing.assert_array_equal(moved, kernels.matmul(x, W, b)[rows][:, columns])
+
+
+def test_gelu_in_float32_over_the_whole_line():
+    small = np.logspace(-46, 1, 20_001)  # from below the smallest denormal number
+    x = np.concatenate([np.linspace(-30, 30, 300_001), small, -small, [0.0, -0.0, 3e38, -3e38]]).astype(np.float32)
+    exact = x.astype(np.float64)
+    below = 0.5 * np.frompyfunc(math.erfc, 1, 1)(-exact / math.sqrt(2)).astype(np.float64)
+    slope = below + exact * np.exp(-0.5 * exact**2) / math.sqrt(2 * math.pi)
+    allowed = 2e-7 * np.maximum(1, np.abs(exact))
+    assert (np.abs(kernels.gelu(x) - exact * below) <= allowed).all()
+    assert (np.abs(kernels.gelu_backward(np.ones_like(x), x) - slope) <= allowed).all()
+    around_zero = np.array([-1e-40, -0.0, 0.0, 1e-40], np.float32)
+    assert (kernels.gelu_backward(np.ones(4, np.float32), around_zero) == 0.5).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_nan_and_infinity_pass_through_as_in_the_reference(dtype, value):
+    """One bad number in the middle of each array in turn: the same places of every result must be NaN or infinite."""
+    for name, arguments in examples(dtype):
+        for i in [i for i, a in enumerate(arguments) if isinstance(a, np.ndarray) and a.dtype == dtype]:
+            spoilt = copy.deepcopy(arguments)
+            spoilt[i].reshape(-1)[spoilt[i].size // 2] = value
+            for ours, theirs in zip(call(kernels, name, spoilt), call(reference, name, spoilt), strict=True):
+                ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+                bad = ~np.isfinite(ours) | ~np.isfinite(theirs)
+                np.testing.assert_array_equal(ours[bad], theirs[bad], err_msg=f"{name}, argument {i}")
+
+
+@pytest.mark.parametrize("shift", [-400, 400])
+def test_attention_scores_far_from_zero(shift):
+    """All scores of a row near -200 or 200: softmax only sees their differences, in backward too."""
+    rng = np.random.default_rng(0)
+    q, k, v, dcontext = (rng.standard_normal((3, 4)).astype(np.float32) for _ in range(4))
+    q[:, 0], k[:, 0] = shift, 1 + 0.01 * k[:, 0]
+    offsets = np.array([0, 3])
+    context, log_sum = kernels.attention(q, k, v, offsets, 1)
+    np.testing.assert_allclose(context, reference.attention(q, k, v, offsets, 1)[0], atol=1e-4)
+    ours = kernels.attention_backward(dcontext, q, k, v, log_sum, offsets)
+    for grad, theirs in zip(ours, reference.attention_backward(dcontext, q, k, v, log_sum, offsets), strict=True):
+        np.testing.assert_allclose(grad, theirs, atol=1e-4 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_dropout_keeps_its_share_and_its_mask(rate):
+    x = np.ones((300, 400), np.float32)
+    y = kernels.dropout(x, rate, KEY)
+    kept = y != 0
+    standard_error = math.sqrt(rate * (1 - rate) / x.size)
+    assert abs(kept.mean() - (1 - rate)) <= 4 * standard_error
+    np.testing.assert_allclose(y[kept], 1 / (1 - rate), rtol=1e-6)
+    np.testing.assert_array_equal(kernels.dropout(x, rate, KEY), y)  # backward is the same call with dy
+    for other in ((KEY[0] + np.uint32(1), KEY[1]), (KEY[0], KEY[1] + np.uint32(1)), KEY[::-1]):
+        both = kept & (kernels.dropout(x, rate, other) != 0)
+        assert abs(both.mean() - (1 - rate) ** 2) <= 4 * standard_error, "masks of two keys must be independent"
+
+
+def test_attention_drops_the_same_weights_in_backward():
+    """With v and dcontext of ones, context and dv are sums of the dropped weights: over rows and over columns of P."""
+    T, rate = 40, 0.3
+    zeros, ones, offsets = np.zeros((T, 4), np.float32), np.ones((T, 4), np.float32), np.array([0, 15, T])
+    context, log_sum = kernels.attention(zeros, zeros, ones, offsets, 2, rate, KEY)
+    _, _, dv = kernels.attention_backward(ones, zeros, zeros, ones, log_sum, offsets, rate, KEY)
+    for start, stop in ((0, 15), (15, T)):
+        assert context[start:stop].std() > 0.05
+        np.testing.assert_allclose(context[start:stop].sum(axis=0), dv[start:stop].sum(axis=0), rtol=1e-5)
+    assert np.unique(context[:, ::2], axis=1).shape[1] == 2, "heads have masks of their own"
+
+
+def test_memory_is_lent_again_only_when_the_last_view_is_gone():
+    first = empty((100, 100), np.float32)
+    address, view = first.ctypes.data, first[3:, 5:].T
+    del first
+    second = empty((100, 100), np.float32)
+    assert not np.shares_memory(view, second)
+    del view
+    assert empty((100, 100), np.float32).ctypes.data == address
+    assert address % LINE == second.ctypes.data % LINE == 0

@@ -1,0 +1,114 @@
+"""The same input gives the same bits on 1 thread and on 2, and both kernel sets give the same numbers.
+
+Both are chosen when a process starts, so this file is also a script, which the tests run.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import kernels
+from kernels.examples import examples
+from minibert.config import AdapterConfig, BertConfig
+from minibert.model import Model, random_backbone
+from minibert.optim import Adam, clip_by_global_norm, learning_rate
+from minibert.text import pack
+
+CONFIG = BertConfig(vocab_size=200, hidden_size=96, n_layers=2, n_heads=4, feed_forward_size=192, max_positions=64)
+LENGTHS = (50, 3, 41, 17, 60, 1, 38, 29, 46, 33)  # 318 tokens: every loop of every kernel has several tasks
+METHODS = ("adapter", "full")
+TRAINING_STEPS = 20
+
+
+def a_model(method):
+    backbone = random_backbone(CONFIG, seed=1, std=0.05)
+    return Model(backbone, n_out=3, method=method, adapter=AdapterConfig(16, init_std=0.1))
+
+
+def a_batch(seed=0):
+    rng = np.random.default_rng(seed)
+    ids = [rng.integers(0, CONFIG.vocab_size, n).tolist() for n in LENGTHS]
+    return pack(ids, [[i % 2 for i in range(n)] for n in LENGTHS]), rng.integers(0, 3, len(LENGTHS))
+
+
+def numbers(method, steps):
+    """{name: array}: scores, gradients with dropout, and the parameters and losses of some training steps."""
+    model, (batch, labels) = a_model(method), a_batch()
+    found = {"scores": model.forward(batch)}
+    found |= {f"grads/{name}": grad for name, grad in model.loss_and_grads(batch, labels, dropout_step=3)[1].items()}
+    adam, losses = Adam(model.trained(), weight_decay=0.01), []
+    for step in range(steps):
+        loss, grads = model.loss_and_grads(*a_batch(step), dropout_step=step)
+        clip_by_global_norm(grads, 1.0)
+        adam.step(grads, learning_rate(step, steps, 1e-3))
+        losses.append(loss)
+    return found | {f"trained/{name}": a for name, a in model.trained().items()} | {"losses": np.array(losses)}
+
+
+def results_of_kernels():
+    """{name and number of the call: everything that it returned or changed}"""
+    shapes = {"lengths": (40, 17, 70, 150), "size": 96, "n_out": 200, "n_heads": 4}
+    for i, (name, arguments) in enumerate(examples(np.float32, **shapes)):
+        result = getattr(kernels, name)(*arguments)
+        result = result if isinstance(result, tuple) else (result,)
+        yield f"{name}, call {i}", [a for a in (*result, *arguments) if isinstance(a, (np.ndarray, float))]
+
+
+def print_digests():
+    """One line for each thing computed, once on 1 thread and once on 2."""
+    import numba
+
+    from kernels._compile import KERNELS
+
+    for threads in (1, 2):
+        numba.set_num_threads(threads)
+        found = {f"{method}/{n}": [a] for method in METHODS for n, a in numbers(method, TRAINING_STEPS).items()}
+        for name, arrays in {**found, **dict(results_of_kernels())}.items():
+            digest = hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
+            print(f"{threads}\t{name}\t{digest}")
+    parallel = [k for k in KERNELS if k.targetoptions.get("parallel")]
+    assert parallel and all(k.signatures for k in parallel), "a kernel was not run"
+
+
+def run_as_script(*arguments, **environment):
+    command = [sys.executable, __file__, *map(str, arguments)]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_same_bits_on_one_and_on_two_threads():
+    lines = run_as_script("digests", NUMBA_NUM_THREADS="2", MINIBERT_KERNELS="numba").splitlines()
+    one, two = ({name: d for n, name, d in (line.split("\t") for line in lines) if n == k} for k in "12")
+    assert len(one) > 100 and one.keys() == two.keys()
+    assert [name for name in one if one[name] != two[name]] == []
+
+
+def test_a_second_run_gives_the_same_bits():
+    first, second = (numbers("adapter", TRAINING_STEPS) for _ in range(2))
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_numpy_reference_runs_the_whole_program(method, tmp_path):
+    run_as_script("save", method, tmp_path / "numpy.npz", MINIBERT_KERNELS="numpy")
+    theirs, ours = np.load(tmp_path / "numpy.npz"), numbers(method, 3)
+    assert set(theirs) == set(ours)
+    np.testing.assert_allclose(ours["scores"], theirs["scores"], atol=1e-5)
+    np.testing.assert_allclose(ours["losses"], theirs["losses"], rtol=1e-5)
+    largest = max(np.abs(theirs[name]).max() for name in ours if name.startswith("grads/"))
+    for name in [name for name in ours if name.startswith("grads/")]:
+        size = max(np.abs(theirs[name]).max(), 1e-3 * largest)  # the key bias has no gradient but rounding
+        assert np.abs(ours[name] - theirs[name]).max() <= 1e-5 * size, name
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "digests":
+        print_digests()
+    else:
+        np.savez(sys.argv[3], **numbers(sys.argv[2], 3))

@@ -1,0 +1,247 @@
+"""Every gradient against finite differences in float64; then the same check on planted mistakes, which it must find."""
+
+import functools
+import inspect
+import sys
+import textwrap
+
+import pytest
+
+import kernels
+from kernels import reference
+from minibert import adapter, attention, bert, heads, layers
+from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig
+from minibert.gradcheck import (
+    away_from_identity,
+    check_gradients,
+    compare,
+    numerical_gradient,
+    tiny_batch,
+    tiny_model,
+    true_gradient_is_zero,
+)
+from minibert.model import Model, random_backbone
+
+
+def assert_all_pass(model, dropout_step=None):
+    batch, labels = tiny_batch(model.config, model.head)
+    checks = check_gradients(model, batch, labels, dropout_step)
+    assert {check.name for check in checks} == set(model.trained())
+    assert not [check for check in checks if not check.passed]
+    for check in checks:
+        assert check.zero == check.name.endswith("attention/key/b")
+        assert check.relative_error <= 1e-6
+        assert (check.largest_gradient < 1e-10) if check.zero else (check.largest_gradient > 1e-4), check
+
+
+@pytest.mark.parametrize("dropout_step", [None, 5], ids=["no dropout", "dropout"])
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_and_head(method, head, dropout_step):
+    assert_all_pass(tiny_model(method, head), dropout_step)
+
+
+@pytest.mark.parametrize("method", ["adapter", "top_k", "head"])
+def test_pooled_head(method):
+    assert_all_pass(tiny_model(method, "classify", pooled=True), dropout_step=5)
+
+
+@pytest.mark.parametrize("activation", ["gelu_tanh", "swish", "relu", "tanh"])
+def test_other_adapter_activations(activation):
+    assert_all_pass(tiny_model("adapter", "classify", activation=activation))
+
+
+def test_frozen_layernorms_and_gelu_by_tanh_in_the_backbone():
+    config = BertConfig(11, 6, 2, 2, 7, max_positions=5, activation="gelu_tanh")
+    model = Model(random_backbone(config, 1, "float64", 0.5), n_out=3, adapter=AdapterConfig(3), train_layernorm=False)
+    away_from_identity(model)
+    assert all("/adapter/" in name or name.startswith("head/") for name in model.trained())
+    assert_all_pass(model, dropout_step=5)
+
+
+def test_dropout_changes_the_loss_that_is_checked():
+    """Else "dropout on" would check the same thing twice."""
+    model = tiny_model("adapter", "classify")
+    batch, labels = tiny_batch(model.config, "classify")
+    assert len({model.loss(batch, labels, step) for step in (None, 5, 6)}) == 3
+    assert model.loss(batch, labels, 5) == model.loss(batch, labels, 5) == model.loss_and_grads(batch, labels, 5)[0]
+
+
+# ------------------------------------------------------------------------------------------------- planted mistakes
+
+TOP, UNDER = "encoder/layers/1/feed_forward", "encoder/layers/1/attention"
+
+# (what is wrong, function, its line, the line with the mistake, model, tensors that must fail, that must still pass)
+MISTAKES = [
+    (
+        "the adapter's skip connection is dropped",
+        *(adapter.adapter_backward, "dx += dy", "pass"),
+        "adapter classify",
+        [f"{UNDER}/norm/gamma", f"{UNDER}/adapter/up/W", "embeddings/norm/beta"],
+        [f"{TOP}/adapter/up/W", f"{TOP}/adapter/down/W", f"{TOP}/norm/gamma"],
+    ),
+    (
+        "the residual sum passes on one of its two gradients",
+        *(bert.layer_backward, "dx += feed_forward_backward", "dx = feed_forward_backward"),
+        "adapter classify",
+        [f"{UNDER}/norm/gamma", "embeddings/norm/gamma"],
+        [f"{TOP}/adapter/down/W", f"{TOP}/norm/beta"],
+    ),
+    (
+        "LayerNorm takes mean and variance for constants",
+        *(reference.layernorm_backward, " - mean_g - normalized * mean_gn", ""),
+        "adapter classify",
+        [f"{TOP}/adapter/up/b", "embeddings/norm/gamma"],
+        [f"{TOP}/norm/gamma", f"{TOP}/norm/beta"],
+    ),
+    (
+        "GELU without x phi(x)",
+        *(reference.gelu_backward, "+ np.where(density == 0, density, x * density)", ""),
+        "adapter classify",
+        [f"{TOP}/adapter/down/W", f"{TOP}/adapter/down/b"],
+        [f"{TOP}/adapter/up/W", f"{TOP}/norm/gamma"],
+    ),
+    (
+        "dropout drops other units in backward",
+        *(layers.dropout_backward, "(dy, dropout)", "(dy, dropout.at('backward'))"),
+        "adapter classify",
+        [f"{TOP}/norm/gamma", f"{TOP}/adapter/up/W", "embeddings/norm/gamma"],
+        ["head/W", "head/b"],
+    ),
+    (
+        "the loss is a mean, its gradient a sum",
+        *(reference.softmax_cross_entropy, "(dlogits / len(labels))", "dlogits"),
+        "adapter classify",
+        ["head/W", "head/b", f"{TOP}/adapter/up/W"],
+        [],
+    ),
+    (
+        "the squared error's gradient without its 2",
+        *(heads.squared_error, "(2 / len(targets)", "(1 / len(targets)"),
+        "head regress",
+        ["head/W", "head/b"],
+        [],
+    ),
+    (
+        "softmax without the sum over its row",
+        *(reference.attention_backward, " - (dP * P).sum(axis=2, keepdims=True)", ""),
+        "full classify pooled",
+        [f"{UNDER}/query/W", f"{UNDER}/key/W", f"{UNDER}/key/b"],
+        [f"{UNDER}/value/W", f"{UNDER}/value/b"],
+    ),
+    (
+        "dq with its sign flipped",
+        *(reference.attention_backward, "_rows(dS @ K", "_rows(-dS @ K"),
+        "full classify pooled",
+        [f"{UNDER}/query/W", f"{UNDER}/query/b"],
+        [f"{UNDER}/key/W", f"{UNDER}/value/W"],
+    ),
+    (
+        "dk without 1 / sqrt(head size)",
+        *(reference.attention_backward, "@ Q / scale)", "@ Q)"),
+        "full classify pooled",
+        [f"{UNDER}/key/W"],
+        [f"{UNDER}/query/W", f"{UNDER}/value/W"],
+    ),
+    (
+        "dv without the dropout mask",
+        *(reference.attention_backward, "(P * m).transpose", "P.transpose"),
+        "full classify pooled",
+        [f"{UNDER}/value/W", f"{UNDER}/value/b"],
+        [f"{UNDER}/query/W", f"{UNDER}/key/W"],
+    ),
+    (
+        "the value's way back to x is forgotten",
+        *(attention.self_attention_backward, 'dx += linear_backward(dv, p["value"]', 'linear_backward(dv, p["value"]'),
+        "full classify pooled",
+        ["encoder/layers/0/feed_forward/norm/gamma", "embeddings/word/W"],
+        [f"{UNDER}/value/W", f"{UNDER}/query/W"],
+    ),
+    (
+        "biases get no gradient",
+        *(reference.bias_db, "dy.sum(axis=0)", "0 * dy.sum(axis=0)"),
+        "full classify pooled",
+        ["head/b", "pooler/b", f"{TOP}/intermediate/b", f"{UNDER}/query/b"],
+        ["head/W", f"{UNDER}/query/W", f"{UNDER}/key/b"],
+    ),
+    (
+        "tokens that share a row overwrite each other's gradient",
+        *(reference.embedding_backward, "np.add.at(dW, index, dx)", "dW[index] = dx"),
+        "full classify pooled",
+        ["embeddings/word/W", "embeddings/segment/W", "embeddings/position/W"],
+        ["embeddings/norm/gamma", "head/W"],
+    ),
+    (
+        "the pooler's tanh is forgotten",
+        *(heads.head_backward, "dx *= 1 - pooled**2", "pass"),
+        "full classify pooled",
+        ["pooler/W", "pooler/b", f"{TOP}/norm/gamma"],
+        ["head/W", "head/b"],
+    ),
+]
+
+
+@functools.cache
+def measured_model(setup):
+    """A clean model with dropout, its batch, its labels and its finite differences: {name: array}."""
+    method, head, *pooled = setup.split()
+    model = tiny_model(method, head, pooled=bool(pooled))
+    batch, labels = tiny_batch(model.config, head)
+    arrays = model.trained().items()
+    return model, batch, labels, {n: numerical_gradient(lambda: model.loss(batch, labels, 5), a) for n, a in arrays}
+
+
+def failures(setup):
+    """Names of the tensors that fail, and of those that pass, by the gradients as the program computes them now."""
+    model, batch, labels, measured = measured_model(setup)
+    _, grads = model.loss_and_grads(batch, labels, 5)
+    checks = [compare(name, grads[name], measured[name]) for name in grads]
+    return {c.name for c in checks if not c.passed}, {c.name for c in checks if c.passed}
+
+
+def plant(monkeypatch, function, line, mistake):
+    """Compile the function once more with another line in it, and put it wherever the program has the right one."""
+    source = textwrap.dedent(inspect.getsource(function))
+    assert source.count(line) == 1, (
+        f"{function.__name__} has changed: {line!r} is not there once; plant another mistake"
+    )
+    scope = dict(vars(sys.modules[function.__module__]))
+    exec(compile(source.replace(line, mistake), f"<{function.__name__}, broken>", "exec"), scope)
+    name, broken = function.__name__, scope[function.__name__]
+    right = getattr(kernels, name) if function.__module__ == reference.__name__ else function
+    for module in (kernels, layers, attention, adapter, bert, heads, sys.modules["minibert.model"]):
+        if vars(module).get(name) is right:
+            monkeypatch.setattr(module, name, broken)
+    for head, loss in heads.LOSSES.items():
+        if loss is right:
+            monkeypatch.setitem(heads.LOSSES, head, broken)
+
+
+@pytest.mark.parametrize(
+    "function, line, mistake, setup, wrong, right", [m[1:] for m in MISTAKES], ids=[m[0] for m in MISTAKES]
+)
+def test_a_planted_mistake_is_found(monkeypatch, function, line, mistake, setup, wrong, right):
+    assert failures(setup)[0] == set(), "the program as it is must pass"
+    plant(monkeypatch, function, line, mistake)
+    failed, passed = failures(setup)
+    assert set(wrong) <= failed
+    assert set(right) <= passed
+
+
+def test_the_check_as_a_whole_finds_a_mistake(monkeypatch):
+    model = tiny_model("head", "classify")
+    batch, labels = tiny_batch(model.config, "classify")
+    monkeypatch.setattr(layers.kernels, "matmul_dw", lambda x, dy, dW: None)
+    assert {check.name: check.passed for check in check_gradients(model, batch, labels)} == {
+        "head/W": False,
+        "head/b": True,
+    }
+
+
+def test_a_gradient_too_small_to_judge_fails():
+    """Where nothing moves the loss, exact and measured are both zero, and that proves nothing."""
+    zeros, tiny = measured_model("head regress")[3]["head/W"] * 0, measured_model("head regress")[3]["head/W"] * 1e-9
+    assert not compare("head/W", zeros, zeros).passed
+    assert not compare("head/W", tiny, tiny).passed
+    assert compare(f"{UNDER}/key/b", zeros, zeros).passed and true_gradient_is_zero(f"{UNDER}/key/b")
+    assert not compare("head/W", zeros * float("nan"), zeros + 1).passed
