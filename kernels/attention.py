@@ -2,12 +2,15 @@
 
 It is the only operation that knows where a sequence ends.
 
-For sequence b and head h, with Q, K, V the (n, head size) parts of q, k, v that belong to them:
+For sequence b and head h, with Q (m, head size) and K, V (n, head size) the parts of q, k, v that belong to them:
 
     S = Q K.T / sqrt(head size);   P = softmax(S);   context = dropout(P) V
 
 P is never stored. Forward keeps one number a row and head, log_sum = log(sum(exp(S))), and backward computes
-P = exp(S - log_sum) again: T H numbers instead of H n^2 a sequence.
+P = exp(S - log_sum) again: T H numbers instead of H m n a sequence.
+
+Rows q_offsets[b]:q_offsets[b+1] of q and rows offsets[b]:offsets[b+1] of k and v are sequence b. In most layers the two are
+the same; in the last one only the queries that the head will read are asked.
 """
 
 from __future__ import annotations
@@ -26,39 +29,39 @@ LANES = 16  # numbers in the widest vector
 NO_KEY = (np.uint32(0), np.uint32(0))
 
 
-def attention(q, k, v, offsets, n_heads, rate=0.0, key=NO_KEY):
-    """context and log_sum.   (T, D) three times, int64 offsets (B + 1,) -> (T, D), (T, H)
+def attention(q, k, v, q_offsets, offsets, n_heads, rate=0.0, key=NO_KEY):
+    """context and log_sum.   q (R, D), k and v (T, D), int64 offsets (B + 1,) -> (R, D), (R, H)
 
     rate and key are the dropout of the attention weights; rate 0 switches it off.
     """
     context, log_sum = empty(q.shape, q.dtype), empty((q.shape[0], n_heads), q.dtype)
-    _attention(q, k, v, offsets, n_heads, threshold(rate), 1.0 / (1.0 - rate), key[0], key[1], context, log_sum)
+    _attention(q, k, v, q_offsets, offsets, n_heads, threshold(rate), 1.0 / (1.0 - rate), key[0], key[1], context, log_sum)
     return context, log_sum
 
 
-def attention_backward(dcontext, q, k, v, log_sum, offsets, rate=0.0, key=NO_KEY):
-    """dq, dk, dv.   (T, D) -> (T, D) three times
+def attention_backward(dcontext, q, k, v, log_sum, q_offsets, offsets, rate=0.0, key=NO_KEY):
+    """dq, dk, dv.   (R, D) -> (R, D), (T, D), (T, D)
 
     forward was context = dropout(P) V with P = softmax(S), so now, with m the dropout mask,
     dV = (P m).T dcontext;  dP = (dcontext V.T) m;  dS = P (dP - rowsum(dP P));
     dQ = dS K / sqrt(head size);  dK = dS.T Q / sqrt(head size).
     """
-    dq, dk, dv = (empty(q.shape, q.dtype) for _ in range(3))
+    dq, dk, dv = (empty(a.shape, a.dtype) for a in (q, k, v))
     n_heads = log_sum.shape[1]
     scale = 1.0 / (1.0 - rate)
     _attention_backward(
-        dcontext, q, k, v, log_sum, offsets, n_heads, threshold(rate), scale, key[0], key[1], dq, dk, dv
+        dcontext, q, k, v, log_sum, q_offsets, offsets, n_heads, threshold(rate), scale, key[0], key[1], dq, dk, dv
     )
     return dq, dk, dv
 
 
 @kernel
-def _first_places(offsets, n_heads):
+def _first_places(q_offsets, offsets, n_heads):
     """Number of attention weights before each sequence: the place of a weight, for dropout."""
     places = np.zeros(offsets.size, np.int64)
     for b in range(offsets.size - 1):
-        n = offsets[b + 1] - offsets[b]
-        places[b + 1] = places[b] + n_heads * n * n
+        m, n = q_offsets[b + 1] - q_offsets[b], offsets[b + 1] - offsets[b]
+        places[b + 1] = places[b] + n_heads * m * n
     return places
 
 
@@ -122,56 +125,56 @@ def _drop(weights, least, scale, key_low, key_high, place):
 
 
 @parallel_kernel
-def _attention(q, k, v, offsets, n_heads, least, keep_scale, key_low, key_high, context, log_sum):
+def _attention(q, k, v, q_offsets, offsets, n_heads, least, keep_scale, key_low, key_high, context, log_sum):
     size = q.shape[1] // n_heads
     scale, typed_keep = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale)
-    places = _first_places(offsets, n_heads)
+    places = _first_places(q_offsets, offsets, n_heads)
     for task in prange((offsets.size - 1) * n_heads):
         b, h = task // n_heads, task % n_heads
         start, stop, first = offsets[b], offsets[b + 1], h * size
-        n = stop - start
+        q_start, m, n = q_offsets[b], q_offsets[b + 1] - q_offsets[b], stop - start
         keys = _columns(k, start, stop, first, size)
         values = np.ascontiguousarray(v[start:stop, first : first + size])
         weights, query = np.empty(keys.shape[1], q.dtype), np.empty(size, q.dtype)
-        for i in range(n):
+        for i in range(m):
             for c in range(size):
-                query[c] = q[start + i, first + c] * scale
+                query[c] = q[q_start + i, first + c] * scale
             _weighted_sum(query, keys, weights)
-            log_sum[start + i, h] = _softmax(weights, n)
+            log_sum[q_start + i, h] = _softmax(weights, n)
             if least > 0:
-                _drop(weights, least, typed_keep, key_low, key_high, places[b] + (h * n + i) * n)
-            _weighted_sum(weights[:n], values, context[start + i, first : first + size])
+                _drop(weights, least, typed_keep, key_low, key_high, places[b] + (h * m + i) * n)
+            _weighted_sum(weights[:n], values, context[q_start + i, first : first + size])
 
 
 @parallel_kernel
-def _attention_backward(dcontext, q, k, v, log_sum, offsets, n_heads, least, keep_scale, key_low, key_high, dq, dk, dv):
+def _attention_backward(dcontext, q, k, v, log_sum, q_offsets, offsets, n_heads, least, keep_scale, key_low, key_high, dq, dk, dv):
     size = q.shape[1] // n_heads
     scale, typed_keep = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale)
     one, zero = q.dtype.type(1), q.dtype.type(0)
-    places = _first_places(offsets, n_heads)
+    places = _first_places(q_offsets, offsets, n_heads)
     for task in prange((offsets.size - 1) * n_heads):
         b, h = task // n_heads, task % n_heads
         start, stop, first = offsets[b], offsets[b + 1], h * size
-        n = stop - start
+        q_start, m, n = q_offsets[b], q_offsets[b + 1] - q_offsets[b], stop - start
         keys, values = _columns(k, start, stop, first, size), _columns(v, start, stop, first, size)
         n_padded = keys.shape[1]  # all loops below run over whole vectors; only the first n places count
         key_rows = np.ascontiguousarray(k[start:stop, first : first + size])
         key_grads, value_grads = np.zeros((n, size), q.dtype), np.zeros((n, size), q.dtype)
         weights, dweights, mask = np.empty(n_padded, q.dtype), np.empty(n_padded, q.dtype), np.empty(n_padded, q.dtype)
         query = np.empty(size, q.dtype)
-        for i in range(n):
+        for i in range(m):
             for c in range(size):
-                query[c] = q[start + i, first + c] * scale
-            grad = dcontext[start + i, first : first + size]
+                query[c] = q[q_start + i, first + c] * scale
+            grad = dcontext[q_start + i, first : first + size]
             _weighted_sum(query, keys, weights)
-            total = log_sum[start + i, h]
+            total = log_sum[q_start + i, h]
             for j in range(n_padded):
                 weights[j] = exp(weights[j] - total)
                 mask[j] = one
             for j in range(n, n_padded):  # where all scores lie below -88, exp(0 - total) is infinite, times zero NaN
                 weights[j] = zero
             if least > 0:
-                _drop(mask, least, typed_keep, key_low, key_high, places[b] + (h * n + i) * n)
+                _drop(mask, least, typed_keep, key_low, key_high, places[b] + (h * m + i) * n)
             _weighted_sum(grad, values, dweights)
             inner = zero
             for j in range(n_padded):  # behind the n-th place dweights is zero, as the columns of `values` are
@@ -184,7 +187,7 @@ def _attention_backward(dcontext, q, k, v, log_sum, offsets, n_heads, least, kee
                 for c in range(size):
                     to_value[c] += kept * grad[c]
                     to_key[c] += ds * query[c]
-            out = dq[start + i, first : first + size]
+            out = dq[q_start + i, first : first + size]
             _weighted_sum(dweights[:n], key_rows, out)
             for c in range(size):
                 out[c] *= scale

@@ -40,9 +40,13 @@ def examples(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int 
     yield "layernorm_dgamma_dbeta", (normal(T, D), normal(T, D), normal(D), normal(D))
     q, k, v = normal(T, D), normal(T, D), normal(T, D)
     for rate in (0.0, 0.25):
-        yield "attention", (q, k, v, offsets, n_heads, rate, KEY)
-        log_sum = kernels.attention(q, k, v, offsets, n_heads, rate, KEY)[1]
-        yield "attention_backward", (normal(T, D), q, k, v, log_sum, offsets, rate, KEY)
+        yield "attention", (q, k, v, offsets, offsets, n_heads, rate, KEY)
+        log_sum = kernels.attention(q, k, v, offsets, offsets, n_heads, rate, KEY)[1]
+        yield "attention_backward", (normal(T, D), q, k, v, log_sum, offsets, offsets, rate, KEY)
+    first, one_each = q[offsets[:-1]], np.arange(len(lengths) + 1)
+    yield "attention", (first, k, v, one_each, offsets, n_heads)
+    log_sum = kernels.attention(first, k, v, one_each, offsets, n_heads)[1]
+    yield "attention_backward", (normal(*first.shape), first, k, v, log_sum, one_each, offsets)
     yield "softmax_cross_entropy", (normal(T, 3), rng.integers(0, 3, T))
     yield "embedding", (ids, segments, positions, normal(20, D), normal(2, D), normal(max(lengths), D))
     yield "embedding_backward", (normal(T, D), ids, normal(20, D))

@@ -7,15 +7,15 @@ view of an array is gone, and the next training step takes it from there.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import OrderedDict
 
 import numpy as np
 
 LINE = 64  # bytes of a cache line, and of the widest vector
 SMALL = 1 << 15  # below this many bytes malloc is good enough
-KEPT = 1 << 29  # bytes that the pool holds at most; what comes back beyond that is freed
+KEPT = 1 << 28  # bytes that the pool holds at most; beyond that, blocks of the size that was longest unused are freed
 
-_pool: dict[int, list[np.ndarray]] = defaultdict(list)
+_pool: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # free blocks by size, the size used last at the end
 _pooled_bytes = 0
 
 
@@ -29,10 +29,20 @@ class _Loan:
         self.__array_interface__ = block.__array_interface__
 
     def __del__(self):
-        global _pooled_bytes
-        if _pooled_bytes + self.block.size <= KEPT:
-            _pooled_bytes += self.block.size
-            _pool[self.block.size].append(self.block)
+        _give_back(self.block)
+
+
+def _give_back(block: np.ndarray) -> None:
+    global _pooled_bytes
+    _pool.setdefault(block.size, []).append(block)
+    _pool.move_to_end(block.size)
+    _pooled_bytes += block.size
+    while _pooled_bytes > KEPT:
+        size, blocks = next(iter(_pool.items()))
+        blocks.pop()
+        _pooled_bytes -= size
+        if not blocks:
+            del _pool[size]
 
 
 def _borrow(size: int) -> np.ndarray:
@@ -40,9 +50,11 @@ def _borrow(size: int) -> np.ndarray:
     global _pooled_bytes
     step = 1 << max(size.bit_length() - 4, 6)
     rounded = (size + step - 1) // step * step
-    if _pool[rounded]:
-        block = _pool[rounded].pop()
+    if blocks := _pool.get(rounded):
+        block = blocks.pop()
         _pooled_bytes -= rounded
+        if not blocks:
+            del _pool[rounded]
     else:
         block = np.empty(rounded, np.uint8)
     return np.asarray(_Loan(block))

@@ -118,9 +118,13 @@ def dropout(x, rate, key):
     return x * _mask(x.shape, x.dtype, rate, key)
 
 
-def _heads(x, start, stop, n_heads):
-    """Rows start:stop of (T, D), one matrix a head.   -> (H, n, head size)"""
-    return x[start:stop].reshape(stop - start, n_heads, -1).transpose(1, 0, 2)
+def _slices(offsets):
+    return [slice(start, stop) for start, stop in pairwise(offsets)]
+
+
+def _heads(x, rows, n_heads):
+    """Some rows of (T, D), one matrix a head.   -> (H, n, head size)"""
+    return x[rows].reshape(rows.stop - rows.start, n_heads, -1).transpose(1, 0, 2)
 
 
 def _rows(x):
@@ -128,37 +132,38 @@ def _rows(x):
     return x.transpose(1, 0, 2).reshape(x.shape[1], -1)
 
 
-def attention(q, k, v, offsets, n_heads, rate=0.0, key=NO_KEY):
+def attention(q, k, v, q_offsets, offsets, n_heads, rate=0.0, key=NO_KEY):
     """context = dropout(P) V with P = softmax(Q K.T / sqrt(head size)), and log(sum(exp(S)))."""
     context, log_sum, place = np.empty_like(q), np.empty((q.shape[0], n_heads), q.dtype), 0
     scale = q.dtype.type(math.sqrt(q.shape[1] // n_heads))
-    for start, stop in pairwise(offsets):
-        Q, K, V = (_heads(x, start, stop, n_heads) for x in (q, k, v))
-        S = Q @ K.transpose(0, 2, 1) / scale  # (H, n, n)
+    for asked, rows in zip(_slices(q_offsets), _slices(offsets), strict=True):
+        Q, K, V = _heads(q, asked, n_heads), _heads(k, rows, n_heads), _heads(v, rows, n_heads)
+        S = Q @ K.transpose(0, 2, 1) / scale  # (H, m, n)
         largest = S.max(axis=2, keepdims=True)
         E = np.exp(S - largest)
         total = E.sum(axis=2, keepdims=True)
-        context[start:stop] = _rows((E / total * _mask(S.shape, S.dtype, rate, key, place)) @ V)
-        log_sum[start:stop] = (largest + np.log(total))[:, :, 0].T
+        context[asked] = _rows((E / total * _mask(S.shape, S.dtype, rate, key, place)) @ V)
+        log_sum[asked] = (largest + np.log(total))[:, :, 0].T
         place += S.size
     return context, log_sum
 
 
-def attention_backward(dcontext, q, k, v, log_sum, offsets, rate=0.0, key=NO_KEY):
+def attention_backward(dcontext, q, k, v, log_sum, q_offsets, offsets, rate=0.0, key=NO_KEY):
     """dV = (P m).T dcontext; dP = (dcontext V.T) m; dS = P (dP - rowsum(dP P)); dQ = dS K / sqrt(head size); dK
     alike."""
-    (dq, dk, dv), place = (np.empty_like(q) for _ in range(3)), 0
+    (dq, dk, dv), place = (np.empty_like(a) for a in (q, k, v)), 0
     n_heads = log_sum.shape[1]
     scale = q.dtype.type(math.sqrt(q.shape[1] // n_heads))
-    for start, stop in pairwise(offsets):
-        Q, K, V, dC = (_heads(x, start, stop, n_heads) for x in (q, k, v, dcontext))
-        P = np.exp(Q @ K.transpose(0, 2, 1) / scale - log_sum[start:stop].T[:, :, None])
+    for asked, rows in zip(_slices(q_offsets), _slices(offsets), strict=True):
+        Q, K, V = _heads(q, asked, n_heads), _heads(k, rows, n_heads), _heads(v, rows, n_heads)
+        dC = _heads(dcontext, asked, n_heads)
+        P = np.exp(Q @ K.transpose(0, 2, 1) / scale - log_sum[asked].T[:, :, None])
         m = _mask(P.shape, P.dtype, rate, key, place)
         dP = (dC @ V.transpose(0, 2, 1)) * m
         dS = P * (dP - (dP * P).sum(axis=2, keepdims=True))
-        dq[start:stop] = _rows(dS @ K / scale)
-        dk[start:stop] = _rows(dS.transpose(0, 2, 1) @ Q / scale)
-        dv[start:stop] = _rows((P * m).transpose(0, 2, 1) @ dC)
+        dq[asked] = _rows(dS @ K / scale)
+        dk[rows] = _rows(dS.transpose(0, 2, 1) @ Q / scale)
+        dv[rows] = _rows((P * m).transpose(0, 2, 1) @ dC)
         place += P.size
     return dq, dk, dv
 

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 import kernels
 from minibert.layers import Run, inside, linear_backward, linear_forward
 
 
-def self_attention_forward(x, p, grads, run: Run):
-    """context = softmax(Q K.T / sqrt(K)) V, head by head, within each sequence.   (T, D) -> (T, D)"""
-    (q, k, v), caches = zip(
-        *(linear_forward(x, p[name], inside(grads, name)) for name in ("query", "key", "value")), strict=True
-    )
+def query_offsets(run: Run) -> np.ndarray:
+    """Where the queries of each sequence begin: at its tokens, or one query a sequence."""
+    return np.arange(len(run.offsets)) if run.first_only else run.offsets
+
+
+def self_attention_forward(asking, x, p, grads, run: Run):
+    """context = softmax(Q K.T / sqrt(K)) V, head by head, within each sequence.   -> as asking
+
+    asking holds the rows of x that ask: x itself (T, D), or the first token of each sequence (B, D). All rows of x answer.
+    """
+    q, q_cache = linear_forward(asking, p["query"], inside(grads, "query"))
+    k, k_cache = linear_forward(x, p["key"], inside(grads, "key"))
+    v, v_cache = linear_forward(x, p["value"], inside(grads, "value"))
+    dropout = run.dropout
     context, log_sum = kernels.attention(
-        q, k, v, run.offsets, run.config.n_heads, run.dropout.attention, run.dropout.key
+        q, k, v, query_offsets(run), run.offsets, run.config.n_heads, dropout.attention, dropout.key
     )
     # q, k and v are kept, frozen or not: the softmax and the two products are not linear in them.
-    return context, None if grads is None else (caches, q, k, v, log_sum)
+    return context, None if grads is None else (q_cache, k_cache, v_cache, q, k, v, log_sum)
 
 
 def self_attention_backward(dcontext, p, cache, grads, run: Run):
-    """(T, D) -> (T, D). x went three ways, so its gradient is a sum of three."""
-    caches, q, k, v, log_sum = cache
+    """The gradients of asking and of x.   (T, D) or (B, D) -> the same, and (T, D)"""
+    q_cache, k_cache, v_cache, q, k, v, log_sum = cache
+    dropout = run.dropout
     dq, dk, dv = kernels.attention_backward(
-        dcontext, q, k, v, log_sum, run.offsets, run.dropout.attention, run.dropout.key
+        dcontext, q, k, v, log_sum, query_offsets(run), run.offsets, dropout.attention, dropout.key
     )
-    dx = linear_backward(dq, p["query"], caches[0], inside(grads, "query"))
-    dx += linear_backward(dk, p["key"], caches[1], inside(grads, "key"))
-    dx += linear_backward(dv, p["value"], caches[2], inside(grads, "value"))
-    return dx
+    dasking = linear_backward(dq, p["query"], q_cache, inside(grads, "query"))
+    dx = linear_backward(dk, p["key"], k_cache, inside(grads, "key"))
+    dx += linear_backward(dv, p["value"], v_cache, inside(grads, "value"))  # x went two ways
+    return dasking, dx

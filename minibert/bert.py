@@ -49,27 +49,32 @@ def sublayer_end_backward(dy, p, cache, grads, run: Run):
 
 
 def layer_forward(x, p, grads, run: Run):
-    """One Transformer layer.   (T, D) -> (T, D)"""
+    """One Transformer layer.   (T, D) -> (T, D), or (B, D) if run.first_only"""
     attention, feed_forward = run.at("attention"), run.at("feed_forward")
     attention_grads, feed_forward_grads = inside(grads, "attention"), inside(grads, "feed_forward")
 
-    h, attention_cache = self_attention_forward(x, p["attention"], attention_grads, attention.at("weights"))
-    x, end_cache_1 = sublayer_end_forward(h, x, p["attention"], attention_grads, attention)
+    asking = x[run.offsets[:-1]] if run.first_only else x
+    h, attention_cache = self_attention_forward(asking, x, p["attention"], attention_grads, attention.at("weights"))
+    x, end_cache_1 = sublayer_end_forward(h, asking, p["attention"], attention_grads, attention)
     h, feed_forward_cache = feed_forward_forward(x, p["feed_forward"], feed_forward_grads, run)
     x, end_cache_2 = sublayer_end_forward(h, x, p["feed_forward"], feed_forward_grads, feed_forward)
     return x, None if grads is None else (attention_cache, end_cache_1, feed_forward_cache, end_cache_2)
 
 
-def layer_backward(dx, p, cache, grads, run: Run):
-    """One layer backwards.   (T, D) -> (T, D)"""
+def layer_backward(dy, p, cache, grads, run: Run):
+    """One layer backwards.   (T, D), or (B, D) if run.first_only -> (T, D)"""
     attention_cache, end_cache_1, feed_forward_cache, end_cache_2 = cache
     attention, feed_forward = run.at("attention"), run.at("feed_forward")
     attention_grads, feed_forward_grads = inside(grads, "attention"), inside(grads, "feed_forward")
 
-    dh, dx = sublayer_end_backward(dx, p["feed_forward"], end_cache_2, feed_forward_grads, feed_forward)
-    dx += feed_forward_backward(dh, p["feed_forward"], feed_forward_cache, feed_forward_grads, run)
-    dh, dx = sublayer_end_backward(dx, p["attention"], end_cache_1, attention_grads, attention)
-    dx += self_attention_backward(dh, p["attention"], attention_cache, attention_grads, attention.at("weights"))
+    dh, dy = sublayer_end_backward(dy, p["feed_forward"], end_cache_2, feed_forward_grads, feed_forward)
+    dy += feed_forward_backward(dh, p["feed_forward"], feed_forward_cache, feed_forward_grads, run)
+    dh, dasking = sublayer_end_backward(dy, p["attention"], end_cache_1, attention_grads, attention)
+    dquery, dx = self_attention_backward(
+        dh, p["attention"], attention_cache, attention_grads, attention.at("weights")
+    )
+    dasking += dquery  # what asked went into the residual sum and into the queries
+    dx[run.offsets[:-1] if run.first_only else slice(None)] += dasking
     return dx
 
 
@@ -84,8 +89,13 @@ def first_trained_layer(grads, n_layers: int) -> int:
     return min((int(i) for i, trained in layers.items() if trained), default=n_layers)
 
 
+def run_of_layer(run: Run, i: int) -> Run:
+    """The run as layer i sees it: its own dropout, and every token unless it is the last layer."""
+    return run.at(i)._replace(first_only=run.first_only and i == run.config.n_layers - 1)
+
+
 def encoder_forward(batch, params, grads, run: Run):
-    """A packed batch to hidden states.   (T,) ids -> (T, D), and the caches of the layers that backward will reach"""
+    """A packed batch to hidden states.   (T,) ids -> (T, D), or (B, D) if run.first_only; and caches for backward"""
     first = first_trained_layer(grads, run.config.n_layers)
     embeddings_grads = inside(grads, "embeddings") if first < 0 else None
     x, cache = embeddings_forward(batch, params["embeddings"], embeddings_grads, run.at("embeddings"))
@@ -93,7 +103,7 @@ def encoder_forward(batch, params, grads, run: Run):
     layers_grads = inside(inside(grads, "encoder"), "layers")
     for i in range(run.config.n_layers):
         layer_grads = inside(layers_grads, str(i)) if i >= first else None
-        x, cache = layer_forward(x, params["encoder"]["layers"][str(i)], layer_grads, run.at(i))
+        x, cache = layer_forward(x, params["encoder"]["layers"][str(i)], layer_grads, run_of_layer(run, i))
         caches.append(cache)
     return x, caches
 
@@ -111,7 +121,7 @@ def encoder_backward(dx, batch, params, caches, grads, run: Run) -> None:
     layers_grads = inside(inside(grads, "encoder"), "layers")
     for i in reversed(range(max(first, 0), run.config.n_layers)):
         layer = params["encoder"]["layers"][str(i)]
-        dx = layer_backward(dx, layer, caches.pop(), inside(layers_grads, str(i)), run.at(i))
+        dx = layer_backward(dx, layer, caches.pop(), inside(layers_grads, str(i)), run_of_layer(run, i))
     if first < 0:
         embeddings_backward(dx, batch, params["embeddings"], caches.pop(), grads["embeddings"], run.at("embeddings"))
     caches.clear()

@@ -23,12 +23,12 @@ def head_init(hidden_size: int, n_out: int, seed: int, dtype=np.float32) -> dict
     }
 
 
-def head_forward(hidden, batch, params, grads, run: Run):
-    """Scores from the first token of each sequence.   (T, D) -> (B, C)
+def head_forward(first, params, grads, run: Run):
+    """Scores from the hidden state of each sequence's first token.   (B, D) -> (B, C)
 
     With a "pooler" in params, BERT's tanh layer stands between the two, as in the authors' published code.
     """
-    x, pooler_cache, pooled = hidden[batch.first_rows], None, None  # (B, D)
+    x, pooler_cache, pooled = first, None, None
     if "pooler" in params:
         x, pooler_cache = linear_forward(x, params["pooler"], inside(grads, "pooler"))
         x = pooled = np.tanh(x)
@@ -37,17 +37,15 @@ def head_forward(hidden, batch, params, grads, run: Run):
     return scores, None if grads is None else (pooler_cache, pooled, head_cache)
 
 
-def head_backward(dscores, batch, params, cache, grads, run: Run):
-    """(B, C) -> the gradient of the hidden states, zero but for the first tokens: (T, D)"""
+def head_backward(dscores, params, cache, grads, run: Run):
+    """The gradient of the first tokens' hidden states.   (B, C) -> (B, D)"""
     pooler_cache, pooled, head_cache = cache
     dx = linear_backward(dscores, params["head"], head_cache, inside(grads, "head"))
     dx = dropout_backward(dx, run.dropout)
     if "pooler" in params:
         dx *= 1 - pooled**2  # the pooler's activation is tanh
         dx = linear_backward(dx, params["pooler"], pooler_cache, inside(grads, "pooler"))
-    dhidden = np.zeros((batch.n_tokens, dx.shape[1]), dx.dtype)
-    dhidden[batch.first_rows] = dx
-    return dhidden
+    return dx
 
 
 def squared_error(scores, targets):

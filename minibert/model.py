@@ -13,7 +13,7 @@ from minibert.heads import LOSSES, head_backward, head_forward, head_init, softm
 from minibert.layers import NO_DROPOUT, Dropout, Run
 from minibert.text import Batch, Tokenizer
 from minibert.tree import flatten, unflatten
-from minibert.tuning import trained_names
+from minibert.tuning import format_table, parameter_table, trained_names
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
@@ -32,14 +32,18 @@ class Backbone:
 
     def __init__(self, config: BertConfig, flat: dict[str, np.ndarray], tokenizer: Tokenizer | None, fingerprint: str):
         self.config, self.tokenizer, self.fingerprint = config, tokenizer, fingerprint
-        self.arrays = {name: aligned(a) for name, a in flat.items()}
-        self.params = unflatten({name: read_only(a) for name, a in self.arrays.items()})
-        self.transposes = {
+        self._arrays = {name: aligned(a) for name, a in flat.items()}
+        self.params = unflatten(self.parameters())
+        self._transposes = {
             f"{name}_t": aligned(np.ascontiguousarray(a.T))
-            for name, a in self.arrays.items()
+            for name, a in self._arrays.items()
             if name.endswith("/W") and not name.startswith("embeddings/")
         }
-        self._tree = unflatten(self.arrays | self.transposes)
+        self._tree = unflatten(self._arrays | self._transposes)
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Flat name -> array, read-only; `params` is the same as a tree."""
+        return {name: read_only(a) for name, a in self._arrays.items()}
 
     def encode(self, texts, pairs=None, max_length: int = 128) -> Batch:
         """Texts, or pairs of texts, to a packed batch of at most max_length tokens a sequence."""
@@ -53,7 +57,7 @@ class Backbone:
 
     def astype(self, dtype) -> Backbone:
         """The same backbone in another precision: float64 to check gradients."""
-        flat = {name: a.astype(dtype) for name, a in self.arrays.items()}
+        flat = {name: a.astype(dtype) for name, a in self._arrays.items()}
         return Backbone(self.config, flat, self.tokenizer, self.fingerprint)
 
 
@@ -93,7 +97,7 @@ class Model:
         self.adapter = (adapter or AdapterConfig()) if method == "adapter" else None
         self.options = {"top_k": top_k, "pooled": pooled, "train_layernorm": train_layernorm}
         self.seed = seed
-        flat = {name: a for name, a in backbone.arrays.items() if pooled or not name.startswith("pooler/")}
+        flat = {name: a for name, a in backbone._arrays.items() if pooled or not name.startswith("pooler/")}
         dtype = flat["embeddings/word/W"].dtype
         if self.adapter is not None:
             flat |= adapter_init(self.adapter, self.config, seed, dtype)
@@ -101,7 +105,7 @@ class Model:
         self._trained = trained_names(flat, method, self.config.n_layers, top_k, train_layernorm)
         self._flat = {n: aligned(a.copy()) if n in self._trained else a for n, a in flat.items()}
         frozen = {f"{name}_t" for name in set(flat) - self._trained}
-        self._tree = unflatten(self._flat | {n: a for n, a in backbone.transposes.items() if n in frozen})
+        self._tree = unflatten(self._flat | {n: a for n, a in backbone._transposes.items() if n in frozen})
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Flat name -> array, of everything the model computes with; what is frozen is read-only."""
@@ -111,8 +115,13 @@ class Model:
         """Flat name -> array, of what trains. Changing an array changes the model."""
         return {name: a for name, a in self._flat.items() if name in self._trained}
 
+    def table(self) -> str:
+        """What is trained: groups, counts, percent."""
+        shapes = {name: a.shape for name, a in self._flat.items()}
+        return format_table(parameter_table(shapes, self._trained))
+
     def _run(self, batch: Batch, dropout: Dropout = NO_DROPOUT) -> Run:
-        return Run(self.config, batch.offsets, self.adapter, dropout)
+        return Run(self.config, batch.offsets, self.adapter, dropout, first_only=True)
 
     def _dropout(self, step: int | None) -> Dropout:
         if step is None:
@@ -121,11 +130,13 @@ class Model:
 
     def hidden(self, batch: Batch) -> np.ndarray:
         """Hidden states of the last layer, adapters included, without dropout.   -> (T, D)"""
-        return encoder_forward(batch, self._tree, None, self._run(batch))[0]
+        return encoder_forward(batch, self._tree, None, self._run(batch)._replace(first_only=False))[0]
 
     def forward(self, batch: Batch) -> np.ndarray:
         """Scores, without dropout.   -> (B, C): logits of the classes, or (B, 1)"""
-        return head_forward(self.hidden(batch), batch, self._tree, None, self._run(batch).at("head"))[0]
+        run = self._run(batch)
+        first, _ = encoder_forward(batch, self._tree, None, run)
+        return head_forward(first, self._tree, None, run.at("head"))[0]
 
     def predict(self, batch: Batch) -> np.ndarray:
         """Class probabilities (B, C); for a regression the scores (B,)."""
@@ -146,14 +157,14 @@ class Model:
         flat_grads = {name: zeros(a.shape, a.dtype) for name, a in self.trained().items()}
         grads = unflatten(flat_grads)
         loss, dscores, head_cache, caches = self._loss_forward(batch, labels, grads, run)
-        dhidden = head_backward(dscores, batch, self._tree, head_cache, grads, run.at("head"))
-        encoder_backward(dhidden, batch, self._tree, caches, grads, run)
+        dfirst = head_backward(dscores, self._tree, head_cache, grads, run.at("head"))
+        encoder_backward(dfirst, batch, self._tree, caches, grads, run)
         return loss, flat_grads
 
     def _loss_forward(self, batch: Batch, labels, grads, run: Run):
         labels = self._checked(labels, batch)
-        hidden, caches = encoder_forward(batch, self._tree, grads, run)
-        scores, head_cache = head_forward(hidden, batch, self._tree, grads, run.at("head"))
+        first, caches = encoder_forward(batch, self._tree, grads, run)
+        scores, head_cache = head_forward(first, self._tree, grads, run.at("head"))
         loss, dscores = LOSSES[self.head](scores, labels)
         return float(loss), dscores, head_cache, caches
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -50,6 +51,11 @@ class Batch:
         rows = np.concatenate([np.arange(s.start, s.stop) for s in spans]) if spans else np.empty(0, np.int64)
         offsets = np.cumsum([0] + [len(s) for s in spans])
         return Batch(self.ids[rows], self.segments[rows], self.positions[rows], offsets)
+
+    def parts(self, size: int) -> Iterator[Batch]:
+        """The sequences in batches of `size`, the last one perhaps smaller."""
+        for start in range(0, len(self), size):
+            yield self.take(range(start, min(start + size, len(self))))
 
 
 def pack(ids: list[list[int]], segments: list[list[int]], truncated: int = 0) -> Batch:

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: what it prints and writes, and that bad input is told in one line, at the door."""
+"""The command line as a user meets it: what it prints and writes, and that bad input is told in one line, before work."""
 
 import json
 import os
@@ -109,7 +109,9 @@ BAD_TRAINING = {
     "encoding": ("--data {place}/latin.csv", "line 3: byte 0xe9 is not utf-8"),
     "score that is none": ("--data {place}/scores.csv --regress", "line 3: the score is 'nan'"),
     "label that training does not show": ("--data {place}/folder", "dev.csv, line 3: no training row has the label"),
-    "delimiter": ("--delimiter ;", "there is no column 'text'"),
+    "delimiter": ("--delimiter |", "line 2: "),
+    "delimiter of two characters": ("--delimiter ;;", "the delimiter must be one character"),
+    "delimiter that is nowhere": ("--delimiter | --data {place}/one_class.csv", "no column 'text'"),
     "text column": ("--text-column txt", "no column 'txt'; the columns are 'text', 'label', 'score'"),
     "label column": ("--label-column lbl", "no column 'lbl'"),
     "pair column": ("--pair-column two", "no column 'two'"),

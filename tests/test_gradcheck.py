@@ -82,7 +82,7 @@ MISTAKES = [
     ),
     (
         "the residual sum passes on one of its two gradients",
-        *(bert.layer_backward, "dx += feed_forward_backward", "dx = feed_forward_backward"),
+        *(bert.layer_backward, "dy += feed_forward_backward", "dy = feed_forward_backward"),
         "adapter classify",
         [f"{UNDER}/norm/gamma", "embeddings/norm/gamma"],
         [f"{TOP}/adapter/down/W", f"{TOP}/norm/beta"],

@@ -112,10 +112,10 @@ def test_attention_scores_far_from_zero(shift):
     q, k, v, dcontext = (rng.standard_normal((3, 4)).astype(np.float32) for _ in range(4))
     q[:, 0], k[:, 0] = shift, 1 + 0.01 * k[:, 0]
     offsets = np.array([0, 3])
-    context, log_sum = kernels.attention(q, k, v, offsets, 1)
-    np.testing.assert_allclose(context, reference.attention(q, k, v, offsets, 1)[0], atol=1e-4)
-    ours = kernels.attention_backward(dcontext, q, k, v, log_sum, offsets)
-    for grad, theirs in zip(ours, reference.attention_backward(dcontext, q, k, v, log_sum, offsets), strict=True):
+    context, log_sum = kernels.attention(q, k, v, offsets, offsets, 1)
+    np.testing.assert_allclose(context, reference.attention(q, k, v, offsets, offsets, 1)[0], atol=1e-4)
+    ours = kernels.attention_backward(dcontext, q, k, v, log_sum, offsets, offsets)
+    for grad, theirs in zip(ours, reference.attention_backward(dcontext, q, k, v, log_sum, offsets, offsets), strict=True):
         np.testing.assert_allclose(grad, theirs, atol=1e-4 * np.abs(theirs).max())
 
 
@@ -137,8 +137,8 @@ def test_attention_drops_the_same_weights_in_backward():
     """With v and dcontext of ones, context and dv are sums of the dropped weights: over rows and over columns of P."""
     T, rate = 40, 0.3
     zeros, ones, offsets = np.zeros((T, 4), np.float32), np.ones((T, 4), np.float32), np.array([0, 15, T])
-    context, log_sum = kernels.attention(zeros, zeros, ones, offsets, 2, rate, KEY)
-    _, _, dv = kernels.attention_backward(ones, zeros, zeros, ones, log_sum, offsets, rate, KEY)
+    context, log_sum = kernels.attention(zeros, zeros, ones, offsets, offsets, 2, rate, KEY)
+    _, _, dv = kernels.attention_backward(ones, zeros, zeros, ones, log_sum, offsets, offsets, rate, KEY)
     for start, stop in ((0, 15), (15, T)):
         assert context[start:stop].std() > 0.05
         np.testing.assert_allclose(context[start:stop].sum(axis=0), dv[start:stop].sum(axis=0), rtol=1e-5)

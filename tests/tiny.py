@@ -15,7 +15,7 @@ CONFIG = BertConfig(len(VOCAB), hidden_size=32, n_layers=2, n_heads=2, feed_forw
 
 def write_tiny_backbone(path, seed=0):
     """A random backbone file; weights are large enough for its features to tell texts apart."""
-    arrays = random_backbone(CONFIG, seed=seed, std=0.15).arrays
+    arrays = random_backbone(CONFIG, seed=seed, std=0.15).params
     write_backbone(path, CONFIG, arrays, TokenizerSpec(VOCAB), "random", "0" * 64)
     return path
 

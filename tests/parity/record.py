@@ -58,7 +58,7 @@ def main():
     FIXTURE.parent.mkdir(exist_ok=True)
     with h5py.File(FIXTURE, "w", libver="latest") as file:
         groups = {
-            "backbone": backbone.arrays,
+            "backbone": backbone.parameters(),
             "trained": model.trained(),
             "grads": {name: grads[name] for name in model.trained()},
             "batch": {"ids": batch.ids, "segments": batch.segments, "lengths": np.array(LENGTHS), "labels": labels},
