@@ -19,7 +19,7 @@ from minibert.model import Model, load_backbone
 from minibert.run_folder import RunFolder, bank_file
 from minibert.train import Split, Training, evaluate, format_scores, score, tokenize
 from minibert.train import predict as predict_batch
-from minibert.tuning import DEFAULT_LR, format_table, parameter_table
+from minibert.tuning import DEFAULT_LR
 
 SPLIT_OPTIONS = ("dev_share", "test_share", "split_seed")  # of task csv: which rows are dev and test
 CONTROL = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")  # would break a line, or the terminal
@@ -110,8 +110,7 @@ def _announce(training: Training) -> None:
     for name, split in {"train": training.train, **training.dev}.items():
         if split.batch.truncated:
             say(_truncation(split, name, config.max_length))
-    shapes = {name: a.shape for name, a in model.parameters().items()}
-    say(format_table(parameter_table(shapes, set(model.trained()))))
+    say(model.table())
     say(f"{training.total_steps} steps of {config.batch_size} texts, learning rate {config.lr:g}")
     if training.progress.epoch:
         say(f"going on after epoch {training.progress.epoch}, step {training.progress.steps}")

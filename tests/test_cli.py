@@ -1,4 +1,4 @@
-"""The command line as a user meets it: what it prints and writes, and that bad input is told in one line, before work."""
+"""The command line as a user meets it: what it prints and writes, and that bad input is told before any work."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from tiny import random_texts, write_csv, write_tiny_backbone
 
 from minibert.cli import main
 from minibert.files import read_bank
+from minibert.model import Model
 
 ODD_TEXTS = ["", " ", "\U0001f600\U0001f389" * 60, "\x07\x1b[31mred", "नमस्ते 漢字 العربية", "good " * 5000, "x" * 5000]
 ODD_TEXTS += ["\u2028", "\ufeffgood", "a\rb", "two\nlines", "\ud7ff\ue000\U0010ffff"]
@@ -249,6 +250,14 @@ def test_force_replaces_a_run(place, tmp_path, capsys):
     code, _, _ = run(capsys, *train_arguments(place, tmp_path / "run"), "--force", "--seed", 5)
     assert code == 0
     assert json.loads((tmp_path / "run" / "result.json").read_text())["seed"] == 5
+
+
+def test_force_leaves_nothing_of_the_run_before(place, tmp_path, capsys, monkeypatch):
+    shutil.copytree(place / "run", tmp_path / "run")
+    monkeypatch.setattr(Model, "loss_and_grads", lambda *_, **__: (float("nan"), {}))
+    code, _, err = run(capsys, *train_arguments(place, tmp_path / "run"), "--force")
+    assert code == 1 and "no bank written" in err
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_a_loss_that_is_not_finite(place, tmp_path, capsys):

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from tiny import random_texts, write_tiny_backbone
 
+import kernels
+from kernels.examples import warm_up
 from minibert import train as train_module
-from minibert.config import AdapterConfig, InputError, TrainConfig
+from minibert.config import METHODS, AdapterConfig, InputError, TrainConfig
 from minibert.data.task import Examples, Task
 from minibert.files import read_bank, read_state
 from minibert.model import Model, load_backbone
@@ -84,6 +86,20 @@ def test_each_method_learns_twenty_texts_by_heart(backbone, tmp_path, method, lr
     assert all(np.array_equal(frozen[name], a) for name, a in flatten(backbone.params).items())
 
 
+@pytest.mark.skipif(kernels.BACKEND != "numba", reason="the reference is not compiled")
+def test_everything_is_compiled_before_the_first_step(backbone, tmp_path):
+    from kernels._compile import KERNELS
+
+    def compiled():
+        return {kernel.__name__: len(kernel.signatures) for kernel in KERNELS}
+
+    warm_up()
+    before = compiled()
+    for method in METHODS:
+        make_training(backbone, tmp_path / method, replace(CONFIG, epochs=1), method).run()
+    assert compiled() == before
+
+
 def test_the_run_folder(backbone, backbone_file, tmp_path):
     before = backbone_file.read_bytes()
     training = make_training(backbone, tmp_path / "deep" / "run")
@@ -135,6 +151,7 @@ def test_ctrl_c_then_resume_is_bit_for_bit_a_run_without(backbone, tmp_path, mon
     at_step(monkeypatch, stopped, step, lambda: os.kill(os.getpid(), signal.SIGINT))
     result = stopped.run()
     folder = stopped.folder
+    assert stopped.optimizer.steps == step + 1
     assert result["finished"] is False and json.loads(folder.result.read_text())["finished"] is False
     assert result["best_epoch"] == 0 if step < 2 else result["best_epoch"] > 0
     assert read_bank(folder.bank)["byheart"].dev == result["dev"]
