@@ -13,10 +13,10 @@ import numpy as np
 
 LINE = 64  # bytes of a cache line, and of the widest vector
 SMALL = 1 << 15  # below this many bytes malloc is good enough
-KEPT = 1 << 28  # bytes that the pool holds at most; beyond that, blocks of the size that was longest unused are freed
+SLACK = 1.5  # lent and free blocks together take at most this many times what was lent at the busiest moment
 
 _pool: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # free blocks by size, the size used last at the end
-_pooled_bytes = 0
+_free = _lent = _most_lent = 0  # bytes
 
 
 class _Loan:
@@ -33,30 +33,33 @@ class _Loan:
 
 
 def _give_back(block: np.ndarray) -> None:
-    global _pooled_bytes
+    global _free, _lent
     _pool.setdefault(block.size, []).append(block)
     _pool.move_to_end(block.size)
-    _pooled_bytes += block.size
-    while _pooled_bytes > KEPT:
-        size, blocks = next(iter(_pool.items()))
-        blocks.pop()
-        _pooled_bytes -= size
-        if not blocks:
-            del _pool[size]
+    _free += block.size
+    _lent -= block.size
+    while _free + _lent > SLACK * _most_lent:  # free what has been unused for longest
+        _take(next(iter(_pool)))
+
+
+def _take(size: int) -> np.ndarray:
+    global _free
+    blocks = _pool[size]
+    block = blocks.pop()
+    _free -= size
+    if not blocks:
+        del _pool[size]
+    return block
 
 
 def _borrow(size: int) -> np.ndarray:
-    """At least `size` bytes. Rounded up by at most an eighth, so that batches of nearly the same size share."""
-    global _pooled_bytes
-    step = 1 << max(size.bit_length() - 4, 6)
+    """At least `size` bytes. Rounded up by at most a quarter, so that batches of nearly the same size share."""
+    global _lent, _most_lent
+    step = 1 << max(size.bit_length() - 3, 6)
     rounded = (size + step - 1) // step * step
-    if blocks := _pool.get(rounded):
-        block = blocks.pop()
-        _pooled_bytes -= rounded
-        if not blocks:
-            del _pool[rounded]
-    else:
-        block = np.empty(rounded, np.uint8)
+    block = _take(rounded) if rounded in _pool else np.empty(rounded, np.uint8)
+    _lent += rounded
+    _most_lent = max(_lent, _most_lent)
     return np.asarray(_Loan(block))
 
 
