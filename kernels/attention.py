@@ -9,8 +9,8 @@ For sequence b and head h, with Q (m, head size) and K, V (n, head size) the par
 P is never stored. Forward keeps one number a row and head, log_sum = log(sum(exp(S))), and backward computes
 P = exp(S - log_sum) again: T H numbers instead of H m n a sequence.
 
-Rows q_offsets[b]:q_offsets[b+1] of q and rows offsets[b]:offsets[b+1] of k and v are sequence b. In most layers the two are
-the same; in the last one only the queries that the head will read are asked.
+Rows q_offsets[b]:q_offsets[b+1] of q and rows offsets[b]:offsets[b+1] of k and v are sequence b. In most layers the
+two are the same; in the last one only the queries that the head will read are asked.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def attention(q, k, v, q_offsets, offsets, n_heads, rate=0.0, key=NO_KEY):
     rate and key are the dropout of the attention weights; rate 0 switches it off.
     """
     context, log_sum = empty(q.shape, q.dtype), empty((q.shape[0], n_heads), q.dtype)
-    _attention(q, k, v, q_offsets, offsets, n_heads, threshold(rate), 1.0 / (1.0 - rate), key[0], key[1], context, log_sum)
+    scale = 1.0 / (1.0 - rate)
+    _attention(q, k, v, q_offsets, offsets, n_heads, threshold(rate), scale, key[0], key[1], context, log_sum)
     return context, log_sum
 
 
@@ -147,7 +148,9 @@ def _attention(q, k, v, q_offsets, offsets, n_heads, least, keep_scale, key_low,
 
 
 @parallel_kernel
-def _attention_backward(dcontext, q, k, v, log_sum, q_offsets, offsets, n_heads, least, keep_scale, key_low, key_high, dq, dk, dv):
+def _attention_backward(
+    dcontext, q, k, v, log_sum, q_offsets, offsets, n_heads, least, keep_scale, key_low, key_high, dq, dk, dv
+):
     size = q.shape[1] // n_heads
     scale, typed_keep = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale)
     one, zero = q.dtype.type(1), q.dtype.type(0)

@@ -16,7 +16,7 @@ def query_offsets(run: Run) -> np.ndarray:
 def self_attention_forward(asking, x, p, grads, run: Run):
     """context = softmax(Q K.T / sqrt(K)) V, head by head, within each sequence.   -> as asking
 
-    asking holds the rows of x that ask: x itself (T, D), or the first token of each sequence (B, D). All rows of x answer.
+    asking holds the rows of x that ask, all of them (T, D) or each sequence's first token (B, D). All of x answers.
     """
     q, q_cache = linear_forward(asking, p["query"], inside(grads, "query"))
     k, k_cache = linear_forward(x, p["key"], inside(grads, "key"))

@@ -64,8 +64,8 @@ def dropout_backward(dy, dropout: Dropout):
 class Run(NamedTuple):
     """What every layer of one pass may look at: the shapes, where sequences end, and the dropout.
 
-    first_only: of the last layer's output only the first token of each sequence is wanted, (B, D) instead of (T, D). It is
-    all that a classifier reads, and most of that layer's work need not be done.
+    first_only: of the last layer's output only the first token of each sequence is wanted, (B, D) instead of (T, D).
+    It is all that a classifier reads, and most of that layer's work need not be done.
     """
 
     config: BertConfig

@@ -115,7 +115,9 @@ def test_attention_scores_far_from_zero(shift):
     context, log_sum = kernels.attention(q, k, v, offsets, offsets, 1)
     np.testing.assert_allclose(context, reference.attention(q, k, v, offsets, offsets, 1)[0], atol=1e-4)
     ours = kernels.attention_backward(dcontext, q, k, v, log_sum, offsets, offsets)
-    for grad, theirs in zip(ours, reference.attention_backward(dcontext, q, k, v, log_sum, offsets, offsets), strict=True):
+    for grad, theirs in zip(
+        ours, reference.attention_backward(dcontext, q, k, v, log_sum, offsets, offsets), strict=True
+    ):
         np.testing.assert_allclose(grad, theirs, atol=1e-4 * np.abs(theirs).max())
 
 

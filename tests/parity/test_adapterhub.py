@@ -1,4 +1,4 @@
-"""Our adapters sit where the AdapterHub library puts its `double_seq_bn`: with the same numbers, the same hidden states."""
+"""Our adapters sit where the AdapterHub library puts its `double_seq_bn`: same numbers in, same hidden states out."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from minibert.gradcheck import away_from_identity
 
 
 def load_adapters(theirs, ours):
-    """Copy our adapters and LayerNorms into their model; every one of our trained arrays but the head must find its place."""
+    """Copy our adapters and LayerNorms into their model; each of them must find its place."""
     names = {"attention": "attention.output", "feed_forward": "output"}
     weights = theirs.state_dict()
     for name, value in ours.trained().items():
