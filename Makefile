@@ -29,7 +29,7 @@ demo: $(BACKBONE)
 	$(BIN)/minibert eval --backbone $(BACKBONE) --task opinions --bank runs/demo-head --split test
 	$(BIN)/minibert eval --backbone $(BACKBONE) --task opinions --bank runs/demo-adapter --split test
 	$(BIN)/minibert predict --backbone $(BACKBONE) --bank runs/demo-adapter \
-		"The soup was cold and so was the waiter." "I would not change a single page of it."
+		"The soup was cold and so was the waiter." "The best dumplings I have eaten in years."
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import llvmlite
 import llvmlite.binding
 import numba
 from numba.core import event
@@ -49,11 +50,16 @@ def vector_bits() -> int:
     return 0
 
 
-def _source_hash() -> str:
-    """Changes with any line of any kernel: Numba itself only looks at the file that a function stands in."""
+def _version() -> str:
+    """Changes with any line of any kernel, and with the compiler, the Python and the processor it compiles for.
+
+    Numba itself looks only at the file that a function stands in, and not at those it calls.
+    """
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
+    target = numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name(), numba.config.CPU_FEATURES
+    digest.update(repr((numba.__version__, llvmlite.__version__, sys.version_info[:3], target)).encode())
     return digest.hexdigest()[:12]
 
 
@@ -73,7 +79,8 @@ def _choose_cache_folder() -> tuple[Path, bool]:
     """
     asked = os.environ.get("NUMBA_CACHE_DIR")
     home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or os.path.expanduser("~/.cache")
-    folder = Path(asked or home) / "minibert" / f"kernels-{_source_hash()}"
+    name = Path("minibert") / f"kernels-{_version()}"
+    folder = Path(asked or home) / name
     if _writable(folder):
         return folder, True
     # Not a shared place such as /tmp/minibert: cached machine code is trusted when it is loaded.
@@ -84,7 +91,8 @@ def _choose_cache_folder() -> tuple[Path, bool]:
         "Set NUMBA_CACHE_DIR to a folder that can be written.",
         file=sys.stderr,
     )
-    return temporary, False
+    (temporary / name).mkdir(parents=True)
+    return temporary / name, False
 
 
 _use_full_vector_width()
@@ -133,7 +141,7 @@ class CompilationListener(event.Listener):
                 self.told = True
 
     def on_end(self, ev):
-        """Nothing to say: `warm_up` tells the time of all kernels together."""
+        """Nothing to say: `compile_all` tells the time of all kernels together."""
 
 
 LISTENER = CompilationListener()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -55,21 +59,53 @@ def examples(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int 
     yield "squared_norm", (normal(T, D),)
 
 
-def warm_up(dtype=np.float32, between=lambda: None) -> float:
-    """Compile every kernel for dtype, or load it from the cache. Returns the seconds; says so if anything was
-    compiled. between() is called between two kernels, and may raise to end it: Numba's compiler itself cannot be
-    interrupted without harm."""
-    if kernels.BACKEND != "numba":
-        return 0.0
-    from ._compile import KERNELS, LISTENER
-
-    start, compiled_before = time.perf_counter(), LISTENER.compiled
-    with tqdm(total=len(KERNELS), unit="kernel", leave=False, disable=True if not sys.stderr.isatty() else None) as bar:
+def warm_up(dtype=np.float32, between=lambda: None) -> None:
+    """Load every kernel for dtype, compiled first where the cache does not have it. between() is called between two."""
+    ensure_compiled(dtype)
+    if kernels.BACKEND == "numba":
         for name, arguments in examples(dtype):
             getattr(kernels, name)(*arguments)
-            bar.update(LISTENER.compiled - compiled_before - bar.n)
             between()
-    seconds = time.perf_counter() - start
-    if LISTENER.compiled > compiled_before:
-        print(f"compiled {LISTENER.compiled - compiled_before} kernels in {seconds:.0f} s", file=sys.stderr)
-    return seconds
+
+
+def ensure_compiled(dtype=np.float32) -> None:
+    """Fill the kernel cache for dtype if it is not filled yet, by a process of its own, which tells of it.
+
+    Numba optimizes a parallel kernel once more when it writes it to the cache, so the process that compiles it computes
+    with other last bits than every later one. That nobody may see, for the same input must give the same bits: a
+    program only ever runs kernels that came from the cache.
+    """
+    if kernels.BACKEND != "numba":
+        return
+    from ._compile import CACHE_FOLDER
+
+    name = np.dtype(dtype).name
+    if (CACHE_FOLDER / f"{name}.complete").exists():
+        return
+    python_path = [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {"PYTHONPATH": os.pathsep.join(python_path), "NUMBA_CACHE_DIR": str(CACHE_FOLDER.parent.parent)}
+    command = [sys.executable, "-m", "kernels.examples", name]
+    code = subprocess.run(command, env=os.environ | environment, check=False).returncode
+    if code == -signal.SIGINT:
+        raise KeyboardInterrupt
+    if code != 0:
+        print(f"warning: {' '.join(command)} ended with {code}; kernels are compiled as they are used", file=sys.stderr)
+
+
+def compile_all(name: str) -> None:
+    """Compile every kernel for the dtype called name into the cache, show progress, and mark the cache as complete."""
+    from ._compile import CACHE_FOLDER, KERNELS, LISTENER
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a compiler at once; the cache's files are written whole
+    start = time.perf_counter()
+    with tqdm(total=len(KERNELS), unit="kernel", leave=False, disable=True if not sys.stderr.isatty() else None) as bar:
+        for operation, arguments in examples(np.dtype(name)):
+            getattr(kernels, operation)(*arguments)
+            bar.update(LISTENER.compiled - bar.n)
+    (CACHE_FOLDER / f"{name}.complete").touch()
+    if LISTENER.compiled:
+        print(f"compiled {LISTENER.compiled} kernels in {time.perf_counter() - start:.0f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    compile_all(sys.argv[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kernels.examples import ensure_compiled
 from kernels.memory import aligned, zeros
 from minibert.adapter import adapter_init
 from minibert.bert import encoder_backward, encoder_forward
@@ -33,6 +34,7 @@ class Backbone:
     def __init__(self, config: BertConfig, flat: dict[str, np.ndarray], tokenizer: Tokenizer | None, fingerprint: str):
         self.config, self.tokenizer, self.fingerprint = config, tokenizer, fingerprint
         self._arrays = {name: aligned(a) for name, a in flat.items()}
+        ensure_compiled(self._arrays["embeddings/word/W"].dtype)
         self.params = unflatten(self.parameters())
         self._transposes = {
             f"{name}_t": aligned(np.ascontiguousarray(a.T))

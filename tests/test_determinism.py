@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,6 +106,35 @@ def test_the_numpy_reference_runs_the_whole_program(method, tmp_path):
     for name in [name for name in ours if name.startswith("grads/")]:
         size = max(np.abs(theirs[name]).max(), 1e-3 * largest)  # the key bias has no gradient but rounding
         assert np.abs(ours[name] - theirs[name]).max() <= 1e-5 * size, name
+
+
+TRAIN = """
+import hashlib
+from minibert.gradcheck import tiny_batch
+from minibert.model import Model, random_backbone
+from minibert.optim import Adam
+from tiny import CONFIG
+
+model = Model(random_backbone(CONFIG, std=0.15))
+optimizer = Adam(model.trained(), weight_decay=0.01)
+batch, labels = tiny_batch(CONFIG, "classify", n_classes=2)
+for step in range(10):
+    _, grads = model.loss_and_grads(batch, labels, dropout_step=step)
+    optimizer.step(grads, 1e-3)
+print(hashlib.sha256(b"".join(a.tobytes() for a in model.trained().values())).hexdigest())
+"""
+
+
+def test_same_bits_in_the_run_that_compiles_and_in_later_ones(tmp_path):
+    """A fresh kernel and the same one from the cache differ in their last bits; no model may ever run a fresh one."""
+    here = str(Path(__file__).parent)
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": here}
+    runs = [
+        subprocess.run([sys.executable, "-c", TRAIN], env=environment, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert "compiled" in runs[0].stderr and runs[1].stderr == ""
+    assert runs[0].stdout == runs[1].stdout
 
 
 if __name__ == "__main__":
