@@ -51,11 +51,11 @@ def vector_bits() -> int:
 
 
 def _version() -> str:
-    """Changes with any line of any kernel, and with the compiler, the Python and the processor it compiles for.
+    """Changes with any line of any kernel, with their place, the compiler, the Python and the processor compiled for.
 
     Numba itself looks only at the file that a function stands in, and not at those it calls.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(str(Path(__file__).parent).encode())  # Numba's cache belongs to a place, too
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     target = numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name(), numba.config.CPU_FEATURES
@@ -95,6 +95,9 @@ def _choose_cache_folder() -> tuple[Path, bool]:
     return temporary / name, False
 
 
+# OpenMP's threads wait for each other by spinning. If another program holds a core they spin in vain, and small batches
+# become many times slower; "passive" lets them sleep. Read when the thread pool starts; a user's own choice stays.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 _use_full_vector_width()
 CACHE_FOLDER, CACHE_IS_KEPT = _choose_cache_folder()
 
