@@ -96,8 +96,8 @@ def _choose_cache_folder() -> tuple[Path, bool]:
 
 
 # OpenMP's threads wait for each other by spinning. If another program holds a core they spin in vain, and small batches
-# become many times slower; "passive" lets them sleep. Read when the thread pool starts; a user's own choice stays.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# become many times slower; after this many turns they sleep. Read when the thread pool starts; a user's choice stays.
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 _use_full_vector_width()
 CACHE_FOLDER, CACHE_IS_KEPT = _choose_cache_folder()
 
