@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 600  # seconds for one cell
 LARGEST = 300_000  # bytes of a stored notebook
 COLORS = re.compile(r"\x1b\[[0-9;]*m")  # of a traceback
-COMPILING = "compiling Numba kernels"  # stderr of a first run, no part of the lesson
+COMPILING = ("compiling Numba kernels", "compiled ")  # stderr of a first run, no part of the lesson
 
 
 class Failure(Exception):
