@@ -122,7 +122,9 @@ def parallel_kernel(function):
     """Compile a function whose `prange` loops are shared out over Numba's threads.
 
     Each iteration of a prange must own what it writes, and must not depend on the number of threads: so the same input
-    gives the same bits on any number of them.
+    gives the same bits on any number of them. Nor may bits depend on where arrays lie: LLVM writes a vector loop and a
+    plain one, and takes the plain one when two arrays lie close together. So a loop that sums stores nothing, and a
+    loop that stores is so simple that both versions round alike (tests/test_determinism.py places arrays close).
     """
     return _jit(function, parallel=True)
 

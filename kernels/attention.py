@@ -179,9 +179,10 @@ def _attention_backward(
             if least > 0:
                 _drop(mask, least, typed_keep, key_low, key_high, places[b] + (h * m + i) * n)
             _weighted_sum(grad, values, dweights)
-            inner = zero
             for j in range(n_padded):  # behind the n-th place dweights is zero, as the columns of `values` are
                 dweights[j] *= mask[j]
+            inner = zero
+            for j in range(n_padded):
                 inner += dweights[j] * weights[j]
             for j in range(n):
                 kept = weights[j] * mask[j]

@@ -77,14 +77,15 @@ def _layernorm_backward(dy, normalized, inverse_std, gamma, ds):
     for task in prange((n_rows + ROWS - 1) // ROWS):
         for t in range(task * ROWS, min((task + 1) * ROWS, n_rows)):
             grad, norm, out, scale = dy[t], normalized[t], ds[t], inverse_std[t]
+            for d in range(size):
+                out[d] = grad[d] * gamma[d]
             sum_g, sum_gn = zero, zero
             for d in range(size):
-                g = grad[d] * gamma[d]
-                sum_g += g
-                sum_gn += g * norm[d]
+                sum_g += out[d]
+                sum_gn += out[d] * norm[d]
             mean_g, mean_gn = sum_g * share, sum_gn * share
             for d in range(size):
-                out[d] = scale * (grad[d] * gamma[d] - mean_g - norm[d] * mean_gn)
+                out[d] = scale * (out[d] - (mean_g + norm[d] * mean_gn))
 
 
 @parallel_kernel

@@ -4,6 +4,7 @@ Both are chosen when a process starts, so this file is also a script, which the 
 """
 
 import hashlib
+import math
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels.examples import examples
+from kernels.examples import ensure_compiled, examples
 from minibert.config import AdapterConfig, BertConfig
 from minibert.model import Model, random_backbone
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
@@ -106,6 +107,50 @@ def test_the_numpy_reference_runs_the_whole_program(method, tmp_path):
     for name in [name for name in ours if name.startswith("grads/")]:
         size = max(np.abs(theirs[name]).max(), 1e-3 * largest)  # the key bias has no gradient but rounding
         assert np.abs(ours[name] - theirs[name]).max() <= 1e-5 * size, name
+
+
+SIZES = [
+    {"lengths": (3, 8, 1), "size": 8, "n_out": 12},
+    {"lengths": (5, 12, 7, 4), "size": 32, "n_out": 64},
+    {"lengths": (13, 22, 9), "size": 60, "n_out": 101, "n_heads": 3},
+]
+
+
+@pytest.mark.skipif(kernels.BACKEND != "numba", reason="the reference is not compiled")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: str(sizes["size"]))
+def test_bits_do_not_depend_on_where_arrays_lie(sizes, dtype, monkeypatch):
+    """Arguments and results lie in one buffer, in any order, with gaps from nothing to far more than any vector."""
+    ensure_compiled(dtype)
+    rng, buffer, place = np.random.default_rng(0), np.empty(1 << 20, np.uint8), 0
+
+    def close_to_the_last(shape, dtype):
+        nonlocal place
+        dtype = np.dtype(dtype)
+        start = place + int(rng.choice([0, 8, 16, 32, 64, 128, 256, 4096]))
+        place = start + math.ceil(math.prod(np.atleast_1d(shape)) * dtype.itemsize / 8) * 8
+        assert place <= buffer.size
+        return buffer[start:place].view(dtype)[: math.prod(np.atleast_1d(shape))].reshape(shape)
+
+    def outcome(name, arguments):
+        result = getattr(kernels, name)(*arguments)
+        return [a for a in (*(result if isinstance(result, tuple) else (result,)), *arguments) if a is not None]
+
+    for name, arguments in examples(np.dtype(dtype), **sizes):
+        usual = outcome(name, [a.copy() if isinstance(a, np.ndarray) else a for a in arguments])
+        for _ in range(40):
+            place, moved = 0, list(arguments)
+            for i in rng.permutation(len(arguments)):
+                if isinstance(arguments[i], np.ndarray):
+                    moved[i] = close_to_the_last(arguments[i].shape, arguments[i].dtype)
+                    moved[i][...] = arguments[i]
+            with monkeypatch.context() as patch:
+                for module in [
+                    m for key, m in sys.modules.items() if key.startswith("kernels.") and hasattr(m, "empty")
+                ]:
+                    patch.setattr(module, "empty", close_to_the_last)
+                for a, b in zip(usual, outcome(name, moved), strict=True):
+                    np.testing.assert_array_equal(a, b, err_msg=name)
 
 
 TRAIN = """
