@@ -10,6 +10,9 @@ Two sit in each layer, where a sublayer ends: after its projection back to D, be
 (bert.sublayer_end_forward). With M much smaller than D they add 2MD + D + M parameters each, and those, the
 LayerNorms and the head are all that is trained. The rest of the network is frozen and may be shared by any number of
 tasks.
+
+The paper tried variants and set them aside (end of section 3.6); they are options of AdapterConfig, and named where
+they differ. On a first reading skip them: with the defaults, adapter and bottleneck are the four lines of the drawing.
 """
 
 from __future__ import annotations
@@ -19,7 +22,33 @@ import zlib
 import numpy as np
 
 from minibert.config import AdapterConfig, BertConfig
-from minibert.layers import activation_backward, activation_forward, inside, linear_backward, linear_forward
+from minibert.layers import (
+    activation_backward,
+    activation_forward,
+    inside,
+    linear_backward,
+    linear_forward,
+    residual_layernorm_backward,
+    residual_layernorm_forward,
+)
+
+LAYERNORM_EPS = 1e-12  # as in BERT
+
+# Settings of AdapterConfig for each form that the paper tried (end of section 3.6), beside its own.
+VARIANTS = {
+    "paper": {},
+    "layernorm": {"layernorm": True},
+    "two hidden layers": {"depth": 2},
+    "three hidden layers": {"depth": 3},
+    "tanh": {"activation": "tanh"},
+    "relu": {"activation": "relu"},
+    "swish": {"activation": "swish"},
+    "attention only": {"sublayers": ("attention",)},
+    "feed-forward only": {"sublayers": ("feed_forward",)},
+    "parallel": {"parallel": True},
+    "multiplicative": {"multiplicative": True},
+    "parallel, multiplicative": {"parallel": True, "multiplicative": True},
+}
 
 
 def adapter_init(config: AdapterConfig, bert: BertConfig, seed: int, dtype=np.float32) -> dict[str, np.ndarray]:
@@ -30,10 +59,10 @@ def adapter_init(config: AdapterConfig, bert: BertConfig, seed: int, dtype=np.fl
     """
     start = {}
     for name, shape in config.shapes(bert).items():
-        is_weight = name.endswith("/W")
-        start[name] = (
-            truncated_normal(name, shape, config.init_std, seed, dtype) if is_weight else np.zeros(shape, dtype)
-        )
+        if name.endswith("/W"):
+            start[name] = truncated_normal(name, shape, config.init_std, seed, dtype)
+        else:
+            start[name] = np.ones(shape, dtype) if name.endswith("/gamma") else np.zeros(shape, dtype)
     return start
 
 
@@ -46,20 +75,62 @@ def truncated_normal(name: str, shape, std: float, seed: int, dtype=np.float32) 
     return (std * values).astype(dtype)
 
 
-def adapter_forward(x, p, grads, config: AdapterConfig):
-    """y = x + f(x W_down + b_down) W_up + b_up.   (T, D) -> (T, D)"""
-    u, down_cache = linear_forward(x, p["down"], inside(grads, "down"))  # (T, D) @ (D, M) -> (T, M)
-    h = activation_forward(u, config.activation)  # (T, M)
-    z, up_cache = linear_forward(h, p["up"], inside(grads, "up"))  # (T, M) @ (M, D) -> (T, D)
+def adapter_forward(x, p, grads, config: AdapterConfig, sublayer_input=None):
+    """y = x + f(x W_down + b_down) W_up + b_up.   (T, D) -> (T, D)
+
+    Two variants read or join otherwise. config.parallel: the bottleneck reads sublayer_input, which the sublayer read
+    to give x. config.multiplicative: y = x (1 + bottleneck), element by element; a bottleneck near zero is again
+    the identity.
+    """
+    z, z_cache = bottleneck_forward(sublayer_input if config.parallel else x, p, grads, config)
+    if config.multiplicative:
+        return x * (1 + z), None if grads is None else (z_cache, x, z)
     z += x
-    return z, None if grads is None else (down_cache, u, up_cache)
+    return z, None if grads is None else (z_cache, None, None)
 
 
 def adapter_backward(dy, p, cache, grads, config: AdapterConfig):
-    """The forward's lines from the last to the first.   (T, D) -> (T, D)"""
-    down_cache, u, up_cache = cache
-    dh = linear_backward(dy, p["up"], up_cache, inside(grads, "up"))  # z was h W_up + b_up
+    """dx, and the gradient of sublayer_input or None.   (T, D) -> (T, D), (T, D)"""
+    z_cache, x, z = cache
+    dx, dz = (dy * (1 + z), dy * x) if config.multiplicative else (dy, dy)  # y was x (1 + z), or x + z
+    dread = bottleneck_backward(dz, p, z_cache, grads, config)
+    if config.parallel:
+        return dx, dread
+    dread += dx  # z was computed from x: two ways lead there, and the skip connection passes dy on unchanged
+    return dread, None
+
+
+def bottleneck_forward(x, p, grads, config: AdapterConfig):
+    """z = f(x W_down + b_down) W_up + b_up.   (T, D) -> (T, M) -> (T, D)
+
+    Two variants put something in between: config.layernorm a LayerNorm before W_down, and config.depth above 1 further
+    layers of M units, each with the nonlinearity f, before W_up.
+    """
+    norm_cache, hidden_caches = None, []
+    if config.layernorm:
+        x, norm_cache = residual_layernorm_forward(x, None, p["norm"], inside(grads, "norm"), LAYERNORM_EPS)
+    u, down_cache = linear_forward(x, p["down"], inside(grads, "down"))  # (T, D) @ (D, M) -> (T, M)
+    for i in range(config.depth - 1):
+        h = activation_forward(u, config.activation)
+        hidden, hidden_grads = p["hidden"][str(i)], inside(inside(grads, "hidden"), str(i))
+        hidden_u, hidden_cache = linear_forward(h, hidden, hidden_grads)  # (T, M) @ (M, M) -> (T, M)
+        hidden_caches.append((hidden_cache, u))
+        u = hidden_u
+    h = activation_forward(u, config.activation)  # (T, M)
+    z, up_cache = linear_forward(h, p["up"], inside(grads, "up"))  # (T, M) @ (M, D) -> (T, D)
+    return z, None if grads is None else (norm_cache, down_cache, hidden_caches, u, up_cache)
+
+
+def bottleneck_backward(dz, p, cache, grads, config: AdapterConfig):
+    """The forward's lines from the last to the first.   (T, D) -> (T, M) -> (T, D)"""
+    norm_cache, down_cache, hidden_caches, u, up_cache = cache
+    dh = linear_backward(dz, p["up"], up_cache, inside(grads, "up"))  # z was h W_up + b_up
     du = activation_backward(dh, u, config.activation)  # h was f(u)
+    for i in reversed(range(config.depth - 1)):
+        hidden_cache, u = hidden_caches[i]
+        dh = linear_backward(du, p["hidden"][str(i)], hidden_cache, inside(inside(grads, "hidden"), str(i)))
+        du = activation_backward(dh, u, config.activation)
     dx = linear_backward(du, p["down"], down_cache, inside(grads, "down"))  # u was x W_down + b_down
-    dx += dy  # y was x + z: the skip connection passes dy on unchanged
+    if config.layernorm:
+        dx = residual_layernorm_backward(dx, p["norm"], norm_cache, inside(grads, "norm"))
     return dx

@@ -131,7 +131,10 @@ def _read_task(tasks: h5py.Group, name: str, fingerprint: str, config: BertConfi
     hdf5.check_children(group, ("params",), path)
     has_adapter = hdf5.read_text(group, "adapter", path) != ""
     adapter = hdf5.read_settings(AdapterConfig, group, "adapter", path) if has_adapter else None
-    shapes = _known_shapes(config, adapter, hdf5.read_json(group, "n_out", path, int))
+    try:
+        shapes = _known_shapes(config, adapter, hdf5.read_json(group, "n_out", path, int))
+    except InputError as error:  # an adapter in a layer that the backbone does not have
+        raise hdf5.in_file(path, error) from None
     expected = {}
     for array in hdf5.read_json(group, "names", path, list):
         if not isinstance(array, str) or array not in shapes:

@@ -32,7 +32,7 @@ def sublayer_end_forward(h, x, p, grads, run: Run):
     a, linear_cache = linear_forward(h, p["output"], inside(grads, "output"))
     a, adapter_cache = dropout_forward(a, run.dropout), None
     if "adapter" in p:
-        a, adapter_cache = adapter_forward(a, p["adapter"], inside(grads, "adapter"), run.adapter)
+        a, adapter_cache = adapter_forward(a, p["adapter"], inside(grads, "adapter"), run.adapter, x)
     y, norm_cache = residual_layernorm_forward(a, x, p["norm"], inside(grads, "norm"), run.config.layernorm_eps)
     return y, None if grads is None else (linear_cache, adapter_cache, norm_cache)
 
@@ -41,11 +41,12 @@ def sublayer_end_backward(dy, p, cache, grads, run: Run):
     """dh, and the gradient of x through the residual sum.   (T, D) -> (T, D) or (T, F), and (T, D)"""
     linear_cache, adapter_cache, norm_cache = cache
     d_sum = residual_layernorm_backward(dy, p["norm"], norm_cache, inside(grads, "norm"))
-    da = d_sum
+    da, dx = d_sum, None
     if "adapter" in p:
-        da = adapter_backward(da, p["adapter"], adapter_cache, inside(grads, "adapter"), run.adapter)
+        da, dx = adapter_backward(da, p["adapter"], adapter_cache, inside(grads, "adapter"), run.adapter)
     da = dropout_backward(da, run.dropout)
-    return linear_backward(da, p["output"], linear_cache, inside(grads, "output")), d_sum
+    dh = linear_backward(da, p["output"], linear_cache, inside(grads, "output"))
+    return dh, d_sum if dx is None else d_sum + dx  # a parallel adapter read x, too
 
 
 def layer_forward(x, p, grads, run: Run):

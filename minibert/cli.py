@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 
-from minibert.config import ACTIVATIONS, HEADS, METHODS, PRESETS, InputError
+from minibert.config import ACTIVATIONS, HEADS, METHODS, PRESETS, SUBLAYERS, InputError
 from minibert.data import TASK_NAMES
 
 REPORTS = (
@@ -84,8 +84,16 @@ def _add_train(commands) -> None:
 def _method_arguments(p) -> None:
     p.add_argument("--method", choices=METHODS, default="adapter", help="default adapter")
     p.add_argument("--adapter-size", type=int, metavar="M", help="units of the bottleneck (default 64)")
-    p.add_argument("--init-std", type=float, metavar="X", help="deviation of the adapters' start (default 0.01)")
+    p.add_argument(
+        "--init-std", dest="adapter_init_std", type=float, metavar="X", help="deviation of the adapters' start (0.01)"
+    )
     p.add_argument("--adapter-activation", choices=ACTIVATIONS, help="default gelu")
+    p.add_argument("--adapter-layernorm", action="store_true", help="a LayerNorm on what an adapter reads")
+    p.add_argument("--adapter-depth", type=int, metavar="N", help="hidden layers of an adapter (default 1)")
+    p.add_argument("--adapter-sublayers", nargs="+", choices=SUBLAYERS, help="where in a layer (default both)")
+    p.add_argument("--adapter-layers", nargs="+", type=int, metavar="I", help="in which layers, from 0 (default all)")
+    p.add_argument("--adapter-parallel", action="store_true", help="adapters read what their sublayer reads")
+    p.add_argument("--adapter-multiplicative", action="store_true", help="adapters scale what they would be added to")
     p.add_argument("--top-k", type=int, default=0, metavar="K", help="layers to train with --method top_k")
     p.add_argument("--freeze-layernorm", action="store_true", help="adapters without the LayerNorms")
     p.add_argument("--pooled-head", action="store_true", help="the head reads BERT's pooler")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert import files
-from minibert.config import AdapterConfig, InputError, TrainConfig
+from minibert.config import ADAPTER_OPTIONS, AdapterConfig, InputError, TrainConfig
 from minibert.data import CSV_OPTIONS, Task, limit_train, load_task
 from minibert.data.builtin import opinion_kinds
 from minibert.files import TaskRecord
@@ -81,11 +81,10 @@ def _train_config(args) -> TrainConfig:
 
 
 def _adapter_config(args) -> AdapterConfig:
-    given = {"size": args.adapter_size, "init_std": args.init_std, "activation": args.adapter_activation}
-    given = {key: value for key, value in given.items() if value is not None}
+    given = {name: getattr(args, f"adapter_{name}") for name in ADAPTER_OPTIONS}
+    given = {name: value for name, value in given.items() if value is not None and value is not False}
     if (given or args.freeze_layernorm) and args.method != "adapter":
-        flags = "--adapter-size, --init-std, --adapter-activation and --freeze-layernorm"
-        raise InputError(f"{flags} need --method adapter, not {args.method}")
+        raise InputError(f"the options of adapters and --freeze-layernorm need --method adapter, not {args.method}")
     if args.top_k and args.method != "top_k":
         raise InputError(f"--top-k needs --method top_k, not {args.method}")
     return AdapterConfig(**given)

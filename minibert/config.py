@@ -128,32 +128,73 @@ PRESETS = {
 }
 
 
+SUBLAYERS = ("attention", "feed_forward")
+
+
 @dataclass(frozen=True)
 class AdapterConfig(_Json):
     """The bottleneck adapter of Houlsby et al. (2019), section 2.1. The defaults are the paper's.
 
     size is M, in units. init_std is the standard deviation of the truncated Gaussian that the weights start from.
+    The others are the variants that the paper tried (end of section 3.6): adapter.py tells what they compute.
     """
 
     size: int = 64
     init_std: float = 1e-2
     activation: str = "gelu"
+    layernorm: bool = False  # a LayerNorm on what the bottleneck reads
+    depth: int = 1  # hidden layers of M units
+    sublayers: tuple[str, ...] = SUBLAYERS  # where in a layer
+    layers: tuple[int, ...] | None = None  # which layers, counted from 0; None: all
+    parallel: bool = False
+    multiplicative: bool = False
 
     def __post_init__(self):
         _need_int("adapter size", self.size, 1, 65536)
         _need_float("adapter init_std", self.init_std, 0.0, 10.0, above=True)
         _need_one_of("adapter activation", self.activation, ACTIVATIONS)
+        _need_int("adapter depth", self.depth, 1, 64)
+        for name in ("layernorm", "parallel", "multiplicative"):
+            _need(isinstance(getattr(self, name), bool), f"adapter {name} must be true or false")
+        for name in ("sublayers", "layers"):
+            if isinstance(getattr(self, name), list):  # as JSON gives it
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        _need(
+            isinstance(self.sublayers, tuple) and len(self.sublayers) > 0 and set(self.sublayers) <= set(SUBLAYERS),
+            f"adapter sublayers must be among {', '.join(SUBLAYERS)}; got {self.sublayers!r}",
+        )
+        if self.layers is not None:
+            _need(
+                isinstance(self.layers, tuple) and len(self.layers) > 0,
+                "adapter layers must be a list of their numbers",
+            )
+            for layer in self.layers:
+                _need_int("adapter layers: each", layer, 0)
 
     def shapes(self, bert: BertConfig) -> dict[str, tuple[int, ...]]:
-        """Flat name and shape of every adapter parameter: two adapters a layer, 2MD + D + M parameters each."""
+        """Flat name and shape of every adapter parameter.
+
+        In the paper's form two adapters a layer, 2MD + D + M parameters each. Raises InputError if `layers` names one
+        that the backbone does not have.
+        """
         D, M = bert.hidden_size, self.size
+        layers = range(bert.n_layers) if self.layers is None else self.layers
+        _need(max(layers) < bert.n_layers, f"adapter layers go from 0 to {bert.n_layers - 1}; got {max(layers)}")
         shapes = {}
-        for i in range(bert.n_layers):
-            for sublayer in ("attention", "feed_forward"):
+        for i in sorted(set(layers)):
+            for sublayer in SUBLAYERS:
                 adapter = f"encoder/layers/{i}/{sublayer}/adapter"
+                if sublayer not in self.sublayers:
+                    continue
+                shapes |= _norm_shapes(adapter, D) if self.layernorm else {}
                 shapes |= _linear_shapes(f"{adapter}/down", D, M)
+                for j in range(self.depth - 1):
+                    shapes |= _linear_shapes(f"{adapter}/hidden/{j}", M, M)
                 shapes |= _linear_shapes(f"{adapter}/up", M, D)
         return shapes
+
+
+ADAPTER_OPTIONS = tuple(f.name for f in fields(AdapterConfig))
 
 
 @dataclass(frozen=True)

@@ -86,14 +86,14 @@ def away_from_identity(model: Model, std: float = 0.3, seed: int = 7) -> None:
         array += (std * rng.standard_normal(array.shape)).astype(array.dtype)
 
 
-def tiny_model(method: str, head: str, dtype=np.float64, activation: str = "gelu", pooled: bool = False) -> Model:
-    """A two-layer BERT of a few hundred numbers, moved away from its start."""
+def tiny_model(method: str, head: str, dtype=np.float64, variant: dict | None = None, pooled: bool = False) -> Model:
+    """A two-layer BERT of a few hundred numbers, moved away from its start. variant: settings of AdapterConfig."""
     config = BertConfig(
         vocab_size=11, hidden_size=6, n_layers=2, n_heads=2, feed_forward_size=7, max_positions=5, hidden_dropout=0.2
     )
     backbone = random_backbone(config, seed=1, dtype=dtype, std=0.5)
     n_out = 3 if head == "classify" else 1
-    model = Model(backbone, head, n_out, method, AdapterConfig(3, activation=activation), top_k=1, pooled=pooled)
+    model = Model(backbone, head, n_out, method, AdapterConfig(**{"size": 3} | (variant or {})), top_k=1, pooled=pooled)
     away_from_identity(model)
     return model
 

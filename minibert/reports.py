@@ -15,6 +15,7 @@ import numpy as np
 import kernels
 from minibert import files
 from minibert import gradcheck as checks
+from minibert.adapter import VARIANTS
 from minibert.config import PRESETS, AdapterConfig, InputError
 from minibert.interrupt import compile_kernels
 from minibert.run_folder import bank_file
@@ -68,12 +69,16 @@ def params(args) -> None:
 
 
 def gradcheck(args) -> int:
-    """Check every gradient of every method and head, dropout off and on; print the worst case of each tensor."""
+    """Check every gradient of every method, head and form of the adapter, dropout off and on; print the worst case of
+    each tensor."""
     compile_kernels(np.float64)
     found: dict[str, list[checks.Check]] = {}
-    settings = list(product(args.method, args.head, (None, 0)))
-    for method, head, step in settings:
-        model = checks.tiny_model(method, head)
+    settings = list(product(args.method, args.head, (None, 0), ({},)))
+    if "adapter" in args.method:
+        variants = [{"size": 4} | variant for variant in VARIANTS.values() if variant]
+        settings += product(("adapter",), args.head[:1], (None, 7), variants)  # step 7: no unit of ReLU near its kink
+    for method, head, step, variant in settings:
+        model = checks.tiny_model(method, head, variant=variant)
         for check in checks.check_gradients(model, *checks.tiny_batch(model.config, head), step):
             found.setdefault(check.name, []).append(check)
     print(f"{'tensor':<48}{'settings':>9}{'difference':>12}{'relative':>10}  result")
@@ -83,7 +88,10 @@ def gradcheck(args) -> int:
         failed += not c.passed
         relative = "zero" if c.zero else f"{c.relative_error:.1e}"
         print(f"{name:<48}{len(cases):>9}{c.largest_difference:>12.1e}{relative:>10}  {'pass' if c.passed else 'FAIL'}")
-    print(f"{len(found)} tensors in {len(settings)} settings (method x head x dropout), float64, ", end="")
+    print(
+        f"{len(found)} tensors in {len(settings)} settings (method x head x dropout, forms of the adapter), float64, ",
+        end="",
+    )
     print(f"tolerance {checks.TOLERANCE:g}: {'all pass' if not failed else f'{failed} FAIL'}")
     return 1 if failed else 0
 

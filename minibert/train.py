@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import sys
 import time
@@ -128,7 +129,7 @@ class Training:
             "task": self.task.name,
             "task_options": task_options,
             "method": self.model.method,
-            "adapter": asdict(adapter) if adapter else None,
+            "adapter": json.loads(adapter.to_json()) if adapter else None,
             "model_options": self.model.options,
             "train": asdict(self.config),
             "train_rows": len(self.task.train),

@@ -46,10 +46,10 @@ GROUPS = ("embeddings", "attention", "feed-forward", "LayerNorms", "adapters", "
 
 def group_of(name: str) -> str:
     """The row of the table that a parameter is counted in."""
-    if "/norm/" in name:
-        return "LayerNorms"
     if "/adapter/" in name:
         return "adapters"
+    if "/norm/" in name:
+        return "LayerNorms"
     if name.startswith("encoder/"):
         return "attention" if "/attention/" in name else "feed-forward"
     return name.split("/")[0]

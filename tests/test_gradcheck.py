@@ -5,11 +5,13 @@ import inspect
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 
 import kernels
 from kernels import reference
 from minibert import adapter, attention, bert, heads, layers
+from minibert.adapter import VARIANTS
 from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig
 from minibert.gradcheck import (
     away_from_identity,
@@ -46,9 +48,24 @@ def test_pooled_head(method):
     assert_all_pass(tiny_model(method, "classify", pooled=True), dropout_step=5)
 
 
-@pytest.mark.parametrize("activation", ["gelu_tanh", "swish", "relu", "tanh"])
-def test_other_adapter_activations(activation):
-    assert_all_pass(tiny_model("adapter", "classify", activation=activation))
+@pytest.mark.parametrize("dropout_step", [None, 7], ids=["no dropout", "dropout"])
+@pytest.mark.parametrize("variant", [*VARIANTS, "gelu_tanh", "everything", "one layer"])
+def test_every_form_of_the_adapter(variant, dropout_step):
+    everything = {"layernorm": True, "depth": 2, "parallel": True, "multiplicative": True, "activation": "swish"}
+    further = {"gelu_tanh": {"activation": "gelu_tanh"}, "everything": everything, "one layer": {"layers": (1,)}}
+    model = tiny_model("adapter", "classify", variant={"size": 4} | (VARIANTS | further)[variant])
+    assert_all_pass(model, dropout_step)
+
+
+def test_forms_of_the_adapter_give_different_scores():
+    """Else an option that nothing reads would pass the check above."""
+    scores = []
+    for variant in VARIANTS.values():
+        model = tiny_model("adapter", "classify", variant=variant)
+        away_from_identity(model, std=0.3)
+        scores.append(model.forward(tiny_batch(model.config, "classify")[0]))
+    for i, one in enumerate(scores):
+        assert not any(np.allclose(one, other) for other in scores[:i])
 
 
 def test_frozen_layernorms_and_gelu_by_tanh_in_the_backbone():
@@ -74,8 +91,22 @@ TOP, UNDER = "encoder/layers/1/feed_forward", "encoder/layers/1/attention"
 # (what is wrong, function, its line, the line with the mistake, model, tensors that must fail, that must still pass)
 MISTAKES = [
     (
+        "a product's gradient without its other factor",
+        *(adapter.adapter_backward, "(dy * (1 + z), dy * x)", "(dy, dy * x)"),
+        "adapter classify multiplicative",
+        [f"{UNDER}/norm/gamma", "embeddings/norm/beta"],
+        [f"{TOP}/adapter/up/W", f"{TOP}/norm/gamma"],
+    ),
+    (
+        "what a parallel adapter reads gets no gradient",
+        *(bert.sublayer_end_backward, "d_sum if dx is None else d_sum + dx", "d_sum"),
+        "adapter classify parallel",
+        [f"{UNDER}/norm/gamma", "embeddings/norm/beta"],
+        [f"{TOP}/adapter/up/W", f"{TOP}/adapter/down/W"],
+    ),
+    (
         "the adapter's skip connection is dropped",
-        *(adapter.adapter_backward, "dx += dy", "pass"),
+        *(adapter.adapter_backward, "dread += dx", "pass"),
         "adapter classify",
         [f"{UNDER}/norm/gamma", f"{UNDER}/adapter/up/W", "embeddings/norm/beta"],
         [f"{TOP}/adapter/up/W", f"{TOP}/adapter/down/W", f"{TOP}/norm/gamma"],
@@ -184,8 +215,9 @@ MISTAKES = [
 @functools.cache
 def measured_model(setup):
     """A clean model with dropout, its batch, its labels and its finite differences: {name: array}."""
-    method, head, *pooled = setup.split()
-    model = tiny_model(method, head, pooled=bool(pooled))
+    method, head, *more = setup.split()
+    variant = next((VARIANTS[name] for name in more if name in VARIANTS), None)
+    model = tiny_model(method, head, variant=variant, pooled="pooled" in more)
     batch, labels = tiny_batch(model.config, head)
     arrays = model.trained().items()
     return model, batch, labels, {n: numerical_gradient(lambda: model.loss(batch, labels, 5), a) for n, a in arrays}
