@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
 from kernels.examples import ensure_compiled
 from kernels.memory import aligned, zeros
 from minibert.adapter import adapter_init
 from minibert.bert import encoder_backward, encoder_forward
-from minibert.config import HEADS, AdapterConfig, BertConfig, InputError
+from minibert.config import HEADS, SUBLAYERS, AdapterConfig, BertConfig, InputError
 from minibert.files import TaskRecord, check_backbone, fingerprint, read_backbone
 from minibert.heads import LOSSES, head_backward, head_forward, head_init, softmax
 from minibert.layers import NO_DROPOUT, Dropout, Run
@@ -121,6 +123,15 @@ class Model:
         """What is trained: groups, counts, percent."""
         shapes = {name: a.shape for name, a in self._flat.items()}
         return format_table(parameter_table(shapes, self._trained))
+
+    def without_adapters(self, layers) -> Model:
+        """This model with the adapters of those layers taken out, and nothing trained again. Arrays are shared."""
+        left = copy(self)
+        cut = tuple(f"encoder/layers/{i}/{sublayer}/adapter/" for i in layers for sublayer in SUBLAYERS)
+        left._flat = {name: a for name, a in self._flat.items() if not name.startswith(cut)}
+        left._trained = self._trained & set(left._flat)
+        left._tree = unflatten({name: a for name, a in flatten(self._tree).items() if not name.startswith(cut)})
+        return left
 
     def _run(self, batch: Batch, dropout: Dropout = NO_DROPOUT) -> Run:
         return Run(self.config, batch.offsets, self.adapter, dropout, first_only=True)
