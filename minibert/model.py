@@ -7,13 +7,14 @@ from copy import copy
 import numpy as np
 
 from kernels.examples import ensure_compiled
-from kernels.memory import aligned, zeros
+from kernels.memory import aligned
 from minibert.adapter import adapter_init
 from minibert.bert import encoder_backward, encoder_forward
 from minibert.config import HEADS, SUBLAYERS, AdapterConfig, BertConfig, InputError
 from minibert.files import TaskRecord, check_backbone, fingerprint, read_backbone
 from minibert.heads import LOSSES, head_backward, head_forward, head_init, softmax
 from minibert.layers import NO_DROPOUT, Dropout, Run
+from minibert.packed import Packed
 from minibert.text import Batch, Tokenizer
 from minibert.tree import flatten, unflatten
 from minibert.tuning import format_table, parameter_table, trained_names
@@ -106,9 +107,10 @@ class Model:
         if self.adapter is not None:
             flat |= adapter_init(self.adapter, self.config, seed, dtype)
         flat |= head_init(self.config.hidden_size, n_out, seed, dtype)
-        self._trained = trained_names(flat, method, self.config.n_layers, top_k, train_layernorm)
-        self._flat = {n: aligned(a.copy()) if n in self._trained else a for n, a in flat.items()}
-        frozen = {f"{name}_t" for name in set(flat) - self._trained}
+        names = trained_names(flat, method, self.config.n_layers, top_k, train_layernorm)
+        self._trained = Packed.copy_of({name: a for name, a in flat.items() if name in names})
+        self._flat = {name: self._trained.get(name, a) for name, a in flat.items()}
+        frozen = {f"{name}_t" for name in set(flat) - names}
         self._tree = unflatten(self._flat | {n: a for n, a in backbone._transposes.items() if n in frozen})
 
     def parameters(self) -> dict[str, np.ndarray]:
@@ -117,7 +119,7 @@ class Model:
 
     def trained(self) -> dict[str, np.ndarray]:
         """Flat name -> array, of what trains. Changing an array changes the model."""
-        return {name: a for name, a in self._flat.items() if name in self._trained}
+        return self._trained
 
     def table(self) -> str:
         """What is trained: groups, counts, percent."""
@@ -129,7 +131,7 @@ class Model:
         left = copy(self)
         cut = tuple(f"encoder/layers/{i}/{sublayer}/adapter/" for i in layers for sublayer in SUBLAYERS)
         left._flat = {name: a for name, a in self._flat.items() if not name.startswith(cut)}
-        left._trained = self._trained & set(left._flat)
+        left._trained = {name: a for name, a in self._trained.items() if name in left._flat}
         left._tree = unflatten({name: a for name, a in flatten(self._tree).items() if not name.startswith(cut)})
         return left
 
@@ -167,7 +169,7 @@ class Model:
         step whose dropout masks are used. Returns (loss, {flat name: array shaped as the parameter}).
         """
         run = self._run(batch, self._dropout(dropout_step))
-        flat_grads = {name: zeros(a.shape, a.dtype) for name, a in self.trained().items()}
+        flat_grads = Packed.zeros_like(self.trained())
         grads = unflatten(flat_grads)
         loss, dscores, head_cache, caches = self._loss_forward(batch, labels, grads, run)
         dfirst = head_backward(dscores, self._tree, head_cache, grads, run.at("head"))

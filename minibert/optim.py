@@ -8,6 +8,7 @@ import numpy as np
 
 import kernels
 from kernels.memory import zeros
+from minibert.packed import Packed
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
@@ -21,32 +22,41 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float = 0.1) -> fl
     return peak * (steps - step) / max(1, steps - rising)
 
 
+def _pieces(arrays: dict[str, np.ndarray], names) -> list[np.ndarray]:
+    """What to walk through: two pieces of a Packed, weights and the rest, or every array of another dict."""
+    if isinstance(arrays, Packed):
+        return [arrays.weights, arrays.rest]
+    return [arrays[name] for name in names]
+
+
 def clip_by_global_norm(grads: dict[str, np.ndarray], largest: float) -> float:
     """Scale all gradients in place so that their norm together is at most `largest` (0: leave them). Returns the norm
     before."""
-    norm = math.sqrt(sum(kernels.squared_norm(g) for g in grads.values()))
+    pieces = _pieces(grads, grads)
+    norm = math.sqrt(sum(kernels.squared_norm(g) for g in pieces))
     if 0 < largest < norm < math.inf:
-        for g in grads.values():
+        for g in pieces:
             g *= g.dtype.type(largest / norm)
     return norm
 
 
 class Adam:
-    """Adam's two moving averages for a set of parameters. Weight decay is for weights (names that end in W), as in
-    BERT:
-    biases and LayerNorms are left out."""
+    """Adam's two moving averages for a set of parameters. Weight decay is for weights (names that end in /W), as in
+    BERT: biases and LayerNorms are left out. For a Packed the gradients must be one, too."""
 
     def __init__(self, params: dict[str, np.ndarray], weight_decay: float = 0.0):
         self.params, self.weight_decay, self.steps = params, weight_decay, 0
-        self.m = {name: zeros(a.shape, a.dtype) for name, a in params.items()}
-        self.v = {name: zeros(a.shape, a.dtype) for name, a in params.items()}
+        like = Packed.zeros_like if isinstance(params, Packed) else _zeros_like
+        self.m, self.v = like(params), like(params)
 
     def step(self, grads: dict[str, np.ndarray], lr: float) -> None:
         """Move every parameter, in place."""
         self.steps += 1
-        for name, p in self.params.items():
-            decay = self.weight_decay if name.endswith("/W") else 0.0
-            kernels.adam(p, grads[name], self.m[name], self.v[name], lr, BETA1, BETA2, EPS, decay, self.steps)
+        is_weight = [True, False] if isinstance(self.params, Packed) else [n.endswith("/W") for n in self.params]
+        pieces = [_pieces(arrays, self.params) for arrays in (self.params, grads, self.m, self.v)]
+        for *p_g_m_v, decays in zip(*pieces, is_weight, strict=True):
+            decay = self.weight_decay if decays else 0.0
+            kernels.adam(*p_g_m_v, lr, BETA1, BETA2, EPS, decay, self.steps)
 
     def state(self) -> dict[str, np.ndarray]:
         """What a resumed run needs, by flat name: parameters and both averages."""
@@ -61,3 +71,7 @@ class Adam:
         self.steps = steps
         for name, array in self.state().items():
             array[...] = state[name]
+
+
+def _zeros_like(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: zeros(a.shape, a.dtype) for name, a in arrays.items()}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
+from minibert.packed import Packed
 
 GRADIENTS = ([0.1, -0.2, 0.0], [0.3, 0.1, -1.0], [-0.5, 0.0, 2.0])
 # torch.optim.AdamW([1, -2, 0.5], lr=0.1, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01) after each of them, float64
@@ -98,3 +99,34 @@ def test_the_norm_tells_of_nan_and_infinity_and_does_not_overflow():
     assert math.isnan(clip_by_global_norm({"a": np.array([1, np.nan], np.float32)}, 1.0))
     assert math.isinf(clip_by_global_norm({"a": np.array([1, -np.inf], np.float32)}, 0))
     assert clip_by_global_norm({"a": np.full(4, 1e30, np.float32)}, 0) == pytest.approx(2e30)
+
+
+def test_packed_arrays_are_views_of_one_memory_with_the_weights_first():
+    shapes = {"a/b": (3,), "c/W": (5, 7), "d/gamma": (2,), "e/W": (4,)}
+    packed = Packed(shapes, np.float32)
+    assert list(packed) == list(shapes) and {name: a.shape for name, a in packed.items()} == shapes
+    assert all(a.ctypes.data % 64 == 0 for a in packed.values())
+    for i, array in enumerate(packed.values(), 1):
+        array[...] = i
+    assert packed.weights.sum() == 2 * 35 + 4 * 4 and packed.rest.sum() == 3 + 3 * 2
+    copy = Packed.copy_of(packed)
+    assert all(np.array_equal(copy[name], a) for name, a in packed.items())
+    copy["a/b"][...] = 9
+    assert packed["a/b"][0] == 1
+
+
+def test_packed_or_not_adam_does_the_same():
+    rng = np.random.default_rng(0)
+    shapes = {"x/W": (33, 5), "x/b": (5,), "y/gamma": (17,), "y/W": (3, 3)}
+    arrays = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    grads = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    one, other = {name: a.copy() for name, a in arrays.items()}, Packed.copy_of(arrays)
+    packed_grads = Packed.copy_of(grads)
+    assert clip_by_global_norm(packed_grads, 1.0) == pytest.approx(clip_by_global_norm(grads, 1.0))
+    adams = Adam(one, 0.1), Adam(other, 0.1)
+    for _ in range(3):
+        adams[0].step(grads, 0.1)
+        adams[1].step(packed_grads, 0.1)
+    for name, array in one.items():
+        np.testing.assert_allclose(other[name], array, rtol=1e-5)
+        np.testing.assert_allclose(adams[1].state()[f"m/{name}"], adams[0].state()[f"m/{name}"], rtol=1e-5)

@@ -1,0 +1,42 @@
+"""Many arrays in one piece of memory: what trains, its gradients, and Adam's averages."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from kernels.memory import LINE, zeros
+
+
+class Packed(dict):
+    """Flat name -> array, all of them views into one piece of memory, so that one call of a kernel walks through all.
+
+    It begins with the weights, whose names end in "/W", as `weights`; the others, which never decay, are `rest`. Each
+    array begins on a cache line; the gaps are zero and stay so, as what is done to one number is done to all.
+    """
+
+    def __init__(self, shapes: dict[str, tuple], dtype):
+        per_line, places, end = LINE // np.dtype(dtype).itemsize, {}, 0
+        is_weight = {name: name.endswith("/W") for name in shapes}
+        for name in sorted(shapes, key=lambda name: not is_weight[name]):
+            places[name] = end
+            end += -(-prod(shapes[name]) // per_line) * per_line
+        first_other = min((places[name] for name in shapes if not is_weight[name]), default=end)
+        memory = zeros(end, dtype)
+        self.weights, self.rest = memory[:first_other], memory[first_other:]
+        super().__init__({name: memory[places[name] :][: prod(shape)].reshape(shape) for name, shape in shapes.items()})
+
+    @classmethod
+    def zeros_like(cls, arrays: dict[str, np.ndarray]) -> Packed:
+        """The same names, shapes and dtype, all zero."""
+        dtype = next(iter(arrays.values())).dtype
+        return cls({name: a.shape for name, a in arrays.items()}, dtype)
+
+    @classmethod
+    def copy_of(cls, arrays: dict[str, np.ndarray]) -> Packed:
+        """The same arrays, packed."""
+        packed = cls.zeros_like(arrays)
+        for name, array in arrays.items():
+            packed[name][...] = array
+        return packed
