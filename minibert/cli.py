@@ -36,7 +36,7 @@ class _Parser(argparse.ArgumentParser):
 def _task_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", required=True, metavar="NAME", help=", ".join(TASK_NAMES))
     parser.add_argument(
-        "--data", metavar="PATH", help="the folder that holds the GLUE folders, or the task's own folder or file"
+        "--data", metavar="PATH", help="the folder that holds the tasks' folders, or the task's own folder or file"
     )
     csv = parser.add_argument_group("task csv: your own delimited file")
     csv.add_argument("--text-column", metavar="NAME", help="the column with the text")
@@ -47,11 +47,10 @@ def _task_arguments(parser: argparse.ArgumentParser) -> None:
     csv.add_argument("--quoting", choices=("csv", "none"), help="none: quotes are ordinary characters")
     csv.add_argument("--encoding", metavar="NAME", help="default utf-8")
     csv.add_argument("--regress", action="store_true", help="the label is a number to predict")
-    csv.add_argument(
-        "--dev-share", type=float, metavar="X", help="share of the rows for dev if there is no split (default 0.1)"
-    )
-    csv.add_argument("--test-share", type=float, metavar="X", help="share of the rows for test (default 0.1)")
-    csv.add_argument("--split-seed", type=int, metavar="N", help="seed of that split (default 0)")
+    split = parser.add_argument_group("a task that comes without a split: csv, and those that are no GLUE task")
+    split.add_argument("--dev-share", type=float, metavar="X", help="share of the rows for dev (default 0.1)")
+    split.add_argument("--test-share", type=float, metavar="X", help="share of the rows for test (default 0.1)")
+    split.add_argument("--split-seed", type=int, metavar="N", help="seed of that split (default 0)")
 
 
 def _threads_argument(parser: argparse.ArgumentParser) -> None:

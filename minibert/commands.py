@@ -11,7 +11,7 @@ import numpy as np
 
 from minibert import files
 from minibert.config import ADAPTER_OPTIONS, AdapterConfig, InputError, TrainConfig
-from minibert.data import CSV_OPTIONS, Task, limit_train, load_task
+from minibert.data import CSV_OPTIONS, SPLIT_OPTIONS, Task, limit_train, load_task, task_options
 from minibert.data.builtin import opinion_kinds
 from minibert.files import TaskRecord
 from minibert.interrupt import compile_kernels
@@ -21,7 +21,6 @@ from minibert.train import Split, Training, evaluate, format_scores, score, toke
 from minibert.train import predict as predict_batch
 from minibert.tuning import DEFAULT_LR
 
-SPLIT_OPTIONS = ("dev_share", "test_share", "split_seed")  # of task csv: which rows are dev and test
 CONTROL = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")  # would break a line, or the terminal
 
 
@@ -91,11 +90,11 @@ def _adapter_config(args) -> AdapterConfig:
 
 
 def _read_task(args, defaults: dict | None = None) -> tuple[Task, dict]:
-    """The task of --task and --data, and the options of task csv that were given; defaults stand in for others."""
+    """The task of --task and --data, and its options that were given; defaults stand in for others."""
     options = {name: getattr(args, name) for name in CSV_OPTIONS}
     options = {name: value for name, value in options.items() if value is not None and value is not False}
-    if args.task == "csv":
-        options = (defaults or {}) | options
+    defaults = {name: value for name, value in (defaults or {}).items() if name in task_options(args.task)}
+    options = defaults | options
     return load_task(args.task, args.data, **options), options
 
 

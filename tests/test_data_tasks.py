@@ -12,6 +12,7 @@ from minibert.data import builtin as builtin_module
 from minibert.data.builtin import opinion_kinds, opinions
 from minibert.data.glue import GLUE
 from minibert.data.reading import decode, parse_score, tab_rows
+from minibert.data.releases import FURTHER
 from minibert.data.task import Examples, Task
 
 
@@ -44,7 +45,11 @@ def test_load_task_refuses_unknown_names_missing_data_and_foreign_options(tmp_pa
         load_task("csv", tmp_path, text_column="text")
     with complains("opinions is built in", "leave out --data"):
         load_task("opinions", tmp_path)
-    assert set(TASK_NAMES) == {*GLUE, "csv", "opinions"}
+    with complains("--split-seed cannot be used with task cola", "without a split of its own"):
+        load_task("cola", tmp_path, split_seed=1)
+    with complains("cf_emotion needs --data", "text_emotion.csv", "kaggle"):
+        load_task("cf_emotion")
+    assert set(TASK_NAMES) == {*GLUE, *FURTHER, "csv", "opinions"}
 
 
 def test_options_that_are_none_or_false_count_as_not_given(tmp_path):

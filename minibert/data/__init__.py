@@ -1,4 +1,5 @@
-"""Tasks to train on: GLUE folders, the user's own delimited file, and the built-in task. Start with `load_task`."""
+"""Tasks to train on: GLUE folders, the paper's further tasks, the user's own delimited file, and the built-in task.
+Start with `load_task`."""
 
 from __future__ import annotations
 
@@ -9,24 +10,42 @@ from dataclasses import replace
 from minibert.config import InputError
 from minibert.data.builtin import opinions
 from minibert.data.checks import check_task
+from minibert.data.further import FURTHER, read_further
 from minibert.data.glue import GLUE, read_glue
 from minibert.data.table import read_table
 from minibert.data.task import Examples, Task
 
-__all__ = ["CSV_OPTIONS", "TASK_NAMES", "Examples", "Task", "check_task", "limit_train", "load_task"]
+__all__ = [
+    "CSV_OPTIONS",
+    "SPLIT_OPTIONS",
+    "TASK_NAMES",
+    "Examples",
+    "Task",
+    "check_task",
+    "limit_train",
+    "load_task",
+    "task_options",
+]
 
-TASK_NAMES = (*GLUE, "csv", "opinions")
+TASK_NAMES = (*GLUE, *FURTHER, "csv", "opinions")
 
-# The options of task csv are the keyword arguments of read_table: (name, data, *, options).
+# The options of a task are the keyword arguments of its reader: (name, data, *, options).
 CSV_OPTIONS = tuple(inspect.signature(read_table).parameters)[2:]
+SPLIT_OPTIONS = tuple(inspect.signature(read_further).parameters)[2:]
+
+
+def task_options(name: str) -> tuple[str, ...]:
+    """The options that task `name` has."""
+    return CSV_OPTIONS if name == "csv" else SPLIT_OPTIONS if name in FURTHER else ()
 
 
 def load_task(name: str, data=None, **options) -> Task:
     """Read and check the task called name.
 
-    data is a path: for a GLUE task the folder that holds the GLUE folders or the task's own folder; for csv the file,
-    or a folder with train, dev and test files; opinions is built in and takes none. options belong to csv alone and
-    are those of `read_table`; one that is None or False counts as not given.
+    data is a path: for a GLUE task the folder that holds the GLUE folders or the task's own folder; for a further task
+    that, or the file; for csv the file, or a folder with train, dev and test files; opinions is built in and takes
+    none. options are those of `read_table` for csv, those of `read_further` for a further task; one that is None or
+    False counts as not given.
 
     Raises InputError: unknown name, data missing or not usable, an option the task does not have.
     """
@@ -40,16 +59,19 @@ def load_task(name: str, data=None, **options) -> Task:
         return check_task(opinions())
     if data is None:
         raise InputError(f"task {name} needs --data: {_what_data_is(name)}")
-    return check_task(read_table(name, data, **options) if name == "csv" else read_glue(name, data))
+    read = read_table if name == "csv" else read_further if name in FURTHER else read_glue
+    return check_task(read(name, data, **options))
 
 
 def _check_options(name: str, options: dict) -> None:
     unknown = sorted(set(options) - set(CSV_OPTIONS))
     if unknown:
         raise InputError(f"no task has an option {', '.join(unknown)}; task csv has {', '.join(CSV_OPTIONS)}")
-    if name != "csv" and options:
-        given = ", ".join(f"--{option.replace('_', '-')}" for option in options)
-        raise InputError(f"{given} cannot be used with task {name}: only task csv, your own file, has such options")
+    foreign = [option for option in options if option not in task_options(name)]
+    if foreign:
+        given = ", ".join(f"--{option.replace('_', '-')}" for option in foreign)
+        whose = "a task without a split of its own" if set(foreign) <= set(SPLIT_OPTIONS) else "task csv, your own file"
+        raise InputError(f"{given} cannot be used with task {name}: only {whose} has such options")
     missing = [option for option in ("text_column", "label_column") if name == "csv" and option not in options]
     if missing:
         flags = " and ".join(f"--{option.replace('_', '-')}" for option in missing)
@@ -59,6 +81,8 @@ def _check_options(name: str, options: dict) -> None:
 def _what_data_is(name: str) -> str:
     if name == "csv":
         return "your file, or a folder with train.csv, dev.csv and test.csv"
+    if name in FURTHER:
+        return f"{FURTHER[name].file}, or the folder that holds it. To get it: {FURTHER[name].source}"
     folder = GLUE[name].folder
     return f"the folder that holds {folder}/, or {folder} itself. To get it: minibert download {name} --out DIR"
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from minibert.config import InputError
@@ -13,6 +14,7 @@ from minibert.data.reading import read_text
 
 QUOTINGS = ("csv", "none")
 LONGEST_FIELD = 2**24  # characters; csv's own limit (131,072) is less than a long document
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 _SPOKEN = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}  # a tab is hard to type in a shell
 
 
@@ -21,14 +23,16 @@ class Format:
     """How a file is written. None means: decide by the file's name and first line (see `read_delimited`).
 
     quoting "csv": double quotes enclose fields that hold the delimiter or line breaks; "none": quotes are ordinary
-    characters. columns: the names of the columns of a file that has no header line.
+    characters. columns: the names of the columns of a file that has no header line. encoding: as in `reading.decode`.
+    advice: what to do about a damaged file, where it is a known release and not described by the options of task csv.
     Raises InputError for a delimiter that is not one character, an unknown quoting, or column names that repeat.
     """
 
     delimiter: str | None = None
-    encoding: str = "utf-8"
+    encoding: str | Sequence[str] = "utf-8"
     columns: Sequence[str] | None = None
     quoting: str | None = None
+    advice: str | None = None
 
     def __post_init__(self):
         delimiter = _SPOKEN.get(self.delimiter, self.delimiter)
@@ -46,19 +50,12 @@ class Format:
 
 
 @dataclass(frozen=True)
-class Table:
-    """What a file holds: rows of as many cells as there are columns, and the line on which each row begins."""
+class Header:
+    """The names of a file's columns, and what separates them."""
 
     path: Path
     columns: tuple[str, ...]
-    delimiter: str
-    rows: list[list[str]]
-    lines: list[int]
-
-    def column(self, name: str) -> list[str]:
-        """The cells of one column. Raises InputError as `place` does."""
-        place = self.place(name)
-        return [row[place] for row in self.rows]
+    form: Format
 
     def place(self, name: str) -> int:
         """The number of a column. Raises InputError listing the columns if it is not there, or is there twice."""
@@ -68,44 +65,74 @@ class Table:
             raise InputError(f"{self.path}: {self.columns.count(name)} columns are called {name!r}; rename one")
         there = ", ".join(repr(column[:60]) for column in self.columns)
         message = f"{self.path}: there is no column {name!r}; the columns are {there}. "
+        if self.form.advice:
+            raise InputError(message + self.form.advice)
         if len(self.columns) == 1:
             message += (
-                f"With one column only, {_spell(self.delimiter)} is likely not what separates them: --delimiter. "
+                f"With one column only, {_spell(self.form.delimiter)} is likely not what separates them: --delimiter. "
             )
         raise InputError(message + "If the file has no header line, name its columns with --columns")
 
 
-def read_delimited(path: Path, form: Format) -> Table:
-    """Read one file. Blank lines are skipped; spaces around column names are dropped.
+@dataclass(frozen=True)
+class Table(Header):
+    """What a file holds: rows of as many cells as there are columns, and the line on which each row begins."""
 
-    Delimiter, if form gives none: comma for .csv, tab for .tsv, and for another ending a tab if the first line holds
-    one, else a comma. Quoting, if form gives none: "none" where tabs separate, else "csv".
+    rows: list[list[str]]
+    lines: list[int]
+
+    def column(self, name: str) -> list[str]:
+        """The cells of one column. Raises InputError as `place` does."""
+        place = self.place(name)
+        return [row[place] for row in self.rows]
+
+
+def read_delimited(path: Path, form: Format) -> Table:
+    """Read one file. Format and errors as in `scan_delimited`."""
+    header, numbered = scan_delimited(path, form)
+    lines, rows = map(list, zip(*numbered, strict=True))
+    return Table(header.path, header.columns, header.form, rows, lines)
+
+
+def scan_delimited(path: Path, form: Format) -> tuple[Header, Iterator[tuple[int, list[str]]]]:
+    """The header of a file, and its rows one by one, each with the line it begins on: for files too big for a table.
+
+    Blank lines are skipped; spaces around column names are dropped. Delimiter, if form gives none: comma for .csv, tab
+    for .tsv, and for another ending a tab if the first line holds one, else a comma. Quoting, if form gives none:
+    "none" where tabs separate, else "csv".
 
     Raises InputError: the file cannot be read or decoded, a row with another number of fields than the header,
     a quote that is never closed, no rows.
     """
-    text = read_text(path, form.encoding)
+    text = read_text(path, form.encoding, form.advice)
     delimiter = form.delimiter or _guess_delimiter(path, text)
-    quoting = form.quoting or ("none" if delimiter == "\t" else "csv")
-    lines, rows = _parse(path, text, delimiter, quoting)
-    if form.columns is None:
-        header, lines, rows = tuple(cell.strip() for cell in rows[0]), lines[1:], rows[1:]
-    else:
-        header = form.columns
-        if tuple(cell.strip() for cell in rows[0]) == header:
+    form = replace(form, delimiter=delimiter, quoting=form.quoting or ("none" if delimiter == "\t" else "csv"))
+    rows = _parse(path, text, form)
+    line, first = next(rows)
+    first_names = tuple(cell.strip() for cell in first)
+    if first_names == form.columns:
+        raise InputError(f"{path}: line {line} is a header with just the names of --columns; leave out --columns")
+    if form.columns is not None:
+        rows = chain([(line, first)], rows)
+    names = form.columns or first_names
+    return Header(Path(path), names, form), _same_width(path, rows, len(names), form)
+
+
+def _same_width(path: Path, numbered: Iterator, width: int, form: Format) -> Iterator[tuple[int, list[str]]]:
+    line = None
+    for line, row in numbered:
+        if len(row) != width:
+            if form.advice:
+                named = "everywhere in the release"
+            else:
+                named = "as --columns names" if form.columns else "as the header has"
             raise InputError(
-                f"{path}: line {lines[0]} is a header with just the names of --columns; leave out --columns"
+                f"{path}, line {line}: found {_fields(len(row))}, expected {width} {named} "
+                f"({_spell(form.delimiter)} separates, quoting is {form.quoting}). {_advice(form)}"
             )
-    if not rows:
+        yield line, row
+    if line is None:
         raise InputError(f"{path}: there is a header line and no row below it")
-    for line, row in zip(lines, rows, strict=True):
-        if len(row) != len(header):
-            named = "--columns names" if form.columns else "the header has"
-            raise InputError(
-                f"{path}, line {line}: found {_fields(len(row))}, expected {len(header)} as {named} "
-                f"({_spell(delimiter)} separates, quoting is {quoting}). {_advice(quoting)}"
-            )
-    return Table(Path(path), header, delimiter, rows, lines)
 
 
 def _guess_delimiter(path: Path, text: str) -> str:
@@ -113,27 +140,29 @@ def _guess_delimiter(path: Path, text: str) -> str:
     return by_ending or ("\t" if "\t" in text.partition("\n")[0] else ",")
 
 
-def _parse(path: Path, text: str, delimiter: str, quoting: str) -> tuple[list[int], list[list[str]]]:
-    style = csv.QUOTE_MINIMAL if quoting == "csv" else csv.QUOTE_NONE
+def _parse(path: Path, text: str, form: Format) -> Iterator[tuple[int, list[str]]]:
+    style = csv.QUOTE_MINIMAL if form.quoting == "csv" else csv.QUOTE_NONE
+    # Lines one at a time: io.StringIO would hold another copy of the file, at four bytes a character.
+    lines = (match.group() for match in _LINE.finditer(text))
     # strict: a quote in the wrong place is an error, where the default would swallow the lines up to the next quote.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=style, strict=True)
-    lines, rows, line = [], [], 1
+    reader = csv.reader(lines, delimiter=form.delimiter, quoting=style, strict=True)
+    line = 1
     limit = csv.field_size_limit(LONGEST_FIELD)  # a setting of the whole process, so it is put back
     try:
         for row in reader:
             if row:
-                lines.append(line)
-                rows.append(row)
+                yield line, row
             line = reader.line_num + 1  # a row with quoted line breaks spans lines; an editor shows its first
     except csv.Error as error:
-        raise InputError(f"{path}, in the row that begins on line {line}: {error}. {_advice(quoting)}") from None
+        raise InputError(f"{path}, in the row that begins on line {line}: {error}. {_advice(form)}") from None
     finally:
         csv.field_size_limit(limit)
-    return lines, rows
 
 
-def _advice(quoting: str) -> str:
-    if quoting == "csv":
+def _advice(form: Format) -> str:
+    if form.advice:
+        return form.advice
+    if form.quoting == "csv":
         quotes = "If quotes are ordinary characters in this file, use --quoting none"
     else:
         quotes = "If double quotes enclose fields in this file, use --quoting csv"

@@ -2,9 +2,57 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
+
 import numpy as np
 
 from minibert.config import InputError
+from minibert.data.task import Examples
+
+MOST_NAMED = 10  # classes that a note lists by name
+
+
+def cut_train(
+    parts: dict[str, Examples], path: Path, classes: tuple[str, ...], dev_share: float, test_share: float, seed: int
+) -> list[str]:
+    """Replace parts["train"], read from path, by its splits, in place. Returns notes that say how.
+
+    By class (see `stratified_split`); at random if there are no classes, or if all have too few rows to be in every
+    split. A test_share of 0 makes no test set. Raises InputError if a share is out of range or a split would be empty.
+    """
+    whole = parts["train"]
+    names = ("train", "dev", "test") if test_share else ("train", "dev")
+    at_random = np.zeros(len(whole), np.int64)
+    how = "by class" if classes else "at random"
+    rows = stratified_split(whole.labels if classes else at_random, dev_share, test_share, seed)
+    enough = len(whole) * min(dev_share, test_share or dev_share) >= 1
+    if enough and classes and not all(len(numbers) for _, numbers in zip(names, rows, strict=False)):
+        how = "at random (all classes have too few rows)"
+        rows = stratified_split(at_random, dev_share, test_share, seed)
+    for split, numbers in zip(names, rows, strict=False):
+        if len(numbers) == 0:
+            raise InputError(f"{path}: {len(whole)} rows are too few to split, the {split} set would be empty")
+        parts[split] = whole.take(numbers)
+    lacking = "split" if test_share else "dev set"
+    sizes = ", ".join(f"{split} {len(numbers)}" for split, numbers in zip(names, rows, strict=False))
+    note = f"{path.name} has no {lacking} of its own; split {how} with seed {seed}: {sizes}"
+    return [note, *_rare(whole, classes, len(names))]
+
+
+def _rare(whole: Examples, classes: tuple[str, ...], n_splits: int) -> list[str]:
+    counts = sorted(Counter(whole.labels.tolist()).items()) if classes else []
+    rare = [classes[c] for c, n in counts if n < n_splits]
+    if not rare:
+        return []
+    more = f" and {len(rare) - MOST_NAMED} more" if len(rare) > MOST_NAMED else ""
+    return [f"classes with too few rows to be in every split: {', '.join(rare[:MOST_NAMED])}{more}"]
+
+
+def check_split_seed(seed: int) -> None:
+    """Raise InputError if seed cannot be the seed of a split."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"the seed of the split must be a whole number from 0, got {seed!r}")
 
 
 def stratified_split(

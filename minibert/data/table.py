@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ import numpy as np
 from minibert.config import InputError
 from minibert.data.delimited import Format, Table, read_delimited
 from minibert.data.reading import parse_score
-from minibert.data.split import stratified_split
-from minibert.data.task import Examples, Task
+from minibert.data.split import check_split_seed, cut_train
+from minibert.data.task import Examples, Task, empty_texts
 
 MOST_CLASSES = 1000
 ENDINGS = (".csv", ".tsv")
@@ -64,8 +63,7 @@ def read_table(
 
     Raises InputError, naming file and line where there is one, for everything that cannot be used.
     """
-    if isinstance(split_seed, bool) or not isinstance(split_seed, int) or split_seed < 0:
-        raise InputError(f"the seed of the split must be a whole number from 0, got {split_seed!r}")
+    check_split_seed(split_seed)
     form = Format(delimiter, encoding, columns, quoting)
     roles = Roles(text_column, label_column, pair_column, regress)
     files = _files(Path(data))
@@ -76,12 +74,11 @@ def read_table(
     parts, notes = {}, []
     for split, table in tables.items():
         parts[split] = _examples(table, roles, classes, split)
-        empty = sum(not text.strip() for text in parts[split].texts)
-        if empty:
-            notes.append(f"{table.path.name}: {empty} of {len(table.rows)} rows have an empty text")
+        notes += empty_texts(parts[split], table.path)
     if "dev" not in parts:
         whole_file = not Path(data).is_dir()
-        notes += _cut(parts, tables["train"].path, classes, dev_share, test_share if whole_file else 0, split_seed)
+        path = tables["train"].path
+        notes += cut_train(parts, path, classes, dev_share, test_share if whole_file else 0, split_seed)
     head, metrics = ("regress", ("spearman", "pearson")) if regress else ("classify", ("accuracy",))
     return Task(name, head, classes, metrics, parts["train"], {"dev": parts["dev"]}, parts.get("test"), tuple(notes))
 
@@ -165,23 +162,3 @@ def _class_numbers(table: Table, labels: list[str], classes: tuple[str, ...]) ->
                 f"{table.path}, line {line}: no training row has the label {label!r}; the classes there are {shown}"
             )
     return np.array([number[label] for label in labels], np.int64)
-
-
-def _cut(parts: dict, path: Path, classes: tuple, dev_share: float, test_share: float, seed: int) -> list[str]:
-    """Replace parts["train"] by its splits, in place. Returns notes that say how."""
-    whole = parts["train"]
-    groups = whole.labels if classes else np.zeros(len(whole), np.int64)
-    rows = dict(zip(("train", "dev", "test"), stratified_split(groups, dev_share, test_share, seed), strict=True))
-    if test_share == 0:
-        del rows["test"]
-    for split, numbers in rows.items():
-        if len(numbers) == 0:
-            raise InputError(f"{path}: {len(whole)} rows are too few to split, the {split} set would be empty")
-        parts[split] = whole.take(numbers)
-    sizes = ", ".join(f"{split} {len(numbers)}" for split, numbers in rows.items())
-    how = "by class" if classes else "at random"
-    notes = [f"{path.name} has no split of its own; split {how} with seed {seed}: {sizes}"]
-    rare = [classes[c] for c, n in sorted(Counter(whole.labels.tolist()).items()) if n < len(rows)] if classes else []
-    if rare:
-        notes.append(f"classes with too few rows to be in every split: {', '.join(rare)}")
-    return notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -28,6 +29,12 @@ class Examples:
             None if self.pairs is None else [self.pairs[i] for i in rows],
             None if self.labels is None else self.labels[np.asarray(rows, np.int64)],
         )
+
+
+def empty_texts(part: Examples, path: Path) -> list[str]:
+    """A note if texts of the part read from path are empty; they are kept."""
+    empty = sum(not text.strip() for text in part.texts)
+    return [f"{path.name}: {empty} of {len(part)} rows have an empty text"] if empty else []
 
 
 @dataclass(frozen=True)

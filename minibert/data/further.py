@@ -1,0 +1,192 @@
+"""Reading the tasks of releases.py: find the file, make rows of it, make a task of the rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from minibert.config import InputError
+from minibert.data.delimited import Header, scan_delimited
+from minibert.data.reading import read_text
+from minibert.data.releases import FURTHER, PublicTask
+from minibert.data.split import check_split_seed, cut_train
+from minibert.data.task import Examples, Task, empty_texts
+
+BESIDE_A_LABEL = (":confidence", ".confidence", "_confidence", ":gold", "_gold")  # ends of names of other columns
+
+# Where a row stands (a line, or a file of its own), its text, its second text if there are pairs, its label.
+Row = tuple[int | str, str, str | None, str]
+
+
+def read_further(
+    name: str, data, *, dev_share: float = 0.1, test_share: float | None = None, split_seed: int = 0
+) -> Task:
+    """Read task `name` (a key of `FURTHER`) from the folder that holds its folder, from its own folder, or its file.
+
+    Where the release has no split, one is made by class (see `stratified_split`): dev_share of the rows for dev,
+    test_share (None: 0.1) for test. Where it has a test set, dev is cut from the training rows, and test_share cannot
+    be given.
+    Raises InputError: the file is not there (what to get, from where, where to put it); a row that is not as released
+    (file, line, what was expected); options out of range.
+    """
+    check_split_seed(split_seed)
+    task = FURTHER[name]
+    if task.tests and test_share is not None:
+        raise InputError(f"task {name} has a test set of its own: leave out --test-share")
+    paths = _find(name, Path(data))
+    notes: list[str] = []
+    classes = task.class_names()
+    parts = {}
+    for split, path in paths.items():
+        parts[split], classes = _read_part(path, task, classes, notes)
+    share = 0 if task.tests else 0.1 if test_share is None else test_share
+    notes += cut_train(parts, paths["train"], classes, dev_share, share, split_seed)
+    dev = {"dev": parts["dev"]}
+    return Task(name, "classify", classes, ("accuracy",), parts["train"], dev, parts.get("test"), tuple(notes))
+
+
+def _table_rows(path: Path, task: PublicTask) -> Iterator[Row]:
+    header, rows = scan_delimited(path, task.form())
+    texts, label = [header.place(column) for column in task.text], header.place(_label_column(header, task))
+    pair = None if task.pair is None else header.place(task.pair)
+    for line, row in rows:
+        text = " ".join(row[i] for i in texts if row[i])
+        yield line, text, None if pair is None else row[pair], row[label]
+
+
+def _label_column(header: Header, task: PublicTask) -> str:
+    for wanted in task.label:
+        start = wanted.removesuffix("*")
+        found = [name for name in header.columns if name == start or (wanted != start and name.startswith(start))]
+        found = [name for name in found if not name.endswith(BESIDE_A_LABEL)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputError(f"{header.path}: which is the label, column {' or '.join(map(repr, found))}? Keep one")
+    return task.label[-1]  # not there: `place` says so, and what is
+
+
+def _line_rows(path: Path, task: PublicTask) -> Iterator[Row]:
+    for line, content in enumerate(read_text(path, task.encoding, task.advice).split("\n"), start=1):
+        if not content.strip():
+            continue
+        label, _, text = content.strip().partition(" ")
+        if ":" not in label or not text:
+            raise InputError(f"{path}, line {line}: expected LABEL:fine, a space and a question, found {content!r}")
+        yield line, text, None, label.partition(":")[0]
+
+
+def _folder_rows(path: Path, task: PublicTask) -> Iterator[Row]:
+    if not path.is_dir():
+        raise InputError(f"{path} must be a folder that holds one folder a class; unpack the archive first")
+    for folder in sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
+        for file in sorted(folder.iterdir()):
+            if file.name.startswith("."):
+                continue
+            try:
+                text = file.read_bytes().decode(*task.encoding)
+            except OSError as error:
+                raise InputError(f"{file} cannot be read: {error.strerror or error}") from None
+            yield f"{folder.name}/{file.name}", text, None, folder.name
+
+
+LAYOUTS = {"table": _table_rows, "lines": _line_rows, "folders": _folder_rows}
+
+
+def _find(name: str, data: Path) -> dict[str, Path]:
+    """{"train": …} and, if the release has it, {"test": …}."""
+    task = FURTHER[name]
+    if data.name in (task.file, *task.tests) and data.exists():
+        folders, train = [data.parent], task.file
+    elif data.is_file():
+        folders, train = [data.parent], data.name
+    else:
+        sharing = [other for other in FURTHER if FURTHER[other].file == task.file and other != name]
+        folders, train = [data / name, *(data / other for other in sharing), data], task.file
+    folder = next((folder for folder in folders if (folder / train).exists()), None)
+    if folder is None:
+        raise InputError(_missing(name, data, train))
+    paths = {"train": folder / train}
+    if task.tests:
+        paths["test"] = next((folder / test for test in task.tests if (folder / test).exists()), None)
+        if paths["test"] is None:
+            raise InputError(_missing(name, folder, task.tests[0]))
+    return paths
+
+
+def _missing(name: str, data: Path, file: str) -> str:
+    task = FURTHER[name]
+    what = f"there is no {file} in {data} or {data / name}" if data.is_dir() else f"--data {data} does not exist"
+    into = data if data.name == name else data / name
+    alone = "" if task.tests else ", or give the file itself with --data"
+    files = " and ".join((task.file, *task.tests[:1]))
+    return f"task {name}: {what}. Get {files} from {task.source}. Put it into {into}{alone}"
+
+
+def _read_part(
+    path: Path, task: PublicTask, classes: tuple[str, ...], notes: list[str]
+) -> tuple[Examples, tuple[str, ...]]:
+    """The examples of one file, and the classes: those given, or, if none are, those the file shows."""
+    texts, pairs, labels = [], [], []
+    left_out: Counter[str] = Counter()
+    first: dict[str, int | str] = {}  # where a label is met first
+    for where, text, pair, cell in LAYOUTS[task.layout](path, task):
+        if task.skip_empty and not text.strip():
+            left_out["no text"] += 1
+            continue
+        label = task.rule(cell.strip())
+        if label not in first:
+            first[label] = where
+            _check_label(path, where, label, task, classes)
+        label = task.classes.get(label) if isinstance(task.classes, dict) else label
+        if not label:
+            left_out[f"label {cell.strip()!r}"] += 1
+            continue
+        texts.append(text)
+        pairs.append(pair)
+        labels.append(label)
+    notes += _left_out(path, left_out)
+    if not classes:
+        classes = _classes(path, Counter(labels), first, task)
+    number = {label: i for i, label in enumerate(classes)}
+    numbers = np.array([number[label] for label in labels], np.int64)
+    part = Examples(texts, pairs if task.pair else None, numbers)
+    notes += empty_texts(part, path)
+    return part, classes
+
+
+def _check_label(path: Path, where: int | str, label: str, task: PublicTask, classes: tuple[str, ...]) -> None:
+    """Raise InputError if the row's label cannot be."""
+    known = task.classes if isinstance(task.classes, dict) else classes
+    if task.skip_rest or label in known or (label and not known):
+        return
+    expected = f"one of {', '.join(map(repr, known))}" if known else "a label"
+    raise InputError(f"{_place(path, where)}: the label is {label!r}; expected {expected}")
+
+
+def _classes(path: Path, counts: Counter[str], first: dict[str, int | str], task: PublicTask) -> tuple[str, ...]:
+    """The labels that a file shows, sorted. Raises InputError if they are more than the release has."""
+    if task.classes is not None and len(counts) > task.classes:
+        usual = [label for label, _ in counts.most_common()]
+        odd = usual[task.classes]
+        raise InputError(
+            f"{_place(path, first[odd])}: the label is {odd!r}; expected one of the {task.classes} labels that the "
+            f"release has, and {', '.join(map(repr, usual[: task.classes]))} are more frequent"
+        )
+    if len(counts) < 2:
+        raise InputError(f"{path}: at least two classes are needed, found {', '.join(map(repr, counts)) or 'no rows'}")
+    return tuple(sorted(counts))
+
+
+def _place(path: Path, where: int | str) -> str:
+    return f"{path}, line {where}" if isinstance(where, int) else f"{path}/{where}"
+
+
+def _left_out(path: Path, counts: Counter[str]) -> list[str]:
+    if not counts:
+        return []
+    why = ", ".join(f"{n} with {what}" for what, n in counts.most_common(5)) + (", …" if len(counts) > 5 else "")
+    return [f"{path.name}: left out {counts.total()} rows ({why})"]
