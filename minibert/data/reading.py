@@ -49,7 +49,7 @@ def decode(raw: bytes, name: str, encoding: str | Sequence[str] = "utf-8", advic
             f"{name}, line {line}: there is a NUL character, so this is not a text file in {' or '.join(encodings)}. "
             + (advice or "If it was saved as Unicode by a spreadsheet, try --encoding utf-16")
         )
-    if not text.strip():
+    if not text or text.isspace():  # and not strip(), which copies a big file
         raise InputError(f"{name} is empty")
     return text
 
