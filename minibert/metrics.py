@@ -37,7 +37,7 @@ def pearson(predictions, labels) -> float:
         return 0.0
     x, y = x - x.mean(), y - y.mean()
     spread = np.sqrt((x @ x) * (y @ y))
-    return float(x @ y / spread) if spread > 0 else 0.0
+    return float(np.clip(x @ y / spread, -1, 1)) if spread > 0 else 0.0  # rounding alone goes beyond 1
 
 
 def spearman(predictions, labels) -> float:
