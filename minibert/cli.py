@@ -1,4 +1,5 @@
-"""The command line: arguments in, calls out. What the commands do stands in commands.py and reports.py."""
+"""The command line: arguments in, calls out. What the commands do stands in commands.py, reports.py and
+lab_commands.py."""
 
 from __future__ import annotations
 
@@ -10,13 +11,9 @@ import sys
 from minibert.config import ACTIVATIONS, HEADS, METHODS, PRESETS, SUBLAYERS, InputError
 from minibert.data import TASK_NAMES
 
-REPORTS = (
-    "bank",
-    "params",
-    "gradcheck",
-    "download",
-    "env",
-)  # commands that stand in reports.py; the others in commands.py
+# Where a command stands, if not in commands.py.
+MODULES = dict.fromkeys(("bank", "params", "gradcheck", "download", "env"), "minibert.reports")
+MODULES |= {"baseline": "minibert.lab_commands"}
 
 EXAMPLES = """\
 examples:
@@ -113,6 +110,15 @@ def _setting_arguments(p) -> None:
     p.add_argument("--train-rows", type=int, metavar="N", help="train on this many rows, drawn with seed 0")
 
 
+def _add_baseline(commands) -> None:
+    p = commands.add_parser("baseline", help='score the "no BERT" baseline: TF-IDF with logistic regression')
+    p.add_argument("--trials", type=int, default=20, metavar="N", help="settings to try, best on dev (default 20)")
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="of the random search (default 0)")
+    p.add_argument("--train-rows", type=int, metavar="N", help="train on this many rows, drawn with seed 0")
+    p.add_argument("--json", action="store_true", help="one JSON object a line")
+    _task_arguments(p)
+
+
 def _add_eval(commands) -> None:
     p = commands.add_parser("eval", help="score a trained task")
     _backbone_argument(p)
@@ -173,7 +179,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_train, _add_eval, _add_predict, _add_bank, _add_reports):
+    for add in (_add_train, _add_baseline, _add_eval, _add_predict, _add_bank, _add_reports):
         add(commands)
     return parser
 
@@ -190,7 +196,7 @@ def _set_threads(threads: int | None) -> None:
 
 def _run(args) -> int:
     try:  # only now: `minibert --help` and a wrong argument need not wait for Numba
-        module = importlib.import_module("minibert.reports" if args.command in REPORTS else "minibert.commands")
+        module = importlib.import_module(MODULES.get(args.command, "minibert.commands"))
         from minibert.train import NonFiniteLoss
     except (ImportError, ValueError) as error:  # MINIBERT_KERNELS is wrong, or Numba refuses its own settings
         raise InputError(f"minibert cannot start: {error}") from error

@@ -48,7 +48,7 @@ def train(args) -> int:
 def _prepare(args, folder: RunFolder) -> Training:
     config = _train_config(args)
     adapter = _adapter_config(args)
-    task, options = _read_task(args)
+    task, options = read_task(args)
     if args.train_rows is not None:
         task = limit_train(task, args.train_rows, seed=0)
     model = Model(
@@ -89,7 +89,7 @@ def _adapter_config(args) -> AdapterConfig:
     return AdapterConfig(**given)
 
 
-def _read_task(args, defaults: dict | None = None) -> tuple[Task, dict]:
+def read_task(args, defaults: dict | None = None) -> tuple[Task, dict]:
     """The task of --task and --data, and its options that were given; defaults stand in for others."""
     options = {name: getattr(args, name) for name in CSV_OPTIONS}
     options = {name: value for name, value in options.items() if value is not None and value is not False}
@@ -169,7 +169,7 @@ def eval(args) -> None:
     """Score a trained task on a split."""
     model, record = _open_task(args)
     trained_with = record.training.get("task_options", {})
-    task, _ = _read_task(args, {name: trained_with[name] for name in SPLIT_OPTIONS if name in trained_with})
+    task, _ = read_task(args, {name: trained_with[name] for name in SPLIT_OPTIONS if name in trained_with})
     _check_fit(record, task)
     examples = task.dev if args.split == "dev" else {args.split: getattr(task, args.split)}
     if any(part is None or part.labels is None for part in examples.values()):

@@ -2,11 +2,14 @@
 
 import csv
 import io
+import json
 import re
 
 import numpy as np
 import pytest
+from tiny import write_tiny_backbone
 
+from minibert.cli import main
 from minibert.config import InputError
 from minibert.data import load_task
 from minibert.data.releases import FURTHER
@@ -334,6 +337,26 @@ def test_the_split_can_be_chosen(tmp_path):
         load_task("sms_spam", tmp_path, split_seed=-1)
     with complains("--text-column cannot be used with task sms_spam"):
         load_task("sms_spam", tmp_path, text_column="text")
+
+
+def test_a_run_is_scored_on_the_split_it_was_trained_with(tmp_path, capsys):
+    write_tiny_backbone(tmp_path / "tiny.h5")
+    put(tmp_path, "sms_spam", rows(["ham", "spam"], message, 200))
+    task = ["--task", "sms_spam", "--data", str(tmp_path), "--backbone", str(tmp_path / "tiny.h5")]
+    run = str(tmp_path / "run")
+    settings = ["--epochs", "1", "--max-length", "24", "--split-seed", "3", "--dev-share", "0.3", "--quiet"]
+    assert main(["train", *task, "--out", run, *settings]) == 0
+    trained = json.loads((tmp_path / "run" / "result.json").read_text())
+    for split in ("dev", "test"):
+        capsys.readouterr()
+        assert main(["eval", *task, "--bank", run, "--split", split, "--json"]) == 0
+        scored = json.loads(capsys.readouterr().out)
+        assert scored["accuracy"] == trained[split]["accuracy"] and scored["examples"] == {"dev": 60, "test": 20}[split]
+    assert trained["settings"]["task_options"] == {"dev_share": 0.3, "split_seed": 3}
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    told = capsys.readouterr().out
+    assert all(name in told for name in FURTHER)
 
 
 # --- what bad input gets ---
