@@ -12,6 +12,7 @@ from tiny import write_tiny_backbone
 from minibert.cli import main
 from minibert.config import InputError
 from minibert.data import load_task
+from minibert.data.download import download
 from minibert.data.releases import FURTHER
 
 Q1 = "q1_from_reading_the_tweet_which_of_the_options_below_is_most_likely_to_be_true_about_the_stance"
@@ -369,6 +370,9 @@ def test_a_missing_file_says_what_from_where_and_where_to(tmp_path, name):
         load_task(name, tmp_path)
     with complains(f"task {name}", "nowhere does not exist", "Get", source):
         load_task(name, tmp_path / "nowhere")
+    with complains(f"cannot download {name}", "Get", source, "Put it into", there):
+        download(name, tmp_path)
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_missing_test_set_is_told(tmp_path):

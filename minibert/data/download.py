@@ -16,6 +16,7 @@ from pathlib import Path
 from minibert.config import InputError
 from minibert.data.glue import GLUE
 from minibert.data.mrpc import TEST_FILE, split_mrpc
+from minibert.data.releases import FURTHER
 from minibert.data.unpack import unpack_zip
 
 _GLUE = "https://dl.fbaipublicfiles.com/glue/data"
@@ -79,6 +80,8 @@ def download(name: str, out, mirror: str | None = None, say: Callable[[str], obj
     Raises InputError, with nothing left behind and nothing that was there touched: unknown name, pooch not installed,
     no network, wrong checksum, an archive that does not hold the task, an incomplete folder in the way.
     """
+    if name in FURTHER:
+        raise InputError(f"minibert cannot download {name}. {FURTHER[name].how_to_get(Path(out) / name)}")
     if name not in SOURCES:
         raise InputError(f"nothing to download for {name!r}; there is {', '.join(DOWNLOAD_NAMES)}")
     target = Path(out) / (GLUE[name].folder if name in GLUE else name)

@@ -118,12 +118,10 @@ def _find(name: str, data: Path) -> dict[str, Path]:
 
 
 def _missing(name: str, data: Path, file: str) -> str:
-    task = FURTHER[name]
     what = f"there is no {file} in {data} or {data / name}" if data.is_dir() else f"--data {data} does not exist"
+    alone = "" if FURTHER[name].tests else ", or give the file itself with --data"
     into = data if data.name == name else data / name
-    alone = "" if task.tests else ", or give the file itself with --data"
-    files = " and ".join((task.file, *task.tests[:1]))
-    return f"task {name}: {what}. Get {files} from {task.source}. Put it into {into}{alone}"
+    return f"task {name}: {what}. {FURTHER[name].how_to_get(into)}{alone}"
 
 
 def _read_part(

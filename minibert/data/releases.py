@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from minibert.data.delimited import Format
 
@@ -49,6 +50,10 @@ class PublicTask:
     def advice(self) -> str:
         """What to do about a damaged file."""
         return f"The file is not as it was released; get it again from {self.source}"
+
+    def how_to_get(self, into: Path) -> str:
+        """What to get, from where, and the folder to put it into."""
+        return f"Get {' and '.join((self.file, *self.tests[:1]))} from {self.source}. Put it into {into}"
 
     def form(self) -> Format:
         """The format of a delimited file. Quotes are ordinary characters where tabs separate."""
