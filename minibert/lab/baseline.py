@@ -125,8 +125,8 @@ class _Linear:
         if split.pairs is None:
             return vectors
         one, other = vectors[: len(split)], vectors[len(split) :]
-        alike = csr_matrix(one.multiply(other).sum(axis=1))
-        return hstack([one, other, abs(one - other), alike], format="csr")
+        alike = np.asarray(one.multiply(other).sum(axis=1)).reshape(-1, 1)  # (N, 1), the sum being (N, 1) or (N,)
+        return hstack([one, other, abs(one - other), csr_matrix(alike)], format="csr")
 
 
 def _vectorizers(setting: dict) -> list:
