@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from minibert import files
-from minibert.config import ADAPTER_OPTIONS, AdapterConfig, InputError, TrainConfig
-from minibert.data import CSV_OPTIONS, SPLIT_OPTIONS, Task, limit_train, load_task, task_options
+from minibert.config import InputError, TrainConfig
+from minibert.data import CSV_OPTIONS, SPLIT_OPTIONS, Task, load_task, task_options
 from minibert.data.builtin import opinion_kinds
 from minibert.files import TaskRecord
 from minibert.interrupt import compile_kernels
+from minibert.lab.run import load, prepare, score_test, truncation
+from minibert.lab.trial import TRIAL_OPTIONS, make_trial
 from minibert.model import Model, load_backbone
 from minibert.run_folder import RunFolder, bank_file
-from minibert.train import Split, Training, evaluate, format_scores, score, tokenize
+from minibert.train import Training, format_scores, score, tokenize
 from minibert.train import predict as predict_batch
-from minibert.tuning import DEFAULT_LR
 
 CONTROL = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")  # would break a line, or the terminal
 
@@ -40,53 +41,17 @@ def train(args) -> int:
         folder.clear()
     result = training.run()
     if result["finished"]:
-        _score_test(training, result)
+        scores = score_test(training)
+        if scores:
+            result["test"] = scores
+            folder.write_result(result)
     _summarize(training, result)
     return 0 if result["finished"] else 130
 
 
 def _prepare(args, folder: RunFolder) -> Training:
-    config = _train_config(args)
-    adapter = _adapter_config(args)
-    task, options = read_task(args)
-    if args.train_rows is not None:
-        task = limit_train(task, args.train_rows, seed=0)
-    model = Model(
-        load_backbone(args.backbone),
-        task.head,
-        len(task.labels) or 1,
-        args.method,
-        adapter,
-        args.seed,
-        top_k=args.top_k,
-        pooled=args.pooled_head,
-        train_layernorm=not args.freeze_layernorm,
-    )
-    return Training(model, task, config, folder.path, args.quiet, options)
-
-
-def _train_config(args) -> TrainConfig:
-    return TrainConfig(
-        lr=DEFAULT_LR[args.method] if args.lr is None else args.lr,
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        max_length=args.max_length,
-        warmup=args.warmup,
-        weight_decay=args.weight_decay,
-        clip_norm=args.clip,
-        seed=args.seed,
-        max_steps=args.max_steps,
-    )
-
-
-def _adapter_config(args) -> AdapterConfig:
-    given = {name: getattr(args, f"adapter_{name}") for name in ADAPTER_OPTIONS}
-    given = {name: value for name, value in given.items() if value is not None and value is not False}
-    if (given or args.freeze_layernorm) and args.method != "adapter":
-        raise InputError(f"the options of adapters and --freeze-layernorm need --method adapter, not {args.method}")
-    if args.top_k and args.method != "top_k":
-        raise InputError(f"--top-k needs --method top_k, not {args.method}")
-    return AdapterConfig(**given)
+    trial = make_trial(**{name: getattr(args, name) for name in TRIAL_OPTIONS})
+    return prepare(trial, load(trial), load_backbone(args.backbone), folder.path, args.quiet)
 
 
 def read_task(args, defaults: dict | None = None) -> tuple[Task, dict]:
@@ -107,28 +72,11 @@ def _announce(training: Training) -> None:
     say(f"task {task.name} ({', '.join(sizes)}), method {model.method}, seed {config.seed}")
     for name, split in {"train": training.train, **training.dev}.items():
         if split.batch.truncated:
-            say(_truncation(split, name, config.max_length))
+            say(truncation(split, name, config.max_length))
     say(model.table())
     say(f"{training.total_steps} steps of {config.batch_size} texts, learning rate {config.lr:g}")
     if training.progress.epoch:
         say(f"going on after epoch {training.progress.epoch}, step {training.progress.steps}")
-
-
-def _truncation(split: Split, name: str, max_length: int) -> str:
-    return f"note: {split.batch.truncated} of {len(split.batch)} {name} texts are cut to {max_length} tokens"
-
-
-def _score_test(training: Training, result: dict) -> None:
-    """Score the best epoch on the test split, if the release has labels for it."""
-    test, max_length = training.task.test, training.config.max_length
-    if test is None or test.labels is None:
-        return
-    model = training.best_model()
-    split = tokenize(model.backbone, test, max_length)
-    if split.batch.truncated:
-        training.say(_truncation(split, "test", max_length))
-    result["test"] = evaluate(model, split, training.task.metrics)
-    training.folder.write_result(result)
 
 
 def _summarize(training: Training, result: dict) -> None:
@@ -178,7 +126,7 @@ def eval(args) -> None:
     compile_kernels()
     for name, split in splits.items():
         if split.batch.truncated:
-            print(_truncation(split, name, _max_length(record)), file=sys.stderr)
+            print(truncation(split, name, _max_length(record)), file=sys.stderr)
         outputs = predict_batch(model, split.batch)
         scores = score(outputs, split.labels, task.metrics)
         if args.json:

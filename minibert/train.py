@@ -100,7 +100,8 @@ class Progress:
 class Training:
     """One run: a model, a task, the settings, and the folder it is written to.
 
-    task_options: how the task was read (the options of task csv), to be kept with the result.
+    task_options: how the task was read (the options of task csv), to be kept with the result. resumable: keep the
+    state that a run needs to go on after an interruption; for a large model it is most of what is written.
     """
 
     def __init__(
@@ -111,8 +112,10 @@ class Training:
         out: Path,
         quiet: bool = False,
         task_options: dict | None = None,
+        resumable: bool = True,
     ):
         self.model, self.task, self.config, self.quiet = model, task, config, quiet
+        self.resumable = resumable
         self.folder = RunFolder(out)
         self.train = tokenize(model.backbone, task.train, config.max_length)
         self.dev = {name: tokenize(model.backbone, split, config.max_length) for name, split in task.dev.items()}
@@ -158,14 +161,14 @@ class Training:
             self.say(f"\ninterrupted at step {self.optimizer.steps} of {self.total_steps}")
         except NonFiniteLoss:
             if self.progress.epoch == 0:  # a resumed run would start at the beginning, and end here again
-                self.folder.state.unlink()
+                self.folder.state.unlink(missing_ok=True)
             raise
         if self.progress.best_epoch == 0:  # no epoch was finished: keep the weights as they are, not yet scored
             self._save_bank({})
         result = self._result(finished)
         self.folder.write_result(result)
         if finished:
-            self.folder.state.unlink()
+            self.folder.state.unlink(missing_ok=True)
         return result
 
     def _enough(self) -> bool:
@@ -241,7 +244,8 @@ class Training:
 
     def _save_state(self, arrays: dict[str, np.ndarray]) -> None:
         """Before the first epoch there are no arrays to save: the seed gives them again."""
-        write_state(self.folder.state, arrays, {"progress": asdict(self.progress), "settings": self.settings})
+        if self.resumable:
+            write_state(self.folder.state, arrays, {"progress": asdict(self.progress), "settings": self.settings})
 
     def resume(self) -> None:
         """Go on after the last epoch that was finished. Raises InputError if the folder's run had other settings."""

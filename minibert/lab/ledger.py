@@ -1,0 +1,146 @@
+"""The ledger: what every trial gave, one JSON object a line, only ever added to.
+
+The first line says that the file is a ledger. Each further one is a record:
+
+    id        names the trial; the same settings, data and backbone have the same id (see trial.py)
+    status    "done" or "failed"
+    trial     its settings
+    result    what the run gave, if done;  error: why it failed, if not
+
+One process writes at a time, and holds a lock while it does. A line is on the disk before the next trial is counted.
+A crash can tear the last line only; it is cut off when the ledger is opened again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from minibert.config import InputError
+
+HEADER = json.dumps({"format": "minibert-ledger", "version": 1})
+LOCKED_BYTE = 1 << 40  # far behind the end, for systems on which a locked byte cannot be read
+
+
+def read_ledger(path) -> list[dict]:
+    """The records, in the order they were written. A last line that a crash tore is left out.
+
+    Changes nothing, and may be called while a sweep writes. Raises InputError: no such file, not a ledger, or a damaged
+    line, with its number.
+    """
+    try:
+        return _parse(path, Path(path).read_bytes())[0]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _parse(path, data: bytes) -> tuple[list[dict], int]:
+    """The records, and the length of what is whole. 0: not even the header was written whole."""
+    whole = data.rfind(b"\n") + 1
+    header = HEADER.encode() + b"\n"
+    if whole == 0 and header.startswith(data):
+        return [], 0
+    if not data.startswith(header):
+        raise InputError(f"{path} is not a ledger of minibert, or one of another version; give another --ledger")
+    lines = data[:whole].splitlines()[1:]
+    return [_record(path, number, line) for number, line in enumerate(lines, 2)], whole
+
+
+def _record(path, number: int, line: bytes) -> dict:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict) or not isinstance(record.get("id"), str) or "status" not in record:
+        raise InputError(f"{path}, line {number}: this is no record of a trial; the file was changed or damaged")
+    return record
+
+
+def latest(records: list[dict]) -> dict[str, dict]:
+    """{id: record}: the one that counts. A trial that failed may have been tried again; once done it stays done."""
+    found: dict[str, dict] = {}
+    for record in records:
+        if found.get(record["id"], {}).get("status") != "done":
+            found[record["id"]] = record
+    return found
+
+
+class Ledger:
+    """An open ledger, for the one process that writes it: `with Ledger(path) as ledger`.
+
+    Opening makes the file if it is not there, and repairs it. Raises InputError if another process has it open, if it
+    is something else, or if it cannot be written; then the file stays as it was.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self.path, "a+b")  # noqa: SIM115 (open as long as the ledger is)
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written ({error.strerror})") from None
+        try:
+            self._lock()
+            self.records = self._repair()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _lock(self) -> None:
+        """The system's own lock: it ends with the process, however that ends, so none is ever left behind."""
+        try:
+            try:
+                import fcntl
+            except ImportError:
+                import msvcrt
+
+                self._file.seek(LOCKED_BYTE)
+                msvcrt.locking(self._file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"{self.path}: another sweep is writing to this ledger; wait for its end, or give another --ledger"
+            ) from None
+
+    def _repair(self) -> list[dict]:
+        """Read the records, after cutting off a torn last line."""
+        self._file.seek(0)
+        data = self._file.read()
+        records, whole = _parse(self.path, data)
+        if whole < len(data):
+            self._file.truncate(whole)
+        if whole == 0:
+            self._write(HEADER)
+        return records
+
+    def latest(self) -> dict[str, dict]:
+        """{id: record}: the record that counts of each trial."""
+        return latest(self.records)
+
+    def append(self, record: dict) -> None:
+        """Add a record, and return once it is on the disk. Raises InputError if it cannot be written whole; then no
+        part of it stays."""
+        self._write(json.dumps(record, allow_nan=False))
+        self.records.append(record)
+
+    def _write(self, line: str) -> None:
+        before = os.fstat(self._file.fileno()).st_size
+        try:
+            self._file.write(line.encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            os.ftruncate(self._file.fileno(), before)
+            raise InputError(f"{self.path}: cannot be written ({error.strerror})") from None
+
+    def close(self) -> None:
+        """Let others write."""
+        self._file.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
