@@ -13,12 +13,13 @@ from minibert.data import TASK_NAMES
 
 # Where a command stands, if not in commands.py.
 MODULES = dict.fromkeys(("bank", "params", "gradcheck", "download", "env"), "minibert.reports")
-MODULES |= {"baseline": "minibert.lab_commands"}
+MODULES |= {"baseline": "minibert.lab_commands", "sweep": "minibert.lab.sweep"}
 
 EXAMPLES = """\
 examples:
   minibert train --backbone minilm-l6.h5 --task opinions --out RUN
   minibert eval --backbone minilm-l6.h5 --bank RUN --task opinions --split test
+  minibert sweep --backbone minilm-l6.h5 --tasks opinions --lr 3e-4,1e-3 --seeds 0,1,2 --ledger sweep.jsonl
   minibert predict --backbone minilm-l6.h5 --bank RUN "Not bad at all."
 """
 
@@ -32,6 +33,10 @@ class _Parser(argparse.ArgumentParser):
 
 def _task_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", required=True, metavar="NAME", help=", ".join(TASK_NAMES))
+    _data_arguments(parser)
+
+
+def _data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="PATH", help="the folder that holds the tasks' folders, or the task's own folder or file"
     )
@@ -119,6 +124,50 @@ def _add_baseline(commands) -> None:
     _task_arguments(p)
 
 
+class _Lists:
+    """A group of arguments that each take several values, comma-separated."""
+
+    def __init__(self, group):
+        self._group = group
+
+    def add_argument(self, name: str, type=str, choices=None, **rest) -> None:
+        """The argument as for one value; the trial itself tells of a value that is none of its choices."""
+        if "action" in rest:
+            self._group.add_argument(name, **rest)
+        elif name == "--seed":
+            self._group.add_argument("--seeds", dest="seed", type=_comma_separated(type), **rest)
+        else:
+            self._group.add_argument(name, type=_comma_separated(type), **rest)
+
+
+def _comma_separated(kind: type):
+    def parse(text: str) -> list:
+        return [kind(part.strip()) for part in text.split(",")]
+
+    parse.__name__ = f"{kind.__name__} in a comma-separated list"  # argparse puts it into its message
+    return parse
+
+
+def _add_sweep(commands) -> None:
+    p = commands.add_parser("sweep", help="train a grid of settings, and find the best on dev")
+    p.add_argument("--ledger", required=True, metavar="FILE.jsonl", help="where results are kept, and looked up")
+    p.add_argument("--backbone", metavar="FILE.h5", help="made by python -m weights_convert")
+    p.add_argument("--summary", action="store_true", help="only print what the ledger holds")
+    p.add_argument("--dry-run", action="store_true", help="only print how many trials there are, and their time")
+    p.add_argument("--retry-failed", action="store_true", help="run trials again that failed before")
+    p.add_argument("--csv", metavar="FILE.csv", help="write the table here, too")
+    p.add_argument("--keep", metavar="DIR", help="keep the run folder of every trial, called by its id")
+    where = p.add_mutually_exclusive_group()
+    where.add_argument("--processes", type=int, metavar="N", help="run N trials at once, each on its share of cores")
+    where.add_argument("--dask", metavar="ADDRESS", help="run them on the workers of a Dask cluster")
+    _threads_argument(p)
+    several = p.add_argument_group("what is tried: every combination of the values, which are comma-separated")
+    _Lists(several).add_argument("--tasks", dest="task", metavar="NAMES", help=", ".join(TASK_NAMES))
+    _method_arguments(_Lists(several))
+    _setting_arguments(_Lists(several))
+    _data_arguments(p)
+
+
 def _add_eval(commands) -> None:
     p = commands.add_parser("eval", help="score a trained task")
     _backbone_argument(p)
@@ -179,7 +228,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_train, _add_baseline, _add_eval, _add_predict, _add_bank, _add_reports):
+    for add in (_add_train, _add_sweep, _add_baseline, _add_eval, _add_predict, _add_bank, _add_reports):
         add(commands)
     return parser
 

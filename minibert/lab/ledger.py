@@ -77,7 +77,7 @@ class Ledger:
         self.path = Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.path, "a+b")  # noqa: SIM115 (open as long as the ledger is)
+            self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (open as long as the ledger is)
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written ({error.strerror})") from None
         try:
@@ -99,10 +99,12 @@ class Ledger:
                 msvcrt.locking(self._file.fileno(), msvcrt.LK_NBLCK, 1)
             else:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except (BlockingIOError, PermissionError):
             raise InputError(
                 f"{self.path}: another sweep is writing to this ledger; wait for its end, or give another --ledger"
             ) from None
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be locked ({error.strerror}); give another --ledger") from None
 
     def _repair(self) -> list[dict]:
         """Read the records, after cutting off a torn last line."""
@@ -115,10 +117,6 @@ class Ledger:
             self._write(HEADER)
         return records
 
-    def latest(self) -> dict[str, dict]:
-        """{id: record}: the record that counts of each trial."""
-        return latest(self.records)
-
     def append(self, record: dict) -> None:
         """Add a record, and return once it is on the disk. Raises InputError if it cannot be written whole; then no
         part of it stays."""
@@ -128,8 +126,9 @@ class Ledger:
     def _write(self, line: str) -> None:
         before = os.fstat(self._file.fileno()).st_size
         try:
-            self._file.write(line.encode() + b"\n")
-            self._file.flush()
+            data = line.encode() + b"\n"
+            while data:
+                data = data[self._file.write(data) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             os.ftruncate(self._file.fileno(), before)

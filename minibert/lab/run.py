@@ -85,8 +85,8 @@ def run_trial(trial: Trial, backbone_path, folder=None) -> dict:
     wall_seconds (all of it), threads, versions. Raises what training raises: InputError, NonFiniteLoss, …; and
     KeyboardInterrupt if it was interrupted.
     """
-    start = time.perf_counter()
     with _ONE_AT_A_TIME, _folder(folder) as out:
+        start = time.perf_counter()
         backbone, task = open_backbone(backbone_path), load(trial)
         data = data_fingerprint(task)
         training = prepare(trial, task, backbone, out, quiet=True, resumable=False)

@@ -10,6 +10,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 
@@ -85,13 +86,15 @@ class Trial:
     def describe(self, seed: bool = True) -> str:
         """One line for people: task and method, what is usually varied, and whatever else is not the default."""
         shown = flatten(self.changed())
+        task = f"csv:{Path(self.data).name}" if self.task == "csv" and self.data else self.task
         usual = {"M": self.adapter.size} if self.adapter else {}
         usual |= {"lr": self.train.lr, "epochs": self.train.epochs}
         for name in ("task", "method", "adapter/size", "train/lr", "train/epochs", "train/seed"):
             shown.pop(name, None)
-        usual |= {name.split("/")[-1]: value for name, value in shown.items() if value != {}}
+        rest = {name: value for name, value in shown.items() if value != {} and not name.startswith("task_options/")}
+        usual |= {name.split("/")[-1]: value for name, value in rest.items()}
         usual |= {"seed": self.train.seed} if seed else {}
-        return " ".join([self.task, self.method, *(f"{name}={value}" for name, value in usual.items())])
+        return " ".join([task, self.method, *(f"{name}={value}" for name, value in usual.items())])
 
 
 def _changed(settings, kind: type) -> dict:

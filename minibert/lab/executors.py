@@ -1,0 +1,194 @@
+"""Where trials run: in this process, in processes of this machine, or on a Dask cluster.
+
+All are `concurrent.futures.Executor`s, with two things more that a sweep asks for:
+
+    at_once   how many trials to hand over at a time: as many as run, so that the death of a worker concerns but those
+    deaths    the exceptions of a future that tell that its worker died
+
+Kernels take the threads of the machine by themselves; here they get their share.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import threading
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from queue import SimpleQueue
+
+from minibert.config import InputError
+
+
+def with_threads(threads: int | None, function, *arguments):
+    """Call a function whose kernels use that many threads at most; None: as many as set."""
+    import numba
+
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(threads or before, numba.config.NUMBA_NUM_THREADS))
+    try:
+        return function(*arguments)
+    finally:
+        numba.set_num_threads(before)
+
+
+class InProcess(Executor):
+    """Runs what is submitted at once, in this thread; Ctrl-C comes out of `submit`."""
+
+    at_once = 1
+    deaths = (BrokenExecutor,)
+
+    @property
+    def threads(self) -> int:
+        """What this thread's kernels use."""
+        import numba
+
+        return numba.get_num_threads()
+
+    def submit(self, function, /, *arguments, **keywords) -> Future:
+        """Run it; the future is done."""
+        future: Future = Future()
+        try:
+            future.set_result(function(*arguments, **keywords))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+# --------------------------------------------------------------------------------------------------------- processes
+
+
+class Processes(Executor):
+    """A pool of processes on this machine, each with an equal share of the cores, or `threads` threads.
+
+    Every process is a pool of one. When it dies, exactly the trial that it ran is lost, and its place gets a new one.
+    """
+
+    deaths = (BrokenExecutor,)
+
+    def __init__(self, count: int, threads: int | None = None):
+        if not isinstance(count, int) or count < 1:
+            raise InputError(f"--processes must be a whole number above 0, got {count!r}")
+        import numba
+
+        self.at_once = count
+        self.threads = threads or max(1, numba.config.NUMBA_NUM_THREADS // count)
+        self._scratch = tempfile.TemporaryDirectory(prefix="minibert-sweep-")  # a process that dies leaves its files
+        self._workers = [_Worker(self._scratch.name) for _ in range(count)]
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+
+    def submit(self, function, /, *arguments) -> Future:
+        """Run it in an idle process; waits until there is one."""
+        worker = self._idle.get()
+        future = worker.submit(with_threads, self.threads, function, *arguments)
+        future.add_done_callback(lambda _: self._idle.put(worker))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the processes, after what they run."""
+        for worker in self._workers:
+            worker.pool.shutdown(wait, cancel_futures=cancel_futures)
+        if wait:
+            self._scratch.cleanup()
+
+    def __exit__(self, kind, *_) -> None:
+        if kind is not None:  # after an error or Ctrl-C nobody waits for what still runs
+            for process in multiprocessing.active_children():
+                if process.pid in self.pids():
+                    process.terminate()
+        self.shutdown(wait=True)
+
+    def pids(self) -> list[int]:
+        """The numbers of the processes that have been started."""
+        return [worker.pid.value for worker in self._workers if worker.pid.value]
+
+
+class _Worker:
+    """One process, and the next one after its death. It starts with the first submit."""
+
+    def __init__(self, scratch: str):
+        self.scratch = scratch
+        self._renew()
+
+    def _renew(self) -> None:
+        spawn = multiprocessing.get_context("spawn")  # a fork would inherit the kernels' threads, which do not survive
+        self.pid = spawn.Value("i", 0)
+        self.pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin, initargs=(self.pid, self.scratch))
+
+    def submit(self, function, *arguments) -> Future:
+        try:
+            return self.pool.submit(function, *arguments)
+        except BrokenProcessPool:
+            self.pool.shutdown()
+            self._renew()
+            return self.pool.submit(function, *arguments)
+
+
+def _begin(pid, scratch: str) -> None:
+    """The first thing that a process does."""
+    pid.value = os.getpid()
+    tempfile.tempdir = scratch
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+# -------------------------------------------------------------------------------------------------------------- Dask
+
+
+class Dask(Executor):
+    """The workers of a Dask cluster, one trial a worker at a time.
+
+    A trial's kernels use as many threads as its worker was started with (`dask worker --nthreads N`), or `threads`.
+    Workers need minibert, and the backbone and the data at the same paths. When a worker dies Dask itself gives the
+    trial to another one, until `distributed.scheduler.allowed-failures` (3) have been in vain.
+    Raises InputError if there is no `distributed`, or no scheduler at the address.
+    """
+
+    def __init__(self, address: str, threads: int | None = None, timeout: float = 10):
+        try:
+            import distributed
+            from distributed.scheduler import KilledWorker
+        except ImportError:
+            raise InputError("--dask needs the package distributed: pip install 'minibert[sweep]'") from None
+        try:
+            self._client = distributed.Client(address, timeout=timeout, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"--dask {address}: no scheduler answers there ({error}); give its address, such as tcp://HOST:8786"
+            ) from None
+        if not self._client.nthreads():
+            print(f"note: the cluster at {address} has no workers yet; trials wait for the first", file=sys.stderr)
+        self.threads, self.deaths = threads, (BrokenExecutor, KilledWorker)
+        # A trial is never pure: two submits of the same function and arguments would else be one, and one that was
+        # run be taken from the cluster's memory. retries are for exceptions, which a second run would raise again.
+        self._executor = self._client.get_executor(pure=False, retries=0)
+
+    @property
+    def at_once(self) -> int:
+        """The number of workers there are now; 1 if none, to wait for the first. Raises OSError if the scheduler is
+        gone."""
+        return max(1, len(self._client.nthreads()))
+
+    def submit(self, function, /, *arguments) -> Future:
+        """Run it on a worker."""
+        return self._executor.submit(_on_worker, self.threads, function, *arguments)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Leave the cluster. What still runs there runs on to its end, in vain."""
+        self._client.close()
+
+
+def _on_worker(threads: int | None, function, *arguments):
+    from distributed import get_worker
+
+    return with_threads(threads or get_worker().state.nthreads, function, *arguments)

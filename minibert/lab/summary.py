@@ -1,0 +1,130 @@
+"""What a sweep found: for each task and method the settings that are best on dev, with their spread over seeds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minibert.lab.trial import Trial
+from minibert.run_folder import write_text
+
+COLUMNS = ("task", "method", "setting", "adapter_size", "top_k", "lr", "epochs", "split", "metric", "seeds", "mean")
+COLUMNS += ("standard_error", "trained_params", "total_params", "seconds")
+MOST_FAILED = 20  # how many failed trials are listed
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The trials that differ in nothing but the seed: their settings (with seed 0), and their results."""
+
+    trial: Trial
+    results: tuple[dict, ...]
+
+    @property
+    def metric(self) -> str:
+        """The metric that chose the best epoch, and chooses the best setting."""
+        return self.results[0]["metric"]
+
+    def scores(self, split: str, metric: str | None = None) -> list[float]:
+        """A value a seed; none if there is no such split."""
+        return [result[split][metric or self.metric] for result in self.results if result.get(split)]
+
+    def mean(self, key: str) -> float:
+        """The mean over seeds of a number such as "wall_seconds" or "trained_params"."""
+        return float(np.mean([result[key] for result in self.results]))
+
+
+def mean_and_error(values) -> tuple[float, float]:
+    """The mean, and its standard error (the deviation with n - 1, by √n); NaN where there are too few values."""
+    n = len(values)
+    return (float(np.mean(values)) if n else math.nan, float(np.std(values, ddof=1) / n**0.5) if n > 1 else math.nan)
+
+
+def settings_of(records: list[dict]) -> list[Setting]:
+    """The settings in the ledger's records, from the trials that are done, in the order of their first one."""
+    found: dict[tuple, tuple[Trial, dict]] = {}
+    for record in records:
+        if record["status"] == "done":
+            trial, result = Trial.from_dict(record["trial"]), record["result"]
+            trial, seed = trial.with_seed(0), trial.train.seed
+            found.setdefault((trial, result["data"], result["backbone"]), (trial, {}))[1][seed] = result
+    return [Setting(trial, tuple(results[seed] for seed in sorted(results))) for trial, results in found.values()]
+
+
+def best_settings(records: list[dict]) -> list[Setting]:
+    """For each task and method (and data, and backbone) the setting with the best mean on dev.
+
+    Only settings with as many seeds as any of the group has are compared: one lucky seed would beat a mean of three.
+    """
+    groups: dict[tuple, list[Setting]] = {}
+    for setting in settings_of(records):
+        result = setting.results[0]
+        key = (setting.trial.task, result["data"], result["backbone"], setting.trial.method)
+        groups.setdefault(key, []).append(setting)
+    best = []
+    for settings in groups.values():
+        most = max(len(setting.results) for setting in settings)
+        full = [setting for setting in settings if len(setting.results) == most]
+        best.append(max(full, key=lambda setting: np.mean(setting.scores("dev"))))
+    return best
+
+
+def summarize(records: list[dict]) -> str:
+    """The table for people, and what failed."""
+    rows = [_row(setting) for setting in best_settings(records)]
+    failed = [record for record in records if record["status"] == "failed"]
+    lines = [f"{len(records) - len(failed)} trials done, {len(failed)} failed"]
+    if rows:
+        lines.append("best on dev by task and method: mean over seeds times 100, and its standard error")
+        lines += _align([("task", "method", "setting", "seeds", "metric", "dev", "test", "trained", "time"), *rows])
+    for record in failed[:MOST_FAILED]:
+        lines.append(f"failed: {Trial.from_dict(record['trial']).describe()}: {record['error']}")
+    if len(failed) > MOST_FAILED:
+        lines.append(f"… and {len(failed) - MOST_FAILED} more")
+    return "\n".join(lines)
+
+
+def _row(setting: Setting) -> tuple[str, ...]:
+    trial = setting.trial
+    share = setting.mean("trained_params") / setting.mean("total_params")
+    scores = [_score(setting.scores(split)) for split in ("dev", "test")]
+    text = trial.describe(seed=False).removeprefix(f"{trial.task} {trial.method} ")
+    numbers = f"{100 * share:.2f}%", f"{setting.mean('wall_seconds'):.0f} s"
+    return trial.task, trial.method, text, str(len(setting.results)), setting.metric, *scores, *numbers
+
+
+def _score(values: list[float]) -> str:
+    mean, error = mean_and_error(values)
+    if math.isnan(mean):
+        return "-"
+    return f"{100 * mean:.1f}" + ("" if math.isnan(error) else f" ({100 * error:.1f})")
+
+
+def _align(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def write_summary(records: list[dict], path) -> None:
+    """The table as CSV: a row for every split and metric of the best settings; scores as they are, not times 100."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for setting in best_settings(records):
+        trial = setting.trial
+        row = {"task": trial.task, "method": trial.method, "setting": trial.describe(seed=False)}
+        row |= {"adapter_size": trial.adapter.size if trial.adapter else "", "top_k": trial.top_k or ""}
+        row |= {"lr": trial.train.lr, "epochs": trial.train.epochs, "seeds": len(setting.results)}
+        row |= {name: round(setting.mean(name)) for name in ("trained_params", "total_params")}
+        row["seconds"] = f"{setting.mean('wall_seconds'):.1f}"
+        for split in ("dev", "test"):
+            for metric in setting.results[0].get(split) or ():
+                mean, error = mean_and_error(setting.scores(split, metric))
+                error = "" if math.isnan(error) else error
+                writer.writerow(row | {"split": split, "metric": metric, "mean": mean, "standard_error": error})
+    write_text(Path(path), text.getvalue())
