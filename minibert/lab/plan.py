@@ -60,7 +60,7 @@ class Plan:
             speed = speeds.get(_kind(job.trial))
             job.seconds = job.work / speed if speed else None
         known = [job.seconds for job in self.jobs if job.seconds is not None]
-        at_once = min(executor.at_once, len(self.jobs))
+        at_once = min(getattr(executor, "at_once", 1), len(self.jobs))
         return _prediction(sum(known), sum(job.work for job in self.jobs), len(self.jobs) - len(known), at_once)
 
 

@@ -1,0 +1,175 @@
+"""Sweeps over processes and a Dask cluster: workers die, and every trial is still run and recorded once."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sweeping import (
+    RUNS,
+    command,
+    dies_for_seed_1,
+    dies_once_for_seed_1,
+    four_seeds,
+    options,
+    seeds_run,
+    started_and_ended,
+    statuses,
+    sweep,
+    write_place,
+)
+
+from minibert.cli import main
+from minibert.config import InputError
+from minibert.lab.executors import Dask, Processes
+from minibert.lab.ledger import read_ledger
+from minibert.lab.run import run_trial
+from minibert.lab.trial import Trial, grid
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return write_place(tmp_path_factory.mktemp("place"))
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path, monkeypatch):
+    """The seeds of the trials that were run by `noted` or one that calls it, in their order."""
+    monkeypatch.setenv(RUNS, str(tmp_path / "runs"))
+    return seeds_run
+
+
+# ---------------------------------------------------------------------------------------------------------- processes
+
+
+def test_processes_share_the_cores_and_give_the_same_scores(place, tmp_path):
+    trials = grid(**options(place, lr=2e-2, epochs=2, adapter_size=[4, 8], seed=[0, 1]))
+    alone = sweep(place, tmp_path / "one.jsonl", trials)
+    shared = sweep(place, tmp_path / "two.jsonl", trials, Processes(2, threads=1), keep=tmp_path / "kept")
+    assert [r["id"] for r in shared] == [r["id"] for r in alone]
+    for key in ("dev", "test", "best_epoch"):
+        assert [r["result"][key] for r in shared] == [r["result"][key] for r in alone]
+    assert {r["result"]["threads"] for r in shared} == {1}
+    assert all((tmp_path / "kept" / r["id"] / "bank.h5").exists() for r in shared)
+
+
+def test_a_process_that_dies_is_replaced_and_only_its_trial_suffers(place, tmp_path, runs):
+    path = tmp_path / "ledger.jsonl"
+    records = sweep(place, path, four_seeds(place), Processes(2), run=dies_for_seed_1)
+    assert statuses(records) == ["done", "failed", "done", "done"]
+    assert records[1]["error"].startswith("its worker died 3 times") and records[1]["deaths"] == 3
+    assert sorted(runs()) == [0, 1, 1, 1, 2, 3] and len(read_ledger(path)) == 4
+
+
+def test_a_trial_whose_process_died_once_is_run_again(place, tmp_path, runs):
+    records = sweep(place, tmp_path / "l.jsonl", four_seeds(place), Processes(1), run=dies_once_for_seed_1)
+    assert statuses(records) == ["done"] * 4 and [r["deaths"] for r in records] == [0, 1, 0, 0]
+    assert runs() == [0, 1, 2, 3, 1]
+
+
+def test_no_scheduler_is_told():
+    pytest.importorskip("distributed")
+    with pytest.raises(InputError, match="no scheduler answers there"):
+        Dask("tcp://127.0.0.1:1", timeout=0.3)
+
+
+def environment():
+    """For processes that import minibert and these tests."""
+    here = Path(__file__).parent
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(here.parent), str(here)]), "PYTHONWARNINGS": "ignore"}
+
+
+@pytest.mark.parametrize("where", [[], ["--processes", "2"]])
+def test_ctrl_c_ends_a_sweep_at_once_and_the_same_command_goes_on(place, tmp_path, where):
+    ledger = tmp_path / "l.jsonl"
+    arguments = command(place, ledger, "--epochs", 10, "--seeds", "0,1,2,3", *where)
+    starting = {"env": environment(), "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-m", "minibert", *arguments], **starting)
+    wait_until(lambda: (ledger.exists() and len(read_ledger(ledger)) >= 1) or process.poll() is not None)
+    process.send_signal(signal.SIGINT)  # to this process alone: the others are ended by it
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and "the same command goes on" in err
+    before = read_ledger(ledger)
+    assert 1 <= len(before) < 4
+    assert main(arguments) == 0
+    after = read_ledger(ledger)
+    assert after[: len(before)] == before and len({record["id"] for record in after}) == len(after) == 4
+
+
+# --------------------------------------------------------------------------------------------------------------- Dask
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "this takes too long"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """start("scheduler" or "worker", arguments): a process of the cluster, ended after the test."""
+    processes = []
+
+    def start(role, *arguments):
+        with open(tmp_path / f"{role}{len(processes)}.log", "wb") as log:
+            module = [sys.executable, "-m", f"distributed.cli.dask_{role}", "--host", "127.0.0.1", "--no-dashboard"]
+            command = [*module, *map(str, arguments)]
+            processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment(), cwd=tmp_path))
+        return processes[-1]
+
+    yield start
+    for process in reversed(processes):
+        process.kill()
+        process.wait()
+
+
+def cluster(start, tmp_path):
+    """The address of a new scheduler, and its two workers."""
+    file = tmp_path / "scheduler.json"
+    start("scheduler", "--port", 0, "--scheduler-file", file)
+    wait_until(lambda: file.exists() and file.read_text().rstrip().endswith("}"))
+    address = json.loads(file.read_text())["address"]
+    own = ["--nthreads", 1, "--no-nanny", "--local-directory", tmp_path]  # a nanny would raise the dead
+    return address, [start("worker", address, *own) for _ in range(2)]
+
+
+def kill_in_mid_trial(worker, ledger, log):
+    """Kill a worker that has just begun a trial, when the ledger has two records."""
+
+    def begins():
+        lines = [line.split() for line in log.read_text().split("\n") if f" {worker.pid} " in line]
+        return bool(lines) and lines[-1][0] == "start"
+
+    wait_until(lambda: len(read_ledger(ledger)) >= 2)
+    wait_until(lambda: not begins())
+    wait_until(begins)
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+
+
+def test_a_dask_worker_is_killed_in_mid_sweep_and_every_trial_is_recorded_once(place, tmp_path, start):
+    pytest.importorskip("distributed")
+    address, workers = cluster(start, tmp_path)
+    ledger, log = tmp_path / "ledger.jsonl", tmp_path / "runs"
+    trials = grid(**options(place, epochs=10, lr=2e-2, adapter_size=8, seed=list(range(10))))
+    with Dask(address) as executor, ThreadPoolExecutor(1) as beside:
+        wait_until(lambda: executor.at_once == 2)
+        killing = beside.submit(kill_in_mid_trial, workers[0], ledger, log)
+        records = sweep(place, ledger, trials, executor, run=started_and_ended)
+        killing.result()
+    assert [worker.poll() for worker in workers] == [-signal.SIGKILL, None]
+    assert [Trial.from_dict(record["trial"]) for record in records] == trials and statuses(records) == ["done"] * 10
+    assert sorted(r["id"] for r in read_ledger(ledger)) == sorted({r["id"] for r in records})
+    lines = [line.split() for line in log.read_text().splitlines()]
+    assert {pid for moment, pid, _ in lines if moment == "end"} == {str(worker.pid) for worker in workers}
+    assert sorted(int(seed) for moment, _, seed in lines if moment == "end") == list(range(10))
+    assert len([line for line in lines if line[0] == "start"]) == 11  # the killed one's trial began twice
+    assert {record["result"]["threads"] for record in records} == {1}
+    here = run_trial(trials[9], place / "tiny.h5")
+    assert [here[key] for key in ("id", "dev", "test")] == [records[9]["result"][key] for key in ("id", "dev", "test")]
