@@ -90,7 +90,7 @@ def test_ctrl_c_ends_a_sweep_at_once_and_the_same_command_goes_on(place, tmp_pat
     arguments = command(place, ledger, "--epochs", 10, "--seeds", "0,1,2,3", *where)
     starting = {"env": environment(), "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen([sys.executable, "-m", "minibert", *arguments], **starting)
-    wait_until(lambda: (ledger.exists() and len(read_ledger(ledger)) >= 1) or process.poll() is not None)
+    wait_until(lambda: n_records(ledger) >= 1 or process.poll() is not None)
     process.send_signal(signal.SIGINT)  # to this process alone: the others are ended by it
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130 and "the same command goes on" in err
@@ -102,6 +102,10 @@ def test_ctrl_c_ends_a_sweep_at_once_and_the_same_command_goes_on(place, tmp_pat
 
 
 # --------------------------------------------------------------------------------------------------------------- Dask
+
+
+def n_records(ledger):
+    return len(read_ledger(ledger)) if ledger.exists() else 0
 
 
 def wait_until(condition, seconds=60):
@@ -140,17 +144,21 @@ def cluster(start, tmp_path):
 
 
 def kill_in_mid_trial(worker, ledger, log):
-    """Kill a worker that has just begun a trial, when the ledger has two records."""
+    """Kill a worker that is well inside a trial, when the ledger has two records."""
 
-    def begins():
-        lines = [line.split() for line in log.read_text().split("\n") if f" {worker.pid} " in line]
-        return bool(lines) and lines[-1][0] == "start"
+    def begun():
+        lines = [line for line in log.read_text().splitlines() if f" {worker.pid} " in line]
+        return lines[-1] if lines and lines[-1].startswith("start") else None
 
-    wait_until(lambda: len(read_ledger(ledger)) >= 2)
-    wait_until(lambda: not begins())
-    wait_until(begins)
+    wait_until(lambda: n_records(ledger) >= 2)
+    trial = None
+    while trial is None or trial != begun():  # that it began a moment ago, and has not ended
+        wait_until(begun)
+        trial = begun()
+        time.sleep(0.1)
     worker.send_signal(signal.SIGKILL)
     worker.wait()
+    return int(trial.split()[2])
 
 
 def test_a_dask_worker_is_killed_in_mid_sweep_and_every_trial_is_recorded_once(place, tmp_path, start):
@@ -162,14 +170,14 @@ def test_a_dask_worker_is_killed_in_mid_sweep_and_every_trial_is_recorded_once(p
         wait_until(lambda: executor.at_once == 2)
         killing = beside.submit(kill_in_mid_trial, workers[0], ledger, log)
         records = sweep(place, ledger, trials, executor, run=started_and_ended)
-        killing.result()
+        killed = killing.result()
     assert [worker.poll() for worker in workers] == [-signal.SIGKILL, None]
     assert [Trial.from_dict(record["trial"]) for record in records] == trials and statuses(records) == ["done"] * 10
     assert sorted(r["id"] for r in read_ledger(ledger)) == sorted({r["id"] for r in records})
     lines = [line.split() for line in log.read_text().splitlines()]
-    assert {pid for moment, pid, _ in lines if moment == "end"} == {str(worker.pid) for worker in workers}
-    assert sorted(int(seed) for moment, _, seed in lines if moment == "end") == list(range(10))
-    assert len([line for line in lines if line[0] == "start"]) == 11  # the killed one's trial began twice
+    assert {pid for _, pid, _ in lines} == {str(worker.pid) for worker in workers}
+    begun, ended = ([int(seed) for what, _, seed in lines if what == moment] for moment in ("start", "end"))
+    assert set(ended) == set(range(10)) and begun.count(killed) == 2 and ended.count(killed) == 1
     assert {record["result"]["threads"] for record in records} == {1}
     here = run_trial(trials[9], place / "tiny.h5")
     assert [here[key] for key in ("id", "dev", "test")] == [records[9]["result"][key] for key in ("id", "dev", "test")]
