@@ -161,15 +161,16 @@ def kill_in_mid_trial(worker, ledger, log):
     return int(trial.split()[2])
 
 
-def test_a_dask_worker_is_killed_in_mid_sweep_and_every_trial_is_recorded_once(place, tmp_path, start):
+def test_a_dask_worker_is_killed_in_mid_sweep_and_every_trial_is_recorded_once(place, tmp_path, start, monkeypatch):
     pytest.importorskip("distributed")
+    monkeypatch.chdir(place)  # workers run elsewhere
     address, workers = cluster(start, tmp_path)
     ledger, log = tmp_path / "ledger.jsonl", tmp_path / "runs"
-    trials = grid(**options(place, epochs=10, lr=2e-2, adapter_size=8, seed=list(range(10))))
+    trials = grid(**options(Path(), epochs=10, lr=2e-2, adapter_size=8, seed=list(range(10))))
     with Dask(address) as executor, ThreadPoolExecutor(1) as beside:
         wait_until(lambda: executor.at_once == 2)
         killing = beside.submit(kill_in_mid_trial, workers[0], ledger, log)
-        records = sweep(place, ledger, trials, executor, run=started_and_ended)
+        records = sweep(Path(), ledger, trials, executor, run=started_and_ended)
         killed = killing.result()
     assert [worker.poll() for worker in workers] == [-signal.SIGKILL, None]
     assert [Trial.from_dict(record["trial"]) for record in records] == trials and statuses(records) == ["done"] * 10

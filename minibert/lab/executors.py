@@ -177,7 +177,10 @@ class Dask(Executor):
     def at_once(self) -> int:
         """The number of workers there are now; 1 if none, to wait for the first. Raises OSError if the scheduler is
         gone."""
-        return max(1, len(self._client.nthreads()))
+        try:
+            return max(1, len(self._client.nthreads()))
+        except Exception as error:  # a client without its scheduler raises this and that, AttributeError among them
+            raise ConnectionError(f"the scheduler does not answer: {error!r}") from error
 
     def submit(self, function, /, *arguments) -> Future:
         """Run it on a worker."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -50,7 +51,8 @@ class Plan:
         tell nothing from a few steps that are run now."""
         speeds = _known_speeds(records, open_backbone(backbone_path).fingerprint, getattr(executor, "threads", None))
         first = {_kind(job.trial): job for job in reversed(self.jobs) if _kind(job.trial) not in speeds}
-        asked = {kind: executor.submit(measure_speed, job.trial, str(backbone_path)) for kind, job in first.items()}
+        path = os.path.abspath(backbone_path)
+        asked = {kind: executor.submit(measure_speed, job.trial.located(), path) for kind, job in first.items()}
         for kind, future in asked.items():
             try:
                 speeds[kind] = future.result()

@@ -9,6 +9,7 @@ same lines run what is still missing, and nothing twice.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import deque
@@ -108,8 +109,9 @@ class _Sweep:
         while self.waiting and len(self.running) < at_once:
             job = self.waiting.popleft()
             self.progress.show(self.waiting, [*self.running.values(), job])
-            folder = None if self.keep is None else str(Path(self.keep) / job.id)
-            self.running[self.executor.submit(attempt, self.run, job.trial, self.backbone_path, folder)] = job
+            folder = None if self.keep is None else os.path.abspath(Path(self.keep) / job.id)
+            arguments = self.run, job.trial.located(), os.path.abspath(self.backbone_path), folder
+            self.running[self.executor.submit(attempt, *arguments)] = job
 
     def _at_once(self) -> float:
         try:

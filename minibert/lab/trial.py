@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
@@ -71,6 +72,10 @@ class Trial:
     def with_seed(self, seed: int) -> Trial:
         """The same with another seed."""
         return replace(self, train=replace(self.train, seed=seed))
+
+    def located(self) -> Trial:
+        """The same with the absolute path of its data, for a worker that runs in another folder."""
+        return self if self.data is None else replace(self, data=os.path.abspath(self.data))
 
     def changed(self) -> dict:
         """The settings that are not the defaults, without the place of the data: what the trial's name is made of.
