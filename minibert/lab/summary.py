@@ -93,9 +93,9 @@ def _row(setting: Setting) -> tuple[str, ...]:
     trial = setting.trial
     share = setting.mean("trained_params") / setting.mean("total_params")
     scores = [_score(setting.scores(split)) for split in ("dev", "test")]
-    text = trial.describe(seed=False).removeprefix(f"{trial.task} {trial.method} ")
     numbers = f"{100 * share:.2f}%", f"{setting.mean('wall_seconds'):.0f} s"
-    return trial.task, trial.method, text, str(len(setting.results)), setting.metric, *scores, *numbers
+    described = trial.label, trial.method, trial.describe_settings()
+    return *described, str(len(setting.results)), setting.metric, *scores, *numbers
 
 
 def _score(values: list[float]) -> str:
@@ -117,7 +117,7 @@ def write_summary(records: list[dict], path) -> None:
     writer.writeheader()
     for setting in best_settings(records):
         trial = setting.trial
-        row = {"task": trial.task, "method": trial.method, "setting": trial.describe(seed=False)}
+        row = {"task": trial.label, "method": trial.method, "setting": trial.describe_settings()}
         row |= {"adapter_size": trial.adapter.size if trial.adapter else "", "top_k": trial.top_k or ""}
         row |= {"lr": trial.train.lr, "epochs": trial.train.epochs, "seeds": len(setting.results)}
         row |= {name: round(setting.mean(name)) for name in ("trained_params", "total_params")}

@@ -88,18 +88,25 @@ class Trial:
         own |= {"adapter": _changed(self.adapter, AdapterConfig)} if self.adapter else {}
         return {"task": self.task, **own, "train": _changed(self.train, TrainConfig)}
 
+    @property
+    def label(self) -> str:
+        """What to call the task: its name, and the file for the user's own."""
+        return f"csv:{Path(self.data).name}" if self.task == "csv" and self.data else self.task
+
     def describe(self, seed: bool = True) -> str:
-        """One line for people: task and method, what is usually varied, and whatever else is not the default."""
-        shown = flatten(self.changed())
-        task = f"csv:{Path(self.data).name}" if self.task == "csv" and self.data else self.task
-        usual = {"M": self.adapter.size} if self.adapter else {}
-        usual |= {"lr": self.train.lr, "epochs": self.train.epochs}
+        """One line for people: task, method, settings."""
+        return f"{self.label} {self.method} {self.describe_settings(seed)}"
+
+    def describe_settings(self, seed: bool = False) -> str:
+        """What is usually varied, and whatever else is not the default."""
+        shown = {name: value for name, value in flatten(self.changed()).items() if value != {}}
         for name in ("task", "method", "adapter/size", "train/lr", "train/epochs", "train/seed"):
             shown.pop(name, None)
-        rest = {name: value for name, value in shown.items() if value != {} and not name.startswith("task_options/")}
-        usual |= {name.split("/")[-1]: value for name, value in rest.items()}
+        usual = {"M": self.adapter.size} if self.adapter else {}
+        usual |= {"lr": self.train.lr, "epochs": self.train.epochs}
+        usual |= {name.split("/")[-1]: v for name, v in shown.items() if not name.startswith("task_options/")}
         usual |= {"seed": self.train.seed} if seed else {}
-        return " ".join([task, self.method, *(f"{name}={value}" for name, value in usual.items())])
+        return " ".join(f"{name}={value}" for name, value in usual.items())
 
 
 def _changed(settings, kind: type) -> dict:
