@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -22,6 +23,7 @@ from sweeping import (
 
 from minibert.cli import main
 from minibert.config import AdapterConfig, InputError, TrainConfig
+from minibert.lab import run as run_module
 from minibert.lab.executors import InProcess
 from minibert.lab.ledger import read_ledger
 from minibert.lab.plan import format_seconds, make_plan
@@ -105,6 +107,8 @@ def test_a_trial_checks_itself():
         Trial("cola", method="lora")
     with pytest.raises(InputError, match="top-k needs"):
         Trial("cola", top_k=1)
+    with pytest.raises(InputError, match="does not know"):
+        Trial.from_dict(Trial("cola").to_dict() | {"new_setting": 1})
     assert Trial("cola").describe() == "cola adapter M=64 lr=0.001 epochs=5 seed=0"
     trial = Trial("cola", adapter=AdapterConfig(8, init_std=0.1), train=TrainConfig(batch_size=16))
     assert trial.describe(seed=False) == "cola adapter M=8 lr=0.001 epochs=5 init_std=0.1 batch_size=16"
@@ -176,11 +180,22 @@ def test_any_executor_will_do(place, tmp_path, runs):
     assert sorted(runs()) == [0, 1, 2, 3]
 
 
-def test_two_threads_do_not_train_at_once(place, tmp_path):
-    """Kernels share their memory: without the lock in run_trial this crashes or gives other scores."""
+def test_two_threads_do_not_train_at_once(place, tmp_path, monkeypatch):
+    """The kernels' pool of memory is not made for it."""
+    inside, most = [], []
+
+    def slow_load(trial):
+        inside.append(trial)
+        most.append(len(inside))
+        time.sleep(0.05)
+        inside.remove(trial)
+        return load(trial)
+
+    monkeypatch.setattr(run_module, "load", slow_load)
     trials = grid(**options(place, lr=1e-2, seed=[0, 1, 2]))
     with ThreadPoolExecutor(3) as executor:
         together = sweep(place, tmp_path / "one.jsonl", trials, executor)
+    assert max(most) == 1 and len(most) == 4  # the first to measure the speed
     alone = sweep(place, tmp_path / "two.jsonl", trials)
     assert [r["result"]["dev"] for r in together] == [r["result"]["dev"] for r in alone]
 

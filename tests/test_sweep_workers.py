@@ -78,6 +78,39 @@ def test_no_scheduler_is_told():
         Dask("tcp://127.0.0.1:1", timeout=0.3)
 
 
+def test_after_an_error_nobody_waits_for_what_still_runs():
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), Processes(2) as executor:
+        pids = [executor.submit(os.getpid).result(), executor.submit(os.getpid).result()]
+        sleeping = [executor.submit(time.sleep, 100) for _ in pids]
+        raise KeyboardInterrupt
+    assert time.monotonic() - start < 50 and all(future.exception() for future in sleeping)
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="asks /proc")
+def test_a_process_does_not_outlive_the_one_that_started_it(tmp_path):
+    """That one is killed, and so has no chance to end the other."""
+    lines = ["import os, time", "from minibert.lab.executors import Processes", "if __name__ == '__main__':"]
+    lines += ["    executor = Processes(1)", "    print(executor.submit(os.getpid).result(), flush=True)"]
+    (tmp_path / "parent.py").write_text("\n".join([*lines, "    executor.submit(time.sleep, 100).result()"]))
+    command = [sys.executable, tmp_path / "parent.py"]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE) as parent:
+        child = int(parent.stdout.readline())
+        parent.kill()
+    wait_until(lambda: not is_running(child), 10)
+
+
+def is_running(pid):
+    """Whether there is such a process, and not only what is left of it until somebody asks."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def environment():
     """For processes that import minibert and these tests."""
     here = Path(__file__).parent

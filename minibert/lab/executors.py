@@ -98,40 +98,40 @@ class Processes(Executor):
 
     def __exit__(self, kind, *_) -> None:
         if kind is not None:  # after an error or Ctrl-C nobody waits for what still runs
-            for process in multiprocessing.active_children():
-                if process.pid in self.pids():
-                    process.terminate()
+            for worker in self._workers:
+                worker.terminate()
         self.shutdown(wait=True)
-
-    def pids(self) -> list[int]:
-        """The numbers of the processes that have been started."""
-        return [worker.pid.value for worker in self._workers if worker.pid.value]
 
 
 class _Worker:
     """One process, and the next one after its death. It starts with the first submit."""
 
     def __init__(self, scratch: str):
-        self.scratch = scratch
+        self._scratch, self._processes = scratch, []
         self._renew()
 
     def _renew(self) -> None:
         spawn = multiprocessing.get_context("spawn")  # a fork would inherit the kernels' threads, which do not survive
-        self.pid = spawn.Value("i", 0)
-        self.pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin, initargs=(self.pid, self.scratch))
+        self.pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin, initargs=(self._scratch,))
 
     def submit(self, function, *arguments) -> Future:
+        others = multiprocessing.active_children()
         try:
             return self.pool.submit(function, *arguments)
         except BrokenProcessPool:
             self.pool.shutdown()
             self._renew()
             return self.pool.submit(function, *arguments)
+        finally:  # the pool starts its process here if it has none, and has no public way to end it early
+            self._processes += [process for process in multiprocessing.active_children() if process not in others]
+
+    def terminate(self) -> None:
+        for process in self._processes:
+            process.terminate()
 
 
-def _begin(pid, scratch: str) -> None:
+def _begin(scratch: str) -> None:
     """The first thing that a process does."""
-    pid.value = os.getpid()
     tempfile.tempdir = scratch
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one decides
     threading.Thread(target=_end_with_parent, daemon=True).start()

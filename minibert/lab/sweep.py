@@ -184,17 +184,17 @@ class _Progress:
 
     def show(self, waiting, running) -> None:
         """Bring the bar up to date."""
-        left = self._left([*waiting, *running])
+        left = self._left([*waiting, *running], len(running))
         self.bar.set_description_str(f"{len(running)} running, {self.failed} failed, {left}")
 
-    def _left(self, jobs: list[Job]) -> str:
+    def _left(self, jobs: list[Job], at_once: int) -> str:
         """By what was predicted, corrected by how the prediction fared so far; else by the mean of what is done."""
         passed, predicted = time.perf_counter() - self.start, sum(job.seconds or 0 for job in jobs)
         if self.predicted and predicted:
             return f"about {format_seconds(passed * predicted / self.predicted)} left"
         if self.done:
             return f"about {format_seconds(passed * len(jobs) / self.done)} left"
-        return f"{format_seconds(predicted)} predicted" if predicted else "time left not known yet"
+        return f"{format_seconds(predicted / max(1, at_once))} predicted" if predicted else "time left not known yet"
 
 
 # ------------------------------------------------------------------------------------------------------- the command

@@ -65,9 +65,12 @@ class Trial:
 
     @classmethod
     def from_dict(cls, values: dict) -> Trial:
-        """Read back what `to_dict` gave."""
+        """Read back what `to_dict` gave. Raises InputError if a setting is not known here."""
         adapter, train = values.get("adapter"), values.get("train", {})
-        return cls(**{**values, "adapter": adapter and AdapterConfig(**adapter), "train": TrainConfig(**train)})
+        try:
+            return cls(**{**values, "adapter": adapter and AdapterConfig(**adapter), "train": TrainConfig(**train)})
+        except TypeError as error:
+            raise InputError(f"a trial of the ledger has settings that this version does not know: {error}") from None
 
     def with_seed(self, seed: int) -> Trial:
         """The same with another seed."""
