@@ -97,7 +97,7 @@ def test_a_process_does_not_outlive_the_one_that_started_it(tmp_path):
     lines += ["    executor = Processes(1)", "    print(executor.submit(os.getpid).result(), flush=True)"]
     (tmp_path / "parent.py").write_text("\n".join([*lines, "    executor.submit(time.sleep, 100).result()"]))
     command = [sys.executable, tmp_path / "parent.py"]
-    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE) as parent:
+    with subprocess.Popen(command, env=environment(tmp_path), stdout=subprocess.PIPE) as parent:
         child = int(parent.stdout.readline())
         parent.kill()
     wait_until(lambda: not is_running(child), 10)
@@ -111,17 +111,17 @@ def is_running(pid):
         return False
 
 
-def environment():
-    """For processes that import minibert and these tests."""
+def environment(temporary):
+    """For processes that import minibert and these tests; what they leave when they are killed goes to `temporary`."""
     here = Path(__file__).parent
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(here.parent), str(here)]), "PYTHONWARNINGS": "ignore"}
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(here.parent), str(here)]), "TMPDIR": str(temporary)}
 
 
 @pytest.mark.parametrize("where", [[], ["--processes", "2"]])
 def test_ctrl_c_ends_a_sweep_at_once_and_the_same_command_goes_on(place, tmp_path, where):
     ledger = tmp_path / "l.jsonl"
     arguments = command(place, ledger, "--epochs", 10, "--seeds", "0,1,2,3", *where)
-    starting = {"env": environment(), "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    starting = {"env": environment(tmp_path), "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen([sys.executable, "-m", "minibert", *arguments], **starting)
     wait_until(lambda: n_records(ledger) >= 1 or process.poll() is not None)
     process.send_signal(signal.SIGINT)  # to this process alone: the others are ended by it
@@ -157,7 +157,7 @@ def start(tmp_path):
         with open(tmp_path / f"{role}{len(processes)}.log", "wb") as log:
             module = [sys.executable, "-m", f"distributed.cli.dask_{role}", "--host", "127.0.0.1", "--no-dashboard"]
             command = [*module, *map(str, arguments)]
-            processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment(), cwd=tmp_path))
+            processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment(tmp_path), cwd=tmp_path))
         return processes[-1]
 
     yield start
