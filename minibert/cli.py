@@ -82,17 +82,34 @@ def _add_train(commands) -> None:
     _setting_arguments(p.add_argument_group("how it is trained"))
 
 
+def _comma_separated(kind: type):
+    def parse(text: str) -> list:
+        return [kind(part.strip()) for part in text.split(",")]
+
+    parse.__name__ = f"{kind.__name__} in a comma-separated list"  # argparse puts it into its message
+    return parse
+
+
+def _tuple_of(kind: type):
+    """What is one value although it has commas: the layers of one adapter."""
+
+    def parse(text: str) -> tuple:
+        return tuple(_comma_separated(kind)(text))
+
+    parse.__name__ = _comma_separated(kind).__name__
+    parse.is_one_value = True
+    return parse
+
+
 def _method_arguments(p) -> None:
     p.add_argument("--method", choices=METHODS, default="adapter", help="default adapter")
     p.add_argument("--adapter-size", type=int, metavar="M", help="units of the bottleneck (default 64)")
-    p.add_argument(
-        "--init-std", dest="adapter_init_std", type=float, metavar="X", help="deviation of the adapters' start (0.01)"
-    )
+    p.add_argument("--init-std", type=float, metavar="X", help="deviation of the adapters' start (default 0.01)")
     p.add_argument("--adapter-activation", choices=ACTIVATIONS, help="default gelu")
     p.add_argument("--adapter-layernorm", action="store_true", help="a LayerNorm on what an adapter reads")
     p.add_argument("--adapter-depth", type=int, metavar="N", help="hidden layers of an adapter (default 1)")
-    p.add_argument("--adapter-sublayers", nargs="+", choices=SUBLAYERS, help="where in a layer (default both)")
-    p.add_argument("--adapter-layers", nargs="+", type=int, metavar="I", help="in which layers, from 0 (default all)")
+    p.add_argument("--adapter-sublayers", type=_tuple_of(str), metavar="NAMES", help=f"default {','.join(SUBLAYERS)}")
+    p.add_argument("--adapter-layers", type=_tuple_of(int), metavar="I,J,…", help="layers that have one (default all)")
     p.add_argument("--adapter-parallel", action="store_true", help="adapters read what their sublayer reads")
     p.add_argument("--adapter-multiplicative", action="store_true", help="adapters scale what they would be added to")
     p.add_argument("--top-k", type=int, default=0, metavar="K", help="layers to train with --method top_k")
@@ -134,18 +151,12 @@ class _Lists:
         """The argument as for one value; the trial itself tells of a value that is none of its choices."""
         if "action" in rest:
             self._group.add_argument(name, **rest)
+        elif hasattr(type, "is_one_value"):
+            self._group.add_argument(name, type=type, **rest)
         elif name == "--seed":
             self._group.add_argument("--seeds", dest="seed", type=_comma_separated(type), **rest)
         else:
             self._group.add_argument(name, type=_comma_separated(type), **rest)
-
-
-def _comma_separated(kind: type):
-    def parse(text: str) -> list:
-        return [kind(part.strip()) for part in text.split(",")]
-
-    parse.__name__ = f"{kind.__name__} in a comma-separated list"  # argparse puts it into its message
-    return parse
 
 
 def _add_sweep(commands) -> None:

@@ -194,9 +194,6 @@ class AdapterConfig(_Json):
         return shapes
 
 
-ADAPTER_OPTIONS = tuple(f.name for f in fields(AdapterConfig))
-
-
 @dataclass(frozen=True)
 class TrainConfig(_Json):
     """One training run. Defaults are those of the paper's section 3.1 where it states one."""

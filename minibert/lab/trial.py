@@ -21,7 +21,7 @@ from minibert.tree import flatten
 from minibert.tuning import DEFAULT_LR
 
 # The options of `minibert train`, and the settings that they stand for.
-ADAPTER_OPTIONS = {"adapter_size": "size", "init_std": "init_std", "adapter_activation": "activation"}
+ADAPTER_OPTIONS = {name if name == "init_std" else f"adapter_{name}": name for name in vars(AdapterConfig())}
 TRAIN_OPTIONS = {name: name for name in ("lr", "epochs", "batch_size", "max_length", "warmup", "weight_decay", "seed")}
 TRAIN_OPTIONS |= {"clip": "clip_norm", "max_steps": "max_steps"}
 MODEL_OPTIONS = ("top_k", "freeze_layernorm", "pooled_head")
@@ -52,7 +52,7 @@ class Trial:
         if self.method == "adapter" and self.adapter is None:
             object.__setattr__(self, "adapter", AdapterConfig())
         if (self.adapter or not self.train_layernorm) and self.method != "adapter":
-            flags = "--adapter-size, --init-std, --adapter-activation and --freeze-layernorm"
+            flags = "--init-std, --freeze-layernorm and all --adapter options"
             raise InputError(f"{flags} need --method adapter, not {self.method}")
         if self.top_k and self.method != "top_k":
             raise InputError(f"--top-k needs --method top_k, not {self.method}")
@@ -60,8 +60,8 @@ class Trial:
             object.__setattr__(self, "data", str(self.data))
 
     def to_dict(self) -> dict:
-        """All settings, for JSON."""
-        return asdict(self)
+        """All settings, as JSON gives them back."""
+        return json.loads(json.dumps(asdict(self)))
 
     @classmethod
     def from_dict(cls, values: dict) -> Trial:
@@ -148,9 +148,12 @@ def grid(**options) -> list[Trial]:
     """Every combination of the options of `make_trial`, each a value or a list of values.
 
     An option that only one method has (adapter_size, top_k, …) is left out of the trials of the other methods, and
-    data of those of the built-in task.
+    data of those of the built-in task. A tuple of layers or sublayers is one value.
     """
-    lists = {name: list(v) if isinstance(v, (list, tuple)) else [v] for name, v in options.items()}
+    lists = {}
+    for name, value in options.items():
+        several = list if name in ("adapter_layers", "adapter_sublayers") else (list, tuple)
+        lists[name] = list(value) if isinstance(value, several) else [value]
     of_one = {"adapter": (*ADAPTER_OPTIONS, "freeze_layernorm"), "top_k": ("top_k",)}
     trials = []
     for values in product(*lists.values()):
