@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "swish", "relu", "tanh")
 METHODS = ("adapter", "full", "top_k", "layernorm", "head")
-HEADS = ("classify", "regress")
+HEADS = ("classify", "regress", "span")
 
 
 class InputError(ValueError):

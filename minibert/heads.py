@@ -2,6 +2,7 @@
 
 classify   C scores, softmax cross-entropy
 regress    one score, mean squared error
+span       two scores for *every* token: does the answer start here, does it end here? Cross-entropy over the tokens
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def head_init(hidden_size: int, n_out: int, seed: int, dtype=np.float32) -> dict
 
 
 def head_forward(first, params, grads, run: Run):
-    """Scores from the hidden state of each sequence's first token.   (B, D) -> (B, C)
+    """Scores from the hidden state of each sequence's first token, or of every token.   (B, D) -> (B, C), (T, D) -> (T, 2)
 
     With a "pooler" in params, BERT's tanh layer stands between the two, as in the authors' published code.
     """
@@ -38,7 +39,7 @@ def head_forward(first, params, grads, run: Run):
 
 
 def head_backward(dscores, params, cache, grads, run: Run):
-    """The gradient of the first tokens' hidden states.   (B, C) -> (B, D)"""
+    """The gradient of the hidden states that were read.   (B, C) -> (B, D), (T, 2) -> (T, D)"""
     pooler_cache, pooled, head_cache = cache
     dx = linear_backward(dscores, params["head"], head_cache, inside(grads, "head"))
     dx = dropout_backward(dx, run.dropout)
@@ -55,7 +56,27 @@ def squared_error(scores, targets):
     return float(np.mean(difference**2)), dscores
 
 
-LOSSES = {"classify": kernels.softmax_cross_entropy, "regress": squared_error}
+def span_cross_entropy(logits, targets, offsets):
+    """-log p[target], p = softmax of each column over the tokens of a sequence; mean over start and end, and sequences.
+
+    (T, 2), targets (B, 2): places of the answer's first and last token in their sequence -> (loss, dlogits (T, 2))
+
+    forward was loss = -1/2B sum(log p[target]), so now dlogits = (p - one_hot(target)) / 2B. Two columns are little
+    work beside the encoder's hundreds: NumPy is enough.
+    """
+    first, lengths = offsets[:-1], np.diff(offsets)
+    shifted = logits.astype(np.float64)
+    shifted -= np.repeat(np.maximum.reduceat(shifted, first), lengths, axis=0)  # no exp overflows
+    exps = np.exp(shifted)
+    totals = np.add.reduceat(exps, first)  # (T, 2) -> (B, 2)
+    rows, columns = first[:, None] + targets, [0, 1]
+    loss = np.mean(np.log(totals) - shifted[rows, columns])
+    dlogits = exps / np.repeat(totals, lengths, axis=0)
+    dlogits[rows, columns] -= 1
+    return float(loss), (dlogits / targets.size).astype(logits.dtype)
+
+
+LOSSES = {"classify": kernels.softmax_cross_entropy, "regress": squared_error, "span": span_cross_entropy}
 
 
 def softmax(scores):

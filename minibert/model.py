@@ -76,9 +76,9 @@ def load_backbone(path) -> Backbone:
 class Model:
     """A task's model. What is trained is its own; what is frozen is the backbone's very arrays.
 
-    head is "classify" (n_out classes) or "regress" (n_out 1). method: see tuning.py; "top_k" needs top_k. pooled puts
-    BERT's pooler before the head, and train_layernorm=False freezes the LayerNorms: choices of other sources, not the
-    paper's.
+    head is "classify" (n_out classes), "regress" (n_out 1) or "span" (n_out 2: start and end of an answer). method: see
+    tuning.py; "top_k" needs top_k. pooled puts BERT's pooler before the head, and train_layernorm=False freezes the
+    LayerNorms: choices of other sources, not the paper's.
     """
 
     def __init__(
@@ -96,8 +96,11 @@ class Model:
     ):
         if head not in HEADS:
             raise InputError(f"head must be one of {', '.join(HEADS)}; got {head!r}")
-        if n_out < 1 or (head == "classify" and n_out < 2) or (head == "regress" and n_out != 1):
-            raise InputError(f"head {head} cannot have {n_out} outputs: classify needs 2 or more, regress exactly 1")
+        if n_out < 2 if head == "classify" else n_out != {"regress": 1, "span": 2}[head]:
+            wanted = "classify needs 2 or more, regress exactly 1, span exactly 2"
+            raise InputError(f"head {head} cannot have {n_out} outputs: {wanted}")
+        if pooled and head == "span":
+            raise InputError("the pooler reads the first token alone, and head span every token: it cannot be pooled")
         self.backbone, self.config, self.head, self.n_out, self.method = backbone, backbone.config, head, n_out, method
         self.adapter = (adapter or AdapterConfig()) if method == "adapter" else None
         self.options = {"top_k": top_k, "pooled": pooled, "train_layernorm": train_layernorm}
@@ -136,7 +139,11 @@ class Model:
         return left
 
     def _run(self, batch: Batch, dropout: Dropout = NO_DROPOUT) -> Run:
-        return Run(self.config, batch.offsets, self.adapter, dropout, first_only=True)
+        return Run(self.config, batch.offsets, self.adapter, dropout, first_only=self.head != "span")
+
+    def _head_run(self, run: Run) -> Run:
+        """BERT has dropout before the classifier, and none before the span head."""
+        return run.at("head") if self.head != "span" else run._replace(dropout=NO_DROPOUT)
 
     def _dropout(self, step: int | None) -> Dropout:
         if step is None:
@@ -148,15 +155,15 @@ class Model:
         return encoder_forward(batch, self._tree, None, self._run(batch)._replace(first_only=False))[0]
 
     def forward(self, batch: Batch) -> np.ndarray:
-        """Scores, without dropout.   -> (B, C): logits of the classes, or (B, 1)"""
+        """Scores, without dropout.   -> (B, C): logits of the classes; (B, 1); or (T, 2): logits of start and end"""
         run = self._run(batch)
-        first, _ = encoder_forward(batch, self._tree, None, run)
-        return head_forward(first, self._tree, None, run.at("head"))[0]
+        states, _ = encoder_forward(batch, self._tree, None, run)
+        return head_forward(states, self._tree, None, self._head_run(run))[0]
 
     def predict(self, batch: Batch) -> np.ndarray:
-        """Class probabilities (B, C); for a regression the scores (B,)."""
+        """Class probabilities (B, C); for a regression the scores (B,); for spans the logits of start and end (T, 2)."""
         scores = self.forward(batch)
-        return softmax(scores) if self.head == "classify" else scores[:, 0]
+        return {"classify": softmax, "regress": lambda scores: scores[:, 0], "span": np.asarray}[self.head](scores)
 
     def loss(self, batch: Batch, labels, dropout_step: int | None = None) -> float:
         """The loss alone, for finite differences. Arguments as for `loss_and_grads`."""
@@ -165,34 +172,39 @@ class Model:
     def loss_and_grads(self, batch: Batch, labels, dropout_step: int | None = None):
         """Mean loss of the batch, and its gradient by every trained parameter.
 
-        labels (B,): class numbers, or target scores. dropout_step None is without dropout; a number is the training
+        labels (B,): class numbers, or target scores; for spans (B, 2), the places of the answer's first and last token
+        in their sequence, 0 being [CLS]. dropout_step None is without dropout; a number is the training
         step whose dropout masks are used. Returns (loss, {flat name: array shaped as the parameter}).
         """
         run = self._run(batch, self._dropout(dropout_step))
         flat_grads = Packed.zeros_like(self.trained())
         grads = unflatten(flat_grads)
         loss, dscores, head_cache, caches = self._loss_forward(batch, labels, grads, run)
-        dfirst = head_backward(dscores, self._tree, head_cache, grads, run.at("head"))
-        encoder_backward(dfirst, batch, self._tree, caches, grads, run)
+        dstates = head_backward(dscores, self._tree, head_cache, grads, self._head_run(run))
+        encoder_backward(dstates, batch, self._tree, caches, grads, run)
         return loss, flat_grads
 
     def _loss_forward(self, batch: Batch, labels, grads, run: Run):
         labels = self._checked(labels, batch)
-        first, caches = encoder_forward(batch, self._tree, grads, run)
-        scores, head_cache = head_forward(first, self._tree, grads, run.at("head"))
-        loss, dscores = LOSSES[self.head](scores, labels)
+        states, caches = encoder_forward(batch, self._tree, grads, run)
+        scores, head_cache = head_forward(states, self._tree, grads, self._head_run(run))
+        where = (batch.offsets,) if self.head == "span" else ()  # the others have one row a sequence
+        loss, dscores = LOSSES[self.head](scores, labels, *where)
         return float(loss), dscores, head_cache, caches
 
     def _checked(self, labels, batch: Batch) -> np.ndarray:
         labels = np.asarray(labels)
         if len(batch) == 0:
             raise InputError("the batch has no sequences, so it has no loss")
-        if labels.shape != (len(batch),):
-            raise InputError(f"labels must be one a sequence: {len(batch)} sequences, labels of shape {labels.shape}")
+        span = self.head == "span"
+        if labels.shape != ((len(batch), 2) if span else (len(batch),)):
+            n = "two (first and last token)" if span else "one"
+            raise InputError(f"labels must be {n} a sequence: {len(batch)} sequences, labels of shape {labels.shape}")
         if self.head == "regress":
             return labels.astype(np.float64)
-        if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= self.n_out:
-            raise InputError(f"labels must be whole numbers from 0 to {self.n_out - 1}")
+        last = np.diff(batch.offsets)[:, None] - 1 if span else self.n_out - 1
+        if labels.dtype.kind not in "iu" or labels.min() < 0 or (labels > last).any():
+            raise InputError(f"labels must be whole numbers from 0 to {'the last token' if span else last}")
         return labels.astype(np.int64)
 
     def to_record(self, name: str, labels=(), training=None, dev=None) -> TaskRecord:

@@ -63,7 +63,9 @@ def test_a_regression_has_one_score_a_text(backbone):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"head": "span"}, "head must be one of"),
+        ({"head": "spam"}, "head must be one of"),
+        ({"head": "span", "n_out": 3}, "span exactly 2"),
+        ({"head": "span", "pooled": True}, "cannot be pooled"),
         ({"n_out": 1}, "classify needs 2 or more"),
         ({"head": "regress", "n_out": 2}, "regress exactly 1"),
         ({"method": "lora"}, "method must be one of"),
