@@ -40,6 +40,7 @@ def _data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="PATH", help="the folder that holds the tasks' folders, or the task's own folder or file"
     )
+    parser.add_argument("--dev-rows", type=int, metavar="N", help="score on this many dev rows, drawn with seed 0")
     csv = parser.add_argument_group("task csv: your own delimited file")
     csv.add_argument("--text-column", metavar="NAME", help="the column with the text")
     csv.add_argument("--label-column", metavar="NAME", help="the column with the label")
@@ -59,12 +60,12 @@ def _threads_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the kernels (default: all cores)")
 
 
-def _backbone_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--backbone", required=True, metavar="FILE.h5", help="made by python -m weights_convert")
+def _backbone_argument(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    parser.add_argument("--backbone", required=required, metavar="FILE.h5", help="made by python -m weights_convert")
 
 
-def _bank_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bank", required=True, metavar="RUN", help="a run folder or a bank file")
+def _bank_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    parser.add_argument("--bank", required=required, metavar="RUN", help="a run folder or a bank file")
     parser.add_argument("--name", help="which task of the bank, if it holds several")
 
 
@@ -122,7 +123,7 @@ def _setting_arguments(p) -> None:
     p.add_argument("--epochs", type=int, default=5, metavar="N", help="default 5")
     p.add_argument("--batch-size", type=int, default=32, metavar="N", help="default 32")
     p.add_argument(
-        "--max-length", type=int, default=128, metavar="N", help="tokens of a text or pair; longer ones are cut (128)"
+        "--max-length", type=int, metavar="N", help="tokens of a text or pair; longer ones are cut (128; 384 for squad)"
     )
     p.add_argument("--warmup", type=float, default=0.1, metavar="X", help="share of steps of rising rate (0.1)")
     p.add_argument("--weight-decay", type=float, default=0.01, metavar="X", help="default 0.01")
@@ -180,13 +181,16 @@ def _add_sweep(commands) -> None:
 
 
 def _add_eval(commands) -> None:
-    p = commands.add_parser("eval", help="score a trained task")
-    _backbone_argument(p)
-    _bank_arguments(p)
+    p = commands.add_parser("eval", help="score a trained task, or a file of answers to SQuAD's questions")
+    _backbone_argument(p, required=False)  # --predictions needs neither
+    _bank_arguments(p, required=False)
     p.add_argument("--split", choices=("train", "dev", "test"), default="dev", help="default dev")
     p.add_argument("--json", action="store_true", help="one JSON object a line")
     _threads_argument(p)
     _task_arguments(p)
+    squad = p.add_argument_group("task squad: files of answers, {id: answer} as the official scorer reads them")
+    squad.add_argument("--predictions", metavar="FILE", help="score this file, without a model")
+    squad.add_argument("--predictions-out", metavar="FILE", help="write the model's answers to this file")
 
 
 def _add_predict(commands) -> None:
@@ -194,6 +198,7 @@ def _add_predict(commands) -> None:
     _backbone_argument(p)
     _bank_arguments(p)
     p.add_argument("texts", nargs="*", metavar="TEXT", help="a pair of texts is written with a tab between them")
+    p.add_argument("--pair", metavar="TEXT", help="the second text of every pair, such as the paragraph of questions")
     p.add_argument("--file", help="a file with one text a line")
     p.add_argument("--json", action="store_true", help="one JSON object a line")
     _threads_argument(p)
@@ -257,7 +262,7 @@ def _set_threads(threads: int | None) -> None:
 def _run(args) -> int:
     try:  # only now: `minibert --help` and a wrong argument need not wait for Numba
         module = importlib.import_module(MODULES.get(args.command, "minibert.commands"))
-        from minibert.train import NonFiniteLoss
+        from minibert.scoring import NonFiniteLoss
     except (ImportError, ValueError) as error:  # MINIBERT_KERNELS is wrong, or Numba refuses its own settings
         raise InputError(f"minibert cannot start: {error}") from error
     _set_threads(getattr(args, "threads", None))

@@ -5,22 +5,28 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from minibert import files
+from minibert.answers import check_eval, eval_predictions, write_predictions
 from minibert.config import InputError, TrainConfig
-from minibert.data import CSV_OPTIONS, SPLIT_OPTIONS, Task, load_task, task_options
+from minibert.data import CSV_OPTIONS, SPLIT_OPTIONS, Task, limit_dev, load_task, task_options
 from minibert.data.builtin import opinion_kinds
+from minibert.data.squad import without_answers
+from minibert.data.task import Examples
 from minibert.files import TaskRecord
 from minibert.interrupt import compile_kernels
-from minibert.lab.run import load, prepare, score_test, truncation
+from minibert.lab.run import load, prepare, score_test
 from minibert.lab.trial import TRIAL_OPTIONS, make_trial
 from minibert.model import Model, load_backbone
 from minibert.run_folder import RunFolder, bank_file
-from minibert.train import Training, format_scores, score, tokenize
-from minibert.train import predict as predict_batch
+from minibert.scoring import format_scores, tokenize
+from minibert.scoring import predict as predict_batch
+from minibert.train import Training
+from minibert.windows import Windows
 
 CONTROL = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")  # would break a line, or the terminal
 
@@ -60,7 +66,8 @@ def read_task(args, defaults: dict | None = None) -> tuple[Task, dict]:
     options = {name: value for name, value in options.items() if value is not None and value is not False}
     defaults = {name: value for name, value in (defaults or {}).items() if name in task_options(args.task)}
     options = defaults | options
-    return load_task(args.task, args.data, **options), options
+    task = load_task(args.task, args.data, **options)
+    return task if args.dev_rows is None else limit_dev(task, args.dev_rows), options
 
 
 def _announce(training: Training) -> None:
@@ -71,8 +78,8 @@ def _announce(training: Training) -> None:
     sizes = [f"{len(task.train)} train", *(f"{len(split)} {name}" for name, split in task.dev.items())]
     say(f"task {task.name} ({', '.join(sizes)}), method {model.method}, seed {config.seed}")
     for name, split in {"train": training.train, **training.dev}.items():
-        if split.batch.truncated:
-            say(truncation(split, name, config.max_length))
+        for note in split.notes(name):
+            say(f"note: {note}")
     say(model.table())
     say(f"{training.total_steps} steps of {config.batch_size} texts, learning rate {config.lr:g}")
     if training.progress.epoch:
@@ -110,11 +117,14 @@ def _open_task(args) -> tuple[Model, TaskRecord]:
 
 def _max_length(record: TaskRecord) -> int:
     """That of the training; a task put into a bank by hand need not tell."""
-    return record.training.get("train", {}).get("max_length", TrainConfig.max_length)
+    return record.training.get("train", {}).get("max_length", _default_max_length(record.training.get("task", "")))
 
 
 def eval(args) -> None:
-    """Score a trained task on a split."""
+    """Score a trained task on a split, or answers in a file."""
+    check_eval(args)
+    if args.predictions is not None:
+        return eval_predictions(args)
     model, record = _open_task(args)
     trained_with = record.training.get("task_options", {})
     task, _ = read_task(args, {name: trained_with[name] for name in SPLIT_OPTIONS if name in trained_with})
@@ -125,14 +135,16 @@ def eval(args) -> None:
     splits = {name: tokenize(model.backbone, part, _max_length(record)) for name, part in examples.items()}
     compile_kernels()
     for name, split in splits.items():
-        if split.batch.truncated:
-            print(truncation(split, name, _max_length(record)), file=sys.stderr)
+        for note in split.notes(name):
+            print(f"note: {note}", file=sys.stderr)
         outputs = predict_batch(model, split.batch)
-        scores = score(outputs, split.labels, task.metrics)
+        scores, n = split.score(outputs, task.metrics), len(examples[name])
+        if args.predictions_out is not None:
+            write_predictions(args.predictions_out, split.predictions(outputs))
         if args.json:
-            print(json.dumps({"task": task.name, "split": name, "examples": len(split.labels), **scores}))
+            print(json.dumps({"task": task.name, "split": name, "examples": n, **scores}))
             continue
-        print(f"{task.name} {name} ({len(split.labels)}): {format_scores(scores)}")
+        print(f"{task.name} {name} ({n}): {format_scores(scores)}")
         if task.name == "opinions":
             _print_kinds(outputs.argmax(axis=1) == split.labels, opinion_kinds()[args.split])
 
@@ -155,35 +167,49 @@ def _print_kinds(right: np.ndarray, kinds: list[str]) -> None:
 
 
 def predict(args) -> None:
-    """Label texts: one line each, label, probability, text."""
+    """Label texts, or answer questions: one line each, label, probability, text."""
     model, record = _open_task(args)
-    lines = _texts(args)
-    texts, pairs = _cut_pairs(lines, record.name) if record.training.get("pairs") else (lines, None)
-    max_length = _max_length(record)
-    batch = model.backbone.encode(texts, pairs, max_length)
+    texts, pairs = _texts_and_pairs(args, record)
+    examples = without_answers(texts, pairs) if record.head == "span" else Examples(texts, pairs, None)
+    split = tokenize(model.backbone, examples, _max_length(record))
     compile_kernels()
-    if batch.truncated:
-        print(f"note: {batch.truncated} of {len(texts)} texts are cut to {max_length} tokens", file=sys.stderr)
-    for i, row in enumerate(predict_batch(model, batch)):
+    for note in split.notes():
+        print(f"note: {note}", file=sys.stderr)
+    for i, (fields, answer) in enumerate(_described(record, split, predict_batch(model, split.batch))):
         out = {"text": texts[i]} if pairs is None else {"text": texts[i], "pair": pairs[i]}
-        if record.head == "classify":
-            best = int(row.argmax())
-            answer = {"label": record.labels[best], "probability": float(row[best])}
-            answer["probabilities"] = dict(zip(record.labels, map(float, row), strict=True))
-            fields = [answer["label"], f"{answer['probability']:.4f}"]
-        else:
-            answer = {"score": float(row)}
-            fields = [f"{answer['score']:.4f}"]
         if args.json:
             print(json.dumps(out | answer, ensure_ascii=False))
         else:
             print("\t".join(field.translate(CONTROL) for field in [*fields, *out.values()]))
 
 
+def _described(record: TaskRecord, split: Split | Windows, outputs: np.ndarray) -> Iterator[tuple[list[str], dict]]:
+    """For each text what to print of a prediction, and the same as a JSON object."""
+    for row in split.answers(outputs) if record.head == "span" else outputs:
+        if record.head == "classify":
+            best = int(row.argmax())
+            answer = {"label": record.labels[best], "probability": float(row[best])}
+            answer["probabilities"] = dict(zip(record.labels, map(float, row), strict=True))
+            yield [answer["label"], f"{answer['probability']:.4f}"], answer
+        elif record.head == "span":
+            yield [row.text, f"{row.score:.4f}"], {"answer": row.text, "start": row.start, "end": row.end}
+        else:
+            yield [f"{row:.4f}"], {"score": float(row)}
+
+
+def _texts_and_pairs(args, record: TaskRecord) -> tuple[list[str], list[str] | None]:
+    lines = _texts(args)
+    if not record.training.get("pairs"):
+        if args.pair is not None:
+            raise InputError(f"task {record.name} reads single texts: leave out --pair")
+        return lines, None
+    return _cut_pairs(lines, record.name) if args.pair is None else (lines, [args.pair] * len(lines))
+
+
 def _cut_pairs(lines: list[str], task: str) -> tuple[list[str], list[str]]:
     for i, line in enumerate(lines, 1):
         if line.count("\t") != 1:
-            raise InputError(f"text {i}: task {task} reads pairs, two texts with one tab between them")
+            raise InputError(f"text {i}: task {task} reads pairs, two texts with one tab between them (or --pair)")
     texts, pairs = zip(*(line.split("\t") for line in lines), strict=True)
     return list(texts), list(pairs)
 

@@ -38,8 +38,8 @@ class Check:
 
 
 def true_gradient_is_zero(name: str, model: Model | None = None) -> bool:
-    """Softmax does not see what is added to a whole row: a key bias b adds q.b to every score of a row alike; the bias of
-    a span head, and the last LayerNorm's beta before it, add the same to every token's logit."""
+    """Softmax does not see what is added to a whole row. A key bias b adds q.b to every score of a row alike; the bias
+    of a span head, and the last LayerNorm's beta before it, add the same to every token's logit."""
     if model is not None and model.head == "span":
         last = model.config.n_layers - 1
         if name in ("head/b", f"encoder/layers/{last}/feed_forward/norm/beta"):

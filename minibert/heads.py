@@ -25,7 +25,7 @@ def head_init(hidden_size: int, n_out: int, seed: int, dtype=np.float32) -> dict
 
 
 def head_forward(first, params, grads, run: Run):
-    """Scores from the hidden state of each sequence's first token, or of every token.   (B, D) -> (B, C), (T, D) -> (T, 2)
+    """Scores from the hidden state of each sequence's first token, or of every token.   (B, D) or (T, D) -> (same, C)
 
     With a "pooler" in params, BERT's tanh layer stands between the two, as in the authors' published code.
     """

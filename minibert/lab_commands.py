@@ -7,7 +7,7 @@ import json
 from minibert.commands import read_task
 from minibert.data import limit_train
 from minibert.lab.baseline import no_bert
-from minibert.train import format_scores
+from minibert.scoring import format_scores
 
 
 def baseline(args) -> None:

@@ -1,6 +1,14 @@
-"""Scores of predictions. Each takes (predictions (N,), labels (N,)) and returns a number, 1 being the best."""
+"""Scores of predictions. Each takes (predictions (N,), labels (N,)) and returns a number, 1 being the best.
+
+Answers to questions (SQuAD) are texts, and have scores of their own: `exact_match` and `answer_f1` for one answer,
+`squad_scores` for all.
+"""
 
 from __future__ import annotations
+
+import re
+import string
+from collections import Counter
 
 import numpy as np
 
@@ -49,6 +57,46 @@ def _ranks(values) -> np.ndarray:
     _, group, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
     last = np.cumsum(counts)  # the ranks of a group of equals end here
     return (last - (counts - 1) / 2)[group.reshape(-1)]
+
+
+_DROPPED = str.maketrans("", "", string.punctuation)  # ASCII alone: a full-width comma stays
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+
+
+def normalize_answer(text: str) -> str:
+    """What is compared of an answer: lower case, without punctuation, then without articles, single spaces."""
+    text = text.lower().translate(_DROPPED)  # first punctuation, then articles: "the-man" is one word, and stays
+    return " ".join(_ARTICLES.sub(" ", text).split())
+
+
+def exact_match(prediction: str, truth: str) -> float:
+    """1 if the two answers are the same once they are normalized, else 0."""
+    return float(normalize_answer(prediction) == normalize_answer(truth))
+
+
+def answer_f1(prediction: str, truth: str) -> float:
+    """Harmonic mean of precision and recall of an answer's words, each counted as often as it occurs; 0 if none is
+    shared, two empty answers included."""
+    found, wanted = normalize_answer(prediction).split(), normalize_answer(truth).split()
+    shared = sum((Counter(found) & Counter(wanted)).values())
+    if shared == 0:
+        return 0.0
+    precision, recall = shared / len(found), shared / len(wanted)
+    return 2 * precision * recall / (precision + recall)
+
+
+def squad_scores(predictions: dict[str, str], ids: list[str], answers: list[tuple[str, ...]]) -> dict[str, float]:
+    """Exact match and F1 in percent of all questions, as SQuAD v1.1's own scorer counts them.
+
+    predictions: {id: answer}; ids (N) and answers (N), the right answers to each question, of which the best fitting
+    counts. A question without a prediction counts 0.
+    """
+    totals = {"exact_match": 0.0, "f1": 0.0}
+    for name, truths in zip(ids, answers, strict=True):
+        if name in predictions:
+            totals["exact_match"] += max(exact_match(predictions[name], truth) for truth in truths)
+            totals["f1"] += max(answer_f1(predictions[name], truth) for truth in truths)
+    return {metric: 100.0 * total / len(ids) for metric, total in totals.items()}
 
 
 METRICS = {f.__name__: f for f in (accuracy, f1, matthews, pearson, spearman)}

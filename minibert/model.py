@@ -52,9 +52,13 @@ class Backbone:
 
     def encode(self, texts, pairs=None, max_length: int = 128) -> Batch:
         """Texts, or pairs of texts, to a packed batch of at most max_length tokens a sequence."""
+        self.check_length(max_length)
+        return self.tokenizer.encode(texts, pairs, max_length)
+
+    def check_length(self, max_length: int) -> None:
+        """Raise InputError if sequences of max_length tokens are too long for this backbone."""
         if max_length > self.config.max_positions:
             raise InputError(f"max_length is {max_length}, but this backbone has {self.config.max_positions} positions")
-        return self.tokenizer.encode(texts, pairs, max_length)
 
     def forward(self, batch: Batch) -> np.ndarray:
         """Hidden states of the last layer, without dropout.   -> (T, D)"""
@@ -161,7 +165,7 @@ class Model:
         return head_forward(states, self._tree, None, self._head_run(run))[0]
 
     def predict(self, batch: Batch) -> np.ndarray:
-        """Class probabilities (B, C); for a regression the scores (B,); for spans the logits of start and end (T, 2)."""
+        """Class probabilities (B, C); for a regression the scores (B,); for spans logits of start and end (T, 2)."""
         scores = self.forward(batch)
         return {"classify": softmax, "regress": lambda scores: scores[:, 0], "span": np.asarray}[self.head](scores)
 

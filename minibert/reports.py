@@ -19,7 +19,7 @@ from minibert.adapter import VARIANTS
 from minibert.config import PRESETS, AdapterConfig, InputError
 from minibert.interrupt import compile_kernels
 from minibert.run_folder import bank_file
-from minibert.train import format_scores
+from minibert.scoring import format_scores
 from minibert.tuning import format_table, parameter_table, trained_names
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer as WordPieceTokenizer
@@ -67,6 +68,13 @@ def pack(ids: list[list[int]], segments: list[list[int]], truncated: int = 0) ->
     return Batch(joined_ids, joined_segments, positions.astype(np.int32), offsets, truncated)
 
 
+class Pieces(NamedTuple):
+    """A text's tokens without special ones: ids (n,), and the characters of the text, [begin, end), of each (n, 2)."""
+
+    ids: np.ndarray
+    characters: np.ndarray
+
+
 def _without_lone_surrogates(text: str) -> str:
     """Half a character (a lone UTF-16 surrogate, as broken files hold) becomes U+FFFD, which the tokenizer drops."""
     if text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text):
@@ -82,7 +90,7 @@ class Tokenizer:
 
     def __init__(self, vocab, lowercase: bool = True, strip_accents: bool | None = None, chinese_chars: bool = True):
         ids = {word: i for i, word in enumerate(vocab)}
-        self.vocab = list(vocab)
+        self.vocab, self.cls, self.sep = list(vocab), ids[CLS], ids[SEP]
         self._tokenizer = WordPieceTokenizer(WordPiece(ids, unk_token=UNK, max_input_chars_per_word=100))
         self._tokenizer.normalizer = BertNormalizer(
             clean_text=True, handle_chinese_chars=chinese_chars, strip_accents=strip_accents, lowercase=lowercase
@@ -113,6 +121,13 @@ class Tokenizer:
         encodings = self._tokenizer.encode_batch(inputs)
         truncated = sum(bool(e.overflowing) for e in encodings)
         return pack([e.ids for e in encodings], [e.type_ids for e in encodings], truncated)
+
+    def pieces(self, texts: list[str]) -> list[Pieces]:
+        """The tokens of each text, all of them."""
+        self._tokenizer.no_truncation()
+        inputs = [_without_lone_surrogates(text) for text in texts]  # as many characters as before
+        encodings = self._tokenizer.encode_batch(inputs, add_special_tokens=False)
+        return [Pieces(np.array(e.ids, np.int32), np.array(e.offsets, np.int32).reshape(-1, 2)) for e in encodings]
 
     def words(self, batch: Batch) -> list[list[str]]:
         """The word pieces of each sequence of a batch, for people to read."""

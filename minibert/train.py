@@ -15,72 +15,16 @@ import numpy as np
 from tqdm import tqdm
 
 from minibert.config import InputError, TrainConfig
-from minibert.data.task import Examples, Task
+from minibert.data.task import Task
 from minibert.files import read_bank, read_state, write_bank, write_state
 from minibert.interrupt import CtrlC
-from minibert.metrics import METRICS
-from minibert.model import Backbone, Model
+from minibert.model import Model
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
 from minibert.run_folder import RunFolder
+from minibert.scoring import NonFiniteLoss, Split, evaluate_all, format_scores, tokenize
 from minibert.text import Batch
 from minibert.tree import flatten
-
-EVAL_BATCH = 64
-
-
-class NonFiniteLoss(ArithmeticError):
-    """A loss, a gradient or a score was NaN or infinite. What is on disk is as it was after the last epoch."""
-
-
-@dataclass
-class Split:
-    """A tokenized split: one packed batch of all its sequences, and their labels."""
-
-    batch: Batch
-    labels: np.ndarray
-
-
-def tokenize(backbone: Backbone, examples: Examples, max_length: int) -> Split:
-    """All texts of a split as one packed batch."""
-    return Split(backbone.encode(examples.texts, examples.pairs, max_length), examples.labels)
-
-
-def predict(model: Model, batch: Batch) -> np.ndarray:
-    """Class probabilities (N, C), or scores (N,), for any number of sequences. Raises NonFiniteLoss."""
-    parts = []
-    with CtrlC() as ctrl_c:
-        for i in range(0, len(batch), EVAL_BATCH):
-            parts.append(model.predict(batch.take(range(i, min(i + EVAL_BATCH, len(batch))))))
-            ctrl_c.check()
-    scores = np.concatenate(parts)
-    if not np.isfinite(scores).all():
-        raise NonFiniteLoss("the model gives scores that are NaN or infinite")
-    return scores
-
-
-def evaluate(model: Model, split: Split, metrics: tuple[str, ...]) -> dict[str, float]:
-    """{metric: value} on a split. Raises NonFiniteLoss."""
-    return score(predict(model, split.batch), split.labels, metrics)
-
-
-def score(scores: np.ndarray, labels: np.ndarray, metrics: tuple[str, ...]) -> dict[str, float]:
-    """{metric: value} of what `predict` gave."""
-    guesses = scores.argmax(axis=1) if scores.ndim == 2 else scores
-    return {name: METRICS[name](guesses, labels) for name in metrics}
-
-
-def format_scores(scores: dict[str, float]) -> str:
-    """The scores for people: accuracy 0.9000, f1 0.8800."""
-    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
-
-
-def evaluate_all(model: Model, splits: dict[str, Split], metrics: tuple[str, ...]) -> dict[str, float]:
-    """{metric: value} on the first split; those of further ones are named metric_split, as in accuracy_mismatched."""
-    scores = {}
-    for i, (split_name, split) in enumerate(splits.items()):
-        for metric, value in evaluate(model, split, metrics).items():
-            scores[metric if i == 0 else f"{metric}_{split_name}"] = value
-    return scores
+from minibert.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -121,7 +65,7 @@ class Training:
         self.dev = {name: tokenize(model.backbone, split, config.max_length) for name, split in task.dev.items()}
         self.optimizer = Adam(model.trained(), config.weight_decay)
         self.progress, self.ctrl_c = Progress(), CtrlC()
-        self.steps_per_epoch = math.ceil(len(task.train) / config.batch_size)
+        self.steps_per_epoch = math.ceil(len(self.train.batch) / config.batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
         self.settings = self._settings(task_options or {})
 
@@ -189,7 +133,7 @@ class Training:
 
     def _batches(self) -> Iterator[tuple[Batch, np.ndarray]]:
         """The batches of an epoch, in an order that only the seed and the epoch's number decide."""
-        order = np.random.default_rng([self.config.seed, self.progress.epoch]).permutation(len(self.task.train))
+        order = np.random.default_rng([self.config.seed, self.progress.epoch]).permutation(len(self.train.batch))
         for i in range(0, len(order), self.config.batch_size):
             if self._enough():
                 return
@@ -289,7 +233,7 @@ class Training:
         return Model.from_record(self.model.backbone, read_bank(self.folder.bank)[self.task.name], self.folder.bank)
 
 
-def _data_fingerprint(*splits: Split) -> str:
+def _data_fingerprint(*splits: Split | Windows) -> str:
     """SHA-256 over the tokens and labels that a run reads."""
     digest = hashlib.sha256()
     for split in splits:

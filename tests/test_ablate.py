@@ -11,7 +11,7 @@ from minibert.gradcheck import away_from_identity, tiny_batch
 from minibert.lab import plots
 from minibert.lab.ablate import ablate, ablation_rows, format_heatmap
 from minibert.model import Model, random_backbone
-from minibert.train import Split, evaluate
+from minibert.scoring import Split, evaluate
 
 THREE_LAYERS = replace(CONFIG, n_layers=3)
 

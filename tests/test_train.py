@@ -17,7 +17,8 @@ from minibert.config import METHODS, AdapterConfig, InputError, TrainConfig
 from minibert.data.task import Examples, Task
 from minibert.files import read_bank, read_state
 from minibert.model import Model, load_backbone
-from minibert.train import NonFiniteLoss, Training, evaluate, tokenize
+from minibert.scoring import NonFiniteLoss, evaluate, tokenize
+from minibert.train import Training
 from minibert.tree import flatten
 
 KEYS = ["task", "method", "seed", "lr", "epochs", "adapter_size", "trained_params", "total_params", "trained_fraction"]

@@ -1,5 +1,5 @@
-"""Tasks to train on: GLUE folders, the paper's further tasks, the user's own delimited file, and the built-in task.
-Start with `load_task`."""
+"""Tasks to train on: GLUE folders, SQuAD, the paper's further tasks, the user's own delimited file, and the built-in
+task. Start with `load_task`."""
 
 from __future__ import annotations
 
@@ -12,22 +12,27 @@ from minibert.data.builtin import opinions
 from minibert.data.checks import check_task
 from minibert.data.further import FURTHER, read_further
 from minibert.data.glue import GLUE, read_glue
+from minibert.data.squad import read_squad
 from minibert.data.table import read_table
 from minibert.data.task import Examples, Task
 
 __all__ = [
     "CSV_OPTIONS",
+    "DEFAULT_MAX_LENGTH",
+    "FURTHER",
     "SPLIT_OPTIONS",
     "TASK_NAMES",
     "Examples",
     "Task",
     "check_task",
+    "limit_dev",
     "limit_train",
     "load_task",
     "task_options",
 ]
 
-TASK_NAMES = (*GLUE, *FURTHER, "csv", "opinions")
+TASK_NAMES = (*GLUE, *FURTHER, "squad", "csv", "opinions")
+DEFAULT_MAX_LENGTH = {"squad": 384}  # tokens of a sequence; 128 for the other tasks (both as BERT)
 
 # The options of a task are the keyword arguments of its reader: (name, data, *, options).
 CSV_OPTIONS = tuple(inspect.signature(read_table).parameters)[2:]
@@ -42,10 +47,10 @@ def task_options(name: str) -> tuple[str, ...]:
 def load_task(name: str, data=None, **options) -> Task:
     """Read and check the task called name.
 
-    data is a path: for a GLUE task the folder that holds the GLUE folders or the task's own folder; for a further task
-    that, or the file; for csv the file, or a folder with train, dev and test files; opinions is built in and takes
-    none. options are those of `read_table` for csv, those of `read_further` for a further task; one that is None or
-    False counts as not given.
+    data is a path: for a GLUE task or squad the folder that holds the tasks' folders, or the task's own; for a further
+    task that, or the file; for csv the file, or a folder with train, dev and test files; opinions is built in and
+    takes none. options are those of `read_table` for csv, those of `read_further` for a further task; one that is
+    None or False counts as not given.
 
     Raises InputError: unknown name, data missing or not usable, an option the task does not have.
     """
@@ -59,6 +64,8 @@ def load_task(name: str, data=None, **options) -> Task:
         return check_task(opinions())
     if data is None:
         raise InputError(f"task {name} needs --data: {_what_data_is(name)}")
+    if name == "squad":
+        return check_task(read_squad(data))
     read = read_table if name == "csv" else read_further if name in FURTHER else read_glue
     return check_task(read(name, data, **options))
 
@@ -83,7 +90,7 @@ def _what_data_is(name: str) -> str:
         return "your file, or a folder with train.csv, dev.csv and test.csv"
     if name in FURTHER:
         return f"{FURTHER[name].file}, or the folder that holds it. To get it: {FURTHER[name].source}"
-    folder = GLUE[name].folder
+    folder = GLUE[name].folder if name in GLUE else name
     return f"the folder that holds {folder}/, or {folder} itself. To get it: minibert download {name} --out DIR"
 
 
@@ -94,10 +101,21 @@ def limit_train(task: Task, rows: int, seed: int = 0) -> Task:
     rows. If there are fewer rows, all stay, in the shuffled order. Raises InputError if rows is not a whole number
     above 0, or if fewer than two classes are left.
     """
-    if not isinstance(rows, int) or isinstance(rows, bool) or rows < 1:
-        raise InputError(f"the number of training rows must be a whole number above 0, got {rows!r}")
-    order = list(range(len(task.train)))
-    random.Random(seed).shuffle(order)
-    kept = task.train.take(order[:rows])
+    kept = _draw(task.train, rows, seed, "training")
     note = f"training on {len(kept)} of {len(task.train)} rows, drawn with seed {seed}"
     return check_task(replace(task, train=kept, notes=(*task.notes, note)))
+
+
+def limit_dev(task: Task, rows: int, seed: int = 0) -> Task:
+    """The task with at most `rows` rows in each dev split, drawn as by `limit_train`: where scoring all takes long."""
+    kept = {name: _draw(split, rows, seed, "dev") for name, split in task.dev.items()}
+    sizes = ", ".join(f"{len(kept[name])} of {len(split)} {name} rows" for name, split in task.dev.items())
+    return check_task(replace(task, dev=kept, notes=(*task.notes, f"scoring on {sizes}, drawn with seed {seed}")))
+
+
+def _draw(examples: Examples, rows: int, seed: int, what: str) -> Examples:
+    if not isinstance(rows, int) or isinstance(rows, bool) or rows < 1:
+        raise InputError(f"the number of {what} rows must be a whole number above 0, got {rows!r}")
+    order = list(range(len(examples)))
+    random.Random(seed).shuffle(order)
+    return examples.take(order[:rows])

@@ -13,7 +13,7 @@ def check_task(task: Task) -> Task:
 
     Every split holds rows, and as many pairs and labels as texts; all splits are single texts or all are pairs.
     classify: labels are numbers of classes, and training rows show at least two classes.
-    regress: scores are finite, and the training scores are not all the same.
+    regress: scores are finite, and the training scores are not all the same. span: labels are pairs of places.
     """
     splits = {"train": task.train, **task.dev}
     _need(task, bool(task.dev), "there is no dev set to choose the best epoch on")
@@ -25,7 +25,7 @@ def check_task(task: Task) -> Task:
         _check_split(task, name, split)
     if task.head == "classify":
         _check_classes(task)
-    else:
+    elif task.head == "regress":
         varied = np.ptp(task.train.labels) > 0
         _need(task, varied, "all training scores are the same, so there is nothing to learn")
     return task
@@ -48,11 +48,14 @@ def _check_split(task: Task, name: str, split: Examples) -> None:
         _need(task, len(split.pairs) == n, f"the {name} set has {n} texts and {len(split.pairs)} second texts")
     if split.labels is None:
         return
-    _need(task, split.labels.shape == (n,), f"the {name} set has {n} texts and labels of shape {split.labels.shape}")
+    shape = (n, 2) if task.head == "span" else (n,)
+    _need(task, split.labels.shape == shape, f"the {name} set has {n} texts and labels of shape {split.labels.shape}")
     if task.head == "regress":
         _need(task, bool(np.isfinite(split.labels).all()), f"a score of the {name} set is not finite")
         return
-    _need(task, np.issubdtype(split.labels.dtype, np.integer), f"the labels of the {name} set are not class numbers")
+    _need(task, np.issubdtype(split.labels.dtype, np.integer), f"the labels of the {name} set are not whole numbers")
+    if task.head == "span":
+        return
     low, high = int(split.labels.min()), int(split.labels.max())
     classes = len(task.labels)
     _need(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +24,13 @@ class Examples:
 
     def take(self, rows) -> Examples:
         """The examples of the given row numbers, in that order."""
-        return Examples(
-            [self.texts[i] for i in rows],
-            None if self.pairs is None else [self.pairs[i] for i in rows],
-            None if self.labels is None else self.labels[np.asarray(rows, np.int64)],
-        )
+
+        def pick(column):
+            if isinstance(column, np.ndarray):
+                return column[np.asarray(rows, np.int64)]
+            return None if column is None else [column[i] for i in rows]
+
+        return replace(self, **{field.name: pick(getattr(self, field.name)) for field in fields(self)})
 
 
 def empty_texts(part: Examples, path: Path) -> list[str]:
@@ -41,7 +43,7 @@ def empty_texts(part: Examples, path: Path) -> list[str]:
 class Task:
     """A task to train on.
 
-    head is "classify" or "regress"; labels are the class names in the order of their numbers, () for regression.
+    head is "classify", "regress" or "span"; labels are the class names in the order of their numbers, else ().
     metrics names functions of minibert.metrics; the first chooses the best epoch. dev maps a name to a split:
     {"dev": …} for most, {"matched": …, "mismatched": …} for MNLI; the first one chooses the best epoch.
     notes are sentences to print before training (rows left out, a split made here, …).
@@ -55,3 +57,8 @@ class Task:
     dev: dict[str, Examples]
     test: Examples | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def n_out(self) -> int:
+        """Outputs of the head: a score for each class, one number, or two (start and end) for each token."""
+        return {"classify": len(self.labels), "regress": 1, "span": 2}[self.head]

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from minibert.config import InputError
 from minibert.model import Model
-from minibert.train import Split, evaluate
+from minibert.scoring import Split, evaluate
 
 
 def ablate(model: Model, split: Split, metric: str) -> tuple[float, np.ndarray]:

@@ -14,7 +14,7 @@ from minibert.lab.ledger import latest
 from minibert.lab.run import load, measure_speed, open_backbone
 from minibert.lab.trial import Trial, data_fingerprint, trial_id
 from minibert.model import Backbone
-from minibert.train import tokenize
+from minibert.scoring import tokenize
 from minibert.tuning import trained_names
 
 FORWARD_SHARE = 0.4  # what scoring a token costs, in training steps of a token
@@ -137,7 +137,7 @@ class _Tasks:
     def measure(self, trial: Trial, backbone: Backbone) -> tuple[str, float]:
         """The fingerprint of the trial's data, and its work in tokens."""
         length = trial.train.max_length
-        key = json.dumps([trial.task, trial.data, trial.task_options, trial.train_rows, length], sort_keys=True)
+        key = json.dumps([trial.task, trial.data, trial.task_options, trial.train_rows, trial.dev_rows, length], sort_keys=True)
         if key not in self._known:
             task = load(trial)
             dev_tokens = sum(tokenize(backbone, split, length).batch.n_tokens for split in task.dev.values())

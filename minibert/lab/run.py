@@ -16,20 +16,23 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from minibert.data import Task, limit_train, load_task
+from minibert.data import Task, limit_dev, limit_train, load_task
 from minibert.interrupt import compile_kernels
 from minibert.lab.trial import Trial, data_fingerprint, trial_id
 from minibert.model import Backbone, Model, load_backbone
-from minibert.train import Split, Training, evaluate, tokenize
+from minibert.scoring import evaluate, tokenize
+from minibert.train import Training
 
 PROBE_STEPS, PROBE_DEV = 8, 64  # how much of a trial is run to measure its speed
 _ONE_AT_A_TIME = threading.Lock()  # kernels share a pool of memory, so a process runs one trial at a time
 
 
 def load(trial: Trial) -> Task:
-    """Read the trial's task, cut to train_rows."""
+    """Read the trial's task, cut to train_rows and dev_rows."""
     task = load_task(trial.task, trial.data, **trial.task_options)
-    return task if trial.train_rows is None else limit_train(task, trial.train_rows, seed=0)
+    if trial.train_rows is not None:
+        task = limit_train(task, trial.train_rows, seed=0)
+    return task if trial.dev_rows is None else limit_dev(task, trial.dev_rows)
 
 
 def prepare(trial: Trial, task: Task, backbone: Backbone, out, quiet: bool = False, resumable: bool = True) -> Training:
@@ -37,7 +40,7 @@ def prepare(trial: Trial, task: Task, backbone: Backbone, out, quiet: bool = Fal
     model = Model(
         backbone,
         task.head,
-        len(task.labels) or 1,
+        task.n_out,
         trial.method,
         trial.adapter,
         trial.train.seed,
@@ -48,20 +51,15 @@ def prepare(trial: Trial, task: Task, backbone: Backbone, out, quiet: bool = Fal
     return Training(model, task, trial.train, out, quiet, trial.task_options, resumable)
 
 
-def truncation(split: Split, name: str, max_length: int) -> str:
-    """A note for people that texts of a split lose tokens."""
-    return f"note: {split.batch.truncated} of {len(split.batch)} {name} texts are cut to {max_length} tokens"
-
-
 def score_test(training: Training) -> dict[str, float] | None:
     """Scores of the best epoch on the test split; None if the release has no labels for it. Raises NonFiniteLoss."""
-    test, max_length = training.task.test, training.config.max_length
+    test = training.task.test
     if test is None or test.labels is None:
         return None
     model = training.best_model()
-    split = tokenize(model.backbone, test, max_length)
-    if split.batch.truncated:
-        training.say(truncation(split, "test", max_length))
+    split = tokenize(model.backbone, test, training.config.max_length)
+    for note in split.notes("test"):
+        training.say(f"note: {note}")
     return evaluate(model, split, training.task.metrics)
 
 

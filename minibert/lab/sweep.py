@@ -28,7 +28,7 @@ from minibert.lab.plan import Job, format_seconds, make_plan
 from minibert.lab.run import run_trial
 from minibert.lab.summary import summarize, write_summary
 from minibert.lab.trial import TRIAL_OPTIONS, Trial, grid
-from minibert.train import format_scores
+from minibert.scoring import format_scores
 
 RETRIES = 2  # how often a trial is run again whose worker died
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.config import METHODS, AdapterConfig, InputError, TrainConfig
-from minibert.data import CSV_OPTIONS, Task
+from minibert.data import CSV_OPTIONS, DEFAULT_MAX_LENGTH, Task
 from minibert.tree import flatten
 from minibert.tuning import DEFAULT_LR
 
@@ -25,7 +25,7 @@ ADAPTER_OPTIONS = {name if name == "init_std" else f"adapter_{name}": name for n
 TRAIN_OPTIONS = {name: name for name in ("lr", "epochs", "batch_size", "max_length", "warmup", "weight_decay", "seed")}
 TRAIN_OPTIONS |= {"clip": "clip_norm", "max_steps": "max_steps"}
 MODEL_OPTIONS = ("top_k", "freeze_layernorm", "pooled_head")
-TRIAL_OPTIONS = ("task", "data", "method", "train_rows", *MODEL_OPTIONS, *ADAPTER_OPTIONS, *TRAIN_OPTIONS, *CSV_OPTIONS)
+TRIAL_OPTIONS = ("task", "data", "method", "train_rows", "dev_rows", *MODEL_OPTIONS, *ADAPTER_OPTIONS, *TRAIN_OPTIONS, *CSV_OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Trial:
     adapter: AdapterConfig | None = None
     train: TrainConfig = field(default_factory=TrainConfig)
     train_rows: int | None = None
+    dev_rows: int | None = None
     top_k: int = 0
     train_layernorm: bool = True
     pooled: bool = False
@@ -130,13 +131,16 @@ def make_trial(**options) -> Trial:
     method = given.get("method", "adapter")
     adapter = {setting: given[name] for name, setting in ADAPTER_OPTIONS.items() if name in given}
     train = {setting: given[name] for name, setting in TRAIN_OPTIONS.items() if name in given}
+    usual = {"lr": DEFAULT_LR.get(method, TrainConfig.lr)}
+    usual["max_length"] = DEFAULT_MAX_LENGTH.get(given.get("task"), TrainConfig.max_length)
     return Trial(
         task=given.get("task"),
         data=given.get("data"),
         method=method,
         adapter=AdapterConfig(**adapter) if adapter else None,
-        train=TrainConfig(**{"lr": DEFAULT_LR.get(method, TrainConfig.lr), **train}),
+        train=TrainConfig(**usual | train),
         train_rows=given.get("train_rows"),
+        dev_rows=given.get("dev_rows"),
         top_k=given.get("top_k", 0),
         train_layernorm="freeze_layernorm" not in given,
         pooled="pooled_head" in given,

@@ -1,0 +1,169 @@
+"""SQuAD v1.1 (Rajpurkar et al., 2016): questions, each with a paragraph that holds its answer, in the official JSON.
+
+{"data": [{"paragraphs": [{"context": …, "qas": [QUESTION, …]}, …]}, …]}
+QUESTION = {"id": …, "question": …, "answers": [{"text": …, "answer_start": …}, …]}
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minibert.config import InputError
+from minibert.data.reading import read_text
+from minibert.data.task import Examples, Task
+
+FILES = {"train": "train-v1.1.json", "dev": "dev-v1.1.json"}
+NO_ANSWER = (-1, -1)
+_KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
+
+
+@dataclass(frozen=True)
+class Questions(Examples):
+    """A split of questions. texts are the questions, pairs their paragraphs.
+
+    labels (N, 2) int64: where the first usable answer begins in the paragraph and where it ends, in characters;
+    (-1, -1) if there is none. ids (N): the questions' names. answers (N): the texts of all right answers.
+    """
+
+    ids: list[str]
+    answers: list[tuple[str, ...]]
+
+
+def read_squad(data) -> Task:
+    """The task from a folder with train-v1.1.json and dev-v1.1.json, or from the folder that holds it as squad/.
+
+    A part of the training set can stand for the whole: the one file called train*.json. Questions whose answers are not
+    in the paragraph where `answer_start` says are told in the notes, and are not among the training rows.
+    Raises InputError naming file, question, what was found and what was expected.
+    """
+    if Path(data).is_file():
+        names = " and ".join(FILES.values())
+        raise InputError(f"task squad: --data {data} is one file; give the folder that holds {names}")
+    paths = {split: find_file(data, split) for split in FILES}
+    train, dev = (read_questions(paths[split]) for split in FILES)
+    notes = [note for split, part in (("train", train), ("dev", dev)) for note in _notes(paths[split], part, split)]
+    train = train.take(np.flatnonzero(train.labels[:, 0] >= 0))
+    return Task("squad", "span", (), ("f1", "exact_match"), train, {"dev": dev}, notes=tuple(notes))
+
+
+def find_file(data, split: str) -> Path:
+    """data itself if it is a file; else the split's file in data/squad or in data. Raises InputError."""
+    data = Path(data)
+    if data.is_file():
+        return data
+    for folder in (data / "squad", data):
+        if (folder / FILES[split]).is_file():
+            return folder / FILES[split]
+        others = sorted(folder.glob(f"{split}*.json"))
+        if len(others) > 1:
+            names = ", ".join(path.name for path in others)
+            raise InputError(f"{folder} holds {names}, and none is called {FILES[split]}; keep one of them")
+        if others:
+            return others[0]
+    raise InputError(
+        f"task squad: --data {data} {'does not hold it' if data.exists() else 'does not exist'}. Looked for "
+        f"{FILES[split]}, or one other file {split}*.json, in {data / 'squad'} and in {data}. "
+        "To download it: minibert download squad --out DIR"
+    )
+
+
+def read_questions(path: Path) -> Questions:
+    """All questions of a file, in its order. Raises InputError."""
+    content = _read_json(path)
+    rows, seen = [], set()
+    for where, context, question in _walk(content, str(path)):
+        name = _get(question, "id", str, where)
+        where = f"{path}, question {name}"
+        if name in seen:
+            raise InputError(f"{where}: there are two questions with this id, expected one")
+        seen.add(name)
+        text, answers = _get(question, "question", str, where), _answers(question, where)
+        place = next((p for p in (_place(context, *answer) for answer in answers) if p != NO_ANSWER), NO_ANSWER)
+        rows.append((text, context, place, name, tuple(answer for answer, _ in answers)))
+    if not rows:
+        raise InputError(f"{path} holds no question")
+    texts, contexts, places, ids, answers = (list(column) for column in zip(*rows, strict=True))
+    return Questions(texts, contexts, np.array(places, np.int64), ids, answers)
+
+
+def read_predictions(path: Path) -> dict[str, str]:
+    """{id: answer} of a predictions file in the official format. Raises InputError."""
+    predictions = _read_json(path)
+    if not isinstance(predictions, dict):
+        raise InputError(f"{path}: expected an object, an answer for each id; found {_shown(predictions)}")
+    return {name: _get(predictions, name, str, str(path)) for name in predictions}
+
+
+def _read_json(path: Path):
+    try:
+        return json.loads(read_text(path))
+    except RecursionError:
+        raise InputError(f"{path}: its lists lie too deep in one another") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}") from None
+
+
+def without_answers(questions: list[str], paragraphs: list[str]) -> Questions:
+    """Questions that are to be answered, by people who do not know the answer."""
+    n = len(questions)
+    return Questions(questions, paragraphs, np.full((n, 2), -1), [str(i) for i in range(n)], [()] * n)
+
+
+def _walk(content, path: str):
+    """Yield (where it is, paragraph, the question's object) for each question."""
+    for i, article in enumerate(_get(content, "data", list, path), 1):
+        where = f"{path}, article {i}"
+        for j, paragraph in enumerate(_get(article, "paragraphs", list, where), 1):
+            context = _get(paragraph, "context", str, f"{where}, paragraph {j}")
+            for k, question in enumerate(_get(paragraph, "qas", list, f"{where}, paragraph {j}"), 1):
+                yield f"{where}, paragraph {j}, question {k}", context, question
+
+
+def _get(node, key: str, kind: type, where: str):
+    """node[key], if node is an object with that key and the value is of that kind. Raises InputError."""
+    if not isinstance(node, dict):
+        raise InputError(f"{where}: expected an object with {key!r}, found {_shown(node)}. Is it a SQuAD v1.1 file?")
+    if key not in node:
+        raise InputError(f"{where}: {key!r} is missing, expected {_KINDS[kind]}. Is it a SQuAD v1.1 file?")
+    value = node[key]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise InputError(f"{where}: {key!r} must be {_KINDS[kind]}, found {_shown(value)}")
+    return value
+
+
+def _shown(value) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:60] + "…"
+
+
+def _answers(question: dict, where: str) -> list[tuple[str, int]]:
+    """(text, answer_start) of each answer, one or more."""
+    answers = [
+        (_get(answer, "text", str, where), _get(answer, "answer_start", int, where))
+        for answer in _get(question, "answers", list, where)
+    ]
+    if not answers:
+        raise InputError(f"{where}: has no answer, expected one or more (SQuAD v2.0 has such questions, v1.1 has none)")
+    return answers
+
+
+def _place(context: str, text: str, start: int) -> tuple[int, int]:
+    """The characters of an answer; NO_ANSWER if they are not what the paragraph holds there."""
+    end = start + len(text)
+    return (start, end) if start >= 0 and text.strip() and context[start:end] == text else NO_ANSWER
+
+
+def _notes(path: Path, questions: Questions, split: str) -> list[str]:
+    missing = np.flatnonzero(questions.labels[:, 0] < 0)
+    if not missing.size:
+        return []
+    first = ", ".join(questions.ids[i] for i in missing[:3]) + (", …" if missing.size > 3 else "")
+    then = "they are not trained on" if split == "train" else "they are scored by the answers' texts all the same"
+    return [
+        f"{path.name}: {missing.size} of {len(questions)} questions have no answer that their paragraph contains at "
+        f"answer_start ({first}); {then}"
+    ]

@@ -1,0 +1,157 @@
+"""Answer spans: a question and its long paragraph cut into overlapping windows, and the answer found in them again.
+
+    [CLS] question [SEP] tokens   0 ... n of the paragraph [SEP]
+    [CLS] question [SEP] tokens 128 ... n + 128            [SEP]    and so on to the paragraph's end
+
+Tokens remember which characters they come from, so that an answer is cut out of the paragraph as it is written there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from minibert.config import InputError
+from minibert.data.squad import Questions
+from minibert.metrics import squad_scores
+from minibert.text import Batch, Pieces, Tokenizer
+
+STRIDE = 128  # tokens from one window's begin to the next one's; half a window if that is less, so that all overlap
+MAX_QUESTION = 64  # tokens; what is longer is cut, as in BERT
+MAX_ANSWER = 30  # tokens
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The best span of all windows: the paragraph's characters start:end, and the sum of its two logits."""
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+@dataclass
+class Windows:
+    """A tokenized split of questions: W windows as one packed batch, question by question.
+
+    labels (W, 2): places in the window of the answer's first and last token; (0, 0), [CLS], if it is not there whole.
+    question (W,): the number of the question; characters (T, 2): where each token begins and ends in the paragraph, -1
+    for the question's and special tokens. longest: questions of more tokens than that are cut.
+    """
+
+    batch: Batch
+    labels: np.ndarray
+    question: np.ndarray
+    characters: np.ndarray
+    questions: Questions
+    longest: int
+
+    def score(self, logits: np.ndarray, metrics: tuple[str, ...]) -> dict[str, float]:
+        """{metric: value from 0 to 1} of the logits (T, 2) of all windows; metrics among exact_match and f1."""
+        scores = squad_scores(self.predictions(logits), self.questions.ids, self.questions.answers)
+        return {name: scores[name] / 100 for name in metrics}
+
+    def predictions(self, logits: np.ndarray) -> dict[str, str]:
+        """{id: answer}, as the official scorer reads them."""
+        found = self.answers(logits)
+        return {name: answer.text for name, answer in zip(self.questions.ids, found, strict=True)}
+
+    def answers(self, logits: np.ndarray) -> list[Answer]:
+        """The best answer to each question: of all windows, the valid span with the largest sum of start and end logit.
+
+        Valid: start <= end, at most MAX_ANSWER tokens, all of the paragraph. If two are equal, the first one is taken.
+        """
+        best = [Answer("", 0, 0, -np.inf) for _ in self.questions.texts]  # stays where a paragraph has no token
+        for w, (a, b) in zip(self.question, pairwise(self.batch.offsets), strict=True):
+            inside = a + np.flatnonzero(self.characters[a:b, 0] >= 0)
+            if not inside.size:
+                continue
+            first, last, score = best_span(logits[inside])
+            if score > best[w].score:
+                start, end = int(self.characters[inside[first], 0]), int(self.characters[inside[last], 1])
+                best[w] = Answer(self.questions.pairs[w][start:end], start, end, score)
+        return best
+
+    def notes(self, name: str = "") -> list[str]:
+        """What to tell of the split called `name` before it is used."""
+        n, cut, questions = len(self.questions), self.batch.truncated, f"{name} questions".strip()
+        notes = [f"{cut} of {n} {questions} are cut to {self.longest} tokens"] if cut else []
+        return [f"{n} {questions} are read in {len(self.batch)} windows", *notes] if name else notes
+
+
+def best_span(logits: np.ndarray) -> tuple[int, int, float]:
+    """The tokens i <= j < i + MAX_ANSWER with the largest start[i] + end[j].   (n, 2) -> (i, j, that sum)"""
+    start, end = logits.astype(np.float64).T
+    ends = np.concatenate([end, np.full(MAX_ANSWER - 1, -np.inf)])
+    sums = start[:, None] + np.lib.stride_tricks.sliding_window_view(ends, MAX_ANSWER)  # (n, 30): end[i], end[i+1], ...
+    i, length = divmod(int(sums.argmax()), MAX_ANSWER)
+    return i, i + length, float(sums[i, length])
+
+
+def cut_windows(tokenizer: Tokenizer, questions: Questions, max_length: int) -> Windows:
+    """Tokenize questions and paragraphs into windows of at most max_length tokens.
+
+    A window that does not hold the answer is trained to point at [CLS], as BERT's code does (a comment there says that it
+    is left out): else the model would never learn to be less sure in such a window than in the one with the answer.
+    Raises InputError if max_length leaves no room.
+    """
+    if max_length < 5:
+        raise InputError(f"max_length must leave room for a question and a paragraph, 5 or more; got {max_length}")
+    longest = min(MAX_QUESTION, (max_length - 3) // 2)
+    asked = tokenizer.pieces(questions.texts)
+    distinct = list(dict.fromkeys(questions.pairs))  # a paragraph has five questions or so
+    paragraphs = dict(zip(distinct, tokenizer.pieces(distinct), strict=True))
+    cutter = _Cutter(tokenizer, max_length, longest)
+    for i, question in enumerate(asked):
+        cutter.add(i, question.ids, paragraphs[questions.pairs[i]], questions.labels[i])
+    return cutter.windows(questions)
+
+
+class _Cutter:
+    """Collects windows."""
+
+    def __init__(self, tokenizer: Tokenizer, max_length: int, longest: int):
+        self.cls, self.sep, self.max_length, self.longest = tokenizer.cls, tokenizer.sep, max_length, longest
+        self.truncated = 0
+        self.ids, self.characters, self.labels, self.question, self.second = [], [], [], [], []
+
+    def add(self, number: int, question: np.ndarray, paragraph: Pieces, answer: np.ndarray) -> None:
+        """All windows of a question. answer: its characters in the paragraph, or (-1, -1)."""
+        self.truncated += len(question) > self.longest
+        head = np.concatenate([[self.cls], question[: self.longest], [self.sep]])
+        room = self.max_length - len(head) - 1
+        first, last = _tokens_of(paragraph.characters, answer)
+        before, after = np.full((len(head), 2), -1, np.int32), np.full((1, 2), -1, np.int32)
+        for begin, end in window_places(len(paragraph.ids), room):
+            here = begin <= first <= last < end
+            self.ids.append(np.concatenate([head, paragraph.ids[begin:end], [self.sep]]))
+            self.characters.append(np.concatenate([before, paragraph.characters[begin:end], after]))
+            self.labels.append((first - begin + len(head), last - begin + len(head)) if here else (0, 0))
+            self.question.append(number)
+            self.second.append(len(head))
+
+    def windows(self, questions: Questions) -> Windows:
+        """All that was collected, packed."""
+        offsets = np.cumsum([0] + [len(ids) for ids in self.ids])
+        positions = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
+        segments = positions >= np.repeat(self.second, np.diff(offsets))
+        ids = np.concatenate(self.ids)
+        batch = Batch(*(a.astype(np.int32) for a in (ids, segments, positions)), offsets, self.truncated)
+        labels, question = np.array(self.labels, np.int64), np.array(self.question, np.int64)
+        return Windows(batch, labels, question, np.concatenate(self.characters), questions, self.longest)
+
+
+def window_places(n: int, room: int) -> list[tuple[int, int]]:
+    """Begin and end of the windows of `room` tokens over n tokens; the last one ends at n."""
+    stride = min(STRIDE, (room + 1) // 2)
+    begins = range(0, max(n - room, 0) + stride, stride)  # to the first window that reaches n
+    return [(begin, min(begin + room, n)) for begin in begins]
+
+
+def _tokens_of(characters: np.ndarray, answer: np.ndarray) -> tuple[int, int]:
+    """First and last of the tokens (n, 2) that share a character with the answer; (-1, -1) if none does."""
+    shared = np.flatnonzero((characters[:, 0] < answer[1]) & (characters[:, 1] > answer[0]))
+    return (int(shared[0]), int(shared[-1])) if shared.size else (-1, -1)
