@@ -30,12 +30,20 @@ def check_eval(args) -> None:
         if args.data is None:
             raise InputError("--predictions needs --data: the file with the questions, or its folder")
     if args.predictions_out is not None:
-        path = Path(args.predictions_out)
-        if path.is_dir() or not path.parent.is_dir():
-            what = (
-                "is a folder; give a file" if path.is_dir() else f"cannot be written: there is no folder {path.parent}"
-            )
-            raise InputError(f"--predictions-out {path} {what}")
+        _check_place(Path(args.predictions_out))
+
+
+def _check_place(path: Path) -> None:
+    """Raise InputError if answers cannot be written there. Earlier answers may be replaced, another file may not."""
+    if not path.parent.is_dir():
+        raise InputError(f"--predictions-out {path}: there is no folder {path.parent}")
+    if path.exists():
+        try:
+            read_predictions(path)
+        except InputError:
+            raise InputError(
+                f"--predictions-out {path} is there, and is no file of answers; it is not replaced"
+            ) from None
 
 
 def eval_predictions(args) -> None:

@@ -145,7 +145,7 @@ def eval(args) -> None:
             print(json.dumps({"task": task.name, "split": name, "examples": n, **scores}))
             continue
         print(f"{task.name} {name} ({n}): {format_scores(scores)}")
-        if task.name == "opinions":
+        if task.name == "opinions" and args.dev_rows is None:
             _print_kinds(outputs.argmax(axis=1) == split.labels, opinion_kinds()[args.split])
 
 

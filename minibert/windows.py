@@ -94,8 +94,8 @@ def best_span(logits: np.ndarray) -> tuple[int, int, float]:
 def cut_windows(tokenizer: Tokenizer, questions: Questions, max_length: int) -> Windows:
     """Tokenize questions and paragraphs into windows of at most max_length tokens.
 
-    A window that does not hold the answer is trained to point at [CLS], as BERT's code does (a comment there says that it
-    is left out): else the model would never learn to be less sure in such a window than in the one with the answer.
+    A window that does not hold the answer is trained to point at [CLS], as BERT's code does (though its comment says
+    "throw it out"): else the model would never learn to be less sure there than in the window with the answer.
     Raises InputError if max_length leaves no room.
     """
     if max_length < 5:
