@@ -11,7 +11,7 @@ from minibert.lab.ledger import Ledger
 from minibert.lab.run import run_trial
 from minibert.lab.sweep import run_trials
 from minibert.lab.trial import grid
-from minibert.train import NonFiniteLoss
+from minibert.scoring import NonFiniteLoss
 
 RUNS = "MINIBERT_TEST_RUNS"  # the file to which `noted` adds a line a run; workers inherit it
 

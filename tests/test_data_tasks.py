@@ -49,7 +49,7 @@ def test_load_task_refuses_unknown_names_missing_data_and_foreign_options(tmp_pa
         load_task("cola", tmp_path, split_seed=1)
     with complains("cf_emotion needs --data", "text_emotion.csv", "kaggle"):
         load_task("cf_emotion")
-    assert set(TASK_NAMES) == {*GLUE, *FURTHER, "csv", "opinions"}
+    assert set(TASK_NAMES) == {*GLUE, *FURTHER, "squad", "csv", "opinions"}
 
 
 def test_options_that_are_none_or_false_count_as_not_given(tmp_path):
