@@ -18,6 +18,8 @@ def check_eval(args) -> None:
     given = [option for option, value in of_squad.items() if value is not None]
     if given and args.task != "squad":
         raise InputError(f"{given[0]} needs --task squad: no other task has answers to write or read")
+    if args.dev_rows is not None and args.split != "dev":
+        raise InputError(f"--dev-rows is for the dev split; leave it out with --split {args.split}")
     if args.predictions is None:
         missing = [f"--{name}" for name in ("backbone", "bank") if getattr(args, name) is None]
         if missing:

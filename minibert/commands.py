@@ -192,7 +192,9 @@ def _described(record: TaskRecord, split: Split | Windows, outputs: np.ndarray) 
             answer["probabilities"] = dict(zip(record.labels, map(float, row), strict=True))
             yield [answer["label"], f"{answer['probability']:.4f}"], answer
         elif record.head == "span":
-            yield [row.text, f"{row.score:.4f}"], {"answer": row.text, "start": row.start, "end": row.end}
+            score = row.score if np.isfinite(row.score) else None  # None: the paragraph is empty
+            answer = {"answer": row.text, "start": row.start, "end": row.end, "score": score}
+            yield [row.text, f"{row.score:.4f}"], answer
         else:
             yield [f"{row:.4f}"], {"score": float(row)}
 

@@ -13,9 +13,11 @@ from minibert.config import InputError
 from minibert.data import limit_dev, limit_train, load_task
 from minibert.data.squad import find_file, read_questions, without_answers
 from minibert.files import read_bank
-from minibert.model import load_backbone
+from minibert.heads import span_cross_entropy
+from minibert.model import Model, load_backbone
 from minibert.scoring import predict
 from minibert.text import Tokenizer
+from minibert.train import Training
 from minibert.windows import MAX_ANSWER, best_span, cut_windows, window_places
 
 TOKENIZER = Tokenizer(VOCAB)
@@ -311,6 +313,7 @@ def test_train_eval_predict(place, tmp_path, capsys):
     (asked,) = (q["question"] for p in _paragraphs(place / "dev-v1.1.json") for q in p["qas"] if q["id"] == "dev3")
     code, out, _ = run(capsys, "predict", *model, asked, "film", "--pair", paragraph, "--json")
     first, second = map(json.loads, out.splitlines())
+    assert list(first) == ["text", "pair", "answer", "start", "end", "score"]
     assert first["answer"] == answers["dev3"] == paragraph[first["start"] : first["end"]]
     assert (second["text"], second["pair"]) == ("film", paragraph)
     code, out, _ = run(capsys, "predict", *model, f"{asked}\t{paragraph}")
@@ -333,8 +336,6 @@ def test_it_learns(place, tmp_path, capsys):
 
 def test_resume_gives_the_same_bits(place, tmp_path, capsys, monkeypatch):
     assert run(capsys, *train_arguments(place, tmp_path / "whole"))[0] == 0
-    from minibert.train import Training
-
     usual = Training._end_epoch
 
     def stop(training, *arguments):
@@ -350,9 +351,29 @@ def test_resume_gives_the_same_bits(place, tmp_path, capsys, monkeypatch):
     assert all(np.array_equal(one.params[name], other.params[name]) for name in one.params)
 
 
-def test_logits_do_not_depend_on_the_other_windows(place):
-    from minibert.model import Model
+def test_labels_that_cannot_be_are_refused(place):
+    backbone = load_backbone(place / "tiny.h5")
+    model, batch = Model(backbone, "span", 2), backbone.encode(["good tea", "bad"], max_length=24)  # 4 and 3 tokens
+    assert model.loss_and_grads(batch, [[1, 3], [0, 2]])[0] > 0
+    for labels in ([[1, 4], [0, 2]], [[1, 3], [0, 3]], [[-1, 3], [0, 2]], [[1.0, 3.0], [0.0, 2.0]], [1, 0], [[1, 3]]):
+        with pytest.raises(InputError, match="labels must be"):
+            model.loss_and_grads(batch, labels)
 
+
+def test_the_loss_by_hand():
+    """Two sequences of 2 and 3 tokens; all logits are equal but one."""
+    logits = np.zeros((5, 2), np.float32)
+    logits[3, 1] = np.log(2)
+    loss, dlogits = span_cross_entropy(logits, np.array([[0, 1], [2, 1]]), np.array([0, 2, 5]))
+    assert loss == pytest.approx((np.log(2) + np.log(2) + np.log(3) + np.log(2)) / 4)
+    expected = np.array([[-1 / 2, 1 / 2], [1 / 2, -1 / 2], [1 / 3, 1 / 4], [1 / 3, -1 / 2], [-2 / 3, 1 / 4]]) / 4
+    np.testing.assert_allclose(dlogits, expected, atol=1e-7)
+    assert dlogits.dtype == np.float32
+    logits[0, 0] = np.nan
+    assert np.isnan(span_cross_entropy(logits, np.array([[0, 1], [2, 1]]), np.array([0, 2, 5]))[0])
+
+
+def test_logits_do_not_depend_on_the_other_windows(place):
     backbone = load_backbone(place / "tiny.h5")
     windows = cut_windows(backbone.tokenizer, read_questions(place / "train-v1.1.json"), 12)
     model = Model(backbone, "span", 2)
@@ -371,6 +392,7 @@ def test_logits_do_not_depend_on_the_other_windows(place):
         ("{eval} --predictions-out {place}/none/x.json", "there is no folder"),
         ("{eval} --predictions-out {place}", "it is not replaced"),
         ("{eval} --split test", "no labelled test split"),
+        ("{eval} --split train --dev-rows 3", "leave it out with --split train"),
         ("predict {model} tea", "one tab between them (or --pair)"),
         ("train --backbone {place}/tiny.h5 --task squad --data {place} --out {run}2", "max_length is 384, but this"),
         ("train --backbone {place}/tiny.h5 --task squad --out {run}2", "task squad needs --data"),
