@@ -13,7 +13,7 @@ import numpy as np
 from minibert import files
 from minibert.answers import check_eval, eval_predictions, write_predictions
 from minibert.config import InputError, TrainConfig
-from minibert.data import CSV_OPTIONS, SPLIT_OPTIONS, Task, limit_dev, load_task, task_options
+from minibert.data import CSV_OPTIONS, DEFAULT_MAX_LENGTH, SPLIT_OPTIONS, Task, limit_dev, load_task, task_options
 from minibert.data.builtin import opinion_kinds
 from minibert.data.squad import without_answers
 from minibert.data.task import Examples
@@ -23,7 +23,7 @@ from minibert.lab.run import load, prepare, score_test
 from minibert.lab.trial import TRIAL_OPTIONS, make_trial
 from minibert.model import Model, load_backbone
 from minibert.run_folder import RunFolder, bank_file
-from minibert.scoring import format_scores, tokenize
+from minibert.scoring import Split, format_scores, tokenize
 from minibert.scoring import predict as predict_batch
 from minibert.train import Training
 from minibert.windows import Windows
@@ -117,7 +117,8 @@ def _open_task(args) -> tuple[Model, TaskRecord]:
 
 def _max_length(record: TaskRecord) -> int:
     """That of the training; a task put into a bank by hand need not tell."""
-    return record.training.get("train", {}).get("max_length", _default_max_length(record.training.get("task", "")))
+    usual = DEFAULT_MAX_LENGTH.get(record.training.get("task"), TrainConfig.max_length)
+    return record.training.get("train", {}).get("max_length", usual)
 
 
 def eval(args) -> None:

@@ -52,7 +52,7 @@ def test_without_adapters_trains_what_is_left(model, batch):
 def test_every_span_is_scored_without_its_adapters(model, batch):
     labels = model.predict(batch).argmax(axis=1)
     labels[1] = (labels[1] + 1) % 3
-    split = Split(batch, labels)
+    split = Split(batch, labels, 24)
     full, scores = ablate(model, split, "accuracy")
     assert full == pytest.approx(2 / 3)
     assert np.isnan(scores[np.tril_indices(3, -1)]).all() and np.isfinite(scores[np.triu_indices(3)]).all()
@@ -68,7 +68,7 @@ def test_every_span_is_scored_without_its_adapters(model, batch):
 def test_a_task_without_adapters_is_refused(batch):
     head = Model(random_backbone(CONFIG), method="head")
     with pytest.raises(InputError, match="method head: it has no adapters"):
-        ablate(head, Split(batch, np.zeros(3, int)), "accuracy")
+        ablate(head, Split(batch, np.zeros(3, int), 24), "accuracy")
 
 
 TRADE_OFF = [

@@ -137,7 +137,9 @@ class _Tasks:
     def measure(self, trial: Trial, backbone: Backbone) -> tuple[str, float]:
         """The fingerprint of the trial's data, and its work in tokens."""
         length = trial.train.max_length
-        key = json.dumps([trial.task, trial.data, trial.task_options, trial.train_rows, trial.dev_rows, length], sort_keys=True)
+        key = json.dumps(
+            [trial.task, trial.data, trial.task_options, trial.train_rows, trial.dev_rows, length], sort_keys=True
+        )
         if key not in self._known:
             task = load(trial)
             dev_tokens = sum(tokenize(backbone, split, length).batch.n_tokens for split in task.dev.values())

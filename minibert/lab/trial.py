@@ -25,7 +25,17 @@ ADAPTER_OPTIONS = {name if name == "init_std" else f"adapter_{name}": name for n
 TRAIN_OPTIONS = {name: name for name in ("lr", "epochs", "batch_size", "max_length", "warmup", "weight_decay", "seed")}
 TRAIN_OPTIONS |= {"clip": "clip_norm", "max_steps": "max_steps"}
 MODEL_OPTIONS = ("top_k", "freeze_layernorm", "pooled_head")
-TRIAL_OPTIONS = ("task", "data", "method", "train_rows", "dev_rows", *MODEL_OPTIONS, *ADAPTER_OPTIONS, *TRAIN_OPTIONS, *CSV_OPTIONS)
+TRIAL_OPTIONS = (
+    "task",
+    "data",
+    "method",
+    "train_rows",
+    "dev_rows",
+    *MODEL_OPTIONS,
+    *ADAPTER_OPTIONS,
+    *TRAIN_OPTIONS,
+    *CSV_OPTIONS,
+)
 
 
 @dataclass(frozen=True)
