@@ -1,16 +1,18 @@
 """The operations a Transformer is made of, forward and backward. Arrays in, arrays out; nothing here knows of BERT.
 
 Each stands twice, under the same name: as a Numba kernel in a file of its own, and as plain NumPy in reference.py.
-The environment variable MINIBERT_KERNELS chooses: "numba" (the default) or "numpy".
+The environment variable MINIBERT_KERNELS chooses: "numba" (the default) or "numpy"; with "blas" everything is as in
+"numba" but the matrix products, which NumPy's BLAS computes.
 """
 
 import os
 
 BACKEND = os.environ.get("MINIBERT_KERNELS", "numba")
+COMPILED = BACKEND in ("numba", "blas")  # kernels of Numba are used
 
 if BACKEND == "numpy":
     from .reference import *  # noqa: F403
-elif BACKEND == "numba":
+elif COMPILED:
     from .activations import relu, relu_backward, swish, swish_backward, tanh, tanh_backward  # noqa: F401
     from .adam import adam, squared_norm  # noqa: F401
     from .attention import attention, attention_backward  # noqa: F401
@@ -20,5 +22,8 @@ elif BACKEND == "numba":
     from .layernorm import layernorm, layernorm_backward, layernorm_dgamma_dbeta  # noqa: F401
     from .matmul import bias_db, matmul, matmul_dw, matmul_dx  # noqa: F401
     from .softmax import softmax_cross_entropy  # noqa: F401
+
+    if BACKEND == "blas":
+        from .blas import matmul, matmul_dw, matmul_dx
 else:
-    raise ImportError(f"MINIBERT_KERNELS must be numba or numpy, got {BACKEND!r}")
+    raise ImportError(f"MINIBERT_KERNELS must be numba, blas or numpy, got {BACKEND!r}")

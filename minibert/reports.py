@@ -109,7 +109,11 @@ def env(args) -> None:
         print(f"{package:<18}{_version(package)}")
     print(f"{'python':<18}{platform.python_version()} on {platform.system()} {platform.machine()}")
     print(f"{'kernels':<18}{kernels.BACKEND}")
-    if kernels.BACKEND == "numba":
+    if kernels.BACKEND == "blas":
+        from kernels.blas import library
+
+        print(f"{'matrix products':<18}{library()} by NumPy, for comparison; unset MINIBERT_KERNELS for our own")
+    if kernels.COMPILED:
         to_do = _report_numba()
     else:
         to_do = ["the NumPy reference runs: slow, for reading and debugging; unset MINIBERT_KERNELS for speed"]

@@ -1,0 +1,40 @@
+"""The matrix products by NumPy's BLAS, for MINIBERT_KERNELS=blas: a library that others tuned, to compare ours with.
+
+The result of a BLAS may depend on the number of threads, and its threads and Numba's wait for each other: docs/speed.md.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .memory import empty
+
+
+def matmul(x, W, b=None, W_t=None):
+    """y = x @ W + b.   (T, I) @ (I, O) -> (T, O). BLAS rearranges W itself: W_t, the transpose, is not needed here."""
+    y = _product(x, W)
+    if b is not None:
+        y += b
+    return y
+
+
+def matmul_dx(dy, W):
+    """dx = dy @ W.T.   (T, O) @ (O, I) -> (T, I)"""
+    return _product(dy, W.T)
+
+
+def matmul_dw(x, dy, dW):
+    """dW += x.T @ dy.   (I, T) @ (T, O) -> (I, O), added into dW"""
+    dW += _product(x.T, dy)
+
+
+def _product(a, b):
+    c = empty((a.shape[0], b.shape[1]), a.dtype)
+    np.matmul(a, b, out=c)
+    return c
+
+
+def library() -> str:
+    """Name and version of the BLAS that NumPy was built with."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
