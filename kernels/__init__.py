@@ -24,6 +24,6 @@ elif COMPILED:
     from .softmax import softmax_cross_entropy  # noqa: F401
 
     if BACKEND == "blas":
-        from .blas import matmul, matmul_dw, matmul_dx
+        from .blas import matmul, matmul_dw, matmul_dx  # noqa: F401
 else:
     raise ImportError(f"MINIBERT_KERNELS must be numba, blas or numpy, got {BACKEND!r}")

@@ -1,6 +1,7 @@
 """The matrix products by NumPy's BLAS, for MINIBERT_KERNELS=blas: a library that others tuned, to compare ours with.
 
-The result of a BLAS may depend on the number of threads, and its threads and Numba's wait for each other: docs/speed.md.
+The last bits of a BLAS may depend on the number of threads, and its threads and Numba's get into each other's way: see
+docs/speed.md.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from minibert.data import TASK_NAMES
 
 # Where a command stands, if not in commands.py.
 MODULES = dict.fromkeys(("bank", "params", "gradcheck", "download", "env"), "minibert.reports")
-MODULES |= {"baseline": "minibert.lab_commands", "sweep": "minibert.lab.sweep"}
+MODULES |= {"baseline": "minibert.lab_commands", "sweep": "minibert.lab.sweep", "bench": "minibert.lab.bench"}
 
 EXAMPLES = """\
 examples:
@@ -235,6 +235,24 @@ def _add_reports(commands) -> None:
     _threads_argument(p)
 
 
+def _add_bench(commands) -> None:
+    p = commands.add_parser("bench", help="check every kernel, then time kernels, training step and forward pass")
+    p.add_argument("section", nargs="?", choices=("matmul", "kernels", "step", "all"), help="default all; see docs")
+    p.add_argument("--seconds", type=float, default=0.2, metavar="X", help="time for each kernel and shape (0.2)")
+    p.add_argument("--plot", metavar="FILE", help="kernels: draw the roofline to a .png, .svg or .pdf file")
+    p.add_argument("--json", action="store_true", help="one JSON object a line")
+    _threads_argument(p)
+    step = p.add_argument_group("step")
+    step.add_argument("--workload", nargs="+", choices=("natural", "pairs", "full", "base"), help="default: all four")
+    step.add_argument("--backbone", metavar="FILE.h5", help="default: a random one with the shape of minilm-l6")
+    step.add_argument("--data", metavar="DIR", help="the folder with SST-2/ and MRPC/ (default: random tokens)")
+    step.add_argument("--sort-by-length", action="store_true", help="texts of similar length in one batch")
+    step.add_argument("--repeats", type=int, default=3, metavar="N", help="passes over a workload (3)")
+    step.add_argument("--peer", metavar="PYTHON", help="the Python that runs another program in turns with ours")
+    step.add_argument("--peer-script", metavar="FILE", help="that program, and its own arguments, in one string")
+    step.add_argument("--turns", type=int, default=3, metavar="N", help="how often each of the two runs (3)")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of all commands."""
     parser = _Parser(
@@ -244,7 +262,8 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_train, _add_sweep, _add_baseline, _add_eval, _add_predict, _add_bank, _add_reports):
+    adders = (_add_train, _add_sweep, _add_baseline, _add_eval, _add_predict, _add_bank, _add_reports, _add_bench)
+    for add in adders:
         add(commands)
     return parser
 

@@ -1,0 +1,227 @@
+"""`minibert bench`: is every kernel right, how fast is it, and how much of the machine does a training step use?
+
+    matmul   the ladder, then the three products at the shapes of real models, beside NumPy's BLAS
+    kernels  every operation: GB/s, GFLOP/s, share of the roof above it; a plot of them
+    step     training step and forward pass on four workloads, alone or in turns with another program
+
+docs/speed.md tells how to read the tables.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+
+import numba
+import numpy as np
+
+import kernels
+from kernels.examples import examples
+from minibert.config import InputError
+from minibert.interrupt import compile_kernels
+from minibert.lab import products, roofline
+from minibert.lab.check import check_kernels, describe
+from minibert.lab.counts import bytes_moved, named_arguments, operations
+from minibert.lab.peer import KINDS, in_turns_with_peer, our_row
+from minibert.lab.timing import Machine, in_turns, memory_gb_per_second, multiply_add_gflops
+from minibert.lab.workloads import WORKLOADS, open_workload, run_workload
+
+KERNEL_SHAPE = {"lengths": (128,) * 32, "size": 384, "n_out": 1536, "n_heads": 12}  # the workload full on MiniLM
+STEP_OPTIONS = ("workload", "backbone", "data", "peer", "peer_script", "sort_by_length")
+
+
+def bench(args) -> int:
+    """Check, then time. Returns 1 if a kernel is wrong; then nothing is timed."""
+    sections = _sections(args)
+    roofline.check_plot_file(args.plot)
+    compile_kernels()
+    if not _all_right():
+        return 1
+    peak = multiply_add_gflops()
+    print(f"this machine does {peak:.0f} GFLOP/s on {numba.get_num_threads()} thread(s) at most", file=sys.stderr)
+    run = {"matmul": _matmul, "kernels": _kernels, "step": _step}
+    return max(run[section](args, peak) for section in sections)
+
+
+def _sections(args) -> list[str]:
+    """What was asked for; without a section everything, or the step if an option is given that only it has."""
+    given = [name for name in STEP_OPTIONS if getattr(args, name)]
+    section = args.section or ("step" if given else "all")
+    sections = ["matmul", "kernels", "step"] if section == "all" else [section]
+    if given and "step" not in sections:
+        raise InputError(f"--{given[0].replace('_', '-')} is for the training step: minibert bench step")
+    if args.plot and "kernels" not in sections:
+        raise InputError("--plot draws the kernels: minibert bench kernels --plot FILE")
+    if bool(args.peer) != bool(args.peer_script):
+        raise InputError("--peer PYTHON and --peer-script FILE go together: a program and the Python that runs it")
+    for name in ("repeats", "turns"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name} must be at least 1, got {getattr(args, name)}")
+    if not 0 < args.seconds < 1e6:
+        raise InputError(f"--seconds must be above 0, got {args.seconds}")
+    return sections
+
+
+def _all_right() -> bool:
+    n, wrong = check_kernels()
+    for name, shapes, far in wrong:
+        print(
+            f"WRONG: {name} ({shapes}) differs from the reference by {far:.1e} of its largest number", file=sys.stderr
+        )
+    if wrong:
+        print("nothing is timed: a wrong kernel's speed means nothing", file=sys.stderr)
+    else:
+        print(f"{n} calls of all kernels agree with the NumPy reference", file=sys.stderr)
+    return not wrong
+
+
+def _rows(args, rows: Iterable[dict], header: str, line) -> list[dict]:
+    """Print rows as they come: as JSON, or the header and line(row) of each."""
+    if not args.json:
+        print(header)
+    done = []
+    for row in rows:
+        done.append(row)
+        print(json.dumps(_rounded(row)) if args.json else line(row), flush=True)
+    if not args.json:
+        print()
+    return done
+
+
+def _rounded(row: dict) -> dict:
+    return {key: float(f"{value:.5g}") if isinstance(value, float) else value for key, value in row.items()}
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}%"
+
+
+# ----------------------------------------------------------------------------------------------------------- matmul
+
+
+def _matmul(args, peak: float) -> int:
+    T, n_in, n_out = products.LADDER_SHAPE
+    title = f"the ladder, ({T}, {n_in}) @ ({n_in}, {n_out})"
+    ladder = products.time_ladder(peak, args.seconds)
+    header = f"{title:<40}{'GFLOP/s':>9}{'of BLAS':>9}{'of peak':>9}"
+    rungs = _rows(args, ladder, header, lambda row: f"{_rung_name(row):<40}{_speeds(row)}")
+    columns = f"{'model':<10}{'product':<9}{'T':>6}{'in':>6}{'out':>6}"
+    header = f"{columns}{'GFLOP/s':>9}{'of BLAS':>9}{'of peak':>9}"
+    rows = products.time_products(products.product_shapes(), peak, args.seconds)
+    rows = _rows(args, rows, header, _product_line)
+    _rows(args, products.summary(rows), "all products", _summary_line)
+    return int(any(row["wrong"] for row in rungs + rows))
+
+
+def _speeds(row: dict) -> str:
+    if row["wrong"]:
+        return f"{'WRONG: not timed':>27}"
+    return f"{row['gflops']:>9.1f}{_percent(row['of_blas']):>9}{_percent(row['of_peak']):>9}"
+
+
+def _rung_name(row: dict) -> str:
+    return row["rung"].removeprefix("rung_").replace("_", " ")
+
+
+def _product_line(row: dict) -> str:
+    where = f"{row['model']:<10}{row['product']:<9}{row['T']:>6}{row['in']:>6}{row['out']:>6}"
+    return where + _speeds(row)
+
+
+def _summary_line(row: dict) -> str:
+    worst = row["worst"]
+    where = f"{worst['product']} of {worst['model']}, T {worst['T']}, {worst['in']} x {worst['out']}"
+    return (
+        f"geometric mean of {row['products']}: {_percent(row['of_blas'])} of BLAS, {_percent(row['of_peak'])} of peak; "
+        f"worst {_percent(worst['of_blas'])} of BLAS ({where})"
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------- kernels
+
+
+def _kernels(args, peak: float) -> int:
+    machine = Machine(peak, memory_gb_per_second())
+    title = f"memory {machine.gb_per_second:.1f} GB/s"
+    header = f"{title:<42}{'shapes':<24}{'ms':>8}{'GB/s':>8}{'GFLOP/s':>9}{'op/byte':>9}{'of roof':>9}"
+    rows = _rows(args, time_kernels(machine, args.seconds), header, _kernel_line)
+    if args.plot:
+        roofline.draw(rows, machine, numba.get_num_threads(), args.plot)
+        print(f"wrote {args.plot}", file=sys.stderr)
+    return 0
+
+
+def time_kernels(machine: Machine, seconds: float, shape: dict | None = None) -> Iterator[dict]:
+    """A row for every example call of every kernel, at the sizes of a training step (or of shape)."""
+    for name, arguments in examples(np.float32, **(shape or KERNEL_SHAPE)):
+        call = getattr(kernels, name)
+        result = call(*arguments)
+        moved = bytes_moved(arguments, result if isinstance(result, tuple) else (result,))
+        spent = in_turns({name: lambda call=call, arguments=arguments: call(*arguments)}, seconds)[name]
+        work = operations(name, arguments)
+        row = {"bench": "kernels", "kernel": name, "note": _note(name, arguments), "shapes": describe(arguments)}
+        row |= {"ms": 1e3 * spent, "gb_per_second": moved / spent / 1e9, "gflops": work / spent / 1e9}
+        yield row | {"intensity": work / moved, "of_roof": row["gflops"] / machine.roof(work / moved)}
+
+
+def _note(name: str, arguments) -> str:
+    """What tells two calls of the same kernel apart."""
+    given = named_arguments(name, arguments)
+    notes = ["dropout"] * (given.get("rate", 0) > 0 and name != "dropout")
+    if "q_offsets" in given and given["q_offsets"][-1] < given["offsets"][-1]:
+        notes.append("first tokens only")
+    return ", ".join(notes + ["no residual"] * ("residual" in given and given["residual"] is None))
+
+
+def _kernel_line(row: dict) -> str:
+    name = row["kernel"] + (f" ({row['note']})" if row["note"] else "")
+    speeds = f"{row['ms']:>8.2f}{row['gb_per_second']:>8.1f}{row['gflops']:>9.1f}{row['intensity']:>9.2f}"
+    return f"{name:<42}{row['shapes']:<24}{speeds}{_percent(row['of_roof']):>9}"
+
+
+# ------------------------------------------------------------------------------------------------------------- step
+
+
+def _step(args, peak: float) -> int:
+    rows = _rows(args, _workload_rows(args, peak), STEP_HEADER, _step_line)
+    if args.json:
+        return 0
+    print("predicted and measured: GFLOP of all steps, cache of the largest batch, share of the machine's peak")
+    for row in rows:
+        print(_prediction_line(row))
+    if args.peer:
+        print(f"\nratios to {args.peer_script}: median of {args.turns} turns; above 1 we are better")
+        for row in rows:
+            ratios = (f"{kind} {row[kind + '_ratio']:.2f}" for kind in KINDS if f"{kind}_ratio" in row)
+            print(f"{row['workload']:<10}{'   '.join(ratios)}")
+    return 0
+
+
+def _workload_rows(args, peak: float) -> Iterator[dict]:
+    """One workload alone is run here; several, each in a process of its own."""
+    names = args.workload or list(WORKLOADS)
+    for name in names:
+        if args.peer:
+            yield in_turns_with_peer(name, args)
+        elif len(names) > 1 or args.section != "step":
+            yield our_row(name, args)
+        else:
+            workload, model = open_workload(name, args.backbone, args.data, args.sort_by_length)
+            yield run_workload(workload, model, args.repeats, peak, args.sort_by_length)
+
+
+STEP_HEADER = f"{'workload':<18}{'tokens':>8}{'padded':>8}{'step tok/s':>12}{'forward tok/s':>15}{'peak MB':>9}"
+
+
+def _step_line(row: dict) -> str:
+    name = row["workload"] + ("" if row["real_data"] else " (random)")
+    speeds = f"{row['step_tokens_per_second']:>12,.0f}{row['forward_tokens_per_second']:>15,.0f}"
+    return f"{name:<18}{row['tokens']:>8}{row['padded_tokens']:>8}{speeds}{row['peak_mb'] or 0:>9}"
+
+
+def _prediction_line(row: dict) -> str:
+    work = f"{row['step_gflop_predicted']:>10.1f} and {row['step_gflop_counted']:.1f} GFLOP"
+    cache = f"{row['cache_mb_predicted']:>10.2f} and {row['cache_mb_measured']:.2f} MB"
+    share = f"step {_percent(row['step_of_peak'])}, forward {_percent(row['forward_of_peak'])} of peak"
+    return f"{row['workload']:<10}{work}{cache}   {share}"

@@ -1,0 +1,81 @@
+"""How things are timed: in turns, medians, and beside what the machine can do at most."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numba
+
+TURNS = 3
+REST = 0.03  # seconds: a thread pool that has just worked spins for a while before it sleeps, and slows the next one
+TRIAD_MEGABYTES = 192
+TURNS_OF_MULTIPLY_ADDS = 2000  # about a millisecond
+
+
+class Machine(NamedTuple):
+    """The two roofs: multiply-adds and memory, on the threads that the kernels use."""
+
+    gflops: float
+    gb_per_second: float
+
+    def roof(self, intensity: float) -> float:
+        """The most GFLOP/s that a kernel can reach that does `intensity` operations a byte."""
+        return min(self.gflops, intensity * self.gb_per_second)
+
+
+def in_turns(calls: dict[str, Callable], seconds: float) -> dict[str, float]:
+    """{name: median seconds of a call}. Each is called for `seconds` in all.
+
+    In turns, since a machine's speed changes from second to second: what is compared must meet the same conditions.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(TURNS):
+        for name, call in calls.items():
+            time.sleep(REST)
+            call()  # not counted: it wakes the threads and fills the caches
+            end = time.perf_counter() + seconds / TURNS
+            while not times[name] or time.perf_counter() < end:
+                start = time.perf_counter()
+                call()
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(measured) for name, measured in times.items()}
+
+
+def multiply_add_gflops(seconds: float = 1.0) -> float:
+    """The most multiply-adds that all threads together can do, in GFLOP/s.
+
+    The best of many short runs: what the machine can do is not what it does while others disturb it.
+    """
+    from kernels import machine
+
+    threads = numba.get_num_threads()
+    machine.multiply_adds(1, threads)
+    best = 0.0
+    for start in _until(seconds):
+        operations = machine.multiply_adds(TURNS_OF_MULTIPLY_ADDS, threads)
+        best = max(best, operations / (time.perf_counter() - start))
+    return best / 1e9
+
+
+def memory_gb_per_second(seconds: float = 1.0, megabytes: float = TRIAD_MEGABYTES) -> float:
+    """The most bytes that all threads together move to and from memory, in GB/s; the best of several runs."""
+    from kernels import machine
+
+    a, b, out = machine.triad_arrays(megabytes)
+    machine.triad(a, b, 2.0, out)
+    best = 0.0
+    for start in _until(seconds):
+        machine.triad(a, b, 2.0, out)
+        best = max(best, 3 * out.nbytes / (time.perf_counter() - start))
+    return best / 1e9
+
+
+def _until(seconds: float):
+    """The time before each run, at least once, until the seconds are over."""
+    end = time.perf_counter() + seconds
+    yield time.perf_counter()
+    while (now := time.perf_counter()) < end:
+        yield now
