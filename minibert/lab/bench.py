@@ -10,6 +10,7 @@ docs/speed.md tells how to read the tables.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -25,20 +26,25 @@ from minibert.lab.check import check_kernels, describe
 from minibert.lab.counts import bytes_moved, named_arguments, operations
 from minibert.lab.peer import KINDS, in_turns_with_peer, our_row
 from minibert.lab.timing import Machine, in_turns, memory_gb_per_second, multiply_add_gflops
-from minibert.lab.workloads import WORKLOADS, open_workload, run_workload
+from minibert.lab.workloads import WORKLOADS, check_inputs, open_workload, run_workload
 
 KERNEL_SHAPE = {"lengths": (128,) * 32, "size": 384, "n_out": 1536, "n_heads": 12}  # the workload full on MiniLM
+LIMIT_TIME = 5  # times --seconds: how long the machine's own limits are measured
 STEP_OPTIONS = ("workload", "backbone", "data", "peer", "peer_script", "sort_by_length")
 
 
 def bench(args) -> int:
     """Check, then time. Returns 1 if a kernel is wrong; then nothing is timed."""
     sections = _sections(args)
+    args.workload = args.workload or list(WORKLOADS)
     roofline.check_plot_file(args.plot)
+    if "step" in sections:
+        check_inputs(args.workload, args.backbone, args.data)
     compile_kernels()
     if not _all_right():
         return 1
-    peak = multiply_add_gflops()
+    _warn_if_busy()
+    peak = multiply_add_gflops(LIMIT_TIME * args.seconds)
     print(f"this machine does {peak:.0f} GFLOP/s on {numba.get_num_threads()} thread(s) at most", file=sys.stderr)
     run = {"matmul": _matmul, "kernels": _kernels, "step": _step}
     return max(run[section](args, peak) for section in sections)
@@ -47,8 +53,8 @@ def bench(args) -> int:
 def _sections(args) -> list[str]:
     """What was asked for; without a section everything, or the step if an option is given that only it has."""
     given = [name for name in STEP_OPTIONS if getattr(args, name)]
-    section = args.section or ("step" if given else "all")
-    sections = ["matmul", "kernels", "step"] if section == "all" else [section]
+    args.section = args.section or ("step" if given else "all")
+    sections = ["matmul", "kernels", "step"] if args.section == "all" else [args.section]
     if given and "step" not in sections:
         raise InputError(f"--{given[0].replace('_', '-')} is for the training step: minibert bench step")
     if args.plot and "kernels" not in sections:
@@ -61,6 +67,13 @@ def _sections(args) -> list[str]:
     if not 0 < args.seconds < 1e6:
         raise InputError(f"--seconds must be above 0, got {args.seconds}")
     return sections
+
+
+def _warn_if_busy() -> None:
+    """Other programs make every number below wrong, and not all by the same factor."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > 0.5:
+        print(f"warning: {load:.1f} programs were running in the last minute; time on an idle machine", file=sys.stderr)
 
 
 def _all_right() -> bool:
@@ -142,7 +155,7 @@ def _summary_line(row: dict) -> str:
 
 
 def _kernels(args, peak: float) -> int:
-    machine = Machine(peak, memory_gb_per_second())
+    machine = Machine(peak, memory_gb_per_second(LIMIT_TIME * args.seconds))
     title = f"memory {machine.gb_per_second:.1f} GB/s"
     header = f"{title:<42}{'shapes':<24}{'ms':>8}{'GB/s':>8}{'GFLOP/s':>9}{'op/byte':>9}{'of roof':>9}"
     rows = _rows(args, time_kernels(machine, args.seconds), header, _kernel_line)
@@ -152,9 +165,9 @@ def _kernels(args, peak: float) -> int:
     return 0
 
 
-def time_kernels(machine: Machine, seconds: float, shape: dict | None = None) -> Iterator[dict]:
-    """A row for every example call of every kernel, at the sizes of a training step (or of shape)."""
-    for name, arguments in examples(np.float32, **(shape or KERNEL_SHAPE)):
+def time_kernels(machine: Machine, seconds: float) -> Iterator[dict]:
+    """A row for every example call of every kernel, at the sizes of a training step."""
+    for name, arguments in examples(np.float32, **KERNEL_SHAPE):
         call = getattr(kernels, name)
         result = call(*arguments)
         moved = bytes_moved(arguments, result if isinstance(result, tuple) else (result,))
@@ -200,11 +213,10 @@ def _step(args, peak: float) -> int:
 
 def _workload_rows(args, peak: float) -> Iterator[dict]:
     """One workload alone is run here; several, each in a process of its own."""
-    names = args.workload or list(WORKLOADS)
-    for name in names:
+    for name in args.workload:
         if args.peer:
             yield in_turns_with_peer(name, args)
-        elif len(names) > 1 or args.section != "step":
+        elif len(args.workload) > 1 or args.section == "all":
             yield our_row(name, args)
         else:
             workload, model = open_workload(name, args.backbone, args.data, args.sort_by_length)

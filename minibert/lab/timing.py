@@ -44,7 +44,7 @@ def in_turns(calls: dict[str, Callable], seconds: float) -> dict[str, float]:
     return {name: statistics.median(measured) for name, measured in times.items()}
 
 
-def multiply_add_gflops(seconds: float = 1.0) -> float:
+def multiply_add_gflops(seconds: float) -> float:
     """The most multiply-adds that all threads together can do, in GFLOP/s.
 
     The best of many short runs: what the machine can do is not what it does while others disturb it.
@@ -60,11 +60,11 @@ def multiply_add_gflops(seconds: float = 1.0) -> float:
     return best / 1e9
 
 
-def memory_gb_per_second(seconds: float = 1.0, megabytes: float = TRIAD_MEGABYTES) -> float:
+def memory_gb_per_second(seconds: float) -> float:
     """The most bytes that all threads together move to and from memory, in GB/s; the best of several runs."""
     from kernels import machine
 
-    a, b, out = machine.triad_arrays(megabytes)
+    a, b, out = machine.triad_arrays(TRIAD_MEGABYTES)
     machine.triad(a, b, 2.0, out)
     best = 0.0
     for start in _until(seconds):

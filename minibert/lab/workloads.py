@@ -22,6 +22,7 @@ import numpy as np
 import kernels
 from minibert.config import PRESETS, InputError
 from minibert.data import load_task
+from minibert.files import read_backbone
 from minibert.lab.counts import counting, measured_cache, predicted_cache, predicted_operations
 from minibert.model import Backbone, Model, load_backbone, random_backbone
 from minibert.optim import Adam, clip_by_global_norm
@@ -88,13 +89,19 @@ def _random_tokens(backbone: Backbone, lengths) -> Batch:
     return pack([rng.integers(low, high, n).tolist() for n in lengths], [[0] * n for n in lengths])
 
 
-def open_workload(name: str, backbone_file=None, data=None, sort: bool = False) -> tuple[Workload, Model]:
-    """A workload and the model to run it on: that of the file, or a random one of the same shape.
+def check_inputs(names, backbone_file=None, data=None) -> None:
+    """Raise InputError if a file cannot be read, or data is given without the tokenizer of a backbone file."""
+    if backbone_file is not None:
+        read_backbone(backbone_file)
+    if data is not None:
+        if backbone_file is None:
+            raise InputError("--data needs --backbone: its tokenizer turns the texts into tokens")
+        for task in {TASKS[name][0] for name in names if name in TASKS}:
+            load_task(task, data)
 
-    Raises InputError if a file cannot be read, or data is given without the tokenizer of a backbone file.
-    """
-    if data is not None and backbone_file is None and name in TASKS:
-        raise InputError("--data needs --backbone: its tokenizer turns the texts into tokens")
+
+def open_workload(name: str, backbone_file=None, data=None, sort: bool = False) -> tuple[Workload, Model]:
+    """A workload and the model to run it on: that of the file, or a random one of the same shape."""
     backbone = load_backbone(backbone_file) if backbone_file is not None else random_backbone(PRESETS["minilm-l6"])
     tokenizer = backbone.tokenizer
     if name == "base":
