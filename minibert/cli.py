@@ -1,271 +1,23 @@
-"""The command line: arguments in, calls out. What the commands do stands in commands.py, reports.py and
-lab_commands.py."""
+"""The command line: arguments in, calls out. The arguments stand in arguments.py, and what a command does in the module
+that MODULES names."""
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import sys
 
-from minibert.config import ACTIVATIONS, HEADS, METHODS, PRESETS, SUBLAYERS, InputError
-from minibert.data import TASK_NAMES
+from minibert.arguments import build_parser
+from minibert.config import InputError
 
-# Where a command stands, if not in commands.py.
-MODULES = dict.fromkeys(("bank", "params", "gradcheck", "download", "env"), "minibert.reports")
-MODULES |= {"baseline": "minibert.lab_commands", "sweep": "minibert.lab.sweep", "bench": "minibert.lab.bench"}
-
-EXAMPLES = """\
-examples:
-  minibert train --backbone minilm-l6.h5 --task opinions --out RUN
-  minibert eval --backbone minilm-l6.h5 --bank RUN --task opinions --split test
-  minibert sweep --backbone minilm-l6.h5 --tasks opinions --lr 3e-4,1e-3 --seeds 0,1,2 --ledger sweep.jsonl
-  minibert predict --backbone minilm-l6.h5 --bank RUN "Not bad at all."
-"""
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument that cannot be used is told in one line; argparse would print the whole usage before it."""
-
-    def error(self, message: str):
-        self.exit(2, f"error: {' '.join(message.split())} (see {self.prog} --help)\n")
-
-
-def _task_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", required=True, metavar="NAME", help=", ".join(TASK_NAMES))
-    _data_arguments(parser)
-
-
-def _data_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data", metavar="PATH", help="the folder that holds the tasks' folders, or the task's own folder or file"
-    )
-    parser.add_argument("--dev-rows", type=int, metavar="N", help="score on this many dev rows, drawn with seed 0")
-    csv = parser.add_argument_group("task csv: your own delimited file")
-    csv.add_argument("--text-column", metavar="NAME", help="the column with the text")
-    csv.add_argument("--label-column", metavar="NAME", help="the column with the label")
-    csv.add_argument("--pair-column", metavar="NAME", help="the column with a second text")
-    csv.add_argument("--columns", metavar="NAMES", help="all columns, comma-separated, if the file has no header line")
-    csv.add_argument("--delimiter", metavar="CHAR", help="what separates fields, or one of: tab, comma, semicolon")
-    csv.add_argument("--quoting", choices=("csv", "none"), help="none: quotes are ordinary characters")
-    csv.add_argument("--encoding", metavar="NAME", help="default utf-8")
-    csv.add_argument("--regress", action="store_true", help="the label is a number to predict")
-    split = parser.add_argument_group("a task that comes without a split: csv, and those that are no GLUE task")
-    split.add_argument("--dev-share", type=float, metavar="X", help="share of the rows for dev (default 0.1)")
-    split.add_argument("--test-share", type=float, metavar="X", help="share of the rows for test (default 0.1)")
-    split.add_argument("--split-seed", type=int, metavar="N", help="seed of that split (default 0)")
-
-
-def _threads_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--threads", type=int, metavar="N", help="threads of the kernels (default: all cores)")
-
-
-def _backbone_argument(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    parser.add_argument("--backbone", required=required, metavar="FILE.h5", help="made by python -m weights_convert")
-
-
-def _bank_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    parser.add_argument("--bank", required=required, metavar="RUN", help="a run folder or a bank file")
-    parser.add_argument("--name", help="which task of the bank, if it holds several")
-
-
-def _add_train(commands) -> None:
-    p = commands.add_parser("train", help="tune a backbone on a task")
-    _backbone_argument(p)
-    p.add_argument("--out", required=True, metavar="RUN", help="folder for the result")
-    _threads_argument(p)
-    p.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
-    again = p.add_mutually_exclusive_group()
-    again.add_argument("--force", action="store_true", help="replace the run that is in --out")
-    again.add_argument("--resume", action="store_true", help="go on with the run in --out after its last epoch")
-    _task_arguments(p)
-    _method_arguments(p.add_argument_group("what is trained"))
-    _setting_arguments(p.add_argument_group("how it is trained"))
-
-
-def _comma_separated(kind: type):
-    def parse(text: str) -> list:
-        return [kind(part.strip()) for part in text.split(",")]
-
-    parse.__name__ = f"{kind.__name__} in a comma-separated list"  # argparse puts it into its message
-    return parse
-
-
-def _tuple_of(kind: type):
-    """What is one value although it has commas: the layers of one adapter."""
-
-    def parse(text: str) -> tuple:
-        return tuple(_comma_separated(kind)(text))
-
-    parse.__name__ = _comma_separated(kind).__name__
-    parse.is_one_value = True
-    return parse
-
-
-def _method_arguments(p) -> None:
-    p.add_argument("--method", choices=METHODS, default="adapter", help="default adapter")
-    p.add_argument("--adapter-size", type=int, metavar="M", help="units of the bottleneck (default 64)")
-    p.add_argument("--init-std", type=float, metavar="X", help="deviation of the adapters' start (default 0.01)")
-    p.add_argument("--adapter-activation", choices=ACTIVATIONS, help="default gelu")
-    p.add_argument("--adapter-layernorm", action="store_true", help="a LayerNorm on what an adapter reads")
-    p.add_argument("--adapter-depth", type=int, metavar="N", help="hidden layers of an adapter (default 1)")
-    p.add_argument("--adapter-sublayers", type=_tuple_of(str), metavar="NAMES", help=f"default {','.join(SUBLAYERS)}")
-    p.add_argument("--adapter-layers", type=_tuple_of(int), metavar="I,J,…", help="layers that have one (default all)")
-    p.add_argument("--adapter-parallel", action="store_true", help="adapters read what their sublayer reads")
-    p.add_argument("--adapter-multiplicative", action="store_true", help="adapters scale what they would be added to")
-    p.add_argument("--top-k", type=int, default=0, metavar="K", help="layers to train with --method top_k")
-    p.add_argument("--freeze-layernorm", action="store_true", help="adapters without the LayerNorms")
-    p.add_argument("--pooled-head", action="store_true", help="the head reads BERT's pooler")
-
-
-def _setting_arguments(p) -> None:
-    p.add_argument("--lr", type=float, metavar="X", help="peak learning rate (1e-3; 1e-4 for full and top_k)")
-    p.add_argument("--epochs", type=int, default=5, metavar="N", help="default 5")
-    p.add_argument("--batch-size", type=int, default=32, metavar="N", help="default 32")
-    p.add_argument(
-        "--max-length", type=int, metavar="N", help="tokens of a text or pair; longer ones are cut (128; 384 for squad)"
-    )
-    p.add_argument("--warmup", type=float, default=0.1, metavar="X", help="share of steps of rising rate (0.1)")
-    p.add_argument("--weight-decay", type=float, default=0.01, metavar="X", help="default 0.01")
-    p.add_argument("--clip", type=float, default=1.0, metavar="X", help="largest norm of the gradients, 0: any (1.0)")
-    p.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
-    p.add_argument("--max-steps", type=int, default=0, metavar="N", help="end the run early")
-    p.add_argument("--train-rows", type=int, metavar="N", help="train on this many rows, drawn with seed 0")
-
-
-def _add_baseline(commands) -> None:
-    p = commands.add_parser("baseline", help='score the "no BERT" baseline: TF-IDF with logistic regression')
-    p.add_argument("--trials", type=int, default=20, metavar="N", help="settings to try, best on dev (default 20)")
-    p.add_argument("--seed", type=int, default=0, metavar="N", help="of the random search (default 0)")
-    p.add_argument("--train-rows", type=int, metavar="N", help="train on this many rows, drawn with seed 0")
-    p.add_argument("--json", action="store_true", help="one JSON object a line")
-    _task_arguments(p)
-
-
-class _Lists:
-    """A group of arguments that each take several values, comma-separated."""
-
-    def __init__(self, group):
-        self._group = group
-
-    def add_argument(self, name: str, type=str, choices=None, **rest) -> None:
-        """The argument as for one value; the trial itself tells of a value that is none of its choices."""
-        if "action" in rest:
-            self._group.add_argument(name, **rest)
-        elif hasattr(type, "is_one_value"):
-            self._group.add_argument(name, type=type, **rest)
-        elif name == "--seed":
-            self._group.add_argument("--seeds", dest="seed", type=_comma_separated(type), **rest)
-        else:
-            self._group.add_argument(name, type=_comma_separated(type), **rest)
-
-
-def _add_sweep(commands) -> None:
-    p = commands.add_parser("sweep", help="train a grid of settings, and find the best on dev")
-    p.add_argument("--ledger", required=True, metavar="FILE.jsonl", help="where results are kept, and looked up")
-    p.add_argument("--backbone", metavar="FILE.h5", help="made by python -m weights_convert")
-    p.add_argument("--summary", action="store_true", help="only print what the ledger holds")
-    p.add_argument("--dry-run", action="store_true", help="only print how many trials there are, and their time")
-    p.add_argument("--retry-failed", action="store_true", help="run trials again that failed before")
-    p.add_argument("--csv", metavar="FILE.csv", help="write the table here, too")
-    p.add_argument("--keep", metavar="DIR", help="keep the run folder of every trial, called by its id")
-    where = p.add_mutually_exclusive_group()
-    where.add_argument("--processes", type=int, metavar="N", help="run N trials at once, each on its share of cores")
-    where.add_argument("--dask", metavar="ADDRESS", help="run them on the workers of a Dask cluster")
-    _threads_argument(p)
-    several = p.add_argument_group("what is tried: every combination of the values, which are comma-separated")
-    _Lists(several).add_argument("--tasks", dest="task", metavar="NAMES", help=", ".join(TASK_NAMES))
-    _method_arguments(_Lists(several))
-    _setting_arguments(_Lists(several))
-    _data_arguments(p)
-
-
-def _add_eval(commands) -> None:
-    p = commands.add_parser("eval", help="score a trained task, or a file of answers to SQuAD's questions")
-    _backbone_argument(p, required=False)  # --predictions needs neither
-    _bank_arguments(p, required=False)
-    p.add_argument("--split", choices=("train", "dev", "test"), default="dev", help="default dev")
-    p.add_argument("--json", action="store_true", help="one JSON object a line")
-    _threads_argument(p)
-    _task_arguments(p)
-    squad = p.add_argument_group("task squad: files of answers, {id: answer} as the official scorer reads them")
-    squad.add_argument("--predictions", metavar="FILE", help="score this file, without a model")
-    squad.add_argument("--predictions-out", metavar="FILE", help="write the model's answers to this file")
-
-
-def _add_predict(commands) -> None:
-    p = commands.add_parser("predict", help="label texts given as arguments, in a file, or on standard input")
-    _backbone_argument(p)
-    _bank_arguments(p)
-    p.add_argument("texts", nargs="*", metavar="TEXT", help="a pair of texts is written with a tab between them")
-    p.add_argument("--pair", metavar="TEXT", help="the second text of every pair, such as the paragraph of questions")
-    p.add_argument("--file", help="a file with one text a line")
-    p.add_argument("--json", action="store_true", help="one JSON object a line")
-    _threads_argument(p)
-
-
-def _add_bank(commands) -> None:
-    p = commands.add_parser("bank", help="show the tasks of a bank, or add those of other runs to it")
-    p.add_argument("bank", metavar="BANK", help="a run folder or a bank file")
-    p.add_argument("--add", nargs="+", default=[], metavar="RUN", help="run folders or banks whose tasks are added")
-    p.add_argument("--as", dest="new_name", metavar="NAME", help="what to call the one task that is added")
-    p.add_argument("--replace", action="store_true", help="a task of the same name is replaced")
-    p.add_argument("--json", action="store_true", help="one JSON object a line")
-
-
-def _add_reports(commands) -> None:
-    p = commands.add_parser("params", help="count what each method trains, before training anything")
-    p.add_argument("--config", nargs="+", default=list(PRESETS), choices=PRESETS)
-    p.add_argument("--adapter-size", nargs="+", type=int, default=[8, 64, 256], metavar="M")
-    p.add_argument("--method", choices=METHODS, default="adapter")
-    p.add_argument("--top-k", type=int, default=0, metavar="K")
-    p.add_argument("--classes", type=int, default=2, metavar="C")
-
-    p = commands.add_parser("gradcheck", help="compare every gradient with finite differences")
-    p.add_argument("--method", nargs="+", choices=METHODS, default=list(METHODS))
-    p.add_argument("--head", nargs="+", choices=HEADS, default=list(HEADS))
-    _threads_argument(p)
-
-    p = commands.add_parser("download", help="get the data of a GLUE task or SQuAD")
-    p.add_argument("name", help="a task")
-    p.add_argument("--out", required=True, metavar="DIR", help="folder for the data")
-    p.add_argument("--mirror", metavar="URL", help="URL or folder to use in place of the public hosts")
-
-    p = commands.add_parser("env", help="versions, threads, vector width, cache: OK, or what to do")
-    _threads_argument(p)
-
-
-def _add_bench(commands) -> None:
-    p = commands.add_parser("bench", help="check every kernel, then time kernels, training step and forward pass")
-    p.add_argument("section", nargs="?", choices=("matmul", "kernels", "step", "all"), help="default all; see docs")
-    p.add_argument("--seconds", type=float, default=0.2, metavar="X", help="time for each kernel and shape (0.2)")
-    p.add_argument("--plot", metavar="FILE", help="kernels: draw the roofline to a .png, .svg or .pdf file")
-    p.add_argument("--json", action="store_true", help="one JSON object a line")
-    _threads_argument(p)
-    step = p.add_argument_group("step")
-    step.add_argument("--workload", nargs="+", choices=("natural", "pairs", "full", "base"), help="default: all four")
-    step.add_argument("--backbone", metavar="FILE.h5", help="default: a random one with the shape of minilm-l6")
-    step.add_argument("--data", metavar="DIR", help="the folder with SST-2/ and MRPC/ (default: random tokens)")
-    step.add_argument("--sort-by-length", action="store_true", help="texts of similar length in one batch")
-    step.add_argument("--repeats", type=int, default=3, metavar="N", help="passes over a workload (3)")
-    step.add_argument("--peer", metavar="PYTHON", help="the Python that runs another program in turns with ours")
-    step.add_argument("--peer-script", metavar="FILE", help="that program, and its own arguments, in one string")
-    step.add_argument("--turns", type=int, default=3, metavar="N", help="how often each of the two runs (3)")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The arguments of all commands."""
-    parser = _Parser(
-        prog="minibert",
-        description="Adapter tuning of BERT on a CPU.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    adders = (_add_train, _add_sweep, _add_baseline, _add_eval, _add_predict, _add_bank, _add_reports, _add_bench)
-    for add in adders:
-        add(commands)
-    return parser
+MODULES = {
+    **dict.fromkeys(("train", "eval", "predict"), "minibert.commands"),
+    **dict.fromkeys(("bank", "params", "gradcheck", "download", "env"), "minibert.reports"),
+    **dict.fromkeys(("baseline", "ablate"), "minibert.lab.commands"),
+    "sweep": "minibert.lab.sweep",
+    "reproduce": "minibert.lab.reproduce",
+    "bench": "minibert.lab.bench",
+}
 
 
 def _set_threads(threads: int | None) -> None:
@@ -280,7 +32,7 @@ def _set_threads(threads: int | None) -> None:
 
 def _run(args) -> int:
     try:  # only now: `minibert --help` and a wrong argument need not wait for Numba
-        module = importlib.import_module(MODULES.get(args.command, "minibert.commands"))
+        module = importlib.import_module(MODULES[args.command])
         from minibert.scoring import NonFiniteLoss
     except (ImportError, ValueError) as error:  # MINIBERT_KERNELS is wrong, or Numba refuses its own settings
         raise InputError(f"minibert cannot start: {error}") from error

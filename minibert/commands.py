@@ -102,7 +102,7 @@ def _summarize(training: Training, result: dict) -> None:
 # ---------------------------------------------------------------------------------------------------- eval, predict
 
 
-def _open_task(args) -> tuple[Model, TaskRecord]:
+def open_task(args) -> tuple[Model, TaskRecord]:
     """The model of a task in a bank, and the record it was built from."""
     path = bank_file(args.bank)
     records = files.read_bank(path)
@@ -121,12 +121,11 @@ def _max_length(record: TaskRecord) -> int:
     return record.training.get("train", {}).get("max_length", usual)
 
 
-def eval(args) -> None:
-    """Score a trained task on a split, or answers in a file."""
-    check_eval(args)
-    if args.predictions is not None:
-        return eval_predictions(args)
-    model, record = _open_task(args)
+def open_splits(args, model: Model, record: TaskRecord) -> tuple[Task, dict[str, Split | Windows]]:
+    """The task of --task and --data, and its splits of the kind --split, tokenized as for the training.
+
+    Raises InputError if it is not a task of the kind that the model was trained for, or has no such labelled split.
+    """
     trained_with = record.training.get("task_options", {})
     task, _ = read_task(args, {name: trained_with[name] for name in SPLIT_OPTIONS if name in trained_with})
     _check_fit(record, task)
@@ -134,12 +133,23 @@ def eval(args) -> None:
     if any(part is None or part.labels is None for part in examples.values()):
         raise InputError(f"task {task.name} has no labelled {args.split} split")
     splits = {name: tokenize(model.backbone, part, _max_length(record)) for name, part in examples.items()}
-    compile_kernels()
     for name, split in splits.items():
         for note in split.notes(name):
             print(f"note: {note}", file=sys.stderr)
+    return task, splits
+
+
+def eval(args) -> None:
+    """Score a trained task on a split, or answers in a file."""
+    check_eval(args)
+    if args.predictions is not None:
+        return eval_predictions(args)
+    model, record = open_task(args)
+    task, splits = open_splits(args, model, record)
+    compile_kernels()
+    for name, split in splits.items():
         outputs = predict_batch(model, split.batch)
-        scores, n = split.score(outputs, task.metrics), len(examples[name])
+        scores, n = split.score(outputs, task.metrics), split.n_examples
         if args.predictions_out is not None:
             write_predictions(args.predictions_out, split.predictions(outputs))
         if args.json:
@@ -169,7 +179,7 @@ def _print_kinds(right: np.ndarray, kinds: list[str]) -> None:
 
 def predict(args) -> None:
     """Label texts, or answer questions: one line each, label, probability, text."""
-    model, record = _open_task(args)
+    model, record = open_task(args)
     texts, pairs = _texts_and_pairs(args, record)
     examples = without_answers(texts, pairs) if record.head == "span" else Examples(texts, pairs, None)
     split = tokenize(model.backbone, examples, _max_length(record))

@@ -31,6 +31,16 @@ def write_text(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def write_rows(path: Path, rows: list[dict], columns=None) -> None:
+    """Write rows as CSV in the same way. columns: default those of the rows, in the order they first appear."""
+    text = io.StringIO()
+    columns = columns or list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
 def bank_file(path) -> Path:
     """The bank that a run folder holds, or the bank file itself."""
     path = Path(path)
@@ -90,8 +100,4 @@ class RunFolder:
 
     def write_history(self, rows: list[dict]) -> None:
         """history.csv, one row an epoch"""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.history, text.getvalue())
+        write_rows(self.history, rows)

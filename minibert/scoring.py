@@ -25,12 +25,18 @@ class NonFiniteLoss(ArithmeticError):
 class Split:
     """A tokenized split: one packed batch of all its sequences, cut to max_length tokens, and their labels.
 
-    windows.Windows is the same for questions; a new kind of task is a new class with batch, labels, score and notes.
+    windows.Windows is the same for questions; a new kind of task is a new class with batch, labels, n_examples, score
+    and notes.
     """
 
     batch: Batch
     labels: np.ndarray
     max_length: int
+
+    @property
+    def n_examples(self) -> int:
+        """How many are scored."""
+        return len(self.labels)
 
     def score(self, scores: np.ndarray, metrics: tuple[str, ...]) -> dict[str, float]:
         """{metric: value} of what `predict` gave."""

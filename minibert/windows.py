@@ -49,6 +49,11 @@ class Windows:
     questions: Questions
     longest: int
 
+    @property
+    def n_examples(self) -> int:
+        """How many questions are scored."""
+        return len(self.questions)
+
     def score(self, logits: np.ndarray, metrics: tuple[str, ...]) -> dict[str, float]:
         """{metric: value from 0 to 1} of the logits (T, 2) of all windows; metrics among exact_match and f1."""
         scores = squad_scores(self.predictions(logits), self.questions.ids, self.questions.answers)

@@ -9,7 +9,7 @@ from tiny import CONFIG
 from minibert.config import AdapterConfig, InputError
 from minibert.gradcheck import away_from_identity, tiny_batch
 from minibert.lab import plots
-from minibert.lab.ablate import ablate, ablation_rows, format_heatmap
+from minibert.lab.ablate import ablated_scores, ablation_rows, format_heatmap
 from minibert.model import Model, random_backbone
 from minibert.scoring import Split, evaluate
 
@@ -53,7 +53,7 @@ def test_every_span_is_scored_without_its_adapters(model, batch):
     labels = model.predict(batch).argmax(axis=1)
     labels[1] = (labels[1] + 1) % 3
     split = Split(batch, labels, 24)
-    full, scores = ablate(model, split, "accuracy")
+    full, scores = ablated_scores(model, split, "accuracy")
     assert full == pytest.approx(2 / 3)
     assert np.isnan(scores[np.tril_indices(3, -1)]).all() and np.isfinite(scores[np.triu_indices(3)]).all()
     for i, j in ((0, 0), (1, 2), (0, 2)):
@@ -68,7 +68,7 @@ def test_every_span_is_scored_without_its_adapters(model, batch):
 def test_a_task_without_adapters_is_refused(batch):
     head = Model(random_backbone(CONFIG), method="head")
     with pytest.raises(InputError, match="method head: it has no adapters"):
-        ablate(head, Split(batch, np.zeros(3, int), 24), "accuracy")
+        ablated_scores(head, Split(batch, np.zeros(3, int), 24), "accuracy")
 
 
 TRADE_OFF = [

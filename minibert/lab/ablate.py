@@ -14,7 +14,7 @@ from minibert.model import Model
 from minibert.scoring import Split, evaluate
 
 
-def ablate(model: Model, split: Split, metric: str) -> tuple[float, np.ndarray]:
+def ablated_scores(model: Model, split: Split, metric: str) -> tuple[float, np.ndarray]:
     """The score with all adapters, and scores[i, j] without those of layers i to j, both counted in.   (L, L)
 
     Below the diagonal there is no span: NaN. Raises InputError if the model has no adapters.

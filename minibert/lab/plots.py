@@ -74,7 +74,7 @@ def percentile_bands(rows: list[dict], path: str | Path) -> None:
         ax.axhline(0, color="black", linewidth=0.6, linestyle=":")
         ax.set(xscale="log", title=suite, xlabel="trained parameters / task")
     axes[0].set_ylabel("score, difference to full fine-tuning (points)")
-    axes[0].legend(loc="lower right", frameon=False)
+    axes[0].legend(loc="best", frameon=False)
     save(figure, path)
 
 
@@ -93,7 +93,7 @@ def trade_off(rows: list[dict], path: str | Path, ylabel: str = "dev score (%)")
             ax.errorbar(x, mean, yerr=sem, fmt="o-" if len(line) > 1 else "D", capsize=2, linewidth=1.2, **style)
         ax.set(xscale="log", title=task, xlabel="trained parameters / task")
     axes[0].set_ylabel(ylabel)
-    axes[0].legend(loc="lower right", frameon=False)
+    axes[0].legend(loc="best", frameon=False)
     save(figure, path)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.lab.trial import Trial
-from minibert.run_folder import write_text
+from minibert.run_folder import write_rows
 
 COLUMNS = ("task", "method", "setting", "adapter_size", "top_k", "lr", "epochs", "split", "metric", "seeds", "mean")
 COLUMNS += ("standard_error", "trained_params", "total_params", "seconds")
@@ -112,9 +110,7 @@ def _align(rows: list[tuple[str, ...]]) -> list[str]:
 
 def write_summary(records: list[dict], path) -> None:
     """The table as CSV: a row for every split and metric of the best settings; scores as they are, not times 100."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    rows = []
     for setting in best_settings(records):
         trial = setting.trial
         row = {"task": trial.label, "method": trial.method, "setting": trial.describe_settings()}
@@ -126,5 +122,5 @@ def write_summary(records: list[dict], path) -> None:
             for metric in setting.results[0].get(split) or ():
                 mean, error = mean_and_error(setting.scores(split, metric))
                 error = "" if math.isnan(error) else error
-                writer.writerow(row | {"split": split, "metric": metric, "mean": mean, "standard_error": error})
-    write_text(Path(path), text.getvalue())
+                rows.append(row | {"split": split, "metric": metric, "mean": mean, "standard_error": error})
+    write_rows(Path(path), rows, COLUMNS)

@@ -213,7 +213,7 @@ def sweep(args) -> int:
     if args.dry_run:
         _tell_plan(trials, args)
         return 0
-    with Ledger(args.ledger) as ledger, _executor(args) as executor:
+    with Ledger(args.ledger) as ledger, make_executor(args) as executor:
         options = {"retry_failed": args.retry_failed, "keep": args.keep}
         records = run_trials(trials, executor, ledger, args.backbone, **options)
     _report(list({record["id"]: record for record in records}.values()), args.csv)
@@ -225,11 +225,12 @@ def _tell_plan(trials: list[Trial], args) -> None:
     plan = make_plan(trials, args.backbone, records, args.retry_failed)
     print(plan.describe())
     if plan.jobs:
-        with _executor(args) as executor:
+        with make_executor(args) as executor:
             print(plan.predict(executor, records, args.backbone))
 
 
-def _executor(args) -> Executor:
+def make_executor(args) -> Executor:
+    """The executor that --processes, --dask and --threads ask for."""
     if args.dask is not None:
         return Dask(args.dask, args.threads)
     return InProcess() if args.processes is None else Processes(args.processes, args.threads)

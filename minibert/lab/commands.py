@@ -1,0 +1,55 @@
+"""Two commands of the lab: baseline and ablate. Each takes the parsed arguments and returns an exit code or None."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from minibert.commands import open_splits, open_task, read_task
+from minibert.data import limit_train
+from minibert.interrupt import compile_kernels
+from minibert.lab import plots
+from minibert.lab.ablate import ablated_scores, ablation_rows, format_heatmap
+from minibert.lab.baseline import no_bert
+from minibert.run_folder import write_rows
+from minibert.scoring import format_scores
+
+
+def baseline(args) -> None:
+    """Score the "no BERT" baseline on a task."""
+    task, _ = read_task(args)
+    if args.train_rows is not None:
+        task = limit_train(task, args.train_rows, seed=0)
+    if not args.json:
+        for note in task.notes:
+            print(f"note: {note}")
+        settings = "1 setting" if args.trials == 1 else f"{args.trials} settings"
+        print(f"task {task.name} ({len(task.train)} train), no BERT, {settings}, seed {args.seed}", flush=True)
+    result = no_bert(task, args.trials, args.seed)
+    if args.json:
+        print(json.dumps(result))
+        return
+    print("best setting: " + ", ".join(f"{name} {value}" for name, value in result["setting"].items()))
+    for split in ("dev", "test"):
+        if result[split]:
+            print(f"{split}: {format_scores(result[split])}")
+    print(f"{result['features']:,} n-grams, {result['seconds']:.0f} s")
+
+
+def ablate(args) -> None:
+    """Print, write and draw how a task's score falls without the adapters of each span of layers."""
+    model, record = open_task(args)
+    task, splits = open_splits(args, model, record)
+    name, split = next(iter(splits.items()))
+    if args.plot is not None:
+        plots.pyplot()  # missing: told now
+    compile_kernels()
+    metric = task.metrics[0]
+    full, scores = ablated_scores(model, split, metric)
+    print(f"{task.name} {name}: {metric} {full:.4f} with all adapters; its change, times 100, without those of layers")
+    print(format_heatmap(full, scores))
+    rows = ablation_rows(task.name, metric, full, scores)
+    if args.csv is not None:
+        write_rows(Path(args.csv), rows)
+    if args.plot is not None:
+        plots.heatmap(rows, args.plot)

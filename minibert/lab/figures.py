@@ -1,0 +1,100 @@
+"""Figures 1 and 3 to 6, as experiments."""
+
+from __future__ import annotations
+
+from statistics import mean
+
+import numpy as np
+
+from minibert.data.glue import GLUE
+from minibert.lab import plots
+from minibert.lab.ablate import ablated_scores, ablation_rows
+from minibert.lab.experiment import Experiment, Report, Scope, format_rows, summary
+
+INIT_STDS = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+
+
+def curve_settings(scope: Scope, sizes) -> list[tuple[str, dict]]:
+    """The points of a curve: adapters of each size, the top k layers for each k, LayerNorms only."""
+    ks = range(1, scope.n_layers + 1) if not scope.quick else sorted({1, scope.n_layers // 2, scope.n_layers})
+    return [
+        *(("adapter", {"adapter_size": size}) for size in sizes),
+        *(("top_k", {"top_k": k}) for k in ks),
+        ("layernorm", {}),
+    ]
+
+
+def curve(scope: Scope, sizes) -> Experiment:
+    """Rows (task, method, size or k, params, mean, sem) of the trade-off between parameters and score."""
+    settings = curve_settings(scope, sizes)
+    groups = {
+        (task, method, next(iter(options.values()), "")): scope.seeded(task, method, **options)
+        for task in scope.tasks
+        for method, options in settings
+    }
+    results = yield [trial for trials in groups.values() for trial in trials]
+    rows = []
+    for (task, method, value), trials in groups.items():
+        found = summary(trials, results)
+        if found:
+            rows.append({"task": task, "method": method, "size_or_k": value, **found})
+    return rows
+
+
+def figure4(scope: Scope) -> Experiment:
+    """Score against trained parameters, task by task: adapters of sizes 2^0 to 2^9, top k layers, LayerNorms only."""
+    rows = yield from curve(scope, (1, 8, 64, 512) if scope.quick else [2**n for n in range(10)])
+    return Report({"figure4": rows}, format_rows(rows), lambda path: plots.trade_off(rows, path))
+
+
+def figure5(scope: Scope) -> Experiment:
+    """SQuAD: F1 against trained parameters."""
+    rows = yield from curve(scope, (2, 64) if scope.quick else (2, 8, 64, 256))
+    return Report({"figure5": rows}, format_rows(rows), lambda path: plots.trade_off(rows, path, "dev F1 (%)"))
+
+
+def figure3(scope: Scope) -> Experiment:
+    """Percentiles over tasks of the score relative to full fine-tuning, against trained parameters; figure 1 is the
+    half of it that GLUE makes."""
+    rows = yield from curve(scope, (8, 64) if scope.quick else (2, 8, 64, 256))
+    full = {r["task"]: r["mean"] for r in rows if r["method"] == "top_k" and r["size_or_k"] == scope.n_layers}
+    bands = []
+    for suite, tasks in suites(scope.tasks).items():
+        places = dict.fromkeys((r["method"], r["size_or_k"]) for r in rows if r["method"] != "layernorm")
+        for method, value in places:
+            members = [r for r in rows if (r["method"], r["size_or_k"]) == (method, value) and r["task"] in tasks]
+            differences = [r["mean"] - full[r["task"]] for r in members if r["task"] in full]
+            if differences:
+                p20, p50, p80 = np.percentile(differences, (20, 50, 80))
+                params = mean(r["params"] for r in members)
+                band = {"p20": float(p20), "p50": float(p50), "p80": float(p80), "tasks": len(differences)}
+                bands.append({"suite": suite, "method": method, "size_or_k": value, "params": params, **band})
+    tables = {"figure3": bands, "figure3_tasks": rows}
+    return Report(tables, format_rows(bands), lambda path: plots.percentile_bands(bands, path))
+
+
+def suites(tasks) -> dict[str, list[str]]:
+    """GLUE's tasks and the others, apart."""
+    parts = {"GLUE": [t for t in tasks if t in GLUE], "further tasks": [t for t in tasks if t not in GLUE]}
+    return {name: members for name, members in parts.items() if members}
+
+
+def figure6(scope: Scope) -> Experiment:
+    """Adapters removed from spans of layers, without training again; and the standard deviation of their start."""
+    stds = (1e-7, 1e-2, 1.0) if scope.quick else INIT_STDS
+    groups = {(task, std): scope.seeded(task, "adapter", init_std=std) for task in scope.tasks for std in stds}
+    results = yield [trial for trials in groups.values() for trial in trials]
+    init = []
+    for (task, std), trials in groups.items():
+        found = summary(trials, results)
+        init.append({"task": task, "std": std, "failed": len(trials) - found.get("seeds", 0), **found})
+    spans = []
+    for task in scope.tasks:
+        trial = scope.trial(task, "adapter", scope.seeds[0])
+        model, split, metric = scope.reopened(trial, scope.trained(trial))
+        for row in ablation_rows(task, "score", *ablated_scores(model, split, metric)):
+            spans.append({**row, "metric": metric})
+    drawn = [row for row in init if "mean" in row]
+    text = format_rows(init) + "\n\n" + format_rows(spans)
+    tables = {"figure6_init": init, "figure6_ablation": spans}
+    return Report(tables, text, lambda path: plots.figure6(spans, drawn, path))

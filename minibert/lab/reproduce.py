@@ -1,0 +1,130 @@
+"""`minibert reproduce NAME`: a table or figure of the paper, from its trials to the picture.
+
+The experiment says which trials it needs, a sweep runs those that the ledger lacks, and out come NAME.csv, further
+tables beside it, and NAME.png.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from minibert.config import InputError
+from minibert.data import FURTHER, load_task
+from minibert.lab import figures, plots, stream, tables
+from minibert.lab.experiment import Report, Scope
+from minibert.lab.ledger import Ledger
+from minibert.lab.sweep import make_executor, run_trials
+from minibert.lab.trial import Trial
+from minibert.run_folder import write_rows
+
+GLUE_TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")  # all of the paper's but WNLI, as there
+QUICK_TASKS = ("mrpc", "trec", "sms_spam")  # small ones, for the curves with many points
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An experiment, and the tasks that it is for."""
+
+    run: Callable
+    tasks: tuple[str, ...]
+
+
+RECIPES = {
+    "table1": Recipe(tables.table1, GLUE_TASKS),
+    "table2": Recipe(tables.table2, tuple(FURTHER)),
+    "figure3": Recipe(figures.figure3, (*GLUE_TASKS, *FURTHER)),
+    "figure4": Recipe(figures.figure4, QUICK_TASKS),
+    "figure5": Recipe(figures.figure5, ("squad",)),
+    "figure6": Recipe(figures.figure6, QUICK_TASKS),
+    "extensions": Recipe(tables.extensions, QUICK_TASKS),
+    "stream": Recipe(stream.stream, (*QUICK_TASKS, "cf_airline", "cola")),
+}
+
+
+def reproduce(args) -> None:
+    """Run an experiment, print what it found, write its tables and its picture."""
+    recipe = RECIPES[args.name]
+    plots.pyplot()  # missing: told now, not after hours
+    scope = _scope(args, recipe)
+    print(f"{args.name} on {', '.join(scope.tasks)}, {len(scope.seeds)} seeds: {_first_line(recipe.run)}")
+    with _runner(args, scope) as run:
+        report = _drive(recipe.run(scope), run)
+    for path in write_report(report, args.name, scope.out):
+        print(path)
+    print(f"\n{report.text}")
+
+
+def _first_line(function: Callable) -> str:
+    return " ".join(function.__doc__.split("\n\n")[0].split())
+
+
+def _scope(args, recipe: Recipe) -> Scope:
+    quick = {"seeds": (0,), "epochs": (3,), "train_rows": 800} if args.quick else {}
+    given = {name: getattr(args, name) for name in ("seeds", "epochs", "train_rows", "dev_rows")}
+    settings = quick | {name: value for name, value in given.items() if value is not None}
+    for name in ("seeds", "epochs"):
+        if name in settings:
+            settings[name] = tuple(settings[name])
+    tasks = tuple(args.tasks) if args.tasks else _tasks_at_hand(args.name, recipe, args.data)
+    out = Path(args.out or Path("results") / args.name)
+    return Scope(Path(args.backbone), tasks, args.data, out, quick=args.quick, **settings)
+
+
+def _tasks_at_hand(name: str, recipe: Recipe, data: str | None) -> tuple[str, ...]:
+    """The recipe's tasks that --data holds; without --data the built-in task. Raises InputError if there is none."""
+    if data is None and recipe.tasks != ("squad",):
+        return ("opinions",)
+    found, why = [], {}
+    for task in recipe.tasks:
+        try:
+            load_task(task, data)
+            found.append(task)
+        except InputError as error:
+            why[task] = error
+    if not found:
+        raise InputError(f"{name}: {data or 'no --data'}: none of its tasks is there. {next(iter(why.values()))}")
+    if why:
+        print(f"note: not in {data} and left out: {', '.join(why)}")
+    return tuple(found)
+
+
+@contextmanager
+def _runner(args, scope: Scope) -> Iterator[Callable[[list[Trial]], dict]]:
+    """A function that runs trials and gives {trial: result} of those that did not fail."""
+    with Ledger(args.ledger or scope.out / "ledger.jsonl") as ledger, make_executor(args) as executor:
+
+        def run(trials: list[Trial]) -> dict:
+            records = run_trials(trials, executor, ledger, scope.backbone_path, retry_failed=args.retry_failed)
+            done = zip(trials, records, strict=True)
+            return {trial: record["result"] for trial, record in done if record["status"] == "done"}
+
+        yield run
+
+
+def _drive(experiment, run) -> Report:
+    """Give an experiment the results of the trials that it asks for, until it reports."""
+    if isinstance(experiment, Report):
+        return experiment
+    results = None
+    while True:
+        try:
+            trials = experiment.send(results)
+        except StopIteration as end:
+            return end.value
+        results = run(trials)
+
+
+def write_report(report: Report, name: str, out: Path) -> list[Path]:
+    """Write every table as CSV, and the picture. Returns the files."""
+    written = []
+    out.mkdir(parents=True, exist_ok=True)
+    for table, rows in report.tables.items():
+        written.append(out / f"{table}.csv")
+        write_rows(written[-1], rows)
+    if report.draw is not None:
+        written.append(out / f"{name}.png")
+        report.draw(written[-1])
+    return written

@@ -1,0 +1,200 @@
+"""Every experiment of the paper from its trials to its files, on a tiny random backbone and the built-in task."""
+
+import csv
+from argparse import Namespace
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tiny import CONFIG, VOCAB
+
+from minibert.arguments import EXPERIMENTS, build_parser
+from minibert.cli import main
+from minibert.config import InputError
+from minibert.files import TokenizerSpec, read_bank, write_backbone
+from minibert.lab import reproduce
+from minibert.lab.experiment import Report, Scope, best, format_rows, points, summary
+from minibert.lab.ledger import read_ledger
+from minibert.model import random_backbone
+
+
+@pytest.fixture(scope="module")
+def backbone_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("backbone") / "tiny.h5"
+    config = replace(CONFIG, max_positions=128)
+    write_backbone(path, config, random_backbone(config, std=0.15).params, TokenizerSpec(VOCAB), "random", "0" * 64)
+    return path
+
+
+@pytest.fixture
+def run(backbone_file, tmp_path, capsys):
+    def run(name, *options):
+        command = ["reproduce", name, "--quick", "--backbone", str(backbone_file), "--out", str(tmp_path / name)]
+        code = main([*command, "--train-rows", "32", "--dev-rows", "24", "--epochs", "1", *options])
+        return code, tmp_path / name, capsys.readouterr()
+
+    return run
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_command_line_knows_every_experiment():
+    assert set(EXPERIMENTS) == set(reproduce.RECIPES)
+
+
+def test_figure4_gives_a_row_a_point_and_a_picture(run):
+    code, out, printed = run("figure4")
+    assert code == 0, printed.err
+    rows = rows_of(out / "figure4.csv")
+    assert [(row["method"], row["size_or_k"]) for row in rows] == [
+        *(("adapter", size) for size in ("1", "8", "64", "512")),
+        *(("top_k", k) for k in ("1", "2")),
+        ("layernorm", ""),
+    ]
+    params = [int(row["params"]) for row in rows]
+    assert params[:4] == sorted(params[:4]) and min(params) == params[-1]
+    records = {record["trial"]["adapter"]["size"]: record for record in read_ledger(out / "ledger.jsonl")[:4]}
+    assert float(rows[1]["mean"]) == pytest.approx(100 * records[8]["result"]["dev"]["accuracy"])
+    assert (out / "figure4.png").stat().st_size > 5000
+    assert "predicted machine time" in printed.out and "adapter" in printed.out
+
+
+def test_a_second_run_trains_nothing_and_finds_the_same(run):
+    _, out, _ = run("figure4")
+    before, lines = (out / "figure4.csv").read_text(), (out / "ledger.jsonl").read_text()
+    code, _, printed = run("figure4")
+    assert code == 0 and "7 in the ledger, 0 to run" in printed.out
+    assert ((out / "figure4.csv").read_text(), (out / "ledger.jsonl").read_text()) == (before, lines)
+
+
+def test_figure6_removes_adapters_and_varies_their_start(run):
+    code, out, printed = run("figure6")
+    assert code == 0, printed.err
+    assert [(row["first"], row["last"]) for row in rows_of(out / "figure6_ablation.csv")] == [
+        ("0", "0"),
+        ("0", "1"),
+        ("1", "1"),
+    ]
+    assert [float(row["std"]) for row in rows_of(out / "figure6_init.csv")] == [1e-7, 1e-2, 1.0]
+    assert (out / "figure6.png").exists() and len(list((out / "runs").iterdir())) == 1
+
+
+def test_table1_has_the_papers_rows_and_columns(run):
+    code, out, printed = run("table1")
+    assert code == 0, printed.err
+    full, best_size, fixed = rows_of(out / "table1.csv")
+    assert [row["method"] for row in (full, best_size, fixed)] == [
+        "full fine-tuning",
+        "adapters (8-64)",
+        "adapters (64)",
+    ]
+    assert float(full["total_params"]) == 1.0 and float(full["trained_percent"]) > 99
+    assert float(fixed["total_params"]) == pytest.approx(1 + float(fixed["trained_percent"]) / 100)
+    assert float(best_size["opinions"]) >= float(fixed["opinions"])
+
+
+def test_table2_compares_with_no_bert(run):
+    code, out, printed = run("table2")
+    assert code == 0, printed.err
+    task, average, percent, total = rows_of(out / "table2.csv")
+    assert task["task"] == "opinions" and all(0 < float(task[key]) <= 100 for key in ("no BERT", "full", "adapters"))
+    assert average["full"] == task["full"] and float(percent["adapters"]) < float(percent["full"])
+    assert float(total["adapters"]) == pytest.approx(1 + float(percent["adapters"]) / 100)
+
+
+def test_figure3_is_relative_to_full_fine_tuning(run):
+    code, out, printed = run("figure3")
+    assert code == 0, printed.err
+    rows, tasks = rows_of(out / "figure3.csv"), rows_of(out / "figure3_tasks.csv")
+    (full,) = [row for row in rows if (row["method"], row["size_or_k"]) == ("top_k", "2")]
+    assert full["suite"] == "further tasks" and {float(full[key]) for key in ("p20", "p50", "p80")} == {0.0}
+    mean = {(row["method"], row["size_or_k"]): float(row["mean"]) for row in tasks}
+    (adapter,) = [row for row in rows if (row["method"], row["size_or_k"]) == ("adapter", "8")]
+    assert float(adapter["p50"]) == pytest.approx(mean["adapter", "8"] - mean["top_k", "2"])
+
+
+def test_extensions_tries_every_variant(run):
+    code, out, printed = run("extensions")
+    assert code == 0, printed.err
+    rows = {row["variant"]: row for row in rows_of(out / "extensions.csv")}
+    assert float(rows["paper"]["difference"]) == 0.0 and len(rows) == 12
+    assert int(rows["attention only"]["params"]) < int(rows["paper"]["params"]) < int(rows["layernorm"]["params"])
+
+
+def test_stream_leaves_earlier_tasks_as_they_were(run, backbone_file, tmp_path, monkeypatch):
+    code, out, printed = run("stream")
+    assert code == 0, printed.err
+    assert [row["added"] for row in rows_of(out / "stream.csv")] == ["opinions"]
+    assert set(read_bank(out / "stream.h5")) == {"opinions"}
+
+
+def test_stream_tells_of_a_task_that_changed(monkeypatch):
+    """Two tasks; when the second is there, the first answers something else: not counted as unchanged."""
+    from minibert.lab import stream
+
+    answers = iter([np.zeros(3), np.ones(3), np.zeros(3)])
+    monkeypatch.setattr(stream, "add_task", lambda *_: None)
+    monkeypatch.setattr(stream, "read_bank", lambda _: dict.fromkeys("ab", Namespace(params={"x": np.zeros(5)})))
+    monkeypatch.setattr(stream, "_ask", lambda *_: (next(answers), "accuracy", 0.5))
+    bank = Namespace(unlink=lambda **_: None)
+    scope = Namespace(
+        tasks=("a", "b"),
+        seeds=(0,),
+        trial=lambda *_: None,
+        trained=lambda _: None,
+        backbone_params=10,
+        out=type("Out", (), {"__truediv__": lambda self, name: bank})(),
+    )
+    rows = stream.stream(scope).tables["stream"]
+    assert [(row["earlier_tasks"], row["unchanged"], row["total_params"]) for row in rows] == [(0, 0, 1.5), (1, 0, 2.0)]
+
+
+def test_without_its_data_an_experiment_says_what_is_missing(run, tmp_path):
+    code, _, printed = run("figure5")
+    assert code == 2 and "squad" in printed.err and "minibert download squad" in printed.err
+    code, _, printed = run("table2", "--data", str(tmp_path))
+    assert code == 2 and "none of its tasks is there" in printed.err
+
+
+def test_failed_trials_are_left_out_and_the_best_is_chosen_on_dev(tmp_path):
+    scope = Scope(tmp_path / "none.h5", ("opinions",), None, tmp_path, seeds=(0, 1))
+    good, poor = (scope.seeded("opinions", "adapter", adapter_size=size) for size in (4, 8))
+
+    def result(dev, test):
+        return {
+            "metric": "accuracy",
+            "dev": {"accuracy": dev},
+            "test": test and {"accuracy": test},
+            "trained_params": 7,
+        }
+
+    results = {good[0]: result(0.9, 0.5), good[1]: result(0.7, None), poor[0]: result(0.75, 0.9)}
+    assert best([poor, good], results) is good
+    assert summary(good, results) == {"params": 7, "mean": pytest.approx(80), "sem": pytest.approx(10), "seeds": 2}
+    assert summary(poor, results, "test")["mean"] == pytest.approx(90) and summary(poor, results)["sem"] == 0.0
+    assert summary([scope.trial("opinions", "head", 5)], results) == {}
+    assert points(result(0.5, 0.25), "test") == 25 and points(result(0.5, None), "test") == 50
+    assert format_rows([{"a": 1234, "b": 0.5}, {"a": 1}]).splitlines() == ["    a     b", "1,234  0.50", "    1      "]
+
+
+def test_a_plain_function_may_report_at_once():
+    report = Report({}, "nothing")
+    assert reproduce._drive(report, run=None) is report
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["reproduce", "figure7", "--backbone", "x"])
+
+
+def test_ablate_prints_writes_and_draws(backbone_file, tmp_path, capsys):
+    command = ["--backbone", str(backbone_file), "--task", "opinions", "--dev-rows", "24"]
+    options = ["--train-rows", "32", "--epochs", "1", "--adapter-size", "4"]
+    assert main(["train", *command, *options, "--out", str(tmp_path / "run"), "--quiet"]) == 0
+    files = ["--csv", str(tmp_path / "spans.csv"), "--plot", str(tmp_path / "spans.png")]
+    assert main(["ablate", str(tmp_path / "run"), *command, *files]) == 0
+    out = capsys.readouterr().out
+    assert "first \\ last" in out and len(rows_of(tmp_path / "spans.csv")) == 3
+    assert (tmp_path / "spans.png").exists()
+    with pytest.raises(InputError):
+        reproduce.load_task("opinions", "somewhere")
