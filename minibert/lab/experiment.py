@@ -73,7 +73,7 @@ class Scope:
         return self.out / "runs"
 
     def trained(self, trial: Trial) -> TaskRecord:
-        """The trained task itself, for what scores alone do not show. A run that is there is not run again."""
+        """The trained task itself, for what scores alone do not show; trained now if its run was not kept."""
         task = load(trial)
         folder = RunFolder(self.runs / trial_id(trial, data_fingerprint(task), self.backbone.fingerprint))
         if not (folder.result.exists() and json.loads(folder.result.read_text())["finished"]):
@@ -95,6 +95,10 @@ class Report:
     tables: dict[str, list[dict]]
     text: str
     draw: Callable[[Path], None] | None = None
+
+
+class Keep(list):
+    """Trials whose run folders are to be kept in `Scope.runs`, because the experiment needs what they trained."""
 
 
 Experiment = Generator[list[Trial], dict, Report]

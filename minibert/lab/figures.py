@@ -9,7 +9,7 @@ import numpy as np
 from minibert.data.glue import GLUE
 from minibert.lab import plots
 from minibert.lab.ablate import ablated_scores, ablation_rows
-from minibert.lab.experiment import Experiment, Report, Scope, format_rows, summary
+from minibert.lab.experiment import Experiment, Keep, Report, Scope, format_rows, summary
 
 INIT_STDS = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 
@@ -83,14 +83,15 @@ def figure6(scope: Scope) -> Experiment:
     """Adapters removed from spans of layers, without training again; and the standard deviation of their start."""
     stds = (1e-7, 1e-2, 1.0) if scope.quick else INIT_STDS
     groups = {(task, std): scope.seeded(task, "adapter", init_std=std) for task in scope.tasks for std in stds}
-    results = yield [trial for trials in groups.values() for trial in trials]
+    usual = {task: scope.trial(task, "adapter", scope.seeds[0]) for task in scope.tasks}
+    results = dict((yield Keep(usual.values())))
+    results |= yield [trial for trials in groups.values() for trial in trials]
     init = []
     for (task, std), trials in groups.items():
         found = summary(trials, results)
         init.append({"task": task, "std": std, "failed": len(trials) - found.get("seeds", 0), **found})
     spans = []
-    for task in scope.tasks:
-        trial = scope.trial(task, "adapter", scope.seeds[0])
+    for task, trial in usual.items():
         model, split, metric = scope.reopened(trial, scope.trained(trial))
         for row in ablation_rows(task, "score", *ablated_scores(model, split, metric)):
             spans.append({**row, "metric": metric})

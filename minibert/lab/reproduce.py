@@ -14,7 +14,7 @@ from pathlib import Path
 from minibert.config import InputError
 from minibert.data import FURTHER, load_task
 from minibert.lab import figures, plots, stream, tables
-from minibert.lab.experiment import Report, Scope
+from minibert.lab.experiment import Keep, Report, Scope
 from minibert.lab.ledger import Ledger
 from minibert.lab.sweep import make_executor, run_trials
 from minibert.lab.trial import Trial
@@ -97,7 +97,9 @@ def _runner(args, scope: Scope) -> Iterator[Callable[[list[Trial]], dict]]:
     with Ledger(args.ledger or scope.out / "ledger.jsonl") as ledger, make_executor(args) as executor:
 
         def run(trials: list[Trial]) -> dict:
-            records = run_trials(trials, executor, ledger, scope.backbone_path, retry_failed=args.retry_failed)
+            keep = scope.runs if isinstance(trials, Keep) else None
+            options = {"retry_failed": args.retry_failed, "keep": keep}
+            records = run_trials(trials, executor, ledger, scope.backbone_path, **options)
             done = zip(trials, records, strict=True)
             return {trial: record["result"] for trial, record in done if record["status"] == "done"}
 
@@ -106,8 +108,6 @@ def _runner(args, scope: Scope) -> Iterator[Callable[[list[Trial]], dict]]:
 
 def _drive(experiment, run) -> Report:
     """Give an experiment the results of the trials that it asks for, until it reports."""
-    if isinstance(experiment, Report):
-        return experiment
     results = None
     while True:
         try:

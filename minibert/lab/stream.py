@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from minibert.files import add_task, read_bank
-from minibert.lab.experiment import Report, Scope, format_rows
+from minibert.lab.experiment import Experiment, Keep, Report, Scope, format_rows
 from minibert.scoring import predict
 
 
-def stream(scope: Scope) -> Report:
+def stream(scope: Scope) -> Experiment:
     """Add one task after another to one bank file; after each, ask all earlier ones again and compare bit for bit."""
     trials = {task: scope.trial(task, "adapter", scope.seeds[0]) for task in scope.tasks}
-    bank = scope.out / "stream.h5"
+    yield Keep(trials.values())
+    bank = scope.runs / "stream.h5"
     bank.unlink(missing_ok=True)
     answers, rows, total = {}, [], scope.backbone_params
     for task, trial in trials.items():
