@@ -32,9 +32,11 @@ class CtrlC:
             self._before = None
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind, *_) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
+            if self.asked and kind is None:  # nobody has checked since: whoever is around this context shall know
+                signal.raise_signal(signal.SIGINT)
 
     def _note(self, *_) -> None:
         if self.asked:

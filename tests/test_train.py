@@ -16,6 +16,7 @@ from minibert import train as train_module
 from minibert.config import METHODS, AdapterConfig, InputError, TrainConfig
 from minibert.data.task import Examples, Task
 from minibert.files import read_bank, read_state
+from minibert.interrupt import CtrlC
 from minibert.model import Model, load_backbone
 from minibert.scoring import NonFiniteLoss, evaluate, tokenize
 from minibert.train import Training
@@ -272,3 +273,15 @@ def test_resume_with_other_settings_is_refused(backbone, tmp_path, monkeypatch, 
     with pytest.raises(InputError, match=f"cannot resume: {named}"):
         make_training(backbone, tmp_path, **change).resume()
     assert stopped.folder.state.read_bytes() == before
+
+
+def test_ctrl_c_that_nobody_checked_for_is_not_lost():
+    with pytest.raises(KeyboardInterrupt), CtrlC():
+        os.kill(os.getpid(), signal.SIGINT)
+    with CtrlC() as around:
+        with CtrlC():
+            os.kill(os.getpid(), signal.SIGINT)
+        assert around.asked
+        with pytest.raises(KeyboardInterrupt):
+            around.check()
+        around.asked = False

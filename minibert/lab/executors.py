@@ -115,6 +115,7 @@ class _Worker:
         self.pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin, initargs=(self._scratch,))
 
     def submit(self, function, *arguments) -> Future:
+        """Run it in the process, or in a new one if it died."""
         others = multiprocessing.active_children()
         try:
             return self.pool.submit(function, *arguments)
