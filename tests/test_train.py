@@ -275,7 +275,15 @@ def test_resume_with_other_settings_is_refused(backbone, tmp_path, monkeypatch, 
     assert stopped.folder.state.read_bytes() == before
 
 
-def test_ctrl_c_that_nobody_checked_for_is_not_lost():
+@pytest.fixture
+def ctrl_c_is_heeded():
+    """Where these tests run in the background, it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_that_nobody_checked_for_is_not_lost(ctrl_c_is_heeded):
     with pytest.raises(KeyboardInterrupt), CtrlC():
         os.kill(os.getpid(), signal.SIGINT)
     with CtrlC() as around:
