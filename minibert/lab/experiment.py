@@ -165,7 +165,7 @@ def sweep_then_seeds(scope: Scope, grids: dict[tuple[str, str], list[dict]]) -> 
 
 def rates(scope: Scope, method: str, **options) -> list[dict]:
     """The settings of a sweep over learning rates and epochs; one of each in a quick run."""
-    lrs, epochs = (
-        (LEARNING_RATES[method], scope.epochs) if not scope.quick else ((USUAL_RATE[method],), scope.epochs[:1])
-    )
+    lrs, epochs = LEARNING_RATES[method], scope.epochs
+    if scope.quick:
+        lrs, epochs = (USUAL_RATE[method],), epochs[:1]
     return [{"method": method, "lr": lr, "epochs": n, **options} for lr in lrs for n in epochs]
