@@ -20,10 +20,10 @@ elif COMPILED:
     from .embedding import embedding, embedding_backward  # noqa: F401
     from .gelu import gelu, gelu_backward, gelu_tanh, gelu_tanh_backward  # noqa: F401
     from .layernorm import layernorm, layernorm_backward, layernorm_dgamma_dbeta  # noqa: F401
-    from .matmul import bias_db, matmul, matmul_dw, matmul_dx  # noqa: F401
+    from .matmul import bias_db, matmul, matmul_dw, matmul_dx, prepare  # noqa: F401
     from .softmax import softmax_cross_entropy  # noqa: F401
 
     if BACKEND == "blas":
-        from .blas import matmul, matmul_dw, matmul_dx  # noqa: F401
+        from .blas import matmul, matmul_dw, matmul_dx, prepare  # noqa: F401
 else:
     raise ImportError(f"MINIBERT_KERNELS must be numba, blas or numpy, got {BACKEND!r}")

@@ -102,11 +102,11 @@ _use_full_vector_width()
 CACHE_FOLDER, CACHE_IS_KEPT = _choose_cache_folder()
 
 
-def _jit(function, **options):
+def _jit(function, fastmath=FAST_MATH, **options):
     users_choice = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(CACHE_FOLDER)  # read by njit(cache=True) below; restored for other users of Numba
     try:
-        compiled = numba.njit(cache=True, fastmath=FAST_MATH, error_model="numpy", **options)(function)
+        compiled = numba.njit(cache=True, fastmath=fastmath, error_model="numpy", **options)(function)
     finally:
         numba.config.CACHE_DIR = users_choice
     KERNELS.append(compiled)
@@ -116,6 +116,15 @@ def _jit(function, **options):
 def kernel(function):
     """Compile a function for one thread; it may be called from other kernels, which then contain it."""
     return _jit(function)
+
+
+def ordered_kernel(function):
+    """The same, but sums are added in the order that is written, so the loop over the summands cannot become vectors.
+
+    For loops that go across many sums: each of them then has the same bits wherever it lies. A multiplication and an
+    addition may still become one instruction.
+    """
+    return _jit(function, fastmath={"contract"})
 
 
 def parallel_kernel(function):

@@ -11,15 +11,15 @@ import numpy as np
 from .memory import empty
 
 
-def matmul(x, W, b=None, W_t=None):
-    """y = x @ W + b.   (T, I) @ (I, O) -> (T, O). BLAS rearranges W itself: W_t, the transpose, is not needed here."""
+def matmul(x, W, b=None, strips=None):
+    """y = x @ W + b.   (T, I) @ (I, O) -> (T, O)"""
     y = _product(x, W)
     if b is not None:
         y += b
     return y
 
 
-def matmul_dx(dy, W):
+def matmul_dx(dy, W, strips=None):
     """dx = dy @ W.T.   (T, O) @ (O, I) -> (T, I)"""
     return _product(dy, W.T)
 
@@ -27,6 +27,11 @@ def matmul_dx(dy, W):
 def matmul_dw(x, dy, dW):
     """dW += x.T @ dy.   (I, T) @ (T, O) -> (I, O), added into dW"""
     dW += _product(x.T, dy)
+
+
+def prepare(W):
+    """Nothing: BLAS rearranges W itself, in every call."""
+    return None, None
 
 
 def _product(a, b):

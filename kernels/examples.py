@@ -31,9 +31,13 @@ def examples(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int 
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     ids, segments, positions = (rng.integers(0, n, T).astype(np.int32) for n in (20, 2, max(lengths)))
     yield "matmul", (normal(T, D), normal(D, F), normal(F))
-    yield "matmul", (normal(T, D), normal(D, 2), normal(2))  # too few columns for a tile
+    yield "matmul", (normal(T, D), normal(D, 2), normal(2))  # too few columns for a strip
+    yield "matmul", (normal(T, D), normal(D, 450), normal(450))  # a wide strip, a narrow one, and two columns more
     yield "matmul_dx", (normal(T, F), normal(D, F))
+    yield "matmul_dx", (normal(T, F), normal(450, F))
     yield "matmul_dw", (normal(T, D), normal(T, F), normal(D, F))
+    yield "matmul_dw", (normal(T, D), normal(T, 450), normal(D, 450))
+    yield "matmul_dw", (normal(T, 450), normal(T, 2), normal(450, 2))
     yield "bias_db", (normal(T, F), normal(F))
     for name in ("gelu", "gelu_tanh", "relu", "tanh", "swish"):
         yield name, (2 * normal(T, F),)

@@ -16,12 +16,12 @@ from .activations import relu, relu_backward, swish, swish_backward, tanh, tanh_
 NO_KEY = (np.uint32(0), np.uint32(0))
 
 
-def matmul(x, W, b=None, W_t=None):
-    """y = x @ W + b. W_t, the transpose of W, is not needed here."""
+def matmul(x, W, b=None, strips=None):
+    """y = x @ W + b."""
     return x @ W if b is None else x @ W + b
 
 
-def matmul_dx(dy, W):
+def matmul_dx(dy, W, strips=None):
     """dx = dy @ W.T."""
     return dy @ W.T
 
@@ -29,6 +29,11 @@ def matmul_dx(dy, W):
 def matmul_dw(x, dy, dW):
     """dW += x.T @ dy."""
     dW += x.T @ dy
+
+
+def prepare(W):
+    """Nothing: the formulas take W as it is."""
+    return None, None
 
 
 def bias_db(dy, db):

@@ -84,7 +84,7 @@ class Run(NamedTuple):
 
 def linear_forward(x, p, grads):
     """y = x W + b.   (T, in) @ (in, out) -> (T, out)"""
-    y = kernels.matmul(x, p["W"], p["b"], p.get("W_t"))  # W_t: the transpose of a frozen W, see model.Backbone
+    y = kernels.matmul(x, p["W"], p["b"], p.get("W_strips"))  # if W is frozen, see model.Backbone
     return y, x if grads and "W" in grads else None  # a frozen W needs no x in backward
 
 
@@ -94,7 +94,7 @@ def linear_backward(dy, p, x, grads):
         kernels.matmul_dw(x, dy, grads["W"])
     if "b" in grads:
         kernels.bias_db(dy, grads["b"])
-    return kernels.matmul_dx(dy, p["W"])
+    return kernels.matmul_dx(dy, p["W"], p.get("W_t_strips"))
 
 
 # ------------------------------------------------------------------------------------------------------- activation

@@ -6,6 +6,7 @@ from copy import copy
 
 import numpy as np
 
+import kernels
 from kernels.examples import ensure_compiled
 from kernels.memory import aligned
 from minibert.adapter import adapter_init
@@ -31,7 +32,8 @@ class Backbone:
     """A pre-trained BERT, shared by models and changed by none.
 
     config; params, a tree of read-only arrays; tokenizer (None for a random backbone); fingerprint of the parameters.
-    Forward wants a linear weight by its columns and backward by its rows; what never changes is transposed once, here.
+    Matrix products read a weight, and its transpose in backward, in an order of their own (kernels/matmul.py); what
+    never changes is put into that order once, here.
     """
 
     def __init__(self, config: BertConfig, flat: dict[str, np.ndarray], tokenizer: Tokenizer | None, fingerprint: str):
@@ -39,12 +41,17 @@ class Backbone:
         self._arrays = {name: aligned(a) for name, a in flat.items()}
         ensure_compiled(self._arrays["embeddings/word/W"].dtype)
         self.params = unflatten(self.parameters())
-        self._transposes = {
-            f"{name}_t": aligned(np.ascontiguousarray(a.T))
+        self._prepared = {
+            name: dict(zip((f"{name}_strips", f"{name}_t_strips"), kernels.prepare(a), strict=True))
             for name, a in self._arrays.items()
             if name.endswith("/W") and not name.startswith("embeddings/")
         }
-        self._tree = unflatten(self._arrays | self._transposes)
+        self._tree = self._tree_of(self._arrays, self._arrays)
+
+    def _tree_of(self, flat: dict[str, np.ndarray], frozen) -> dict:
+        """The tree that layers compute with: the arrays, and beside each frozen weight what is prepared of it."""
+        prepared = (arrays for name, arrays in self._prepared.items() if name in frozen)
+        return unflatten(flat | {name: a for arrays in prepared for name, a in arrays.items()})
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Flat name -> array, read-only; `params` is the same as a tree."""
@@ -117,8 +124,7 @@ class Model:
         names = trained_names(flat, method, self.config.n_layers, top_k, train_layernorm)
         self._trained = Packed.copy_of({name: a for name, a in flat.items() if name in names})
         self._flat = {name: self._trained.get(name, a) for name, a in flat.items()}
-        frozen = {f"{name}_t" for name in set(flat) - names}
-        self._tree = unflatten(self._flat | {n: a for n, a in backbone._transposes.items() if n in frozen})
+        self._tree = backbone._tree_of(self._flat, set(flat) - names)
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Flat name -> array, of everything the model computes with; what is frozen is read-only."""

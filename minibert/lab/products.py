@@ -34,12 +34,12 @@ def _normal(rng, *shape) -> np.ndarray:
 def pairs_of_calls(T: int, n_in: int, n_out: int, frozen: bool) -> dict[str, tuple]:
     """{product: (our call, BLAS's call)}, each returning its result.
 
-    Ours does what a layer needs: it adds the bias, or adds to dW; a frozen weight's transpose is kept, as in training.
+    Ours does what a layer needs: it adds the bias, or adds to dW; a frozen weight is prepared once, as in training.
     BLAS only multiplies, into memory that is there already.
     """
     rng = np.random.default_rng(0)
     x, W, dy, b = _normal(rng, T, n_in), _normal(rng, n_in, n_out), _normal(rng, T, n_out), np.zeros(n_out, np.float32)
-    W_t = aligned(np.ascontiguousarray(W.T)) if frozen else None
+    strips, strips_t = kernels.prepare(W) if frozen else (None, None)
     y, dx, dW, ours_dW = empty(dy.shape, x.dtype), empty(x.shape, x.dtype), empty(W.shape, x.dtype), np.zeros_like(W)
 
     def our_dw():
@@ -47,8 +47,8 @@ def pairs_of_calls(T: int, n_in: int, n_out: int, frozen: bool) -> dict[str, tup
         return ours_dW
 
     return {
-        "forward": (lambda: kernels.matmul(x, W, b, W_t), lambda: np.matmul(x, W, out=y)),
-        "dx": (lambda: kernels.matmul_dx(dy, W), lambda: np.matmul(dy, W.T, out=dx)),
+        "forward": (lambda: kernels.matmul(x, W, b, strips), lambda: np.matmul(x, W, out=y)),
+        "dx": (lambda: kernels.matmul_dx(dy, W, strips_t), lambda: np.matmul(dy, W.T, out=dx)),
         "dW": (our_dw, lambda: np.matmul(x.T, dy, out=dW)),
     }
 
