@@ -22,10 +22,12 @@ from numba import prange
 
 from ._compile import kernel, parallel_kernel
 from .dropout import threshold
+from .matmul import add_four, four
 from .memory import empty
 from .scalar import exp, random_bits
 
 LANES = 16  # numbers in the widest vector
+ROWS = 4  # queries that are asked together, so that keys and values are fetched a quarter as often
 NO_KEY = (np.uint32(0), np.uint32(0))
 
 
@@ -82,20 +84,47 @@ def _columns(x, start, stop, first, size):
 
 
 @kernel
-def _weighted_sum(weights, columns, out):
-    """out[j] = sum over c of weights[c] * columns[c, j]; four c at a time, to load and store out a quarter as often."""
-    for j in range(out.size):
-        out[j] = 0
-    n = weights.size // 4 * 4
-    for c in range(0, n, 4):
-        w0, w1, w2, w3 = weights[c], weights[c + 1], weights[c + 2], weights[c + 3]
+def _four_rows(rows, x, width, first, scale, out):
+    """The first `rows` rows of out (4, width) = scale * x[:, first : first + width]; the others become zero."""
+    for r in range(ROWS):
+        to = out[r]
+        for c in range(width):
+            to[c] = x[r, first + c] * scale if r < rows else 0
+
+
+@kernel
+def _weighted_sums(weights, n, columns, out):
+    """out (4, m) = weights[:, :n] (4, n) @ columns (n, m): a tile as in matmul.py, as wide as the tokens are many."""
+    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
+    o0, o1, o2, o3 = out[0], out[1], out[2], out[3]
+    for j in range(out.shape[1]):
+        o0[j], o1[j], o2[j], o3[j] = 0, 0, 0, 0
+    for quarter in range(n // 4):
+        c = 4 * quarter
+        x0, x1, x2, x3 = four(w0, c), four(w1, c), four(w2, c), four(w3, c)
         r0, r1, r2, r3 = columns[c], columns[c + 1], columns[c + 2], columns[c + 3]
-        for j in range(out.size):
-            out[j] += w0 * r0[j] + w1 * r1[j] + w2 * r2[j] + w3 * r3[j]
-    for c in range(n, weights.size):
-        w, row = weights[c], columns[c]
-        for j in range(out.size):
-            out[j] += w * row[j]
+        for j in range(out.shape[1]):
+            y = r0[j], r1[j], r2[j], r3[j]
+            t0, t1 = add_four(o0[j], x0, y), add_four(o1[j], x1, y)
+            t2, t3 = add_four(o2[j], x2, y), add_four(o3[j], x3, y)
+            o0[j], o1[j], o2[j], o3[j] = t0, t1, t2, t3
+    for c in range(n // 4 * 4, n):
+        x0, x1, x2, x3 = w0[c], w1[c], w2[c], w3[c]
+        row = columns[c]
+        for j in range(out.shape[1]):
+            y = row[j]
+            t0, t1, t2, t3 = o0[j] + x0 * y, o1[j] + x1 * y, o2[j] + x2 * y, o3[j] + x3 * y
+            o0[j], o1[j], o2[j], o3[j] = t0, t1, t2, t3
+
+
+@kernel
+def _add_outer(weights, n, rows, out):
+    """out (n, m) += weights[:, :n].T (n, 4) @ rows (4, m)"""
+    r0, r1, r2, r3 = rows[0], rows[1], rows[2], rows[3]
+    for j in range(n):
+        x, to = (weights[0, j], weights[1, j], weights[2, j], weights[3, j]), out[j]
+        for c in range(to.size):
+            to[c] = add_four(to[c], x, (r0[c], r1[c], r2[c], r3[c]))
 
 
 @kernel
@@ -136,15 +165,18 @@ def _attention(q, k, v, q_offsets, offsets, n_heads, least, keep_scale, key_low,
         q_start, m, n = q_offsets[b], q_offsets[b + 1] - q_offsets[b], stop - start
         keys = _columns(k, start, stop, first, size)
         values = np.ascontiguousarray(v[start:stop, first : first + size])
-        weights, query = np.empty(keys.shape[1], q.dtype), np.empty(size, q.dtype)
-        for i in range(m):
-            for c in range(size):
-                query[c] = q[q_start + i, first + c] * scale
-            _weighted_sum(query, keys, weights)
-            log_sum[q_start + i, h] = _softmax(weights, n)
-            if least > 0:
-                _drop(weights, least, typed_keep, key_low, key_high, places[b] + (h * m + i) * n)
-            _weighted_sum(weights[:n], values, context[q_start + i, first : first + size])
+        weights, queries = np.empty((ROWS, keys.shape[1]), q.dtype), np.empty((ROWS, size), q.dtype)
+        contexts = np.empty((ROWS, size), q.dtype)
+        for i in range(0, m, ROWS):
+            rows = min(ROWS, m - i)
+            _four_rows(rows, q[q_start + i :], size, first, scale, queries)
+            _weighted_sums(queries, size, keys, weights)
+            for r in range(rows):
+                log_sum[q_start + i + r, h] = _softmax(weights[r], n)
+                if least > 0:
+                    _drop(weights[r], least, typed_keep, key_low, key_high, places[b] + (h * m + i + r) * n)
+            _weighted_sums(weights, n, values, contexts)
+            context[q_start + i : q_start + i + rows, first : first + size] = contexts[:rows]
 
 
 @parallel_kernel
@@ -153,7 +185,7 @@ def _attention_backward(
 ):
     size = q.shape[1] // n_heads
     scale, typed_keep = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale)
-    one, zero = q.dtype.type(1), q.dtype.type(0)
+    one = q.dtype.type(1)
     places = _first_places(q_offsets, offsets, n_heads)
     for task in prange((offsets.size - 1) * n_heads):
         b, h = task // n_heads, task % n_heads
@@ -163,37 +195,51 @@ def _attention_backward(
         n_padded = keys.shape[1]  # all loops below run over whole vectors; only the first n places count
         key_rows = np.ascontiguousarray(k[start:stop, first : first + size])
         key_grads, value_grads = np.zeros((n, size), q.dtype), np.zeros((n, size), q.dtype)
-        weights, dweights, mask = np.empty(n_padded, q.dtype), np.empty(n_padded, q.dtype), np.empty(n_padded, q.dtype)
-        query = np.empty(size, q.dtype)
-        for i in range(m):
-            for c in range(size):
-                query[c] = q[q_start + i, first + c] * scale
-            grad = dcontext[q_start + i, first : first + size]
-            _weighted_sum(query, keys, weights)
-            total = log_sum[q_start + i, h]
-            for j in range(n_padded):
-                weights[j] = exp(weights[j] - total)
-                mask[j] = one
-            for j in range(n, n_padded):  # where all scores lie below -88, exp(0 - total) is infinite, times zero NaN
-                weights[j] = zero
-            if least > 0:
-                _drop(mask, least, typed_keep, key_low, key_high, places[b] + (h * m + i) * n)
-            _weighted_sum(grad, values, dweights)
-            for j in range(n_padded):  # behind the n-th place dweights is zero, as the columns of `values` are
-                dweights[j] *= mask[j]
-            inner = zero
-            for j in range(n_padded):
-                inner += dweights[j] * weights[j]
-            for j in range(n):
-                kept = weights[j] * mask[j]
-                dweights[j] = weights[j] * (dweights[j] - inner)  # now dS
-                to_value, to_key, ds = value_grads[j], key_grads[j], dweights[j]
-                for c in range(size):
-                    to_value[c] += kept * grad[c]
-                    to_key[c] += ds * query[c]
-            out = dq[q_start + i, first : first + size]
-            _weighted_sum(dweights[:n], key_rows, out)
-            for c in range(size):
-                out[c] *= scale
+        queries, grads = np.empty((ROWS, size), q.dtype), np.empty((ROWS, size), q.dtype)
+        query_grads = np.empty((ROWS, size), q.dtype)
+        weights, dweights = np.empty((ROWS, n_padded), q.dtype), np.empty((ROWS, n_padded), q.dtype)
+        mask = np.ones(n_padded, q.dtype)
+        for i in range(0, m, ROWS):
+            rows = min(ROWS, m - i)
+            _four_rows(rows, q[q_start + i :], size, first, scale, queries)
+            _four_rows(rows, dcontext[q_start + i :], size, first, one, grads)
+            _weighted_sums(queries, size, keys, weights)
+            _weighted_sums(grads, size, values, dweights)
+            for r in range(rows):
+                if least > 0:
+                    mask[:] = one
+                    _drop(mask, least, typed_keep, key_low, key_high, places[b] + (h * m + i + r) * n)
+                _score_gradients(weights[r], dweights[r], mask, log_sum[q_start + i + r, h], n)
+            weights[rows:], dweights[rows:] = 0, 0  # of no query: they add nothing to the gradients of k and v
+            _add_outer(weights, n, grads, value_grads)
+            _add_outer(dweights, n, queries, key_grads)
+            _weighted_sums(dweights, n, key_rows, query_grads)
+            for r in range(rows):
+                _scaled_copy(query_grads[r], scale, dq[q_start + i + r, first : first + size])
         dk[start:stop, first : first + size] = key_grads
         dv[start:stop, first : first + size] = value_grads
+
+
+@kernel
+def _score_gradients(weights, dweights, mask, total, n):
+    """Of one row: scores S to the weights P m that multiplied V, and dcontext V.T to dS, both in place.
+
+    Behind the n-th place dweights is zero, as the columns of V are.
+    """
+    zero, inner = weights.dtype.type(0), weights.dtype.type(0)
+    for j in range(weights.size):
+        weights[j] = exp(weights[j] - total)
+        dweights[j] *= mask[j]
+    for j in range(n, weights.size):  # where all scores lie below -88, exp(0 - total) is infinite, times zero NaN
+        weights[j] = zero
+    for j in range(weights.size):
+        inner += dweights[j] * weights[j]
+    for j in range(weights.size):
+        dweights[j] = weights[j] * (dweights[j] - inner)
+        weights[j] *= mask[j]
+
+
+@kernel
+def _scaled_copy(x, scale, out):
+    for c in range(out.size):
+        out[c] = x[c] * scale

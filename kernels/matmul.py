@@ -15,8 +15,9 @@ takes four steps of k at once: for each vector of columns, 4 loads from b and 4 
   changes is copied once (`prepare`). The number of columns is a constant in the code: LLVM then knows how often the
   loop turns, writes no second loop for a remainder, and does not run out of registers.
 - 192 rows of a strip (288 KB) are used by all rows of a before the next are touched: they stay in the L2 cache.
-- Sums are kept in a scratch of four rows that stays in the L1 cache, and added to c after 192 steps. (That also rounds
-  better than one long sum.)
+- Sums are kept in a scratch of four rows that stays in the L1 cache, and added to c after 192 steps; 128 rows of c are
+  finished before the next begin, so they stay in the L2 cache. (192 numbers at a time also round better than one long
+  sum.)
 
 Every number of c is summed in the order of k by one thread, whatever the shape and wherever it lies.
 """
@@ -31,7 +32,7 @@ from .memory import empty
 
 WIDE, NARROW = 384, 64  # columns of a strip: the D of MiniLM, half that of BERT-base, and the usual M of an adapter
 DEPTH = 192  # rows of a strip that are used again and again, best of 128, 192, 256 and 384
-ROWS = 4  # of a tile
+ROWS, BLOCK = 4, 128  # of a tile, and of what stays in the L2 cache of c
 
 
 def matmul(x, W, b=None, strips=None):
@@ -166,18 +167,20 @@ def _multiply(a, strips, bias, adds, rows, sums, c):
             width = _width(n_columns - column)
             left = min(column, n_columns - width)
             strip = strips[begin : begin + depth * width]
-            for k0 in range(0, depth, DEPTH):
-                k1 = min(k0 + DEPTH, depth)
-                for row in range(top, bottom, ROWS):
-                    i = min(row, n_rows - ROWS)
-                    _begin(bias[left : left + width], adds or k0 > 0, mine)
-                    if width == WIDE:
-                        _wide_tile(a, i, k0, k1, strip, mine)
-                    else:
-                        _narrow_tile(a, i, k0, k1, strip, mine)
-                    for r in range(row - i, ROWS):
-                        new = mine[r * width + column - left : r * width + width]
-                        _store(new, adds or k0 > 0, c[i + r, column : left + width])
+            for block in range(top, bottom, BLOCK):
+                below = min(block + BLOCK, bottom)
+                for k0 in range(0, depth, DEPTH):
+                    k1 = min(k0 + DEPTH, depth)
+                    for row in range(block, below, ROWS):
+                        i = min(row, n_rows - ROWS)
+                        _begin(bias[left : left + width], adds or k0 > 0, mine)
+                        if width == WIDE:
+                            _wide_tile(a, i, k0, k1, strip, mine)
+                        else:
+                            _narrow_tile(a, i, k0, k1, strip, mine)
+                        for r in range(row - i, ROWS):
+                            new = mine[r * width + column - left : r * width + width]
+                            _store(new, adds or k0 > 0, c[i + r, column : left + width])
             column, begin = left + width, begin + depth * width
 
 
@@ -197,13 +200,13 @@ def _store(sums, adds, c):
 
 
 @ordered_kernel
-def _add_four(total, x, y):
+def add_four(total, x, y):
     """total + x[0] y[0] + x[1] y[1] + x[2] y[2] + x[3] y[3], in this order."""
     return total + x[0] * y[0] + x[1] * y[1] + x[2] * y[2] + x[3] * y[3]
 
 
 @kernel
-def _four(row, k):
+def four(row, k):
     return row[k], row[k + 1], row[k + 2], row[k + 3]
 
 
@@ -221,13 +224,13 @@ def _tile_of(width):
         a0, a1, a2, a3 = a[i, k0:k1], a[i + 1, k0:k1], a[i + 2, k0:k1], a[i + 3, k0:k1]
         for n in range(depth // 4):
             k, at = 4 * n, 4 * n * width
-            x0, x1, x2, x3 = _four(a0, k), _four(a1, k), _four(a2, k), _four(a3, k)
+            x0, x1, x2, x3 = four(a0, k), four(a1, k), four(a2, k), four(a3, k)
             b0, b1 = b[at : at + width], b[at + width : at + 2 * width]
             b2, b3 = b[at + 2 * width : at + 3 * width], b[at + 3 * width : at + 4 * width]
             for j in range(width):
                 y = b0[j], b1[j], b2[j], b3[j]
-                t0, t1 = _add_four(s0[j], x0, y), _add_four(s1[j], x1, y)
-                t2, t3 = _add_four(s2[j], x2, y), _add_four(s3[j], x3, y)
+                t0, t1 = add_four(s0[j], x0, y), add_four(s1[j], x1, y)
+                t2, t3 = add_four(s2[j], x2, y), add_four(s3[j], x3, y)
                 s0[j], s1[j], s2[j], s3[j] = t0, t1, t2, t3
         for k in range(depth // 4 * 4, depth):
             x0, x1, x2, x3 = a0[k], a1[k], a2[k], a3[k]
