@@ -63,9 +63,9 @@ def matmul_dx(dy, W, strips=None):
 
 def matmul_dw(x, dy, dW):
     """dW += x.T @ dy.   (I, T) @ (T, O) -> (I, O), added into dW"""
-    if dW.shape[1] >= NARROW:
+    if dW.shape[1] > NARROW:
         _product(_transposed(x), _strips(dy), None, dW)
-    elif dW.shape[0] >= NARROW:  # few columns but many rows: dW.T = dy.T @ x has it the other way round
+    elif dW.shape[0] >= NARROW:  # few columns but many rows: dW.T = dy.T @ x has less to transpose, and wide strips
         dW_t = empty(dW.shape[::-1], dW.dtype)
         _product(_transposed(dy), _strips(x), np.zeros(dW.shape[0], dW.dtype), dW_t)
         dW += dW_t.T

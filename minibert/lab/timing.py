@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numba
 
 TURNS = 3
-REST = 0.03  # seconds: a thread pool that has just worked spins for a while before it sleeps, and slows the next one
+REST = 0.1  # seconds: a thread pool that has just worked spins for a while before it sleeps, and slows the next one
 TRIAD_MEGABYTES = 192
 TURNS_OF_MULTIPLY_ADDS = 2000  # about a millisecond
 
@@ -34,7 +34,8 @@ def in_turns(calls: dict[str, Callable], seconds: float) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(TURNS):
         for name, call in calls.items():
-            time.sleep(REST)
+            if len(calls) > 1:
+                time.sleep(REST)
             call()  # not counted: it wakes the threads and fills the caches
             end = time.perf_counter() + seconds / TURNS
             while not times[name] or time.perf_counter() < end:
