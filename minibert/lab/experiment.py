@@ -129,12 +129,14 @@ def best(settings: list[list[Trial]], results: dict) -> list[Trial]:
 
 
 def format_rows(rows: list[dict]) -> str:
-    """Rows as a table for people; numbers to two places."""
+    """Rows as a table for people; numbers to two places, tiny ones with their power of ten."""
     if not rows:
         return "nothing"
 
     def cell(value) -> str:
-        return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+        if isinstance(value, float):
+            return f"{value:.0e}" if 0 < abs(value) < 0.005 else f"{value:,.2f}"
+        return f"{value:,}" if isinstance(value, int) else str(value)
 
     columns = list(dict.fromkeys(key for row in rows for key in row))
     cells = [columns, *([cell(row.get(key, "")) for key in columns] for row in rows)]

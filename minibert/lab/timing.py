@@ -1,8 +1,7 @@
-"""How things are timed: in turns, medians, and beside what the machine can do at most."""
+"""How things are timed: in turns, the fastest of many calls, and beside what the machine can do at most."""
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -27,9 +26,10 @@ class Machine(NamedTuple):
 
 
 def in_turns(calls: dict[str, Callable], seconds: float) -> dict[str, float]:
-    """{name: median seconds of a call}. Each is called for `seconds` in all.
+    """{name: seconds of its fastest call}. Each is called for `seconds` in all.
 
-    In turns, since a machine's speed changes from second to second: what is compared must meet the same conditions.
+    In turns, since a machine's speed changes from second to second: what is compared must meet the same conditions. The
+    fastest, since whatever disturbs a call makes it slower: so the machine's limits are measured, too.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(TURNS):
@@ -42,7 +42,7 @@ def in_turns(calls: dict[str, Callable], seconds: float) -> dict[str, float]:
                 start = time.perf_counter()
                 call()
                 times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(measured) for name, measured in times.items()}
+    return {name: min(measured) for name, measured in times.items()}
 
 
 def multiply_add_gflops(seconds: float) -> float:
