@@ -19,7 +19,8 @@ takes four steps of k at once: for each vector of columns, 4 loads from b and 4 
   finished before the next begin, so they stay in the L2 cache. (192 numbers at a time also round better than one long
   sum.)
 
-Every number of c is summed in the order of k by one thread, whatever the shape and wherever it lies.
+Every number of c is summed by one thread, in an order that nothing but the length of the sum decides: not the number
+of threads, not the other rows and columns, not where arrays lie.
 """
 
 from __future__ import annotations
