@@ -23,8 +23,15 @@ from minibert.model import Backbone, Model
 from minibert.run_folder import RunFolder
 from minibert.scoring import Split, tokenize
 
-LEARNING_RATES = {"adapter": (3e-4, 1e-3, 3e-3), "full": (3e-5, 1e-4, 3e-4), "top_k": (3e-5, 1e-4, 3e-4)}
-USUAL_RATE = {"adapter": 1e-3, "full": 1e-4, "top_k": 1e-4, "layernorm": 1e-3, "head": 1e-3}
+# In the order in which they are worth trying: the first is the method's usual rate.
+FINE_TUNING, FEW_PARAMETERS = (1e-4, 3e-5, 3e-4), (1e-3, 3e-4, 3e-3)
+LEARNING_RATES = {
+    "full": FINE_TUNING,
+    "top_k": FINE_TUNING,
+    "adapter": FEW_PARAMETERS,
+    "layernorm": FEW_PARAMETERS,
+    "head": FEW_PARAMETERS,
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class Scope:
     out: Path
     seeds: tuple[int, ...] = (0, 1, 2)
     epochs: tuple[int, ...] = (3, 10)  # a sweep tries all; a curve takes the first
+    rates: int = 3  # that many learning rates of each method are tried in a sweep; a curve takes the first
     train_rows: int | None = 10_000
     dev_rows: int | None = None
     quick: bool = False
@@ -58,7 +66,7 @@ class Scope:
 
     def trial(self, task: str, method: str, seed: int, **options) -> Trial:
         """One run; settings that are not given are the scope's, and the method's usual learning rate."""
-        usual = {"lr": USUAL_RATE[method], "epochs": self.epochs[0]}
+        usual = {"lr": LEARNING_RATES[method][0], "epochs": self.epochs[0]}
         usual |= {"train_rows": self.train_rows, "dev_rows": self.dev_rows}
         data = None if task == "opinions" else self.data
         return make_trial(task=task, data=data, method=method, seed=seed, **usual | options)
@@ -166,8 +174,6 @@ def sweep_then_seeds(scope: Scope, grids: dict[tuple[str, str], list[dict]]) -> 
 
 
 def rates(scope: Scope, method: str, **options) -> list[dict]:
-    """The settings of a sweep over learning rates and epochs; one of each in a quick run."""
-    lrs, epochs = LEARNING_RATES[method], scope.epochs
-    if scope.quick:
-        lrs, epochs = (USUAL_RATE[method],), epochs[:1]
-    return [{"method": method, "lr": lr, "epochs": n, **options} for lr in lrs for n in epochs]
+    """The settings of a sweep over learning rates and epochs."""
+    lrs = LEARNING_RATES[method][: scope.rates]
+    return [{"method": method, "lr": lr, "epochs": n, **options} for lr in lrs for n in scope.epochs]

@@ -62,8 +62,8 @@ def _first_line(function: Callable) -> str:
 
 
 def _scope(args, recipe: Recipe) -> Scope:
-    quick = {"seeds": (0,), "epochs": (3,), "train_rows": 800} if args.quick else {}
-    given = {name: getattr(args, name) for name in ("seeds", "epochs", "train_rows", "dev_rows")}
+    quick = {"seeds": (0,), "epochs": (3,), "rates": 1, "train_rows": 800} if args.quick else {}
+    given = {name: getattr(args, name) for name in ("seeds", "epochs", "rates", "train_rows", "dev_rows")}
     settings = quick | {name: value for name, value in given.items() if value is not None}
     for name in ("seeds", "epochs"):
         if name in settings:
