@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import tempfile
 from contextlib import suppress
@@ -32,12 +33,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_rows(path: Path, rows: list[dict], columns=None) -> None:
-    """Write rows as CSV in the same way. columns: default those of the rows, in the order they first appear."""
+    """Write rows as CSV in the same way, NaN as an empty cell. columns: default those of the rows, in the order they
+    first appear."""
     text = io.StringIO()
     columns = columns or list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    unknown = [{key for key, value in row.items() if isinstance(value, float) and math.isnan(value)} for row in rows]
+    writer.writerows(row | dict.fromkeys(keys, "") for row, keys in zip(rows, unknown, strict=True))
     write_text(path, text.getvalue())
 
 

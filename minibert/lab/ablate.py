@@ -29,6 +29,11 @@ def ablated_scores(model: Model, split: Split, metric: str) -> tuple[float, np.n
     return evaluate(model, split, (metric,))[metric], scores
 
 
+def ablation_metric(metrics: tuple[str, ...]) -> str:
+    """Accuracy where the task has it, as in the paper: F1 hardly falls when all is answered alike. Else the first."""
+    return "accuracy" if "accuracy" in metrics else metrics[0]
+
+
 def ablation_rows(task: str, metric: str, full: float, scores: np.ndarray) -> list[dict]:
     """One row a span, for a CSV file. relative: the change in percent of the score with all adapters."""
     n_layers = len(scores)

@@ -65,6 +65,11 @@ def _check(trials: int, seed: int) -> None:
     for name, value, least in (("trials", trials, 1), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise InputError(f"{name} must be a whole number from {least}, got {value!r}")
+    check_installed()
+
+
+def check_installed() -> None:
+    """Raise InputError if scikit-learn is not installed."""
     try:
         import sklearn  # noqa: F401
     except ImportError:

@@ -9,7 +9,7 @@ from minibert.commands import open_splits, open_task, read_task
 from minibert.data import limit_train
 from minibert.interrupt import compile_kernels
 from minibert.lab import plots
-from minibert.lab.ablate import ablated_scores, ablation_rows, format_heatmap
+from minibert.lab.ablate import ablated_scores, ablation_metric, ablation_rows, format_heatmap
 from minibert.lab.baseline import no_bert
 from minibert.run_folder import write_rows
 from minibert.scoring import format_scores
@@ -44,7 +44,7 @@ def ablate(args) -> None:
     if args.plot is not None:
         plots.pyplot()  # missing: told now
     compile_kernels()
-    metric = task.metrics[0]
+    metric = ablation_metric(task.metrics)
     full, scores = ablated_scores(model, split, metric)
     print(f"{task.name} {name}: {metric} {full:.4f} with all adapters; its change, times 100, without those of layers")
     print(format_heatmap(full, scores))

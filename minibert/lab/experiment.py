@@ -9,6 +9,7 @@ Scores are those of the task's first metric, times 100: "points". A trial that f
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,16 +23,11 @@ from minibert.lab.trial import Trial, data_fingerprint, make_trial, trial_id
 from minibert.model import Backbone, Model
 from minibert.run_folder import RunFolder
 from minibert.scoring import Split, tokenize
+from minibert.tuning import DEFAULT_LR
 
-# In the order in which they are worth trying: the first is the method's usual rate.
-FINE_TUNING, FEW_PARAMETERS = (1e-4, 3e-5, 3e-4), (1e-3, 3e-4, 3e-3)
-LEARNING_RATES = {
-    "full": FINE_TUNING,
-    "top_k": FINE_TUNING,
-    "adapter": FEW_PARAMETERS,
-    "layernorm": FEW_PARAMETERS,
-    "head": FEW_PARAMETERS,
-}
+SIZE = 64  # M of the adapters that are compared with full fine-tuning, and whose rate is that of other sizes
+FURTHER_RATES = {1e-4: (3e-5, 3e-4), 1e-3: (3e-4, 3e-3)}
+LEARNING_RATES = {method: (usual, *FURTHER_RATES[usual]) for method, usual in DEFAULT_LR.items()}
 
 
 @dataclass(frozen=True)
@@ -43,8 +39,8 @@ class Scope:
     data: str | None
     out: Path
     seeds: tuple[int, ...] = (0, 1, 2)
-    epochs: tuple[int, ...] = (3, 10)  # a sweep tries all; a curve takes the first
-    rates: int = 3  # that many learning rates of each method are tried in a sweep; a curve takes the first
+    epochs: tuple[int, ...] = (3, 10)  # a sweep tries all; an experiment without one takes the first
+    rates: int = 3  # how many learning rates of a method a sweep tries
     train_rows: int | None = 10_000
     dev_rows: int | None = None
     quick: bool = False
@@ -88,12 +84,12 @@ class Scope:
             run_trial(trial, self.backbone_path, folder.path)
         return read_bank(folder.bank)[task.name]
 
-    def reopened(self, trial: Trial, record: TaskRecord) -> tuple[Model, Split, str]:
-        """The model of a trained task, its dev split, and the metric that counts."""
+    def reopened(self, trial: Trial, record: TaskRecord) -> tuple[Model, Split, tuple[str, ...]]:
+        """The model of a trained task, its dev split, and its metrics, that which counts first."""
         task = load(trial)
         dev = next(iter(task.dev.values()))
         split = tokenize(self.backbone, dev, trial.train.max_length)
-        return Model.from_record(self.backbone, record), split, task.metrics[0]
+        return Model.from_record(self.backbone, record), split, task.metrics
 
 
 @dataclass(frozen=True)
@@ -115,25 +111,37 @@ Experiment = Generator[list[Trial], dict, Report]
 # ----------------------------------------------------------------------------------------------------- small helpers
 
 
-def points(result: dict, split: str = "dev") -> float:
-    """The score that counts, times 100; that of the test split if it is asked for and there."""
+def ks_of(scope: Scope) -> list[int]:
+    """For how many top layers variable fine-tuning is tried."""
+    n = scope.n_layers
+    return sorted({1, n // 2, n}) if scope.quick else list(range(1, n + 1))
+
+
+def top_layers(scope: Scope, k: int) -> dict:
+    """The options that train the top k layers. All of them is full fine-tuning, and the same trial."""
+    return {"method": "full"} if k == scope.n_layers else {"method": "top_k", "top_k": k}
+
+
+def points(result: dict, split: str = "dev", metric: str | None = None) -> float:
+    """The score that counts, times 100. That of the test split if it is asked for and the release has one with labels:
+    as in the paper, where GLUE's are dev scores and those of further tasks test scores."""
     scores = result.get(split) or result["dev"]
-    return 100 * scores[result["metric"]]
+    return 100 * scores[metric or result["metric"]]
 
 
-def summary(trials: list[Trial], results: dict, split: str = "dev") -> dict[str, float]:
-    """mean, sem, seeds and trained parameters of one setting over its seeds. Empty if every trial failed."""
+def summary(trials: list[Trial], results: dict, split: str = "dev", metric: str | None = None) -> dict[str, float]:
+    """Trained parameters of one setting, the mean over its seeds and its standard error, how many trials are in it and
+    how many failed. What is not known is NaN: the error of one seed, everything if all failed."""
     found = [results[trial] for trial in trials if trial in results]
-    if not found:
-        return {}
-    average, error = mean_and_error([points(result, split) for result in found])
-    error = 0.0 if np.isnan(error) else error  # of a single seed it is not known
-    return {"params": found[0]["trained_params"], "mean": average, "sem": error, "seeds": len(found)}
+    average, error = mean_and_error([points(result, split, metric) for result in found])
+    params = found[0]["trained_params"] if found else math.nan
+    failed = len(trials) - len(found)
+    return {"params": params, "mean": average, "sem": error, "seeds": len(found), "failed": failed}
 
 
 def best(settings: list[list[Trial]], results: dict) -> list[Trial]:
     """The setting (its trials, one a seed) with the highest mean score on dev."""
-    return max(settings, key=lambda trials: summary(trials, results).get("mean", -np.inf))
+    return max(settings, key=lambda trials: np.nan_to_num(summary(trials, results)["mean"], nan=-np.inf))
 
 
 def format_rows(rows: list[dict]) -> str:
@@ -143,6 +151,8 @@ def format_rows(rows: list[dict]) -> str:
 
     def cell(value) -> str:
         if isinstance(value, float):
+            if np.isnan(value):
+                return "-"
             return f"{value:.0e}" if 0 < abs(value) < 0.005 else f"{value:,.2f}"
         return f"{value:,}" if isinstance(value, int) else str(value)
 

@@ -44,17 +44,23 @@ RECIPES = {
 }
 
 
-def reproduce(args) -> None:
-    """Run an experiment, print what it found, write its tables and its picture."""
+def reproduce(args) -> int:
+    """Run an experiment, print what it found, write its tables and its picture. Returns 1 if trials failed, else 0."""
     recipe = RECIPES[args.name]
     plots.pyplot()  # missing: told now, not after hours
     scope = _scope(args, recipe)
     print(f"{args.name} on {', '.join(scope.tasks)}, {len(scope.seeds)} seeds: {_first_line(recipe.run)}")
-    with _runner(args, scope) as run:
+    failed: set[Trial] = set()
+    with _runner(args, scope, failed) as run:
         report = _drive(recipe.run(scope), run)
     for path in write_report(report, args.name, scope.out):
         print(path)
     print(f"\n{report.text}")
+    if failed:
+        print(
+            f"{len(failed)} trials failed; what they would have told is missing above (--retry-failed runs them again)"
+        )
+    return 1 if failed else 0
 
 
 def _first_line(function: Callable) -> str:
@@ -62,14 +68,14 @@ def _first_line(function: Callable) -> str:
 
 
 def _scope(args, recipe: Recipe) -> Scope:
-    quick = {"seeds": (0,), "epochs": (3,), "rates": 1, "train_rows": 800} if args.quick else {}
+    quick = {"seeds": (0,), "epochs": (3,), "rates": 1, "train_rows": 800, "dev_rows": 500} if args.quick else {}
     given = {name: getattr(args, name) for name in ("seeds", "epochs", "rates", "train_rows", "dev_rows")}
     settings = quick | {name: value for name, value in given.items() if value is not None}
     for name in ("seeds", "epochs"):
         if name in settings:
             settings[name] = tuple(settings[name])
     tasks = tuple(args.tasks) if args.tasks else _tasks_at_hand(args.name, recipe, args.data)
-    out = Path(args.out or Path("results") / args.name)
+    out = Path(args.out or Path("results") / (f"{args.name}_quick" if args.quick else args.name))
     return Scope(Path(args.backbone), tasks, args.data, out, quick=args.quick, **settings)
 
 
@@ -92,16 +98,17 @@ def _tasks_at_hand(name: str, recipe: Recipe, data: str | None) -> tuple[str, ..
 
 
 @contextmanager
-def _runner(args, scope: Scope) -> Iterator[Callable[[list[Trial]], dict]]:
-    """A function that runs trials and gives {trial: result} of those that did not fail."""
+def _runner(args, scope: Scope, failed: set[Trial]) -> Iterator[Callable[[list[Trial]], dict]]:
+    """A function that runs trials and gives {trial: result} of those that did not fail; the others go to `failed`."""
     with Ledger(args.ledger or scope.out / "ledger.jsonl") as ledger, make_executor(args) as executor:
 
         def run(trials: list[Trial]) -> dict:
             keep = scope.runs if isinstance(trials, Keep) else None
             options = {"retry_failed": args.retry_failed, "keep": keep}
             records = run_trials(trials, executor, ledger, scope.backbone_path, **options)
-            done = zip(trials, records, strict=True)
-            return {trial: record["result"] for trial, record in done if record["status"] == "done"}
+            done = {t: r["result"] for t, r in zip(trials, records, strict=True) if r["status"] == "done"}
+            failed.update(trial for trial in trials if trial not in done)
+            return done
 
         yield run
 

@@ -40,6 +40,6 @@ def stream(scope: Scope) -> Experiment:
 
 def _ask(scope: Scope, trial, record) -> tuple[np.ndarray, str, float]:
     """What a task of the bank answers on its dev split, its metric, and its score."""
-    model, split, metric = scope.reopened(trial, record)
+    model, split, (metric, *_) = scope.reopened(trial, record)
     answers = predict(model, split.batch)
     return answers, metric, split.score(answers, (metric,))[metric]

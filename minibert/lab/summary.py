@@ -121,6 +121,5 @@ def write_summary(records: list[dict], path) -> None:
         for split in ("dev", "test"):
             for metric in setting.results[0].get(split) or ():
                 mean, error = mean_and_error(setting.scores(split, metric))
-                error = "" if math.isnan(error) else error
                 rows.append(row | {"split": split, "metric": metric, "mean": mean, "standard_error": error})
     write_rows(Path(path), rows, COLUMNS)
