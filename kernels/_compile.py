@@ -20,7 +20,9 @@ import numba
 from numba.core import event
 
 # Fast-math flags that let LLVM vectorize sums. Never "nnan" or "ninf": NaN and infinity must pass through as in NumPy.
-FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
+# Nor "arcp": LLVM then divides by the processor's estimate of a reciprocal (or of one by a root), which makes NaN of
+# infinity, and has other last bits on another maker's processor.
+FAST_MATH = {"contract", "reassoc", "nsz"}
 
 KERNELS = []  # every compiled function, for `warm_up` and `minibert env`
 
@@ -132,8 +134,9 @@ def parallel_kernel(function):
 
     Each iteration of a prange must own what it writes, and must not depend on the number of threads: so the same input
     gives the same bits on any number of them. Nor may bits depend on where arrays lie: LLVM writes a vector loop and a
-    plain one, and takes the plain one when two arrays lie close together. So a loop that sums stores nothing, and a
-    loop that stores is so simple that both versions round alike (tests/test_determinism.py places arrays close).
+    plain one, and takes the plain one when two arrays lie close together. So a loop that sums stores nothing, but in
+    the one array that it reads, and a loop that stores is so simple that both versions round alike
+    (tests/test_determinism.py places arrays close).
     """
     return _jit(function, parallel=True)
 

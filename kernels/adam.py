@@ -13,11 +13,17 @@ BLOCK = 4096
 
 
 def adam(p, g, m, v, lr, beta1, beta2, eps, weight_decay, step):
-    """One step for one parameter tensor; p, m and v change in place. step counts from 1.
+    """One step for one parameter tensor; p, m and v, in C order, change in place. step counts from 1.
 
     m = beta1 m + (1 - beta1) g;   v = beta2 v + (1 - beta2) g^2
     p = p - lr weight_decay p - lr (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps)
+
+    Raises ValueError if the four have not one shape, or if p, m or v could not be changed in place.
     """
+    if not p.shape == g.shape == m.shape == v.shape:
+        raise ValueError(f"p, g, m and v must have one shape, got {p.shape}, {g.shape}, {m.shape} and {v.shape}")
+    if not (p.flags.c_contiguous and m.flags.c_contiguous and v.flags.c_contiguous):
+        raise ValueError("p, m and v must be in C order: others would be copied, and the copies changed")
     step_size = lr / (1.0 - beta1**step)
     root_correction = 1.0 / math.sqrt(1.0 - beta2**step)
     flat = [a.reshape(-1) for a in (p, g, m, v)]

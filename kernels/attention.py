@@ -132,7 +132,7 @@ def _softmax(scores, n):
     """Softmax of the first n scores, in place; the rest becomes zero. Returns log(sum(exp(scores)))."""
     largest = scores[0]
     for j in range(n):
-        largest = scores[j] if not scores[j] <= largest else largest  # written so that a NaN wins
+        largest = scores[j] if scores[j] > largest else largest  # a NaN may lose here; it makes the total NaN
     for j in range(n, scores.size):
         scores[j] = -np.inf
     total = scores.dtype.type(0)

@@ -77,7 +77,7 @@ def ensure_compiled(dtype=np.float32) -> None:
 
     Numba optimizes a parallel kernel once more when it writes it to the cache, so the process that compiles it computes
     with other last bits than every later one. That nobody may see, for the same input must give the same bits: a
-    program only ever runs kernels that came from the cache.
+    program only ever runs kernels that came from the cache, if its arrays are as everywhere here: in C order, writable.
     """
     if not kernels.COMPILED:
         return
@@ -86,15 +86,18 @@ def ensure_compiled(dtype=np.float32) -> None:
     name = np.dtype(dtype).name
     if (CACHE_FOLDER / f"{name}.complete").exists():
         return
-    python_path = [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {"PYTHONPATH": os.pathsep.join(python_path), "NUMBA_CACHE_DIR": str(CACHE_FOLDER.parent.parent)}
+    environment = {"NUMBA_CACHE_DIR": str(CACHE_FOLDER.parent.parent)}
     environment["MINIBERT_KERNELS"] = "numba"  # all kernels, even if this process needs fewer
-    command = [sys.executable, "-m", "kernels.examples", name]
-    code = subprocess.run(command, env=os.environ | environment, check=False).returncode
+    # These kernels, whatever lies in the folder that the program was started in: `-m` would look there first.
+    here = str(Path(__file__).parent.parent)
+    program = (
+        f"import sys; sys.path.insert(0, {here!r}); from kernels.examples import compile_all; compile_all({name!r})"
+    )
+    code = subprocess.run([sys.executable, "-c", program], env=os.environ | environment, check=False).returncode
     if code == -signal.SIGINT:
         raise KeyboardInterrupt
     if code != 0:
-        print(f"warning: {' '.join(command)} ended with {code}; kernels are compiled as they are used", file=sys.stderr)
+        print(f"warning: compiling all kernels ended with {code}; they are compiled as they are used", file=sys.stderr)
 
 
 def compile_all(name: str) -> None:
@@ -110,7 +113,3 @@ def compile_all(name: str) -> None:
     (CACHE_FOLDER / f"{name}.complete").touch()
     if LISTENER.compiled:
         print(f"compiled {LISTENER.compiled} kernels in {time.perf_counter() - start:.0f} s", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    compile_all(sys.argv[1])

@@ -82,4 +82,6 @@ def _gelu_tanh_backward(dy, x, dx):
             v = xs[i]
             th = tanh(scale * (v + cubic * v * v * v))
             du = scale * (one + (cubic + cubic + cubic) * v * v)
-            out[i] = ds[i] * half * (one + th + v * (one - th * th) * du)
+            flat = one - th * th
+            slope = v * flat * du if flat != 0 else flat  # zero where x^3 is too large for the type, too
+            out[i] = ds[i] * half * (one + th + slope)

@@ -13,6 +13,7 @@ from numba import prange
 import kernels
 
 from ._compile import kernel, parallel_kernel
+from .matmul import add_four, four
 
 PANEL_ROWS, PANEL_COLUMNS = 64, 256  # of W: 64 KB in float32, which the L2 cache of any processor holds
 TILE_ROWS, TILE_STEPS = 8, 4  # rows of y, and steps of k, that one pass over a panel's columns does together
@@ -55,8 +56,8 @@ def rung_3_register_tile(x, W):
     """Eight rows and four steps of k at once: a number loaded from W is used eight times, one of y four times.
 
     Until now every multiply-add waited for two loads and a store, and the processor can do two loads but also two
-    multiply-adds in a cycle. Here 4 loads from W and 8 from y feed 32 multiply-adds; the sums and the numbers of x stay
-    in registers.
+    multiply-adds in a cycle. Here 4 loads from W and 8 from y feed 32 multiply-adds. The 32 numbers of x would fill
+    all registers of AVX-512, so some are loaded again: the real one has four rows.
     """
     y = np.zeros((x.shape[0], W.shape[1]), x.dtype)
     _register_tile(x, W, y)
@@ -162,30 +163,20 @@ def _eight_rows(x, W, y, i, k0, k1, j0, j1):
     k = k0
     while k + TILE_STEPS <= k1:
         w0, w1, w2, w3 = W[k, j0:j1], W[k + 1, j0:j1], W[k + 2, j0:j1], W[k + 3, j0:j1]
-        a0, a1, a2, a3 = _four(x[i], k), _four(x[i + 1], k), _four(x[i + 2], k), _four(x[i + 3], k)
-        a4, a5, a6, a7 = _four(x[i + 4], k), _four(x[i + 5], k), _four(x[i + 6], k), _four(x[i + 7], k)
+        a0, a1, a2, a3 = four(x[i], k), four(x[i + 1], k), four(x[i + 2], k), four(x[i + 3], k)
+        a4, a5, a6, a7 = four(x[i + 4], k), four(x[i + 5], k), four(x[i + 6], k), four(x[i + 7], k)
         for j in range(y0.size):
             w = w0[j], w1[j], w2[j], w3[j]
             y0[j], y1[j], y2[j], y3[j], y4[j], y5[j], y6[j], y7[j] = (
-                _add_four(y0[j], a0, w),
-                _add_four(y1[j], a1, w),
-                _add_four(y2[j], a2, w),
-                _add_four(y3[j], a3, w),
-                _add_four(y4[j], a4, w),
-                _add_four(y5[j], a5, w),
-                _add_four(y6[j], a6, w),
-                _add_four(y7[j], a7, w),
+                add_four(y0[j], a0, w),
+                add_four(y1[j], a1, w),
+                add_four(y2[j], a2, w),
+                add_four(y3[j], a3, w),
+                add_four(y4[j], a4, w),
+                add_four(y5[j], a5, w),
+                add_four(y6[j], a6, w),
+                add_four(y7[j], a7, w),
             )
         k += TILE_STEPS
     for rest in range(8):
         _row(x[i + rest], W, y[i + rest, j0:j1], k, k1, j0, j1)
-
-
-@kernel
-def _four(row, k):
-    return row[k], row[k + 1], row[k + 2], row[k + 3]
-
-
-@kernel
-def _add_four(total, a, w):
-    return total + a[0] * w[0] + a[1] * w[1] + a[2] * w[2] + a[3] * w[3]

@@ -8,19 +8,23 @@ All three are one loop, c = a @ b:
 
 The innermost loop walks along a row of b and a row of c, where neighbours are loaded, multiplied and added as vectors.
 On its own that would be slow: each multiply-add would wait for two loads and a store. So a *tile* of four rows of c
-takes four steps of k at once: for each vector of columns, 4 loads from b and 4 from c feed 16 multiply-adds, and the
-16 numbers of a stay in registers. Three choices keep the processor from waiting for memory:
+takes four steps of k at once: for each vector of columns, 4 loads from b and 4 from c feed 16 multiply-adds. The 16
+numbers of a stay in registers; AVX-512 has 32 of these, AVX2 16, and there some are loaded again. (More rows or more
+steps would need more registers than there are.) The loops around the tile keep what it reads in the caches:
 
-- b is copied into *strips* of 384 columns, in which a row follows directly upon the one before. A weight that never
-  changes is copied once (`prepare`). The number of columns is a constant in the code: LLVM then knows how often the
-  loop turns, writes no second loop for a remainder, and does not run out of registers.
-- 192 rows of a strip (288 KB) are used by all rows of a before the next are touched: they stay in the L2 cache.
-- Sums are kept in a scratch of four rows that stays in the L1 cache, and added to c after 192 steps; 128 rows of c are
-  finished before the next begin, so they stay in the L2 cache. (192 numbers at a time also round better than one long
-  sum.)
+    for each thread's band of rows of c
+        for each strip of b: 384 columns, copied so that a row follows directly upon the one before
+            for each 128 rows of the band: 192 KB of c, which stay in the L2 cache
+                for each 192 rows of the strip: 288 KB of b, which stay there, too
+                    for each tile: sums in a scratch of 4 rows (6 KB, L1 cache), then stored in c or added to it
 
-Every number of c is summed by one thread, in an order that nothing but the length of the sum decides: not the number
-of threads, not the other rows and columns, not where arrays lie.
+A weight that never changes is copied into strips once (`prepare`). The number of columns of a strip is a constant in
+the code: LLVM then knows how often the loop turns, writes no second loop for a remainder, and does not run out of
+registers. And 192 numbers at a time round better than one long sum.
+
+Every number of c is summed by one thread. For products of one shape the order of its sum depends on nothing else: not
+on the number of threads, not on the other numbers, not on where arrays lie. (Fewer than 64 columns are summed in
+another order than more.)
 """
 
 from __future__ import annotations
@@ -140,6 +144,10 @@ def _copy(source, target):
 
 def _product(a, strips, bias, c):
     """c = a @ b + bias; or c += a @ b if bias is None. At least NARROW columns."""
+    if a.shape[1] == 0:  # nothing to sum, and a tile would never be stored
+        if bias is not None:
+            c[...] = bias
+        return
     if a.shape[0] < ROWS:  # a batch of one short text: with rows of zeros it fills a tile
         few, c_few = np.zeros((ROWS, a.shape[1]), a.dtype), np.zeros((ROWS, c.shape[1]), a.dtype)
         few[: len(a)], c_few[: len(a)] = a, c

@@ -79,10 +79,8 @@ def zeros(shape, dtype) -> np.ndarray:
     return array
 
 
-def aligned(array: np.ndarray) -> np.ndarray:
-    """The array itself if it is C-contiguous and aligned, else an aligned copy."""
-    if array.flags.c_contiguous and array.ctypes.data % LINE == 0:
-        return array
+def aligned_copy(array: np.ndarray) -> np.ndarray:
+    """A copy in C order, aligned as `empty`."""
     copy = empty(array.shape, array.dtype)
     copy[...] = array
     return copy

@@ -70,7 +70,8 @@ def gelu_tanh_backward(dy, x):
     """dx = dy ((1 + tanh(u)) / 2 + x (1 - tanh(u)^2) u' / 2)."""
     t = np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3))
     du = math.sqrt(2.0 / math.pi) * (1.0 + 3 * 0.044715 * x**2)
-    return dy * 0.5 * (1.0 + t + x * (1.0 - t * t) * du)
+    flat = 1.0 - t * t
+    return dy * 0.5 * (1.0 + t + np.where(flat == 0, flat, x * flat * du))  # infinity * 0 is meant as 0
 
 
 def layernorm(x, residual, gamma, beta, eps):

@@ -21,7 +21,10 @@ INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 
 @kernel
 def _exp_f32(x):
-    """e^x for float32, relative error below 3e-7: x = n ln 2 + r, so e^x = 2^n e^r, and e^r is a short series."""
+    """e^x for float32: x = n ln 2 + r, so e^x = 2^n e^r, and e^r is a short series.
+
+    Relative error below 3e-7 from -87.3 to 88.3; below it is 0, above infinite, a little before the true limits.
+    """
     n = np.floor(x * f32(1.44269504) + f32(0.5))
     r = x - n * f32(0.693359375)  # ln 2 in two parts: the first has few bits, so that the product is exact
     r = r + n * f32(2.12194440e-4)
@@ -82,6 +85,7 @@ def _normal_of_type(x):
 
 @kernel
 def _tanh_f32(x):
+    """Absolute error below 2e-7, which is what GELU needs. Near zero the relative error is large."""
     e = _exp_f32(f32(-2) * abs(x))  # of a number that is not positive, so it cannot overflow
     y = (f32(1) - e) / (f32(1) + e)
     return -y if x < f32(0) else y

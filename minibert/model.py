@@ -8,7 +8,7 @@ import numpy as np
 
 import kernels
 from kernels.examples import ensure_compiled
-from kernels.memory import aligned
+from kernels.memory import aligned_copy
 from minibert.adapter import adapter_init
 from minibert.bert import encoder_backward, encoder_forward
 from minibert.config import HEADS, SUBLAYERS, AdapterConfig, BertConfig, InputError
@@ -38,20 +38,26 @@ class Backbone:
 
     def __init__(self, config: BertConfig, flat: dict[str, np.ndarray], tokenizer: Tokenizer | None, fingerprint: str):
         self.config, self.tokenizer, self.fingerprint = config, tokenizer, fingerprint
-        self._arrays = {name: aligned(a) for name, a in flat.items()}
+        self._arrays = {name: aligned_copy(a) for name, a in flat.items()}
         ensure_compiled(self._arrays["embeddings/word/W"].dtype)
         self.params = unflatten(self.parameters())
-        self._prepared = {
-            name: dict(zip((f"{name}_strips", f"{name}_t_strips"), kernels.prepare(a), strict=True))
-            for name, a in self._arrays.items()
-            if name.endswith("/W") and not name.startswith("embeddings/")
-        }
-        self._tree = self._tree_of(self._arrays, self._arrays)
+        self._prepared: dict[str, dict[str, np.ndarray]] = {}
 
     def _tree_of(self, flat: dict[str, np.ndarray], frozen) -> dict:
         """The tree that layers compute with: the arrays, and beside each frozen weight what is prepared of it."""
-        prepared = (arrays for name, arrays in self._prepared.items() if name in frozen)
-        return unflatten(flat | {name: a for arrays in prepared for name, a in arrays.items()})
+        weights = [n for n in self._arrays if n in frozen and n.endswith("/W") and not n.startswith("embeddings/")]
+        return unflatten(flat | {name: a for weight in weights for name, a in self._prepare(weight).items()})
+
+    def _prepare(self, weight: str) -> dict[str, np.ndarray]:
+        """What is prepared of a weight, when a model first asks for it: what trains needs none of it."""
+        if weight not in self._prepared:
+            names = f"{weight}_strips", f"{weight}_t_strips"
+            self._prepared[weight] = dict(zip(names, kernels.prepare(self._arrays[weight]), strict=True))
+        return self._prepared[weight]
+
+    def __deepcopy__(self, memo) -> Backbone:
+        """Itself: copies of a model share the backbone, too."""
+        return self
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Flat name -> array, read-only; `params` is the same as a tree."""
@@ -69,7 +75,8 @@ class Backbone:
 
     def forward(self, batch: Batch) -> np.ndarray:
         """Hidden states of the last layer, without dropout.   -> (T, D)"""
-        return encoder_forward(batch, self._tree, None, Run(self.config, batch.offsets))[0]
+        tree = self._tree_of(self._arrays, self._arrays)
+        return encoder_forward(batch, tree, None, Run(self.config, batch.offsets))[0]
 
     def astype(self, dtype) -> Backbone:
         """The same backbone in another precision: float64 to check gradients."""

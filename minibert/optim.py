@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 import kernels
-from kernels.memory import zeros
 from minibert.packed import Packed
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
@@ -22,17 +21,10 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float = 0.1) -> fl
     return peak * (steps - step) / max(1, steps - rising)
 
 
-def _pieces(arrays: dict[str, np.ndarray], names) -> list[np.ndarray]:
-    """What to walk through: two pieces of a Packed, weights and the rest, or every array of another dict."""
-    if isinstance(arrays, Packed):
-        return [arrays.weights, arrays.rest]
-    return [arrays[name] for name in names]
-
-
 def clip_by_global_norm(grads: dict[str, np.ndarray], largest: float) -> float:
     """Scale all gradients in place so that their norm together is at most `largest` (0: leave them). Returns the norm
     before."""
-    pieces = _pieces(grads, grads)
+    pieces = [grads.weights, grads.rest] if isinstance(grads, Packed) else list(grads.values())
     norm = math.sqrt(sum(kernels.squared_norm(g) for g in pieces))
     if 0 < largest < norm < math.inf:
         for g in pieces:
@@ -42,21 +34,28 @@ def clip_by_global_norm(grads: dict[str, np.ndarray], largest: float) -> float:
 
 class Adam:
     """Adam's two moving averages for a set of parameters. Weight decay is for weights (names that end in /W), as in
-    BERT: biases and LayerNorms are left out. For a Packed the gradients must be one, too."""
+    BERT: biases and LayerNorms are left out."""
 
     def __init__(self, params: dict[str, np.ndarray], weight_decay: float = 0.0):
         self.params, self.weight_decay, self.steps = params, weight_decay, 0
-        like = Packed.zeros_like if isinstance(params, Packed) else _zeros_like
-        self.m, self.v = like(params), like(params)
+        self.m, self.v = Packed.zeros_like(params), Packed.zeros_like(params)
 
     def step(self, grads: dict[str, np.ndarray], lr: float) -> None:
-        """Move every parameter, in place."""
+        """Move every parameter, in place. grads may hold those of further parameters, too."""
         self.steps += 1
-        is_weight = [True, False] if isinstance(self.params, Packed) else [n.endswith("/W") for n in self.params]
-        pieces = [_pieces(arrays, self.params) for arrays in (self.params, grads, self.m, self.v)]
-        for *p_g_m_v, decays in zip(*pieces, is_weight, strict=True):
+        for *p_g_m_v, decays in self._pieces(grads):
             decay = self.weight_decay if decays else 0.0
             kernels.adam(*p_g_m_v, lr, BETA1, BETA2, EPS, decay, self.steps)
+
+    def _pieces(self, grads: dict[str, np.ndarray]):
+        """(p, g, m, v, is it weights?): two pieces where all four are packed alike, else one for every parameter."""
+        four = self.params, grads, self.m, self.v
+        if all(isinstance(arrays, Packed) for arrays in four) and list(grads) == list(self.params):
+            yield *(arrays.weights for arrays in four), True
+            yield *(arrays.rest for arrays in four), False
+        else:
+            for name in self.params:
+                yield *(arrays[name] for arrays in four), name.endswith("/W")
 
     def state(self) -> dict[str, np.ndarray]:
         """What a resumed run needs, by flat name: parameters and both averages."""
@@ -71,7 +70,3 @@ class Adam:
         self.steps = steps
         for name, array in self.state().items():
             array[...] = state[name]
-
-
-def _zeros_like(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: zeros(a.shape, a.dtype) for name, a in arrays.items()}

@@ -14,6 +14,7 @@ class Packed(dict):
 
     It begins with the weights, whose names end in "/W", as `weights`; the others, which never decay, are `rest`. Each
     array begins on a cache line; the gaps are zero and stay so, as what is done to one number is done to all.
+    Names and shapes are those of the start; `packed[name] = array` writes into the memory.
     """
 
     def __init__(self, shapes: dict[str, tuple], dtype):
@@ -37,6 +38,22 @@ class Packed(dict):
     def copy_of(cls, arrays: dict[str, np.ndarray]) -> Packed:
         """The same arrays, packed."""
         packed = cls.zeros_like(arrays)
-        for name, array in arrays.items():
-            packed[name][...] = array
+        packed.update(arrays)
         return packed
+
+    def __setitem__(self, name: str, array) -> None:
+        self[name][...] = array
+
+    def update(self, arrays: dict[str, np.ndarray]) -> None:
+        """Write arrays into those of the same name."""
+        for name, array in arrays.items():
+            self[name] = array
+
+    def __deepcopy__(self, memo) -> Packed:
+        """One piece of memory again, and whatever shares an array with this shares it with the copy."""
+        memo[id(self)] = packed = Packed.copy_of(self)
+        memo |= {id(array): packed[name] for name, array in self.items()}
+        return packed
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError("packed parameters cannot be pickled or copied one by one; Model.to_record gives plain arrays")

@@ -60,7 +60,10 @@ class Batch:
 
 
 def pack(ids: list[list[int]], segments: list[list[int]], truncated: int = 0) -> Batch:
-    """Put sequences one behind the other."""
+    """Put sequences one behind the other. Raises InputError if one has no tokens: it has no first one to be read."""
+    for row, sequence in enumerate(ids):
+        if len(sequence) == 0:
+            raise InputError(f"sequence {row} has no tokens; even an empty text has two, [CLS] and [SEP]")
     offsets = np.cumsum([0] + [len(sequence) for sequence in ids])
     joined_ids = np.fromiter((i for sequence in ids for i in sequence), np.int32, offsets[-1])
     joined_segments = np.fromiter((s for sequence in segments for s in sequence), np.int32, offsets[-1])

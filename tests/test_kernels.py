@@ -69,14 +69,65 @@ def test_products_of_every_remainder(dtype):
                 assert np.abs(ours - theirs).max() <= 10 * TOLERANCE[dtype] * scale, (name, T, n_in, n_out)
 
 
+@pytest.mark.parametrize("n_in, n_out", [(384, 7), (384, 64), (64, 384), (7, 450)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_of_nothing(dtype, n_in, n_out):
+    """No tokens: dW is left as it was. No inputs: the bias alone."""
+    x, dy, W, b = (np.ones(shape, dtype) for shape in ((0, n_in), (0, n_out), (n_in, n_out), n_out))
+    assert kernels.matmul(x, W, b).shape == (0, n_out) and kernels.matmul_dx(dy, W).shape == (0, n_in)
+    dW = W.copy()
+    kernels.matmul_dw(x, dy, dW)
+    np.testing.assert_array_equal(dW, W)
+    np.testing.assert_array_equal(kernels.matmul(np.ones((9, 0), dtype), W[:0], b), np.ones((9, n_out), dtype))
+
+
 @pytest.mark.skipif(kernels.BACKEND != "numba", reason="the tiles are the Numba kernel's; BLAS sums as it likes")
-def test_a_row_of_a_product_does_not_depend_on_its_place():
-    """Tiles overlap at edges, and two threads may write the same number: then it must be the same to the last bit."""
+@pytest.mark.parametrize("n_out", [7, 66, 497])
+def test_a_number_of_a_product_does_not_depend_on_its_place(n_out):
+    """Tiles and strips at the edges are moved back; what comes out must be the same to the last bit."""
     rng = np.random.default_rng(0)
-    x, W, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((31, 333), (333, 497), 497))
-    rows, columns = rng.permutation(31), rng.permutation(497)
-    moved = kernels.matmul(x[rows], np.ascontiguousarray(W[:, columns]), b[columns])
-    np.testing.assert_array_equal(moved, kernels.matmul(x, W, b)[rows][:, columns])
+    x, W, b, dy = (rng.standard_normal(s).astype(np.float32) for s in ((31, 333), (333, n_out), n_out, (31, n_out)))
+    rows, inputs, outputs = (rng.permutation(n) for n in (31, 333, n_out))
+    moved = kernels.matmul(x[rows], np.ascontiguousarray(W[:, outputs]), b[outputs])
+    np.testing.assert_array_equal(moved, kernels.matmul(x, W, b)[rows][:, outputs])
+    moved = kernels.matmul_dx(dy[rows], np.ascontiguousarray(W[inputs]))
+    np.testing.assert_array_equal(moved, kernels.matmul_dx(dy, W)[rows][:, inputs])
+    dW, moved = np.zeros((2, 333, n_out), np.float32)
+    kernels.matmul_dw(x, dy, dW)
+    kernels.matmul_dw(np.ascontiguousarray(x[:, inputs]), np.ascontiguousarray(dy[:, outputs]), moved)
+    np.testing.assert_array_equal(moved, dW[inputs][:, outputs])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_layernorm_divides_as_numpy_does(dtype):
+    """A row whose squares are too large for the type, one without any spread, and one of zeros without eps."""
+    x = np.ones((3, 40), dtype)
+    x[0, ::2] = 1e20 if dtype == np.float32 else 1e200
+    x[2] = 0
+    gamma, beta = np.full(40, 2, dtype), np.full(40, 3, dtype)
+    for eps in (0.0, 1e-12):
+        for ours, theirs in zip(
+            kernels.layernorm(x, None, gamma, beta, eps), reference.layernorm(x, None, gamma, beta, eps), strict=True
+        ):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-6, err_msg=f"eps {eps}")
+
+
+def test_adam_says_what_it_cannot_change():
+    arrays = [np.ones((3, 4), np.float32) for _ in range(4)]
+    rest = (0.1, 0.9, 0.999, 1e-8, 0.0, 1)
+    if kernels.BACKEND != "numpy":
+        with pytest.raises(ValueError, match="C order"):
+            kernels.adam(np.ones((4, 3), np.float32).T, *arrays[1:], *rest)
+        with pytest.raises(ValueError, match="one shape"):
+            kernels.adam(arrays[0], np.ones(5, np.float32), *arrays[2:], *rest)
+
+
+def test_activations_are_their_formulas():
+    x = np.linspace(-9, 9, 101)
+    np.testing.assert_array_equal(kernels.relu(x), np.where(x > 0, x, 0))
+    np.testing.assert_allclose(kernels.tanh(x), np.sinh(x) / np.cosh(x), rtol=1e-12)
+    np.testing.assert_allclose(kernels.swish(x), x / (1 + np.exp(-x)), rtol=1e-12)
 
 
 def test_gelu_in_float32_over_the_whole_line():

@@ -1,9 +1,13 @@
 """The Python API: a backbone file in, scores and gradients out; what is trained, what is frozen, what is kept."""
 
+from copy import deepcopy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tiny import CONFIG, WORDS, write_tiny_backbone
 
+from kernels.memory import aligned_copy
 from minibert import AdapterConfig, Model, load_backbone
 from minibert.adapter import adapter_init, truncated_normal
 from minibert.bert import encoder_backward, encoder_forward
@@ -137,6 +141,43 @@ def test_the_frozen_stays_and_the_trained_moves(backbone, method):
     same = {name for name, array in model.parameters().items() if np.array_equal(array, before[name])}
     assert same == frozen
     assert fingerprint(flatten(backbone.params)) == backbone.fingerprint
+
+
+def test_a_deep_copy_trains_and_leaves_the_original(backbone):
+    model = make_model(backbone)
+    copy, batch = deepcopy(model), encode(backbone, TEXTS)
+    before = model.loss(batch, LABELS)
+    adam = Adam(copy.trained())
+    for _ in range(5):
+        adam.step(copy.loss_and_grads(batch, LABELS)[1], 1e-2)
+    assert copy.loss(batch, LABELS) < before - 0.01 and model.loss(batch, LABELS) == before
+    assert copy.backbone is backbone
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_prepared_of_frozen_weights_is_never_out_of_date(method):
+    """Wide enough for strips that are copies (kernels/matmul.py): after training, as a backbone made anew of all."""
+    config = replace(CONFIG, hidden_size=96, n_heads=2, feed_forward_size=192)
+    backbone = random_backbone(config, std=0.15)
+    model = Model(backbone, method=method, adapter=AdapterConfig(size=64), top_k=1)
+    batch = pack([[2, 5, 6, 3], [2, 7, 3]], [[0] * 4, [0] * 3])
+    adam = Adam(model.trained())
+    for _ in range(3):
+        adam.step(model.loss_and_grads(batch, np.array([0, 1]))[1], 1e-2)
+    tree = unflatten({name: a.copy() for name, a in model.parameters().items()})  # with nothing prepared
+    fresh, _ = encoder_forward(batch, tree, None, Run(config, batch.offsets, model.adapter))
+    np.testing.assert_allclose(model.hidden(batch), fresh, rtol=1e-4, atol=1e-5)
+    assert not (backbone._prepared and method == "full"), "what trains needs nothing prepared"
+
+
+def test_a_backbone_keeps_its_own_arrays():
+    """Whatever lies on a cache line already, or is read-only."""
+    arrays = {name: aligned_copy(a) for name, a in flatten(random_backbone(CONFIG).params).items()}
+    backbone = Backbone(CONFIG, arrays, None, "")
+    for name, array in backbone.parameters().items():
+        assert not np.shares_memory(array, arrays[name]), name
+    again = Backbone(CONFIG, backbone.parameters(), None, "")
+    assert all(a.flags.writeable for a in again._arrays.values())
 
 
 def test_training_learns_the_texts_by_heart(backbone):
@@ -314,6 +355,11 @@ def test_of_a_pair_the_longer_text_is_cut(backbone, lengths, kept):
     assert backbone.tokenizer.words(batch) == [words]
     assert batch.segments.tolist() == [0] * (kept_of_first + 2) + [1] * (kept_of_second + 1)
     assert batch.positions.tolist() == list(range(len(words)))
+
+
+def test_a_sequence_without_tokens_is_refused():
+    with pytest.raises(InputError, match="sequence 1 has no tokens"):
+        pack([[1, 2], [], [3]], [[0, 0], [], [0]])
 
 
 def test_take_picks_sequences_in_any_order(backbone):

@@ -1,6 +1,8 @@
 """Adam beside recorded steps of PyTorch's AdamW, the learning rate's rise and fall, clipping."""
 
 import math
+import pickle
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -113,6 +115,31 @@ def test_packed_arrays_are_views_of_one_memory_with_the_weights_first():
     assert all(np.array_equal(copy[name], a) for name, a in packed.items())
     copy["a/b"][...] = 9
     assert packed["a/b"][0] == 1
+
+
+def test_packed_arrays_stay_in_their_memory():
+    packed = Packed({"a/W": (2, 3), "b/b": (4,)}, np.float32)
+    packed["a/W"] = np.full((2, 3), 7)
+    packed.update({"b/b": np.ones(4)})
+    assert packed.weights.sum() == 42 and packed.rest.sum() == 4
+    with pytest.raises(KeyError):
+        packed["c/W"] = np.ones(2)
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(packed)
+    shared = {"packed": packed, "view": packed["a/W"]}
+    twin = deepcopy(shared)
+    twin["packed"].weights += 1
+    assert twin["view"].sum() == 48 and shared["view"].sum() == 42
+
+
+def test_some_of_the_parameters_take_their_own_gradients():
+    """Names that do not come first in what is packed; two of them, as a Packed has two pieces."""
+    params = {"y/W": np.zeros(3, np.float32), "z/b": np.zeros(2, np.float32)}
+    grads = Packed({"x/W": (3,), "y/W": (3,), "z/b": (2,)}, np.float32)
+    grads.update({"x/W": np.ones(3), "y/W": -np.ones(3), "z/b": np.ones(2)})
+    Adam(params).step(grads, lr=0.1)
+    np.testing.assert_allclose(params["y/W"], 0.1, rtol=1e-5)
+    np.testing.assert_allclose(params["z/b"], -0.1, rtol=1e-5)
 
 
 def test_packed_or_not_adam_does_the_same():

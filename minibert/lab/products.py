@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 import kernels
-from kernels.memory import aligned, empty
+from kernels.memory import aligned_copy, empty
 from minibert.config import PRESETS
 from minibert.lab.check import TOLERANCE, distance
 from minibert.lab.timing import in_turns
@@ -28,7 +28,7 @@ def product_shapes() -> Iterator[tuple[str, int, int, int]]:
 
 
 def _normal(rng, *shape) -> np.ndarray:
-    return aligned(rng.standard_normal(shape, dtype=np.float32))
+    return aligned_copy(rng.standard_normal(shape, dtype=np.float32))
 
 
 def pairs_of_calls(T: int, n_in: int, n_out: int, frozen: bool) -> dict[str, tuple]:
