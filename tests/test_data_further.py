@@ -257,6 +257,13 @@ def test_labels_go_with_their_texts(tmp_path):
     assert [found[f"tweet {i}, é"] for i in range(4)] == ["AGAINST", "FAVOR", "NEUTRAL", "NONE OF THE ABOVE"]
 
 
+def test_texts_on_both_sides_of_a_split_are_counted(tmp_path):
+    lines = [["ham", f"text {i}"] for i in range(38)] + [["spam", "WIN a  prize"], ["spam", "win a prize"]]
+    put(tmp_path, "sms_spam", lines)
+    task = load_task("sms_spam", tmp_path)
+    assert task.notes[-1] == "also in train, but for case and spaces: 1 of 5 dev texts"
+
+
 def test_relevance_goes_before_positivity(tmp_path):
     lines = rows(["yes", "no", "not sure"], lambda i, c: ["7", "5", "1", c, "1", "head", f"text {i}"])
     put(tmp_path, "cf_us_economic", lines, ARTICLE)

@@ -309,11 +309,13 @@ def test_the_command_predicts_runs_and_sums_up(place, tmp_path, capsys):
 
 def test_speeds_come_from_the_ledger_if_it_has_some(place, tmp_path, monkeypatch):
     trials, path = four_seeds(place), tmp_path / "l.jsonl"
-    sweep(place, path, trials[:2])
-    plan = make_plan(trials, place / "tiny.h5", read_ledger(path))
-    plan.predict(InProcess(), read_ledger(path), place / "tiny.h5")
-    mean = sum(record["result"]["wall_seconds"] for record in read_ledger(path)) / 2
-    assert [job.seconds for job in plan.jobs] == pytest.approx([mean, mean])
+    sweep(place, path, trials[:3])
+    records = read_ledger(path)
+    plan = make_plan(trials, place / "tiny.h5", records)
+    for record, seconds in zip(records, (2.0, 500.0, 3.0), strict=True):  # the second one was halted
+        record["result"]["wall_seconds"] = seconds
+    plan.predict(InProcess(), records, place / "tiny.h5")
+    assert [job.seconds for job in plan.jobs] == pytest.approx([3.0])
     backbone = open_backbone(place / "tiny.h5")
     task = load(trials[0])
     tokens = [backbone.encode(split.texts, None, 24).n_tokens for split in (task.train, task.dev["dev"], task.test)]

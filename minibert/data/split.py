@@ -37,7 +37,20 @@ def cut_train(
     lacking = "split" if test_share else "dev set"
     sizes = ", ".join(f"{split} {len(numbers)}" for split, numbers in zip(names, rows, strict=False))
     note = f"{path.name} has no {lacking} of its own; split {how} with seed {seed}: {sizes}"
-    return [note, *_rare(whole, classes, len(names))]
+    return [note, *_rare(whole, classes, len(names)), *_copies(parts, names[1:])]
+
+
+def _copies(parts: dict[str, Examples], names: tuple[str, ...]) -> list[str]:
+    """The release is cut row by row, as in the paper, so texts that it has more than once may be on both sides."""
+
+    def keys(examples: Examples) -> list[tuple[str, ...]]:
+        columns = [examples.texts] if examples.pairs is None else [examples.texts, examples.pairs]
+        return [tuple(" ".join(text.lower().split()) for text in row) for row in zip(*columns, strict=True)]
+
+    trained = set(keys(parts["train"]))
+    found = {name: sum(key in trained for key in keys(parts[name])) for name in names}
+    told = [f"{n} of {len(parts[name])} {name} texts" for name, n in found.items() if n]
+    return [f"also in train, but for case and spaces: {', '.join(told)}"] if told else []
 
 
 def _rare(whole: Examples, classes: tuple[str, ...], n_splits: int) -> list[str]:

@@ -26,7 +26,7 @@ from minibert.scoring import Split, tokenize
 from minibert.tuning import DEFAULT_LR
 
 SIZE = 64  # M of the adapters that are compared with full fine-tuning, and whose rate is that of other sizes
-FURTHER_RATES = {1e-4: (3e-5, 3e-4), 1e-3: (3e-4, 3e-3)}
+FURTHER_RATES = {1e-4: (3e-5, 3e-4), 1e-3: (3e-3, 3e-4)}  # beside a method's usual rate, the more promising first
 LEARNING_RATES = {method: (usual, *FURTHER_RATES[usual]) for method, usual in DEFAULT_LR.items()}
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from statistics import median
 
 from minibert.config import InputError
 from minibert.lab.ledger import latest
@@ -82,19 +83,19 @@ def format_seconds(seconds: float) -> str:
 
 def _kind(trial: Trial) -> tuple:
     """Trials of one kind are about equally fast."""
-    return trial.method, trial.top_k
+    return trial.method, trial.top_k, trial.train.max_length
 
 
 def _known_speeds(records: list[dict], backbone: str, threads: int | None) -> dict[tuple, float]:
-    """{kind: work a second}, by the records of trials on this backbone and that many threads."""
-    sums: dict[tuple, list[float]] = {}
+    """{kind: work a second}, by the records of trials on this backbone and that many threads. The median: a trial that
+    was halted for an hour tells nothing of the next."""
+    speeds: dict[tuple, list[float]] = {}
     for record in latest(records).values():
         result = record.get("result", {})
         if result.get("backbone") == backbone and threads in (None, result["threads"]):
-            entry = sums.setdefault(_kind(Trial.from_dict(record["trial"])), [0.0, 0.0])
-            entry[0] += record["work"]
-            entry[1] += result["wall_seconds"]
-    return {kind: work / seconds for kind, (work, seconds) in sums.items()}
+            kind = _kind(Trial.from_dict(record["trial"]))
+            speeds.setdefault(kind, []).append(record["work"] / result["wall_seconds"])
+    return {kind: median(found) for kind, found in speeds.items()}
 
 
 def make_plan(trials: list[Trial], backbone_path, records: list[dict], retry_failed: bool = False) -> Plan:
