@@ -101,3 +101,64 @@ def test_pictures_are_drawn(draw, tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5000
     with pytest.raises(InputError, match="cannot be written"):
         draw(tmp_path / "figure.unknown")
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The axes of the picture that was drawn last."""
+    figures = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
+    return lambda: figures[-1].axes
+
+
+def test_trade_off_shows_means_with_one_standard_error(drawn):
+    rows = [
+        {"task": task, "method": method, "params": params, "mean": mean, "sem": sem}
+        for task in ("one", "two")
+        for method, params, mean, sem in (
+            ("adapter", 100, 80, 2),
+            ("adapter", 10, 70, 1),
+            ("top_k", 1000, 85, 0.5),
+            ("top_k", 9000, 90, 0.5),
+            ("layernorm", 5, 60, np.nan),
+        )
+    ]
+    plots.trade_off(rows, "x.png")
+    panels = drawn()
+    assert [ax.get_title() for ax in panels] == ["one", "two"] and all(ax.get_xscale() == "log" for ax in panels)
+    adapters, top, norms = panels[0].containers
+    assert [c.lines[0].get_color() for c in (adapters, top, norms)] == ["tab:orange", "tab:blue", "tab:green"]
+    assert adapters.lines[0].get_xydata().tolist() == [[10, 70], [100, 80]]
+    bars = [segment[:, 1].tolist() for segment in adapters.lines[2][0].get_segments()]
+    assert bars == [[69, 71], [78, 82]]
+    labels = [text.get_text() for text in panels[0].get_legend().get_texts()]
+    assert labels == ["adapters", "fine-tune top layers", "LayerNorms only"]
+
+
+def test_percentile_bands_reach_from_the_20th_to_the_80th(drawn):
+    rows = [
+        {"suite": "GLUE", "method": method, "params": params, "p20": low, "p50": middle, "p80": high}
+        for method, params, low, middle, high in (
+            ("adapter", 100, -2, -1, 0.5),
+            ("adapter", 10, -4, -3, -1),
+            ("top_k", 50, -9, -8, -7),
+        )
+    ]
+    plots.percentile_bands(rows, "x.png")
+    (ax,) = drawn()
+    adapters, top = ax.get_lines()[:2]
+    assert (adapters.get_color(), top.get_color(), ax.get_xscale()) == ("tab:orange", "tab:blue", "log")
+    assert adapters.get_xydata().tolist() == [[10, -3], [100, -1]]
+    corners = {tuple(corner) for corner in ax.collections[0].get_paths()[0].vertices.tolist()}
+    assert corners == {(10, -4), (10, -1), (100, -2), (100, 0.5)}
+
+
+def test_heatmap_has_the_first_layer_down_and_the_last_across(drawn):
+    scores = np.array([[0.9, 0.6, 0.3], [np.nan, 0.81, 0.7], [np.nan, np.nan, 0.45]])
+    plots.heatmap(ablation_rows("one", "accuracy", 0.9, scores), "x.png")
+    ax = drawn()[0]
+    grid = ax.images[0].get_array()
+    np.testing.assert_allclose(grid, 100 * np.nan_to_num(scores - 0.9) / 0.9, atol=1e-9)
+    frames = [patch.get_xy() for patch in ax.patches]
+    assert frames == [(i - 0.5, i - 0.5) for i in range(3)]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("last ablated layer", "first ablated layer")

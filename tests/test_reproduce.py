@@ -229,11 +229,20 @@ def test_extensions_tries_every_variant(run):
     assert int(rows["attention only"]["params"]) < int(rows["paper"]["params"]) < int(rows["layernorm"]["params"])
 
 
-def test_stream_leaves_earlier_tasks_as_they_were(run, backbone_file, tmp_path, monkeypatch):
-    code, out, printed = run("stream")
+def test_stream_leaves_earlier_tasks_as_they_were(run, tmp_path):
+    (tmp_path / "sms_spam").mkdir()
+    lines = [f"{'spam' if i % 3 else 'ham'}\tmessage {i} {'win' if i % 3 else 'lunch'}" for i in range(60)]
+    (tmp_path / "sms_spam" / "SMSSpamCollection").write_text("\n".join(lines))
+    (tmp_path / "cf_airline").mkdir()
+    tweets = [f"{('negative', 'neutral', 'positive')[i % 3]},flight {i}" for i in range(60)]
+    (tmp_path / "cf_airline" / "Tweets.csv").write_text("\n".join(["airline_sentiment,text", *tweets]))
+    code, out, printed = run("stream", "--data", str(tmp_path), "--tasks", "sms_spam,cf_airline")
     assert code == 0, printed.err
-    assert [row["added"] for row in rows_of(out / "stream.csv")] == ["opinions"]
-    assert set(read_bank(out / "runs" / "stream.h5")) == {"opinions"}
+    first, second = rows_of(out / "stream.csv")
+    assert (first["added"], first["earlier_tasks"], first["unchanged"]) == ("sms_spam", "0", "0")
+    assert (second["added"], second["earlier_tasks"], second["unchanged"]) == ("cf_airline", "1", "1")
+    assert 1 < float(first["total_params"]) < float(second["total_params"])
+    assert set(read_bank(out / "runs" / "stream.h5")) == {"sms_spam", "cf_airline"}
 
 
 def test_stream_tells_of_a_task_that_changed(monkeypatch):

@@ -65,19 +65,19 @@ ANSWERS = [("Denver Broncos", "the Broncos"), ("1876", "in 1876"), ("Tower of Lo
 @pytest.mark.parametrize(
     ("predictions", "match", "f1"),
     [
-        ({"q1": "Denver Broncos", "q2": "1876", "q3": "Tower of London"}, 100, 100),
-        ({"q1": "BRONCOS", "q2": "In the 1876", "q3": "a tower, of london"}, 100, 100),
+        ({"q1": "Denver Broncos", "q2": "1876", "q3": "Tower of London"}, 3, 3),
+        ({"q1": "BRONCOS", "q2": "In the 1876", "q3": "a tower, of london"}, 3, 3),
         ({}, 0, 0),
         ({"q1": "", "q2": "", "q3": ""}, 0, 0),
         ({"q1": "1876", "q2": "Tower of London", "q3": "Denver Broncos"}, 0, 0),  # shuffled
-        ({"q1": "Broncos", "unknown": "1876"}, 100 / 3, 100 / 3),
-        ({"q1": "the Denver team", "q2": "year 1876", "q3": "London"}, 0, 100 * (1 / 2 + 2 / 3 + 1 / 2) / 3),
+        ({"q1": "Broncos", "unknown": "1876"}, 1, 1),
+        ({"q1": "the Denver team", "q2": "year 1876", "q3": "London"}, 0, 1 / 2 + 2 / 3 + 1 / 2),
     ],
 )
 def test_all_answers(predictions, match, f1):
+    """To the last digit: the published rules sum over the questions, multiply by 100, then divide by their number."""
     scores = squad_scores(predictions, IDS, ANSWERS)
-    assert list(scores) == ["exact_match", "f1"]
-    assert scores == pytest.approx({"exact_match": match, "f1": f1})
+    assert list(scores.items()) == [("exact_match", 100.0 * match / 3), ("f1", 100.0 * f1 / 3)]
 
 
 def write_dataset(path):
