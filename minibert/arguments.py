@@ -162,6 +162,10 @@ def _where_arguments(p) -> None:
     _threads_argument(p)
 
 
+def _dry_run_argument(p) -> None:
+    p.add_argument("--dry-run", action="store_true", help="only print how many trials there are, and their time")
+
+
 def _add_reproduce(commands) -> None:
     p = commands.add_parser("reproduce", help="a table or figure of the paper, from its trials to the picture")
     p.add_argument("name", choices=EXPERIMENTS)
@@ -177,6 +181,7 @@ def _add_reproduce(commands) -> None:
     p.add_argument("--out", metavar="DIR", help="for tables, pictures and runs (default results/NAME, or NAME_quick)")
     p.add_argument("--ledger", metavar="FILE.jsonl", help="where trials are kept (default: ledger.jsonl in --out)")
     p.add_argument("--retry-failed", action="store_true", help="run trials again that failed before")
+    _dry_run_argument(p)
     _where_arguments(p)
 
 
@@ -197,7 +202,7 @@ def _add_sweep(commands) -> None:
     p.add_argument("--ledger", required=True, metavar="FILE.jsonl", help="where results are kept, and looked up")
     p.add_argument("--backbone", metavar="FILE.h5", help="made by python -m weights_convert")
     p.add_argument("--summary", action="store_true", help="only print what the ledger holds")
-    p.add_argument("--dry-run", action="store_true", help="only print how many trials there are, and their time")
+    _dry_run_argument(p)
     p.add_argument("--retry-failed", action="store_true", help="run trials again that failed before")
     p.add_argument("--csv", metavar="FILE.csv", help="write the table here, too")
     p.add_argument("--keep", metavar="DIR", help="keep the run folder of every trial, called by its id")

@@ -72,6 +72,15 @@ def test_a_second_run_trains_nothing_and_finds_the_same(run):
     assert ((out / "figure4.csv").read_text(), (out / "ledger.jsonl").read_text()) == (before, lines)
 
 
+@pytest.mark.parametrize(
+    "name, n_trials", [("figure4", 7), ("figure6", 3), ("table1", 3), ("table2", 3), ("stream", 1)]
+)
+def test_a_dry_run_counts_the_trials_of_all_stages(run, name, n_trials):
+    code, out, printed = run(name, "--dry-run")
+    assert code == 0 and f"{n_trials} trials: 0 in the ledger, {n_trials} to run" in printed.out, printed.err
+    assert "predicted machine time" in printed.out and not out.exists()
+
+
 def test_figure6_removes_adapters_and_varies_their_start(run):
     code, out, printed = run("figure6")
     assert code == 0, printed.err

@@ -44,6 +44,7 @@ class Scope:
     train_rows: int | None = 10_000
     dev_rows: int | None = None
     quick: bool = False
+    planning: bool = False  # nothing is run: only to find out which trials there will be
 
     @property
     def backbone(self) -> Backbone:
@@ -78,11 +79,17 @@ class Scope:
 
     def trained(self, trial: Trial) -> TaskRecord:
         """The trained task itself, for what scores alone do not show; trained now if its run was not kept."""
+        self.all_trials_are_known()
         task = load(trial)
         folder = RunFolder(self.runs / trial_id(trial, data_fingerprint(task), self.backbone.fingerprint))
         if not (folder.result.exists() and json.loads(folder.result.read_text())["finished"]):
             run_trial(trial, self.backbone_path, folder.path)
         return read_bank(folder.bank)[task.name]
+
+    def all_trials_are_known(self) -> None:
+        """Experiments call this before work that is no trial. It ends a planning."""
+        if self.planning:
+            raise Planned
 
     def reopened(self, trial: Trial, record: TaskRecord) -> tuple[Model, Split, tuple[str, ...]]:
         """The model of a trained task, its dev split, and its metrics, that which counts first."""
@@ -90,6 +97,10 @@ class Scope:
         dev = next(iter(task.dev.values()))
         split = tokenize(self.backbone, dev, trial.train.max_length)
         return Model.from_record(self.backbone, record), split, task.metrics
+
+
+class Planned(Exception):
+    """There will be no further trials."""
 
 
 @dataclass(frozen=True)

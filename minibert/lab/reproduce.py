@@ -6,17 +6,18 @@ tables beside it, and NAME.png.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minibert.config import InputError
 from minibert.data import FURTHER, load_task
 from minibert.lab import figures, plots, stream, tables
-from minibert.lab.experiment import Keep, Report, Scope
+from minibert.lab.experiment import Keep, Planned, Report, Scope
 from minibert.lab.ledger import Ledger
-from minibert.lab.sweep import make_executor, run_trials
+from minibert.lab.sweep import make_executor, run_trials, tell_plan
 from minibert.lab.trial import Trial
 from minibert.run_folder import write_rows
 
@@ -50,6 +51,10 @@ def reproduce(args) -> int:
     plots.pyplot()  # missing: told now, not after hours
     scope = _scope(args, recipe)
     print(f"{args.name} on {', '.join(scope.tasks)}, {len(scope.seeds)} seeds: {_first_line(recipe.run)}")
+    if args.dry_run:
+        print("all stages together, about, as later ones take what was best in the first:")
+        tell_plan(planned(recipe, scope), _ledger(args, scope), args)
+        return 0
     failed: set[Trial] = set()
     with _runner(args, scope, failed) as run:
         report = _drive(recipe.run(scope), run)
@@ -97,10 +102,28 @@ def _tasks_at_hand(name: str, recipe: Recipe, data: str | None) -> tuple[str, ..
     return tuple(found)
 
 
+def _ledger(args, scope: Scope) -> Path:
+    return Path(args.ledger or scope.out / "ledger.jsonl")
+
+
+def planned(recipe: Recipe, scope: Scope) -> list[Trial]:
+    """The trials of all stages, if every trial had the same score."""
+    trials, scores = [], defaultdict(float)
+    imagined = {"metric": "", "dev": scores, "test": scores, "trained_params": 0}
+
+    def imagine(asked: list[Trial]) -> dict:
+        trials.extend(asked)
+        return dict.fromkeys(asked, imagined)
+
+    with suppress(Planned):
+        _drive(recipe.run(replace(scope, planning=True)), imagine)
+    return trials
+
+
 @contextmanager
 def _runner(args, scope: Scope, failed: set[Trial]) -> Iterator[Callable[[list[Trial]], dict]]:
     """A function that runs trials and gives {trial: result} of those that did not fail; the others go to `failed`."""
-    with Ledger(args.ledger or scope.out / "ledger.jsonl") as ledger, make_executor(args) as executor:
+    with Ledger(_ledger(args, scope)) as ledger, make_executor(args) as executor:
 
         def run(trials: list[Trial]) -> dict:
             keep = scope.runs if isinstance(trials, Keep) else None

@@ -211,7 +211,7 @@ def sweep(args) -> int:
         raise InputError(f"a sweep needs {' and '.join(missing)}; only --summary needs neither")
     trials = grid(**{name: getattr(args, name) for name in TRIAL_OPTIONS})
     if args.dry_run:
-        _tell_plan(trials, args)
+        tell_plan(trials, args.ledger, args)
         return 0
     with Ledger(args.ledger) as ledger, make_executor(args) as executor:
         options = {"retry_failed": args.retry_failed, "keep": args.keep}
@@ -220,8 +220,9 @@ def sweep(args) -> int:
     return 1 if any(record["status"] == "failed" for record in records) else 0
 
 
-def _tell_plan(trials: list[Trial], args) -> None:
-    records = read_ledger(args.ledger) if Path(args.ledger).exists() else []
+def tell_plan(trials: list[Trial], ledger, args) -> None:
+    """Print how many trials there are, and how long those will take that the ledger lacks."""
+    records = read_ledger(ledger) if Path(ledger).exists() else []
     plan = make_plan(trials, args.backbone, records, args.retry_failed)
     print(plan.describe())
     if plan.jobs:

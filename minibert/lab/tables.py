@@ -85,6 +85,7 @@ def table2(scope: Scope) -> Experiment:
         if data.test is None or data.test.labels is None:
             raise InputError(f"table2 scores on test, and task {task} has no labelled test split: leave it out")
     chosen, results = yield from full_and_adapters(scope, (SIZE,) if scope.quick else (8, SIZE), ks_of(scope))
+    scope.all_trials_are_known()
     rows, details, shares = [], [], {}
     for task in scope.tasks:
         trials = 3 if scope.quick else 30
