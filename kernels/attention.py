@@ -22,9 +22,8 @@ from numba import prange
 
 from ._compile import kernel, parallel_kernel
 from .dropout import threshold
-from .matmul import add_four, four
 from .memory import empty
-from .scalar import exp, random_bits
+from .scalar import add_four, exp, four, random_bits
 
 LANES = 16  # numbers in the widest vector
 ROWS = 4  # queries that are asked together, so that keys and values are fetched a quarter as often

@@ -13,7 +13,7 @@ from numba import prange
 import kernels
 
 from ._compile import kernel, parallel_kernel
-from .matmul import add_four, four
+from .scalar import add_four, four
 
 PANEL_ROWS, PANEL_COLUMNS = 64, 256  # of W: 64 KB in float32, which the L2 cache of any processor holds
 TILE_ROWS, TILE_STEPS = 8, 4  # rows of y, and steps of k, that one pass over a panel's columns does together

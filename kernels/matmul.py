@@ -6,25 +6,22 @@ All three are one loop, c = a @ b:
     dx = dy @ W.T      a = dy (T, O),   b = W.T (O, I)
     dW = x.T @ dy      a = x.T (I, T),  b = dy  (T, O)
 
-The innermost loop walks along a row of b and a row of c, where neighbours are loaded, multiplied and added as vectors.
-On its own that would be slow: each multiply-add would wait for two loads and a store. So a *tile* of four rows of c
-takes four steps of k at once: for each vector of columns, 4 loads from b and 4 from c feed 16 multiply-adds. The 16
-numbers of a stay in registers; AVX-512 has 32 of these, AVX2 16, and there some are loaded again. (More rows or more
-steps would need more registers than there are.) The loops around the tile keep what it reads in the caches:
+A processor can begin two vector multiply-adds in a cycle, but also only two loads. So what was loaded must be used more
+than once: a *tile* of c, 6 rows of two vectors, is summed in 12 registers, and each step of k loads 2 vectors of b and
+6 numbers of a for 12 multiply-adds. With b's two vectors and a number of a in every lane that makes 15 registers, and
+AVX2 has 16. The loops around the tile keep what it reads in the caches:
 
     for each thread's band of rows of c
-        for each strip of b: 384 columns, copied so that a row follows directly upon the one before
-            for each 128 rows of the band: 192 KB of c, which stay in the L2 cache
-                for each 192 rows of the strip: 288 KB of b, which stay there, too
-                    for each tile: sums in a scratch of 4 rows (6 KB, L1 cache), then stored in c or added to it
+        for each 120 rows of the band
+            for each 192 steps of k: 90 KB of a, which stay in the L2 cache
+                for each strip of b, two vectors wide: 24 KB with AVX-512, which stay in the L1 cache
+                    for each tile: sum in registers, then store in c or add to it
 
-A weight that never changes is copied into strips once (`prepare`). The number of columns of a strip is a constant in
-the code: LLVM then knows how often the loop turns, writes no second loop for a remainder, and does not run out of
-registers. And 192 numbers at a time round better than one long sum.
+b is copied into *strips*, in which the two vectors of a row follow directly upon those of the row before; the last one
+is filled up with zeros. A weight that never changes is copied once (`prepare`).
 
-Every number of c is summed by one thread. For products of one shape the order of its sum depends on nothing else: not
-on the number of threads, not on the other numbers, not on where arrays lie. (Fewer than 64 columns are summed in
-another order than more.)
+Every number of c is summed by one thread, in an order that depends on the length of the sum alone: not on the number of
+threads, not on the other numbers, not on where arrays lie.
 """
 
 from __future__ import annotations
@@ -32,12 +29,12 @@ from __future__ import annotations
 import numpy as np
 from numba import get_num_threads, prange
 
-from ._compile import kernel, ordered_kernel, parallel_kernel
-from .memory import empty
+from ._compile import kernel, parallel_kernel
+from .memory import empty, zeros
+from .simd import fma, lanes, load, splat, store
 
-WIDE, NARROW = 384, 64  # columns of a strip: the D of MiniLM, half that of BERT-base, and the usual M of an adapter
-DEPTH = 192  # rows of a strip that are used again and again, best of 128, 192, 256 and 384
-ROWS, BLOCK = 4, 128  # of a tile, and of what stays in the L2 cache of c
+ROWS = 6  # of a tile
+BLOCK, DEPTH = 20 * ROWS, 192  # rows and steps of a that stay in the L2 cache
 
 
 def matmul(x, W, b=None, strips=None):
@@ -45,11 +42,8 @@ def matmul(x, W, b=None, strips=None):
 
     strips: the first of `prepare(W)`, if the caller keeps it.
     """
-    y, bias = empty((x.shape[0], W.shape[1]), x.dtype), np.zeros(W.shape[1], x.dtype) if b is None else b
-    if W.shape[1] < NARROW:
-        _dots(x, np.ascontiguousarray(W.T), bias, y)
-    else:
-        _product(x, _strips(W) if strips is None else strips, bias, y)
+    y = empty((x.shape[0], W.shape[1]), x.dtype)
+    _product(x, _strips(W) if strips is None else strips, b, y)
     return y
 
 
@@ -58,26 +52,19 @@ def matmul_dx(dy, W, strips=None):
 
     strips: the second of `prepare(W)`, if the caller keeps it.
     """
-    dx, bias = empty((dy.shape[0], W.shape[0]), dy.dtype), np.zeros(W.shape[0], dy.dtype)
-    if W.shape[0] < NARROW:
-        _dots(dy, W, bias, dx)
-    else:
-        _product(dy, _strips(W, transposed=True) if strips is None else strips, bias, dx)
+    dx = empty((dy.shape[0], W.shape[0]), dy.dtype)
+    _product(dy, _strips(W, transposed=True) if strips is None else strips, None, dx)
     return dx
 
 
 def matmul_dw(x, dy, dW):
     """dW += x.T @ dy.   (I, T) @ (T, O) -> (I, O), added into dW"""
-    if dW.shape[1] > NARROW:
-        _product(_transposed(x), _strips(dy), None, dW)
-    elif dW.shape[0] >= NARROW:  # few columns but many rows: dW.T = dy.T @ x has less to transpose, and wide strips
-        dW_t = empty(dW.shape[::-1], dW.dtype)
-        _product(_transposed(dy), _strips(x), np.zeros(dW.shape[0], dW.dtype), dW_t)
+    if dW.shape[1] < 2 * lanes(dW) <= dW.shape[0]:  # a strip would be half empty, but not with dW.T = dy.T @ x
+        dW_t = zeros(dW.shape[::-1], dW.dtype)
+        _product(_transposed(dy), _strips(x), None, dW_t, adds=True)
         dW += dW_t.T
     else:
-        small = empty(dW.shape, dW.dtype)
-        _dots(_transposed(x), _transposed(dy), np.zeros(dW.shape[1], dW.dtype), small)
-        dW += small
+        _product(_transposed(x), _strips(dy), None, dW, adds=True)
 
 
 def bias_db(dy, db):
@@ -87,50 +74,43 @@ def bias_db(dy, db):
 
 def prepare(W):
     """What `matmul` and what `matmul_dx` can use of a W that never changes: the strips of W, and those of W.T."""
-    return (_strips(W) if W.shape[1] >= NARROW else None), (_strips(W, True) if W.shape[0] >= NARROW else None)
+    return _strips(W), _strips(W, transposed=True)
 
 
 # ------------------------------------------------------------------------------------------------------------ strips
 
 
-@kernel
-def _width(columns_left):
-    return WIDE if columns_left >= WIDE else NARROW
-
-
 def _strips(b, transposed=False):
-    """The strips of b, or of b.T, one behind the other. A b that is a single strip is not copied."""
+    """The strips of b, or of b.T.   (K, C) -> (strips, K, width)"""
     depth, n_columns = b.shape[::-1] if transposed else b.shape
-    if n_columns in (WIDE, NARROW) and not transposed:
-        return np.ascontiguousarray(b).reshape(-1)
-    wide, rest = divmod(n_columns, WIDE)
-    strips = empty((depth * (wide * WIDE + -(-rest // NARROW) * NARROW),), b.dtype)
+    width = 2 * lanes(b)
+    strips = empty((-(-n_columns // width), depth, width), b.dtype)
+    strips[n_columns // width :] = 0
     _copy_strips(b, transposed, n_columns, strips)
     return strips
 
 
 @parallel_kernel
 def _copy_strips(b, transposed, n_columns, strips):
-    """Each thread copies blocks of 16 rows. The last strip is moved back until it fits, and overlaps its neighbour.
+    """Each thread copies blocks of 16 rows of the strips.
 
     b.T is read in squares of 16 x 16, which stay in the L1 cache, so that both sides are walked along their rows.
     """
-    depth = b.shape[1] if transposed else b.shape[0]
+    n_strips, depth, width = strips.shape
     for block in prange((depth + 15) // 16):
         k0, k1 = block * 16, min(block * 16 + 16, depth)
-        column, begin = 0, 0
-        while column < n_columns:
-            width = _width(n_columns - column)
-            left = min(column, n_columns - width)
-            for j0 in range(0, width, 16):
+        for s in range(n_strips):
+            left = s * width
+            right = min(left + width, n_columns)
+            for j0 in range(left, right, 16):
+                j1 = min(j0 + 16, right)
                 for k in range(k0, k1):
-                    row = strips[begin + k * width + j0 : begin + k * width + j0 + 16]
+                    row = strips[s, k, j0 - left : j1 - left]
                     if transposed:
-                        for j in range(16):
-                            row[j] = b[left + j0 + j, k]
+                        for j in range(row.size):
+                            row[j] = b[j0 + j, k]
                     else:
-                        _copy(b[k, left + j0 : left + j0 + 16], row)
-            column, begin = left + width, begin + depth * width
+                        _copy(b[k, j0:j1], row)
 
 
 @kernel
@@ -142,159 +122,93 @@ def _copy(source, target):
 # ----------------------------------------------------------------------------------------------------------- product
 
 
-def _product(a, strips, bias, c):
-    """c = a @ b + bias; or c += a @ b if bias is None. At least NARROW columns."""
-    if a.shape[1] == 0:  # nothing to sum, and a tile would never be stored
-        if bias is not None:
-            c[...] = bias
+def _product(a, strips, bias, c, adds=False):
+    """c = a @ b + bias (None: no bias); or c += a @ b if adds."""
+    n_strips, depth, width = strips.shape
+    if depth == 0 and not adds:  # nothing to sum, and a tile would never be stored
+        c[...] = 0 if bias is None else bias
+    if depth == 0 or len(a) == 0:
         return
-    if a.shape[0] < ROWS:  # a batch of one short text: with rows of zeros it fills a tile
-        few, c_few = np.zeros((ROWS, a.shape[1]), a.dtype), np.zeros((ROWS, c.shape[1]), a.dtype)
+    if len(a) < ROWS:  # a batch of one short text: with rows of zeros it fills a tile
+        few, c_few = zeros((ROWS, depth), a.dtype), zeros((ROWS, c.shape[1]), a.dtype)
         few[: len(a)], c_few[: len(a)] = a, c
-        _product(few, strips, bias, c_few)
+        _product(few, strips, bias, c_few, adds)
         c[...] = c_few[: len(a)]
         return
+    start = zeros(n_strips * width, a.dtype)
+    if bias is not None:
+        start[: len(bias)] = bias
     n_threads = get_num_threads()
-    rows = -(-a.shape[0] // (n_threads * ROWS)) * ROWS  # one band of whole tiles for each thread
-    sums = empty((n_threads, ROWS * WIDE), a.dtype)
-    adds = bias is None
-    _multiply(a, strips, np.zeros(c.shape[1], a.dtype) if adds else bias, adds, rows, sums, c)
+    rows = -(-len(a) // (n_threads * ROWS)) * ROWS  # one band of whole tiles for each thread
+    _multiply(a, strips, start, adds, rows, empty((n_threads, ROWS, width), a.dtype), c)
 
 
 @parallel_kernel
-def _multiply(a, strips, bias, adds, rows, sums, c):
-    """Each thread owns a band of rows of c, and takes it through strip after strip.
+def _multiply(a, strips, start, adds, rows, scratch, c):
+    """Each thread owns a band of rows of c.
 
-    The last tile and the last strip of an edge are moved back until they fit. What they compute for the second time is
-    not stored.
+    The last tile of all rows is moved back until it fits, and the last strip may be wider than c. There the tile goes
+    to a scratch, and what is wanted of it is stored from there.
     """
     (n_rows, depth), n_columns = a.shape, c.shape[1]
+    n_strips, _, width = strips.shape
+    nothing = np.zeros(width, start.dtype)
     for band in prange((n_rows + rows - 1) // rows):
-        top, bottom, mine = band * rows, min(band * rows + rows, n_rows), sums[band]
-        column, begin = 0, 0
-        while column < n_columns:
-            width = _width(n_columns - column)
-            left = min(column, n_columns - width)
-            strip = strips[begin : begin + depth * width]
-            for block in range(top, bottom, BLOCK):
-                below = min(block + BLOCK, bottom)
-                for k0 in range(0, depth, DEPTH):
-                    k1 = min(k0 + DEPTH, depth)
-                    for row in range(block, below, ROWS):
-                        i = min(row, n_rows - ROWS)
-                        _begin(bias[left : left + width], adds or k0 > 0, mine)
-                        if width == WIDE:
-                            _wide_tile(a, i, k0, k1, strip, mine)
+        bottom, edge = min(band * rows + rows, n_rows), scratch[band]
+        for block in range(band * rows, bottom, BLOCK):
+            for k0 in range(0, depth, DEPTH):
+                k1, more = min(k0 + DEPTH, depth), adds or k0 > 0
+                for s in range(n_strips):
+                    left = s * width
+                    strip, begin = strips[s, k0:k1].reshape(-1), nothing if more else start[left : left + width]
+                    for row in range(block, min(block + BLOCK, bottom), ROWS):
+                        i, wanted = min(row, n_rows - ROWS), min(width, n_columns - left)
+                        if i == row and wanted == width:
+                            _tile(a[i : i + ROWS, k0:k1], strip, begin, more, c[i : i + ROWS, left : left + width])
                         else:
-                            _narrow_tile(a, i, k0, k1, strip, mine)
-                        for r in range(row - i, ROWS):
-                            new = mine[r * width + column - left : r * width + width]
-                            _store(new, adds or k0 > 0, c[i + r, column : left + width])
-            column, begin = left + width, begin + depth * width
+                            _tile(a[i : i + ROWS, k0:k1], strip, begin, False, edge)
+                            for r in range(row - i, ROWS):
+                                _store(edge[r, :wanted], more, c[i + r, left : left + wanted])
 
 
 @kernel
-def _begin(bias, adds, sums):
-    """Four rows of sums start from the bias; or from zero, if they will be added to what c has already."""
-    for r in range(ROWS):
-        row = sums[r * bias.size : (r + 1) * bias.size]
-        for j in range(row.size):
-            row[j] = 0 if adds else bias[j]
+def _tile(a, strip, start, adds, c):
+    """c (6, width) = a (6, K) @ strip (K, width) + start; or c += if adds."""
+    a0, a1, a2, a3, a4, a5 = a[0], a[1], a[2], a[3], a[4], a[5]
+    half = lanes(strip)
+    r0 = r1 = r2 = r3 = r4 = r5 = load(start, 0), load(start, half)
+    for k in range(a0.size):
+        b = load(strip, 2 * half * k), load(strip, 2 * half * k + half)
+        r0, r1, r2 = _step(a0[k], b, r0), _step(a1[k], b, r1), _step(a2[k], b, r2)
+        r3, r4, r5 = _step(a3[k], b, r3), _step(a4[k], b, r4), _step(a5[k], b, r5)
+    _finish(r0, adds, c[0])
+    _finish(r1, adds, c[1])
+    _finish(r2, adds, c[2])
+    _finish(r3, adds, c[3])
+    _finish(r4, adds, c[4])
+    _finish(r5, adds, c[5])
+
+
+@kernel
+def _step(x, b, sums):
+    """One step of k for a row of the tile: its two vectors of sums, plus a number of a times two vectors of b."""
+    x = splat(x)
+    return fma(x, b[0], sums[0]), fma(x, b[1], sums[1])
+
+
+@kernel
+def _finish(sums, adds, c):
+    half, one = lanes(c), splat(c.dtype.type(1))
+    if adds:
+        sums = fma(one, load(c, 0), sums[0]), fma(one, load(c, half), sums[1])
+    store(c, 0, sums[0])
+    store(c, half, sums[1])
 
 
 @kernel
 def _store(sums, adds, c):
     for j in range(c.size):
         c[j] = c[j] + sums[j] if adds else sums[j]
-
-
-@ordered_kernel
-def add_four(total, x, y):
-    """total + x[0] y[0] + x[1] y[1] + x[2] y[2] + x[3] y[3], in this order."""
-    return total + x[0] * y[0] + x[1] * y[1] + x[2] * y[2] + x[3] * y[3]
-
-
-@kernel
-def four(row, k):
-    return row[k], row[k + 1], row[k + 2], row[k + 3]
-
-
-def _tile_of(width):
-    """A tile with a constant number of columns."""
-
-    @ordered_kernel
-    def tile(a, i, k0, k1, strip, sums):
-        """sums (4, width) += a[i : i + 4, k0:k1] @ the strip's rows k0:k1
-
-        The loop over k is a range from zero: LLVM then knows that no index is negative, and need not ask.
-        """
-        depth, b = k1 - k0, strip[k0 * width : k1 * width]
-        s0, s1, s2, s3 = sums[:width], sums[width : 2 * width], sums[2 * width : 3 * width], sums[3 * width : 4 * width]
-        a0, a1, a2, a3 = a[i, k0:k1], a[i + 1, k0:k1], a[i + 2, k0:k1], a[i + 3, k0:k1]
-        for n in range(depth // 4):
-            k, at = 4 * n, 4 * n * width
-            x0, x1, x2, x3 = four(a0, k), four(a1, k), four(a2, k), four(a3, k)
-            b0, b1 = b[at : at + width], b[at + width : at + 2 * width]
-            b2, b3 = b[at + 2 * width : at + 3 * width], b[at + 3 * width : at + 4 * width]
-            for j in range(width):
-                y = b0[j], b1[j], b2[j], b3[j]
-                t0, t1 = add_four(s0[j], x0, y), add_four(s1[j], x1, y)
-                t2, t3 = add_four(s2[j], x2, y), add_four(s3[j], x3, y)
-                s0[j], s1[j], s2[j], s3[j] = t0, t1, t2, t3
-        for k in range(depth // 4 * 4, depth):
-            x0, x1, x2, x3 = a0[k], a1[k], a2[k], a3[k]
-            b0 = b[k * width : k * width + width]
-            for j in range(width):
-                y = b0[j]
-                t0, t1, t2, t3 = s0[j] + x0 * y, s1[j] + x1 * y, s2[j] + x2 * y, s3[j] + x3 * y
-                s0[j], s1[j], s2[j], s3[j] = t0, t1, t2, t3
-
-    return tile
-
-
-_wide_tile, _narrow_tile = _tile_of(WIDE), _tile_of(NARROW)
-
-
-# --------------------------------------------------------------------------------------------------------- few columns
-
-
-@parallel_kernel
-def _dots(a, b_rows, bias, c):
-    """c = a @ b_rows.T + bias, for few columns: a head with two classes, an adapter with M = 8.
-
-    A strip would be mostly empty. Here c[i, j] is the dot product of two rows, and vectors go along k.
-    """
-    for i in prange(a.shape[0]):
-        row, n_columns = a[i], b_rows.shape[0]
-        for column in range(0, n_columns, 4):
-            if n_columns < 4:
-                for j in range(n_columns):
-                    c[i, j] = _dot(row, b_rows[j]) + bias[j]
-            else:
-                j = min(column, n_columns - 4)
-                d0, d1, d2, d3 = _four_dots(row, b_rows[j], b_rows[j + 1], b_rows[j + 2], b_rows[j + 3])
-                c[i, j], c[i, j + 1] = d0 + bias[j], d1 + bias[j + 1]
-                c[i, j + 2], c[i, j + 3] = d2 + bias[j + 2], d3 + bias[j + 3]
-
-
-@kernel
-def _dot(a, b):
-    total = a.dtype.type(0)
-    for k in range(a.size):
-        total += a[k] * b[k]
-    return total
-
-
-@kernel
-def _four_dots(a, b0, b1, b2, b3):
-    zero = a.dtype.type(0)
-    d0 = d1 = d2 = d3 = zero
-    for k in range(a.size):
-        d0 += a[k] * b0[k]
-        d1 += a[k] * b1[k]
-        d2 += a[k] * b2[k]
-        d3 += a[k] * b3[k]
-    return d0, d1, d2, d3
 
 
 # ----------------------------------------------------------------------------------------------- transpose, sum of rows

@@ -12,7 +12,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from ._compile import kernel
+from ._compile import kernel, ordered_kernel
 
 f32 = np.float32
 INV_SQRT2 = 1.0 / math.sqrt(2.0)
@@ -101,6 +101,18 @@ def _tanh_of_type(x):
     if x == types.float32:
         return lambda x: _tanh_f32(x)
     return lambda x: math.tanh(x)
+
+
+@ordered_kernel
+def add_four(total, x, y):
+    """total + x[0] y[0] + x[1] y[1] + x[2] y[2] + x[3] y[3], in this order."""
+    return total + x[0] * y[0] + x[1] * y[1] + x[2] * y[2] + x[3] * y[3]
+
+
+@kernel
+def four(row, k):
+    """Four neighbours in a row."""
+    return row[k], row[k + 1], row[k + 2], row[k + 3]
 
 
 @kernel

@@ -1,0 +1,107 @@
+"""Vectors of numbers as values of compiled code, so that a kernel can say what shall stay in registers.
+
+LLVM makes vectors of plain loops by itself, and everywhere else here that is enough. A matrix product wants more: sums
+that stay in registers from the first step to the last. Four operations do it, each of them one instruction:
+
+    load(array, i)        the LANES numbers from array[i] on
+    store(array, i, v)    write them there
+    splat(x)              the number x in every lane
+    fma(a, b, c)          a * b + c, rounded once
+
+`array` is one-dimensional and contiguous. As in C nobody checks that the LANES numbers are inside of it.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, overload, register_model
+
+from ._compile import vector_bits
+
+VECTOR_BITS = vector_bits() or 256  # not known where a user names a processor, which then is a common one
+
+
+class Vector(types.Type):
+    """As many numbers of a dtype as a register holds."""
+
+    def __init__(self, dtype):
+        self.dtype, self.lanes = dtype, VECTOR_BITS // dtype.bitwidth
+        super().__init__(name=f"Vector({dtype}, {self.lanes})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    """For LLVM a vector is a value like a number."""
+
+    def __init__(self, manager, vector):
+        number = manager.lookup(vector.dtype).get_value_type()
+        super().__init__(manager, vector, ir.VectorType(number, vector.lanes))
+
+
+def lanes(array) -> int:
+    """How many of an array's numbers a vector holds."""
+    return VECTOR_BITS // (8 * array.itemsize)
+
+
+@overload(lanes, inline="always")
+def _lanes_of_type(array):
+    number = VECTOR_BITS // array.dtype.bitwidth
+    return lambda array: number
+
+
+def _pointer(context, builder, array_type, array, index, vector):
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), context.get_value_type(vector).as_pointer())
+
+
+@intrinsic
+def load(typing, array, index):
+    """The numbers array[index], array[index + 1], ..."""
+    vector = Vector(array.dtype)
+
+    def build(context, builder, signature, values):
+        pointer = _pointer(context, builder, array, *values, vector)
+        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+
+    return vector(array, types.intp), build
+
+
+@intrinsic
+def store(typing, array, index, vector):
+    """array[index], array[index + 1], ... = the vector."""
+
+    def build(context, builder, signature, values):
+        pointer = _pointer(context, builder, array, *values[:2], vector)
+        builder.store(values[2], pointer, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), build
+
+
+@intrinsic
+def splat(typing, number):
+    """The number in every lane."""
+    vector = Vector(number)
+
+    def build(context, builder, signature, values):
+        kind = context.get_value_type(vector)
+        first = builder.insert_element(ir.Constant(kind, ir.Undefined), values[0], ir.Constant(ir.IntType(32), 0))
+        places = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), [0] * vector.lanes)
+        return builder.shuffle_vector(first, first, places)
+
+    return vector(number), build
+
+
+@intrinsic
+def fma(typing, a, b, c):
+    """a * b + c in every lane."""
+
+    def build(context, builder, signature, values):
+        kind = context.get_value_type(a)
+        function = ir.FunctionType(kind, [kind] * 3)
+        name = f"llvm.fma.v{a.lanes}f{a.dtype.bitwidth}"
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), values)
+
+    return a(a, b, c), build
