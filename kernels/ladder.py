@@ -56,8 +56,8 @@ def rung_3_register_tile(x, W):
     """Eight rows and four steps of k at once: a number loaded from W is used eight times, one of y four times.
 
     Until now every multiply-add waited for two loads and a store, and the processor can do two loads but also two
-    multiply-adds in a cycle. Here 4 loads from W and 8 from y feed 32 multiply-adds. The 32 numbers of x would fill
-    all registers of AVX-512, so some are loaded again: the real one has four rows.
+    multiply-adds in a cycle. Here 4 loads from W and 8 from y feed 32 multiply-adds; but the sums still come from the
+    cache and go back to it, as a loop that LLVM makes vectors of cannot keep them.
     """
     y = np.zeros((x.shape[0], W.shape[1]), x.dtype)
     _register_tile(x, W, y)
@@ -72,7 +72,7 @@ def rung_4_threads(x, W):
 
 
 def rung_5_the_real_one(x, W):
-    """The kernel that the program uses: tiles whose number of columns LLVM knows. matmul.py tells the rest."""
+    """The kernel that the program uses: sums stay in registers until they are complete. matmul.py tells the rest."""
     return kernels.matmul(x, W)
 
 

@@ -11,7 +11,7 @@ import numba
 TURNS = 3
 REST = 0.1  # seconds: a thread pool that has just worked spins for a while before it sleeps, and slows the next one
 TRIAD_MEGABYTES = 192
-TURNS_OF_MULTIPLY_ADDS = 2000  # about a millisecond
+TURNS_OF_MULTIPLY_ADDS = 200_000  # about a millisecond
 
 
 class Machine(NamedTuple):
