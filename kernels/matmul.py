@@ -58,7 +58,12 @@ def matmul_dx(dy, W, strips=None):
 
 
 def matmul_dw(x, dy, dW):
-    """dW += x.T @ dy.   (I, T) @ (T, O) -> (I, O), added into dW"""
+    """dW += x.T @ dy.   (I, T) @ (T, O) -> (I, O), added into dW
+
+    Raises ValueError if neighbours in a row of dW are not neighbours in memory.
+    """
+    if dW.strides[1] != dW.itemsize:
+        raise ValueError(f"dW must be in C order, got shape {dW.shape} with strides {dW.strides}")
     if dW.shape[1] < 2 * lanes(dW) <= dW.shape[0]:  # a strip would be half empty, but not with dW.T = dy.T @ x
         dW_t = zeros(dW.shape[::-1], dW.dtype)
         _product(_transposed(dy), _strips(x), None, dW_t, adds=True)

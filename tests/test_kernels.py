@@ -120,6 +120,21 @@ def test_adam_says_what_it_cannot_change():
             kernels.adam(arrays[0], np.ones(5, np.float32), *arrays[2:], *rest)
 
 
+@pytest.mark.skipif(kernels.BACKEND != "numba", reason="a kernel writes whole vectors")
+def test_products_take_what_is_not_in_c_order_and_refuse_to_write_there():
+    rng = np.random.default_rng(0)
+    x, W, dy = (np.asfortranarray(rng.standard_normal(shape)) for shape in ((50, 70), (70, 90), (50, 90)))
+    np.testing.assert_allclose(kernels.matmul(x, W), x @ W, rtol=1e-9)
+    np.testing.assert_allclose(kernels.matmul(x[::2], W[:, ::3]), x[::2] @ W[:, ::3], rtol=1e-9)
+    np.testing.assert_allclose(kernels.matmul_dx(dy, W), dy @ W.T, rtol=1e-9)
+    wider = np.zeros((70, 100))
+    kernels.matmul_dw(x, dy, wider[:, 5:95])
+    np.testing.assert_allclose(wider[:, 5:95], x.T @ dy, rtol=1e-9)
+    assert (wider[:, :5] == 0).all() and (wider[:, 95:] == 0).all()
+    with pytest.raises(ValueError, match="dW must be in C order"):
+        kernels.matmul_dw(x, dy, np.zeros((90, 70)).T)
+
+
 def test_activations_are_their_formulas():
     x = np.linspace(-9, 9, 101)
     np.testing.assert_array_equal(kernels.relu(x), np.where(x > 0, x, 0))
