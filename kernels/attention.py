@@ -23,10 +23,11 @@ from numba import prange
 from ._compile import kernel, parallel_kernel
 from .dropout import threshold
 from .memory import empty
-from .scalar import add_four, exp, four, random_bits
+from .scalar import exp, random_bits
+from .simd import lanes, larger, largest, load
+from .tile import ROWS, fill_strips, fill_strips_transposed, tile
 
-LANES = 16  # numbers in the widest vector
-ROWS = 4  # queries that are asked together, so that keys and values are fetched a quarter as often
+QUERIES = 4 * ROWS  # asked together: the more, the less often the gradients of keys and values are fetched
 NO_KEY = (np.uint32(0), np.uint32(0))
 
 
@@ -68,89 +69,84 @@ def _first_places(q_offsets, offsets, n_heads):
 
 
 @kernel
-def _columns(x, start, stop, first, size):
-    """Rows start:stop, columns first:first+size of x, transposed, so that loops over tokens run over neighbours.
-
-    -> (size, n) with n rounded up to whole vectors; what is behind the last token is zero.
-    """
-    n = stop - start
-    part = np.zeros((size, (n + LANES - 1) // LANES * LANES), x.dtype)
-    for c in range(size):
-        row = part[c]
-        for t in range(n):
-            row[t] = x[start + t, first + c]
-    return part
+def _up_to(n, step):
+    """The first multiple of step from n on."""
+    return (n + step - 1) // step * step
 
 
 @kernel
-def _four_rows(rows, x, width, first, scale, out):
-    """The first `rows` rows of out (4, width) = scale * x[:, first : first + width]; the others become zero."""
-    for r in range(ROWS):
+def _strips(x, first, size):
+    """The strips of x[:, first : first + size].   (n, size) -> (strips, n, width)"""
+    width = 2 * lanes(x)
+    strips = np.zeros((_up_to(size, width) // width, x.shape[0], width), x.dtype)
+    fill_strips(x, first, size, 0, x.shape[0], strips)
+    return strips
+
+
+@kernel
+def _strips_transposed(x, first, size):
+    """The strips of x[:, first : first + size].T.   (size, n) -> (strips, size, width)"""
+    width = 2 * lanes(x)
+    strips = np.zeros((_up_to(x.shape[0], width) // width, size, width), x.dtype)
+    fill_strips_transposed(x, first, 0, size, strips)
+    return strips
+
+
+@kernel
+def _take_rows(x, start, rows, first, scale, out):
+    """out = scale times the rows from start and the columns from first on; below the last of the rows zero."""
+    for r in range(out.shape[0]):
         to = out[r]
-        for c in range(width):
-            to[c] = x[r, first + c] * scale if r < rows else 0
+        if r < rows:
+            row = x[start + r, first : first + to.size]
+            for c in range(to.size):
+                to[c] = row[c] * scale
+        else:
+            to[:] = 0
 
 
 @kernel
-def _weighted_sums(weights, n, columns, out):
-    """out (4, m) = weights[:, :n] (4, n) @ columns (n, m): a tile as in matmul.py, as wide as the tokens are many."""
-    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
-    o0, o1, o2, o3 = out[0], out[1], out[2], out[3]
-    for j in range(out.shape[1]):
-        o0[j], o1[j], o2[j], o3[j] = 0, 0, 0, 0
-    for quarter in range(n // 4):
-        c = 4 * quarter
-        x0, x1, x2, x3 = four(w0, c), four(w1, c), four(w2, c), four(w3, c)
-        r0, r1, r2, r3 = columns[c], columns[c + 1], columns[c + 2], columns[c + 3]
-        for j in range(out.shape[1]):
-            y = r0[j], r1[j], r2[j], r3[j]
-            t0, t1 = add_four(o0[j], x0, y), add_four(o1[j], x1, y)
-            t2, t3 = add_four(o2[j], x2, y), add_four(o3[j], x3, y)
-            o0[j], o1[j], o2[j], o3[j] = t0, t1, t2, t3
-    for c in range(n // 4 * 4, n):
-        x0, x1, x2, x3 = w0[c], w1[c], w2[c], w3[c]
-        row = columns[c]
-        for j in range(out.shape[1]):
-            y = row[j]
-            t0, t1, t2, t3 = o0[j] + x0 * y, o1[j] + x1 * y, o2[j] + x2 * y, o3[j] + x3 * y
-            o0[j], o1[j], o2[j], o3[j] = t0, t1, t2, t3
-
-
-@kernel
-def _add_outer(weights, n, rows, out):
-    """out (n, m) += weights[:, :n].T (n, 4) @ rows (4, m)"""
-    r0, r1, r2, r3 = rows[0], rows[1], rows[2], rows[3]
-    for j in range(n):
-        x, to = (weights[0, j], weights[1, j], weights[2, j], weights[3, j]), out[j]
-        for c in range(to.size):
-            to[c] = add_four(to[c], x, (r0[c], r1[c], r2[c], r3[c]))
+def _multiply(a, strips, adds, c):
+    """c = a @ b, or c += a @ b, in whole tiles, b as strips.   (R, K) @ (K, C) -> (R, C), both up to whole tiles"""
+    n_strips, depth, width = strips.shape
+    nothing = np.zeros(width, c.dtype)
+    for s in range(n_strips):
+        strip, left = strips[s].reshape(-1), s * width
+        for i in range(0, a.shape[0], ROWS):
+            tile(a[i : i + ROWS], strip, nothing, adds, c[i : i + ROWS, left : left + width])
 
 
 @kernel
 def _softmax(scores, n):
     """Softmax of the first n scores, in place; the rest becomes zero. Returns log(sum(exp(scores)))."""
-    largest = scores[0]
-    for j in range(n):
-        largest = scores[j] if scores[j] > largest else largest  # a NaN may lose here; it makes the total NaN
     for j in range(n, scores.size):
         scores[j] = -np.inf
+    vector = load(scores, 0)
+    for j in range(0, scores.size, lanes(scores)):
+        vector = larger(load(scores, j), vector)
+    top = largest(vector)  # a NaN does not count here; it makes the total NaN
     total = scores.dtype.type(0)
     for j in range(scores.size):
-        scores[j] = exp(scores[j] - largest)
+        scores[j] = exp(scores[j] - top)
         total += scores[j]
     inverse = scores.dtype.type(1) / total
     for j in range(scores.size):
         scores[j] *= inverse
-    return largest + np.log(total)
+    return top + np.log(total)
 
 
 @kernel
-def _drop(weights, least, scale, key_low, key_high, place):
-    """Dropout in place, weight j being the place + j."""
-    zero = weights.dtype.type(0)
-    for j in range(weights.size):
-        keep = random_bits(key_low, key_high, np.uint32(place + j)) >= least
-        weights[j] *= scale if keep else zero
+def _dropout_mask(mask, least, scale, key_low, key_high, place):
+    """What multiplies each weight of a row: scale where it is kept, else zero; weight j has the place + j."""
+    zero = mask.dtype.type(0)
+    for j in range(mask.size):
+        mask[j] = scale if random_bits(key_low, key_high, np.uint32(place + j)) >= least else zero
+
+
+@kernel
+def _times(mask, weights):
+    for j in range(mask.size):
+        weights[j] *= mask[j]
 
 
 @parallel_kernel
@@ -162,20 +158,25 @@ def _attention(q, k, v, q_offsets, offsets, n_heads, least, keep_scale, key_low,
         b, h = task // n_heads, task % n_heads
         start, stop, first = offsets[b], offsets[b + 1], h * size
         q_start, m, n = q_offsets[b], q_offsets[b + 1] - q_offsets[b], stop - start
-        keys = _columns(k, start, stop, first, size)
-        values = np.ascontiguousarray(v[start:stop, first : first + size])
-        weights, queries = np.empty((ROWS, keys.shape[1]), q.dtype), np.empty((ROWS, size), q.dtype)
-        contexts = np.empty((ROWS, size), q.dtype)
-        for i in range(0, m, ROWS):
-            rows = min(ROWS, m - i)
-            _four_rows(rows, q[q_start + i :], size, first, scale, queries)
-            _weighted_sums(queries, size, keys, weights)
+        keys_t = _strips_transposed(k[start:stop], first, size)
+        values = _strips(v[start:stop], first, size)
+        width = keys_t.shape[2]
+        queries, weights = np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, _up_to(n, width)), q.dtype)
+        contexts = np.empty((QUERIES, _up_to(size, width)), q.dtype)
+        mask = np.empty(_up_to(n, lanes(q)), q.dtype)  # all loops over tokens are over whole vectors
+        for i in range(0, m, QUERIES):
+            rows = min(QUERIES, m - i)
+            tiles = _up_to(rows, ROWS)
+            _take_rows(q, q_start + i, rows, first, scale, queries[:tiles])
+            _multiply(queries[:tiles], keys_t, False, weights)
             for r in range(rows):
-                log_sum[q_start + i + r, h] = _softmax(weights[r], n)
+                row = weights[r, : mask.size]
+                log_sum[q_start + i + r, h] = _softmax(row, n)
                 if least > 0:
-                    _drop(weights[r], least, typed_keep, key_low, key_high, places[b] + (h * m + i + r) * n)
-            _weighted_sums(weights, n, values, contexts)
-            context[q_start + i : q_start + i + rows, first : first + size] = contexts[:rows]
+                    _dropout_mask(mask, least, typed_keep, key_low, key_high, places[b] + (h * m + i + r) * n)
+                    _times(mask, row)
+            _multiply(weights[:tiles, :n], values, False, contexts)
+            context[q_start + i : q_start + i + rows, first : first + size] = contexts[:rows, :size]
 
 
 @parallel_kernel
@@ -190,47 +191,50 @@ def _attention_backward(
         b, h = task // n_heads, task % n_heads
         start, stop, first = offsets[b], offsets[b + 1], h * size
         q_start, m, n = q_offsets[b], q_offsets[b + 1] - q_offsets[b], stop - start
-        keys, values = _columns(k, start, stop, first, size), _columns(v, start, stop, first, size)
-        n_padded = keys.shape[1]  # all loops below run over whole vectors; only the first n places count
-        key_rows = np.ascontiguousarray(k[start:stop, first : first + size])
-        key_grads, value_grads = np.zeros((n, size), q.dtype), np.zeros((n, size), q.dtype)
-        queries, grads = np.empty((ROWS, size), q.dtype), np.empty((ROWS, size), q.dtype)
-        query_grads = np.empty((ROWS, size), q.dtype)
-        weights, dweights = np.empty((ROWS, n_padded), q.dtype), np.empty((ROWS, n_padded), q.dtype)
-        mask = np.ones(n_padded, q.dtype)
-        for i in range(0, m, ROWS):
-            rows = min(ROWS, m - i)
-            _four_rows(rows, q[q_start + i :], size, first, scale, queries)
-            _four_rows(rows, dcontext[q_start + i :], size, first, one, grads)
-            _weighted_sums(queries, size, keys, weights)
-            _weighted_sums(grads, size, values, dweights)
+        keys, keys_t = _strips(k[start:stop], first, size), _strips_transposed(k[start:stop], first, size)
+        values_t = _strips_transposed(v[start:stop], first, size)
+        width = keys.shape[2]
+        all_keys, all_columns = _up_to(n, ROWS), _up_to(size, width)
+        key_grads, value_grads = np.zeros((all_keys, all_columns), q.dtype), np.zeros((all_keys, all_columns), q.dtype)
+        queries, grads = np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, size), q.dtype)
+        query_grads = np.empty((QUERIES, all_columns), q.dtype)
+        wide = max(_up_to(n, width), all_keys)
+        weights, dweights = np.zeros((QUERIES, wide), q.dtype), np.zeros((QUERIES, wide), q.dtype)
+        mask = np.ones(_up_to(n, lanes(q)), q.dtype)
+        for i in range(0, m, QUERIES):
+            rows = min(QUERIES, m - i)
+            tiles = _up_to(rows, ROWS)
+            _take_rows(q, q_start + i, rows, first, scale, queries[:tiles])
+            _take_rows(dcontext, q_start + i, rows, first, one, grads[:tiles])
+            _multiply(queries[:tiles], keys_t, False, weights)
+            _multiply(grads[:tiles], values_t, False, dweights)
             for r in range(rows):
                 if least > 0:
-                    mask[:] = one
-                    _drop(mask, least, typed_keep, key_low, key_high, places[b] + (h * m + i + r) * n)
-                _score_gradients(weights[r], dweights[r], mask, log_sum[q_start + i + r, h], n)
-            weights[rows:], dweights[rows:] = 0, 0  # of no query: they add nothing to the gradients of k and v
-            _add_outer(weights, n, grads, value_grads)
-            _add_outer(dweights, n, queries, key_grads)
-            _weighted_sums(dweights, n, key_rows, query_grads)
+                    _dropout_mask(mask, least, typed_keep, key_low, key_high, places[b] + (h * m + i + r) * n)
+                _score_gradients(
+                    weights[r, : mask.size], dweights[r, : mask.size], mask, log_sum[q_start + i + r, h], n
+                )
+            _multiply(dweights[:tiles, :n], keys, False, query_grads)
             for r in range(rows):
-                _scaled_copy(query_grads[r], scale, dq[q_start + i + r, first : first + size])
-        dk[start:stop, first : first + size] = key_grads
-        dv[start:stop, first : first + size] = value_grads
+                _scaled_copy(query_grads[r, :size], scale, dq[q_start + i + r, first : first + size])
+            _multiply(weights[:rows, :all_keys].T, _strips(grads[:rows], 0, size), True, value_grads)
+            _multiply(dweights[:rows, :all_keys].T, _strips(queries[:rows], 0, size), True, key_grads)
+        dk[start:stop, first : first + size] = key_grads[:n, :size]
+        dv[start:stop, first : first + size] = value_grads[:n, :size]
 
 
 @kernel
 def _score_gradients(weights, dweights, mask, total, n):
     """Of one row: scores S to the weights P m that multiplied V, and dcontext V.T to dS, both in place.
 
-    Behind the n-th place dweights is zero, as the columns of V are.
+    Behind the n-th place both become zero.
     """
     zero, inner = weights.dtype.type(0), weights.dtype.type(0)
     for j in range(weights.size):
         weights[j] = exp(weights[j] - total)
         dweights[j] *= mask[j]
     for j in range(n, weights.size):  # where all scores lie below -88, exp(0 - total) is infinite, times zero NaN
-        weights[j] = zero
+        weights[j], dweights[j] = zero, zero
     for j in range(weights.size):
         inner += dweights[j] * weights[j]
     for j in range(weights.size):

@@ -31,9 +31,9 @@ from numba import get_num_threads, prange
 
 from ._compile import kernel, parallel_kernel
 from .memory import empty, zeros
-from .simd import fma, lanes, load, splat, store
+from .simd import lanes
+from .tile import ROWS, fill_strips, fill_strips_transposed, tile
 
-ROWS = 6  # of a tile
 BLOCK, DEPTH = 20 * ROWS, 192  # rows and steps of a that stay in the L2 cache
 
 
@@ -91,37 +91,20 @@ def _strips(b, transposed=False):
     width = 2 * lanes(b)
     strips = empty((-(-n_columns // width), depth, width), b.dtype)
     strips[n_columns // width :] = 0
-    _copy_strips(b, transposed, n_columns, strips)
+    _fill_strips(b, transposed, strips)
     return strips
 
 
 @parallel_kernel
-def _copy_strips(b, transposed, n_columns, strips):
-    """Each thread copies blocks of 16 rows of the strips.
-
-    b.T is read in squares of 16 x 16, which stay in the L1 cache, so that both sides are walked along their rows.
-    """
-    n_strips, depth, width = strips.shape
+def _fill_strips(b, transposed, strips):
+    """Each thread fills blocks of 16 rows of the strips; that few of all columns of a strip stay in the L1 cache."""
+    depth = strips.shape[1]
     for block in prange((depth + 15) // 16):
         k0, k1 = block * 16, min(block * 16 + 16, depth)
-        for s in range(n_strips):
-            left = s * width
-            right = min(left + width, n_columns)
-            for j0 in range(left, right, 16):
-                j1 = min(j0 + 16, right)
-                for k in range(k0, k1):
-                    row = strips[s, k, j0 - left : j1 - left]
-                    if transposed:
-                        for j in range(row.size):
-                            row[j] = b[j0 + j, k]
-                    else:
-                        _copy(b[k, j0:j1], row)
-
-
-@kernel
-def _copy(source, target):
-    for j in range(target.size):
-        target[j] = source[j]
+        if transposed:
+            fill_strips_transposed(b, 0, k0, k1, strips)
+        else:
+            fill_strips(b, 0, b.shape[1], k0, k1, strips)
 
 
 # ----------------------------------------------------------------------------------------------------------- product
@@ -169,45 +152,11 @@ def _multiply(a, strips, start, adds, rows, scratch, c):
                     for row in range(block, min(block + BLOCK, bottom), ROWS):
                         i, wanted = min(row, n_rows - ROWS), min(width, n_columns - left)
                         if i == row and wanted == width:
-                            _tile(a[i : i + ROWS, k0:k1], strip, begin, more, c[i : i + ROWS, left : left + width])
+                            tile(a[i : i + ROWS, k0:k1], strip, begin, more, c[i : i + ROWS, left : left + width])
                         else:
-                            _tile(a[i : i + ROWS, k0:k1], strip, begin, False, edge)
+                            tile(a[i : i + ROWS, k0:k1], strip, begin, False, edge)
                             for r in range(row - i, ROWS):
                                 _store(edge[r, :wanted], more, c[i + r, left : left + wanted])
-
-
-@kernel
-def _tile(a, strip, start, adds, c):
-    """c (6, width) = a (6, K) @ strip (K, width) + start; or c += if adds."""
-    a0, a1, a2, a3, a4, a5 = a[0], a[1], a[2], a[3], a[4], a[5]
-    half = lanes(strip)
-    r0 = r1 = r2 = r3 = r4 = r5 = load(start, 0), load(start, half)
-    for k in range(a0.size):
-        b = load(strip, 2 * half * k), load(strip, 2 * half * k + half)
-        r0, r1, r2 = _step(a0[k], b, r0), _step(a1[k], b, r1), _step(a2[k], b, r2)
-        r3, r4, r5 = _step(a3[k], b, r3), _step(a4[k], b, r4), _step(a5[k], b, r5)
-    _finish(r0, adds, c[0])
-    _finish(r1, adds, c[1])
-    _finish(r2, adds, c[2])
-    _finish(r3, adds, c[3])
-    _finish(r4, adds, c[4])
-    _finish(r5, adds, c[5])
-
-
-@kernel
-def _step(x, b, sums):
-    """One step of k for a row of the tile: its two vectors of sums, plus a number of a times two vectors of b."""
-    x = splat(x)
-    return fma(x, b[0], sums[0]), fma(x, b[1], sums[1])
-
-
-@kernel
-def _finish(sums, adds, c):
-    half, one = lanes(c), splat(c.dtype.type(1))
-    if adds:
-        sums = fma(one, load(c, 0), sums[0]), fma(one, load(c, half), sums[1])
-    store(c, 0, sums[0])
-    store(c, half, sums[1])
 
 
 @kernel

@@ -105,3 +105,25 @@ def fma(typing, a, b, c):
         return builder.call(cgutils.get_or_insert_function(builder.module, function, name), values)
 
     return a(a, b, c), build
+
+
+@intrinsic
+def larger(typing, a, b):
+    """The larger of a and b in every lane; b where a is not a number."""
+
+    def build(context, builder, signature, values):
+        return builder.select(builder.fcmp_ordered(">", *values), *values)
+
+    return a(a, b), build
+
+
+@intrinsic
+def largest(typing, a):
+    """The largest number of all lanes; those that are not a number do not count."""
+
+    def build(context, builder, signature, values):
+        function = ir.FunctionType(context.get_value_type(a.dtype), [context.get_value_type(a)])
+        name = f"llvm.vector.reduce.fmax.v{a.lanes}f{a.dtype.bitwidth}"
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), values)
+
+    return a.dtype(a), build
