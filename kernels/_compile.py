@@ -97,9 +97,10 @@ def _choose_cache_folder() -> tuple[Path, bool]:
     return temporary / name, False
 
 
-# OpenMP's threads wait for each other by spinning. If another program holds a core they spin in vain, and small batches
-# become many times slower; after this many turns they sleep. Read when the thread pool starts; a user's choice stays.
-os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+# OpenMP's threads wait for each other by spinning, and sleep after this many turns. With fewer they fall asleep between
+# two kernels, and waking them takes longer than a small product; with more, if another program holds a core, they spin
+# in vain, and small batches become many times slower. Read when the thread pool starts; a user's choice stays.
+os.environ.setdefault("GOMP_SPINCOUNT", "15000")
 _use_full_vector_width()
 CACHE_FOLDER, CACHE_IS_KEPT = _choose_cache_folder()
 
@@ -145,20 +146,22 @@ class CompilationListener(event.Listener):
     """Says on standard error that kernels are being compiled, once: a first run must not look like one that hangs."""
 
     def __init__(self):
-        self.compiled = 0
         self.told = False
 
     def on_start(self, ev):
         """A function missed the cache and is about to be compiled."""
         if any(ev.data["dispatcher"] is ours for ours in KERNELS):
-            self.compiled += 1
-            if not self.told:
-                kept = f"once; kept in {CACHE_FOLDER}" if CACHE_IS_KEPT else "for this run only"
-                print(f"compiling Numba kernels for this machine ({kept}) ...", file=sys.stderr)
-                self.told = True
+            self.tell()
 
     def on_end(self, ev):
-        """Nothing to say: `compile_all` tells the time of all kernels together."""
+        """Nothing to say: `examples.ensure_compiled` tells the time of all kernels together."""
+
+    def tell(self):
+        """Say it now, if it was not said before."""
+        if not self.told:
+            kept = f"once; kept in {CACHE_FOLDER}" if CACHE_IS_KEPT else "for this run only"
+            print(f"compiling Numba kernels for this machine ({kept}) ...", file=sys.stderr)
+            self.told = True
 
 
 LISTENER = CompilationListener()

@@ -102,18 +102,28 @@ def _take_rows(x, start, rows, first, scale, out):
             for c in range(to.size):
                 to[c] = row[c] * scale
         else:
-            to[:] = 0
+            for c in range(to.size):
+                to[c] = 0
+
+
+@kernel
+def _put_rows(x, rows, scale, out, start, first, size):
+    """The same the other way: the first rows of x, times scale, into out."""
+    for r in range(rows):
+        row, to = x[r, :size], out[start + r, first : first + size]
+        for c in range(size):
+            to[c] = row[c] * scale
 
 
 @kernel
 def _multiply(a, strips, adds, c):
     """c = a @ b, or c += a @ b, in whole tiles, b as strips.   (R, K) @ (K, C) -> (R, C), both up to whole tiles"""
-    n_strips, depth, width = strips.shape
+    n_strips, _, width = strips.shape
     nothing = np.zeros(width, c.dtype)
     for s in range(n_strips):
-        strip, left = strips[s].reshape(-1), s * width
+        strip = strips[s]
         for i in range(0, a.shape[0], ROWS):
-            tile(a[i : i + ROWS], strip, nothing, adds, c[i : i + ROWS, left : left + width])
+            tile(a, i, 0, strip, nothing, adds, c, c, i, s * width)
 
 
 @kernel
@@ -151,76 +161,100 @@ def _times(mask, weights):
 
 @parallel_kernel
 def _attention(q, k, v, q_offsets, offsets, n_heads, least, keep_scale, key_low, key_high, context, log_sum):
-    size = q.shape[1] // n_heads
-    scale, typed_keep = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale)
+    """Each task is a head of a sequence."""
     places = _first_places(q_offsets, offsets, n_heads)
     for task in prange((offsets.size - 1) * n_heads):
         b, h = task // n_heads, task % n_heads
-        start, stop, first = offsets[b], offsets[b + 1], h * size
-        q_start, m, n = q_offsets[b], q_offsets[b + 1] - q_offsets[b], stop - start
-        keys_t = _strips_transposed(k[start:stop], first, size)
-        values = _strips(v[start:stop], first, size)
-        width = keys_t.shape[2]
-        queries, weights = np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, _up_to(n, width)), q.dtype)
-        contexts = np.empty((QUERIES, _up_to(size, width)), q.dtype)
-        mask = np.empty(_up_to(n, lanes(q)), q.dtype)  # all loops over tokens are over whole vectors
-        for i in range(0, m, QUERIES):
-            rows = min(QUERIES, m - i)
-            tiles = _up_to(rows, ROWS)
-            _take_rows(q, q_start + i, rows, first, scale, queries[:tiles])
-            _multiply(queries[:tiles], keys_t, False, weights)
-            for r in range(rows):
-                row = weights[r, : mask.size]
-                log_sum[q_start + i + r, h] = _softmax(row, n)
-                if least > 0:
-                    _dropout_mask(mask, least, typed_keep, key_low, key_high, places[b] + (h * m + i + r) * n)
-                    _times(mask, row)
-            _multiply(weights[:tiles, :n], values, False, contexts)
-            context[q_start + i : q_start + i + rows, first : first + size] = contexts[:rows, :size]
+        start, stop, q_start, q_stop = offsets[b], offsets[b + 1], q_offsets[b], q_offsets[b + 1]
+        place = places[b] + h * (q_stop - q_start) * (stop - start)
+        dropout = least, keep_scale, key_low, key_high, place
+        _head(
+            q[q_start:q_stop],
+            k[start:stop],
+            v[start:stop],
+            h,
+            dropout,
+            context[q_start:q_stop],
+            log_sum[q_start:q_stop],
+        )
+
+
+@kernel
+def _head(q, k, v, h, dropout, context, log_sum):
+    (m, n), size = (len(q), len(k)), q.shape[1] // log_sum.shape[1]
+    least, keep_scale, key_low, key_high, place = dropout
+    scale, keep_scale, one = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale), q.dtype.type(1)
+    first, width = h * size, 2 * lanes(q)
+    keys_t, values = _strips_transposed(k, first, size), _strips(v, first, size)
+    queries, weights = np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, _up_to(n, width)), q.dtype)
+    contexts = np.empty((QUERIES, _up_to(size, width)), q.dtype)
+    mask = np.empty(_up_to(n, lanes(q)), q.dtype)  # all loops over tokens are over whole vectors
+    for i in range(0, m, QUERIES):
+        rows = min(QUERIES, m - i)
+        tiles = _up_to(rows, ROWS)
+        _take_rows(q, i, rows, first, scale, queries[:tiles])
+        _multiply(queries[:tiles], keys_t, False, weights)
+        for r in range(rows):
+            row = weights[r, : mask.size]
+            log_sum[i + r, h] = _softmax(row, n)
+            if least > 0:
+                _dropout_mask(mask, least, keep_scale, key_low, key_high, place + (i + r) * n)
+                _times(mask, row)
+        _multiply(weights[:tiles, :n], values, False, contexts)
+        _put_rows(contexts, rows, one, context, i, first, size)
 
 
 @parallel_kernel
 def _attention_backward(
     dcontext, q, k, v, log_sum, q_offsets, offsets, n_heads, least, keep_scale, key_low, key_high, dq, dk, dv
 ):
-    size = q.shape[1] // n_heads
-    scale, typed_keep = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale)
-    one = q.dtype.type(1)
+    """Each task is a head of a sequence."""
     places = _first_places(q_offsets, offsets, n_heads)
     for task in prange((offsets.size - 1) * n_heads):
         b, h = task // n_heads, task % n_heads
-        start, stop, first = offsets[b], offsets[b + 1], h * size
-        q_start, m, n = q_offsets[b], q_offsets[b + 1] - q_offsets[b], stop - start
-        keys, keys_t = _strips(k[start:stop], first, size), _strips_transposed(k[start:stop], first, size)
-        values_t = _strips_transposed(v[start:stop], first, size)
-        width = keys.shape[2]
-        all_keys, all_columns = _up_to(n, ROWS), _up_to(size, width)
-        key_grads, value_grads = np.zeros((all_keys, all_columns), q.dtype), np.zeros((all_keys, all_columns), q.dtype)
-        queries, grads = np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, size), q.dtype)
-        query_grads = np.empty((QUERIES, all_columns), q.dtype)
-        wide = max(_up_to(n, width), all_keys)
-        weights, dweights = np.zeros((QUERIES, wide), q.dtype), np.zeros((QUERIES, wide), q.dtype)
-        mask = np.ones(_up_to(n, lanes(q)), q.dtype)
-        for i in range(0, m, QUERIES):
-            rows = min(QUERIES, m - i)
-            tiles = _up_to(rows, ROWS)
-            _take_rows(q, q_start + i, rows, first, scale, queries[:tiles])
-            _take_rows(dcontext, q_start + i, rows, first, one, grads[:tiles])
-            _multiply(queries[:tiles], keys_t, False, weights)
-            _multiply(grads[:tiles], values_t, False, dweights)
-            for r in range(rows):
-                if least > 0:
-                    _dropout_mask(mask, least, typed_keep, key_low, key_high, places[b] + (h * m + i + r) * n)
-                _score_gradients(
-                    weights[r, : mask.size], dweights[r, : mask.size], mask, log_sum[q_start + i + r, h], n
-                )
-            _multiply(dweights[:tiles, :n], keys, False, query_grads)
-            for r in range(rows):
-                _scaled_copy(query_grads[r, :size], scale, dq[q_start + i + r, first : first + size])
-            _multiply(weights[:rows, :all_keys].T, _strips(grads[:rows], 0, size), True, value_grads)
-            _multiply(dweights[:rows, :all_keys].T, _strips(queries[:rows], 0, size), True, key_grads)
-        dk[start:stop, first : first + size] = key_grads[:n, :size]
-        dv[start:stop, first : first + size] = value_grads[:n, :size]
+        start, stop, q_start, q_stop = offsets[b], offsets[b + 1], q_offsets[b], q_offsets[b + 1]
+        place = places[b] + h * (q_stop - q_start) * (stop - start)
+        dropout = least, keep_scale, key_low, key_high, place
+        inputs = q[q_start:q_stop], k[start:stop], v[start:stop], log_sum[q_start:q_stop]
+        _head_backward(dcontext[q_start:q_stop], inputs, h, dropout, dq[q_start:q_stop], dk[start:stop], dv[start:stop])
+
+
+@kernel
+def _head_backward(dcontext, inputs, h, dropout, dq, dk, dv):
+    q, k, v, log_sum = inputs
+    (m, n), size = (len(q), len(k)), q.shape[1] // log_sum.shape[1]
+    least, keep_scale, key_low, key_high, place = dropout
+    scale, keep_scale, one = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale), q.dtype.type(1)
+    first, width = h * size, 2 * lanes(q)
+    keys, keys_t, values_t = (
+        _strips(k, first, size),
+        _strips_transposed(k, first, size),
+        _strips_transposed(v, first, size),
+    )
+    n_keys, n_columns = _up_to(n, ROWS), _up_to(size, width)  # of whole tiles
+    key_grads, value_grads = np.zeros((n_keys, n_columns), q.dtype), np.zeros((n_keys, n_columns), q.dtype)
+    queries, grads = np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, size), q.dtype)
+    query_grads = np.empty((QUERIES, n_columns), q.dtype)
+    wide = max(_up_to(n, width), n_keys)
+    weights, dweights = np.zeros((QUERIES, wide), q.dtype), np.zeros((QUERIES, wide), q.dtype)
+    mask = np.ones(_up_to(n, lanes(q)), q.dtype)
+    for i in range(0, m, QUERIES):
+        rows = min(QUERIES, m - i)
+        tiles = _up_to(rows, ROWS)
+        _take_rows(q, i, rows, first, scale, queries[:tiles])
+        _take_rows(dcontext, i, rows, first, one, grads[:tiles])
+        _multiply(queries[:tiles], keys_t, False, weights)
+        _multiply(grads[:tiles], values_t, False, dweights)
+        for r in range(rows):
+            if least > 0:
+                _dropout_mask(mask, least, keep_scale, key_low, key_high, place + (i + r) * n)
+            _score_gradients(weights[r, : mask.size], dweights[r, : mask.size], mask, log_sum[i + r, h], n)
+        _multiply(dweights[:tiles, :n], keys, False, query_grads)
+        _put_rows(query_grads, rows, scale, dq, i, first, size)
+        _multiply(weights[:rows, :n_keys].T, _strips(grads[:rows], 0, size), True, value_grads)
+        _multiply(dweights[:rows, :n_keys].T, _strips(queries[:rows], 0, size), True, key_grads)
+    _put_rows(key_grads, n, one, dk, 0, first, size)
+    _put_rows(value_grads, n, one, dv, 0, first, size)
 
 
 @kernel
@@ -240,9 +274,3 @@ def _score_gradients(weights, dweights, mask, total, n):
     for j in range(weights.size):
         dweights[j] = weights[j] * (dweights[j] - inner)
         weights[j] *= mask[j]
-
-
-@kernel
-def _scaled_copy(x, scale, out):
-    for c in range(out.size):
-        out[c] = x[c] * scale

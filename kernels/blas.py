@@ -11,22 +11,19 @@ import numpy as np
 from .memory import empty
 
 
-def matmul(x, W, b=None, strips=None):
-    """y = x @ W + b.   (T, I) @ (I, O) -> (T, O)"""
-    y = _product(x, W)
-    if b is not None:
-        y += b
-    return y
+def matmul(x, W, b=None, strips=None, plus=None):
+    """y = x @ W + b + plus.   (T, I) @ (I, O) -> (T, O)"""
+    return _product(x, W, b, plus)
 
 
-def matmul_dx(dy, W, strips=None):
-    """dx = dy @ W.T.   (T, O) @ (O, I) -> (T, I)"""
-    return _product(dy, W.T)
+def matmul_dx(dy, W, strips=None, plus=None):
+    """dx = dy @ W.T + plus.   (T, O) @ (O, I) -> (T, I)"""
+    return _product(dy, W.T, None, plus)
 
 
 def matmul_dw(x, dy, dW):
     """dW += x.T @ dy.   (I, T) @ (T, O) -> (I, O), added into dW"""
-    dW += _product(x.T, dy)
+    dW += _product(x.T, dy, None, None)
 
 
 def prepare(W):
@@ -34,9 +31,12 @@ def prepare(W):
     return None, None
 
 
-def _product(a, b):
+def _product(a, b, *added):
     c = empty((a.shape[0], b.shape[1]), a.dtype)
     np.matmul(a, b, out=c)
+    for term in added:
+        if term is not None:
+            c += term
     return c
 
 

@@ -22,13 +22,14 @@ def examples(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int 
 
     The batch has sequences of the given lengths, D = size, and weights (size, n_out).
     """
-    rng = np.random.default_rng(seed)
+    yield from examples_of_layers(dtype, seed, lengths, size, n_out)
+    yield from examples_of_attention(dtype, seed, lengths, size, n_heads)
 
-    def normal(*shape):
-        return rng.standard_normal(shape).astype(dtype)
 
+def examples_of_layers(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int = 12):
+    """All operations but attention."""
+    normal = _normal(dtype, rng := np.random.default_rng(seed))
     T, D, F = sum(lengths), size, n_out
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     ids, segments, positions = (rng.integers(0, n, T).astype(np.int32) for n in (20, 2, max(lengths)))
     yield "matmul", (normal(T, D), normal(D, F), normal(F))
     yield "matmul", (normal(T, D), normal(D, 2), normal(2))  # too few columns for a strip
@@ -46,6 +47,19 @@ def examples(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int 
     yield "layernorm", (normal(T, D), None, normal(D), normal(D), 1e-12)
     yield "layernorm_backward", (normal(T, D), normal(T, D), 1 + normal(T) ** 2, normal(D))
     yield "layernorm_dgamma_dbeta", (normal(T, D), normal(T, D), normal(D), normal(D))
+    yield "softmax_cross_entropy", (normal(T, 3), rng.integers(0, 3, T))
+    yield "embedding", (ids, segments, positions, normal(20, D), normal(2, D), normal(max(lengths), D))
+    yield "embedding_backward", (normal(T, D), ids, normal(20, D))
+    yield "dropout", (normal(T, D), 0.25, KEY)
+    yield "adam", (normal(D, F), normal(D, F), normal(D, F), normal(D, F) ** 2, 1e-3, 0.9, 0.999, 1e-8, 0.01, 3)
+    yield "squared_norm", (normal(T, D),)
+
+
+def examples_of_attention(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_heads: int = 2):
+    """Every token asks, without and with dropout; and the first token of each sequence alone."""
+    normal = _normal(dtype, np.random.default_rng(seed))
+    T, D = sum(lengths), size
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     q, k, v = normal(T, D), normal(T, D), normal(T, D)
     for rate in (0.0, 0.25):
         yield "attention", (q, k, v, offsets, offsets, n_heads, rate, KEY)
@@ -55,12 +69,14 @@ def examples(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int 
     yield "attention", (first, k, v, one_each, offsets, n_heads)
     log_sum = kernels.attention(first, k, v, one_each, offsets, n_heads)[1]
     yield "attention_backward", (normal(*first.shape), first, k, v, log_sum, one_each, offsets)
-    yield "softmax_cross_entropy", (normal(T, 3), rng.integers(0, 3, T))
-    yield "embedding", (ids, segments, positions, normal(20, D), normal(2, D), normal(max(lengths), D))
-    yield "embedding_backward", (normal(T, D), ids, normal(20, D))
-    yield "dropout", (normal(T, D), 0.25, KEY)
-    yield "adam", (normal(D, F), normal(D, F), normal(D, F), normal(D, F) ** 2, 1e-3, 0.9, 0.999, 1e-8, 0.01, 3)
-    yield "squared_norm", (normal(T, D),)
+
+
+def _normal(dtype, rng):
+    return lambda *shape: rng.standard_normal(shape).astype(dtype)
+
+
+# What two processes compile at once. No file of parallel kernels is in both, for Numba keeps one index a function.
+SHARES = {"layers": examples_of_layers, "attention": examples_of_attention}
 
 
 def warm_up(dtype=np.float32, between=lambda: None) -> None:
@@ -73,7 +89,7 @@ def warm_up(dtype=np.float32, between=lambda: None) -> None:
 
 
 def ensure_compiled(dtype=np.float32) -> None:
-    """Fill the kernel cache for dtype if it is not filled yet, by a process of its own, which tells of it.
+    """Fill the kernel cache for dtype if it is not filled yet, by two processes of their own, and show progress.
 
     Numba optimizes a parallel kernel once more when it writes it to the cache, so the process that compiles it computes
     with other last bits than every later one. That nobody may see, for the same input must give the same bits: a
@@ -81,35 +97,48 @@ def ensure_compiled(dtype=np.float32) -> None:
     """
     if not kernels.COMPILED:
         return
-    from ._compile import CACHE_FOLDER
+    from ._compile import CACHE_FOLDER, KERNELS, LISTENER
 
     name = np.dtype(dtype).name
     if (CACHE_FOLDER / f"{name}.complete").exists():
         return
-    environment = {"NUMBA_CACHE_DIR": str(CACHE_FOLDER.parent.parent)}
+    LISTENER.tell()
+    start, before = time.perf_counter(), len(list(CACHE_FOLDER.rglob("*.nbc")))  # a file for each kernel and dtype
+    compilers = [_start_compiler(name, share, CACHE_FOLDER) for share in SHARES]
+    try:
+        with tqdm(total=len(KERNELS), unit="kernel", leave=False, disable=None if sys.stderr.isatty() else True) as bar:
+            while any(compiler.poll() is None for compiler in compilers):
+                time.sleep(0.1)
+                bar.update(len(list(CACHE_FOLDER.rglob("*.nbc"))) - before - bar.n)
+    finally:
+        for compiler in compilers:
+            compiler.kill()  # only one that still runs, after Ctrl-C; the cache's files are written whole
+    codes = {compiler.wait() for compiler in compilers}
+    if -signal.SIGINT in codes:
+        raise KeyboardInterrupt
+    if codes == {0}:
+        (CACHE_FOLDER / f"{name}.complete").touch()
+        print(f"compiled all kernels in {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    else:
+        print(f"warning: compiling all kernels ended with {codes}; they are compiled as they are used", file=sys.stderr)
+
+
+def _start_compiler(name: str, share: str, folder: Path) -> subprocess.Popen:
+    environment = {"NUMBA_CACHE_DIR": str(folder.parent.parent)}
     environment["MINIBERT_KERNELS"] = "numba"  # all kernels, even if this process needs fewer
     # These kernels, whatever lies in the folder that the program was started in: `-m` would look there first.
     here = str(Path(__file__).parent.parent)
-    program = (
-        f"import sys; sys.path.insert(0, {here!r}); from kernels.examples import compile_all; compile_all({name!r})"
+    program = f"import sys; sys.path.insert(0, {here!r}); from kernels.examples import compile_share; "
+    return subprocess.Popen(
+        [sys.executable, "-c", program + f"compile_share({name!r}, {share!r})"], env=os.environ | environment
     )
-    code = subprocess.run([sys.executable, "-c", program], env=os.environ | environment, check=False).returncode
-    if code == -signal.SIGINT:
-        raise KeyboardInterrupt
-    if code != 0:
-        print(f"warning: compiling all kernels ended with {code}; they are compiled as they are used", file=sys.stderr)
 
 
-def compile_all(name: str) -> None:
-    """Compile every kernel for the dtype called name into the cache, show progress, and mark the cache as complete."""
-    from ._compile import CACHE_FOLDER, KERNELS, LISTENER
+def compile_share(name: str, share: str) -> None:
+    """Compile a share of the kernels for the dtype called name into the cache, silently."""
+    from ._compile import LISTENER
 
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a compiler at once; the cache's files are written whole
-    start = time.perf_counter()
-    with tqdm(total=len(KERNELS), unit="kernel", leave=False, disable=True if not sys.stderr.isatty() else None) as bar:
-        for operation, arguments in examples(np.dtype(name)):
-            getattr(kernels, operation)(*arguments)
-            bar.update(LISTENER.compiled - bar.n)
-    (CACHE_FOLDER / f"{name}.complete").touch()
-    if LISTENER.compiled:
-        print(f"compiled {LISTENER.compiled} kernels in {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a compiler at once
+    LISTENER.told = True
+    for operation, arguments in SHARES[share](np.dtype(name)):
+        getattr(kernels, operation)(*arguments)

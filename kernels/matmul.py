@@ -6,19 +6,17 @@ All three are one loop, c = a @ b:
     dx = dy @ W.T      a = dy (T, O),   b = W.T (O, I)
     dW = x.T @ dy      a = x.T (I, T),  b = dy  (T, O)
 
-A processor can begin two vector multiply-adds in a cycle, but also only two loads. So what was loaded must be used more
-than once: a *tile* of c, 6 rows of two vectors, is summed in 12 registers, and each step of k loads 2 vectors of b and
-6 numbers of a for 12 multiply-adds. With b's two vectors and a number of a in every lane that makes 15 registers, and
-AVX2 has 16. The loops around the tile keep what it reads in the caches:
+The smallest piece is the tile (tile.py): six rows of c and a strip of its columns, two vectors wide, summed in
+registers. The loops around it keep what it reads in the caches:
 
     for each thread's band of rows of c
         for each 120 rows of the band
             for each 192 steps of k: 90 KB of a, which stay in the L2 cache
-                for each strip of b, two vectors wide: 24 KB with AVX-512, which stay in the L1 cache
+                for each strip of b: 24 KB with AVX-512, which stay in the L1 cache
                     for each tile: sum in registers, then store in c or add to it
 
-b is copied into *strips*, in which the two vectors of a row follow directly upon those of the row before; the last one
-is filled up with zeros. A weight that never changes is copied once (`prepare`).
+b must first be copied into its strips. A weight that never changes is copied once (`prepare`). a is read as it lies in
+memory: of a x.T, too, a tile finds its six numbers of each k next to each other.
 
 Every number of c is summed by one thread, in an order that depends on the length of the sum alone: not on the number of
 threads, not on the other numbers, not on where arrays lie.
@@ -29,7 +27,7 @@ from __future__ import annotations
 import numpy as np
 from numba import get_num_threads, prange
 
-from ._compile import kernel, parallel_kernel
+from ._compile import parallel_kernel
 from .memory import empty, zeros
 from .simd import lanes
 from .tile import ROWS, fill_strips, fill_strips_transposed, tile
@@ -37,24 +35,21 @@ from .tile import ROWS, fill_strips, fill_strips_transposed, tile
 BLOCK, DEPTH = 20 * ROWS, 192  # rows and steps of a that stay in the L2 cache
 
 
-def matmul(x, W, b=None, strips=None):
-    """y = x @ W + b.   (T, I) @ (I, O) -> (T, O)
+def matmul(x, W, b=None, strips=None, plus=None):
+    """y = x @ W + b + plus.   (T, I) @ (I, O) -> (T, O)
 
-    strips: the first of `prepare(W)`, if the caller keeps it.
+    strips: the first of `prepare(W)`, if the caller keeps it. plus (T, O): what is to be added, on the way to memory.
     """
-    y = empty((x.shape[0], W.shape[1]), x.dtype)
-    _product(x, _strips(W) if strips is None else strips, b, y)
-    return y
+    return _product(x, _strips(W) if strips is None else strips, b, plus, empty((x.shape[0], W.shape[1]), x.dtype))
 
 
-def matmul_dx(dy, W, strips=None):
-    """dx = dy @ W.T.   (T, O) @ (O, I) -> (T, I)
+def matmul_dx(dy, W, strips=None, plus=None):
+    """dx = dy @ W.T + plus.   (T, O) @ (O, I) -> (T, I)
 
-    strips: the second of `prepare(W)`, if the caller keeps it.
+    strips: the second of `prepare(W)`, if the caller keeps it. plus (T, I): another gradient of the same x.
     """
-    dx = empty((dy.shape[0], W.shape[0]), dy.dtype)
-    _product(dy, _strips(W, transposed=True) if strips is None else strips, None, dx)
-    return dx
+    strips = _strips(W, transposed=True) if strips is None else strips
+    return _product(dy, strips, None, plus, empty((dy.shape[0], W.shape[0]), dy.dtype))
 
 
 def matmul_dw(x, dy, dW):
@@ -65,11 +60,9 @@ def matmul_dw(x, dy, dW):
     if dW.strides[1] != dW.itemsize:
         raise ValueError(f"dW must be in C order, got shape {dW.shape} with strides {dW.strides}")
     if dW.shape[1] < 2 * lanes(dW) <= dW.shape[0]:  # a strip would be half empty, but not with dW.T = dy.T @ x
-        dW_t = zeros(dW.shape[::-1], dW.dtype)
-        _product(_transposed(dy), _strips(x), None, dW_t, adds=True)
-        dW += dW_t.T
+        dW += _product(dy.T, _strips(x), None, None, empty(dW.shape[::-1], dW.dtype)).T
     else:
-        _product(_transposed(x), _strips(dy), None, dW, adds=True)
+        _product(x.T, _strips(dy), None, dW, dW)
 
 
 def bias_db(dy, db):
@@ -110,29 +103,28 @@ def _fill_strips(b, transposed, strips):
 # ----------------------------------------------------------------------------------------------------------- product
 
 
-def _product(a, strips, bias, c, adds=False):
-    """c = a @ b + bias (None: no bias); or c += a @ b if adds."""
+def _product(a, strips, bias, plus, c):
+    """c = a @ b + bias + plus. bias and plus may be None, and plus may be c itself. Returns c."""
     n_strips, depth, width = strips.shape
-    if depth == 0 and not adds:  # nothing to sum, and a tile would never be stored
-        c[...] = 0 if bias is None else bias
-    if depth == 0 or len(a) == 0:
-        return
-    if len(a) < ROWS:  # a batch of one short text: with rows of zeros it fills a tile
+    if len(a) < ROWS and c.size > 0:  # a batch of one short text: with rows of zeros it fills a tile
         few, c_few = zeros((ROWS, depth), a.dtype), zeros((ROWS, c.shape[1]), a.dtype)
-        few[: len(a)], c_few[: len(a)] = a, c
-        _product(few, strips, bias, c_few, adds)
-        c[...] = c_few[: len(a)]
-        return
+        few[: len(a)] = a
+        if plus is not None:
+            c_few[: len(a)] = plus
+        c[...] = _product(few, strips, bias, c_few, c_few)[: len(a)]
+        return c
     start = zeros(n_strips * width, a.dtype)
     if bias is not None:
         start[: len(bias)] = bias
     n_threads = get_num_threads()
-    rows = -(-len(a) // (n_threads * ROWS)) * ROWS  # one band of whole tiles for each thread
-    _multiply(a, strips, start, adds, rows, empty((n_threads, ROWS, width), a.dtype), c)
+    rows = max(-(-len(a) // (n_threads * ROWS)), 1) * ROWS  # one band of whole tiles for each thread
+    adds, scratch = plus is not None, empty((n_threads * ROWS, width), a.dtype)
+    _multiply(a, strips, start, adds, plus if adds else c, rows, scratch, c)
+    return c
 
 
 @parallel_kernel
-def _multiply(a, strips, start, adds, rows, scratch, c):
+def _multiply(a, strips, start, adds, plus, rows, scratch, c):
     """Each thread owns a band of rows of c.
 
     The last tile of all rows is moved back until it fits, and the last strip may be wider than c. There the tile goes
@@ -142,50 +134,28 @@ def _multiply(a, strips, start, adds, rows, scratch, c):
     n_strips, _, width = strips.shape
     nothing = np.zeros(width, start.dtype)
     for band in prange((n_rows + rows - 1) // rows):
-        bottom, edge = min(band * rows + rows, n_rows), scratch[band]
+        bottom, edge = min(band * rows + rows, n_rows), band * ROWS
         for block in range(band * rows, bottom, BLOCK):
-            for k0 in range(0, depth, DEPTH):
-                k1, more = min(k0 + DEPTH, depth), adds or k0 > 0
+            for k0 in range(0, max(depth, 1), DEPTH):
+                more, sums = adds or k0 > 0, c if k0 > 0 else plus  # what is there already
                 for s in range(n_strips):
-                    left = s * width
-                    strip, begin = strips[s, k0:k1].reshape(-1), nothing if more else start[left : left + width]
+                    left, strip = s * width, strips[s, k0 : k0 + DEPTH]
+                    begin, wanted = nothing if k0 > 0 else start[left : left + width], min(width, n_columns - left)
                     for row in range(block, min(block + BLOCK, bottom), ROWS):
-                        i, wanted = min(row, n_rows - ROWS), min(width, n_columns - left)
-                        if i == row and wanted == width:
-                            tile(a[i : i + ROWS, k0:k1], strip, begin, more, c[i : i + ROWS, left : left + width])
-                        else:
-                            tile(a[i : i + ROWS, k0:k1], strip, begin, False, edge)
+                        i = min(row, n_rows - ROWS)
+                        if i < row or wanted < width:
+                            tile(a, i, k0, strip, begin, False, scratch, scratch, edge, 0)
                             for r in range(row - i, ROWS):
-                                _store(edge[r, :wanted], more, c[i + r, left : left + wanted])
+                                for j in range(wanted):
+                                    result, at = scratch[edge + r, j], (i + r, left + j)
+                                    c[at] = sums[at] + result if more else result
+                        elif more:
+                            tile(a, i, k0, strip, begin, True, sums, c, i, left)
+                        else:
+                            tile(a, i, k0, strip, begin, False, c, c, i, left)
 
 
-@kernel
-def _store(sums, adds, c):
-    for j in range(c.size):
-        c[j] = c[j] + sums[j] if adds else sums[j]
-
-
-# ----------------------------------------------------------------------------------------------- transpose, sum of rows
-
-
-def _transposed(a):
-    t = empty(a.shape[::-1], a.dtype)
-    _transpose(a, t)
-    return t
-
-
-@parallel_kernel
-def _transpose(a, t):
-    """t = a.T, in squares of 16 x 16 that stay in the L1 cache, so that both sides are walked along their rows."""
-    n_rows, n_columns = a.shape
-    for block in prange((n_columns + 15) // 16):
-        j0, j1 = block * 16, min(block * 16 + 16, n_columns)
-        for i0 in range(0, n_rows, 16):
-            i1 = min(i0 + 16, n_rows)
-            for j in range(j0, j1):
-                row = t[j, i0:i1]
-                for i in range(row.size):
-                    row[i] = a[i0 + i, j]
+# ------------------------------------------------------------------------------------------------------ sum of rows
 
 
 @parallel_kernel

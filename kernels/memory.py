@@ -7,6 +7,7 @@ view of an array is gone, and the next training step takes it from there.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 
 import numpy as np
@@ -57,19 +58,25 @@ def _borrow(size: int) -> np.ndarray:
     global _lent, _most_lent
     step = 1 << max(size.bit_length() - 3, 6)
     rounded = (size + step - 1) // step * step
-    block = _take(rounded) if rounded in _pool else np.empty(rounded, np.uint8)
+    block = _take(rounded) if rounded in _pool else _aligned_block(rounded)
     _lent += rounded
     _most_lent = max(_lent, _most_lent)
     return np.asarray(_Loan(block))
 
 
-def empty(shape, dtype) -> np.ndarray:
-    """Like np.empty, C order, but the first element lies on a 64-byte boundary."""
-    dtype = np.dtype(dtype)
-    size = int(np.prod(shape)) * dtype.itemsize
-    raw = np.empty(size + LINE, np.uint8) if size < SMALL else _borrow(size + LINE)
+def _aligned_block(size: int) -> np.ndarray:
+    raw = np.empty(size + LINE, np.uint8)
     start = -raw.ctypes.data % LINE
-    return raw[start : start + size].view(dtype).reshape(shape)
+    return raw[start : start + size]
+
+
+def empty(shape, dtype) -> np.ndarray:
+    """Like np.empty, C order; if it is not small, its first element lies on a 64-byte boundary."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * dtype.itemsize
+    if size < SMALL:
+        return np.empty(shape, dtype)
+    return _borrow(size)[:size].view(dtype).reshape(shape)
 
 
 def zeros(shape, dtype) -> np.ndarray:

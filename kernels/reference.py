@@ -16,14 +16,14 @@ from .activations import relu, relu_backward, swish, swish_backward, tanh, tanh_
 NO_KEY = (np.uint32(0), np.uint32(0))
 
 
-def matmul(x, W, b=None, strips=None):
-    """y = x @ W + b."""
-    return x @ W if b is None else x @ W + b
+def matmul(x, W, b=None, strips=None, plus=None):
+    """y = x @ W + b + plus."""
+    return x @ W + (0 if b is None else b) + (0 if plus is None else plus)
 
 
-def matmul_dx(dy, W, strips=None):
-    """dx = dy @ W.T."""
-    return dy @ W.T
+def matmul_dx(dy, W, strips=None, plus=None):
+    """dx = dy @ W.T + plus."""
+    return dy @ W.T + (0 if plus is None else plus)
 
 
 def matmul_dw(x, dy, dW):

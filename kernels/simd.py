@@ -3,9 +3,10 @@
 LLVM makes vectors of plain loops by itself, and everywhere else here that is enough. A matrix product wants more: sums
 that stay in registers from the first step to the last. Four operations do it, each of them one instruction:
 
-    load(array, i)        the LANES numbers from array[i] on
+    load(array, i)        the LANES numbers from array[i] on; i may be a tuple, as in array[2, 5]
     store(array, i, v)    write them there
     splat(x)              the number x in every lane
+    spread(array, i)      the number array[i] in every lane
     fma(a, b, c)          a * b + c, rounded once
 
 `array` is one-dimensional and contiguous. As in C nobody checks that the LANES numbers are inside of it.
@@ -51,33 +52,45 @@ def _lanes_of_type(array):
     return lambda array: number
 
 
-def _pointer(context, builder, array_type, array, index, vector):
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), context.get_value_type(vector).as_pointer())
+def _pointer(context, builder, array_type, array, index_type, index):
+    places = cgutils.unpack_tuple(builder, index) if isinstance(index_type, types.BaseTuple) else [index]
+    array = context.make_array(array_type)(context, builder, array)
+    return cgutils.get_item_pointer(context, builder, array_type, array, places)
+
+
+def _vector_pointer(context, builder, vector, *where):
+    return builder.bitcast(_pointer(context, builder, *where), context.get_value_type(vector).as_pointer())
 
 
 @intrinsic
 def load(typing, array, index):
-    """The numbers array[index], array[index + 1], ..."""
+    """The numbers array[index] and those behind it."""
     vector = Vector(array.dtype)
 
     def build(context, builder, signature, values):
-        pointer = _pointer(context, builder, array, *values, vector)
+        pointer = _vector_pointer(context, builder, vector, array, values[0], index, values[1])
         return builder.load(pointer, align=array.dtype.bitwidth // 8)
 
-    return vector(array, types.intp), build
+    return vector(array, index), build
 
 
 @intrinsic
 def store(typing, array, index, vector):
-    """array[index], array[index + 1], ... = the vector."""
+    """array[index] and those behind it = the vector."""
 
     def build(context, builder, signature, values):
-        pointer = _pointer(context, builder, array, *values[:2], vector)
+        pointer = _vector_pointer(context, builder, vector, array, values[0], index, values[1])
         builder.store(values[2], pointer, align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, vector), build
+    return types.void(array, index, vector), build
+
+
+def _in_every_lane(context, builder, number, vector):
+    kind = context.get_value_type(vector)
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+    places = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), [0] * vector.lanes)
+    return builder.shuffle_vector(first, first, places)
 
 
 @intrinsic
@@ -86,12 +99,21 @@ def splat(typing, number):
     vector = Vector(number)
 
     def build(context, builder, signature, values):
-        kind = context.get_value_type(vector)
-        first = builder.insert_element(ir.Constant(kind, ir.Undefined), values[0], ir.Constant(ir.IntType(32), 0))
-        places = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), [0] * vector.lanes)
-        return builder.shuffle_vector(first, first, places)
+        return _in_every_lane(context, builder, values[0], vector)
 
     return vector(number), build
+
+
+@intrinsic
+def spread(typing, array, index):
+    """The number array[index] in every lane; of this array neighbours need not be neighbours in memory."""
+    vector = Vector(array.dtype)
+
+    def build(context, builder, signature, values):
+        number = builder.load(_pointer(context, builder, array, values[0], index, values[1]))
+        return _in_every_lane(context, builder, number, vector)
+
+    return vector(array, index), build
 
 
 @intrinsic

@@ -5,50 +5,58 @@ than once: a *tile* of c = a @ b, 6 rows of two vectors, is summed in 12 registe
 of b and 6 numbers of a for 12 multiply-adds. With b's two vectors and a number of a in every lane that makes 15
 registers, and AVX2 has 16.
 
-b is copied into *strips*, in which the two vectors of a row follow directly upon those of the row before. The last strip
-is filled up with zeros.
+b is copied into *strips*, in which the two vectors of a row follow directly upon those of the row before. The last
+strip is filled up with zeros.
 """
 
 from __future__ import annotations
 
 from ._compile import kernel
-from .simd import fma, lanes, load, splat, store
+from .simd import fma, lanes, load, splat, spread, store
 
 ROWS = 6
 
 
 @kernel
-def tile(a, strip, start, adds, c):
-    """c (6, width) = a (6, K) @ strip (K, width) + start; or c += if adds.   strip and start: (K width,) and (width,)"""
-    a0, a1, a2, a3, a4, a5 = a[0], a[1], a[2], a[3], a[4], a[5]
+def tile(a, i, k0, strip, start, adds, plus, c, r, j):
+    """Rows r:r+6 and columns j:j+width of c = a's rows i:i+6, from column k0 on, times strip, plus start.
+
+    adds: and plus the same places of `plus`.   (6, K) @ (K, width) + (width,) + (6, width) -> (6, width)
+
+    adds is written True or False where this is called: then Numba compiles two tiles, and neither counts references to
+    its arrays, which it would do where it has to choose, and which takes as long as a quarter of the tile.
+    """
     half = lanes(strip)
-    r0 = r1 = r2 = r3 = r4 = r5 = load(start, 0), load(start, half)
-    for k in range(a0.size):
-        b = load(strip, 2 * half * k), load(strip, 2 * half * k + half)
-        r0, r1, r2 = _step(a0[k], b, r0), _step(a1[k], b, r1), _step(a2[k], b, r2)
-        r3, r4, r5 = _step(a3[k], b, r3), _step(a4[k], b, r4), _step(a5[k], b, r5)
-    _finish(r0, adds, c[0])
-    _finish(r1, adds, c[1])
-    _finish(r2, adds, c[2])
-    _finish(r3, adds, c[3])
-    _finish(r4, adds, c[4])
-    _finish(r5, adds, c[5])
+    s0 = s1 = s2 = s3 = s4 = s5 = load(start, 0), load(start, half)
+    for k in range(len(strip)):
+        b = load(strip, (k, 0)), load(strip, (k, half))
+        s0 = _step(spread(a, (i, k0 + k)), b, s0)
+        s1 = _step(spread(a, (i + 1, k0 + k)), b, s1)
+        s2 = _step(spread(a, (i + 2, k0 + k)), b, s2)
+        s3 = _step(spread(a, (i + 3, k0 + k)), b, s3)
+        s4 = _step(spread(a, (i + 4, k0 + k)), b, s4)
+        s5 = _step(spread(a, (i + 5, k0 + k)), b, s5)
+    _finish(s0, adds, plus, c, r, j)
+    _finish(s1, adds, plus, c, r + 1, j)
+    _finish(s2, adds, plus, c, r + 2, j)
+    _finish(s3, adds, plus, c, r + 3, j)
+    _finish(s4, adds, plus, c, r + 4, j)
+    _finish(s5, adds, plus, c, r + 5, j)
 
 
 @kernel
 def _step(x, b, sums):
     """One step of k for a row of the tile: its two vectors of sums, plus a number of a times two vectors of b."""
-    x = splat(x)
     return fma(x, b[0], sums[0]), fma(x, b[1], sums[1])
 
 
 @kernel
-def _finish(sums, adds, c):
+def _finish(sums, adds, plus, c, r, j):
     half, one = lanes(c), splat(c.dtype.type(1))
     if adds:
-        sums = fma(one, load(c, 0), sums[0]), fma(one, load(c, half), sums[1])
-    store(c, 0, sums[0])
-    store(c, half, sums[1])
+        sums = fma(one, load(plus, (r, j)), sums[0]), fma(one, load(plus, (r, j + half)), sums[1])
+    store(c, (r, j), sums[0])
+    store(c, (r, j + half), sums[1])
 
 
 @kernel

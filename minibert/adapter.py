@@ -82,26 +82,26 @@ def adapter_forward(x, p, grads, config: AdapterConfig, sublayer_input=None):
     to give x. config.multiplicative: y = x (1 + bottleneck), element by element; a bottleneck near zero is again
     the identity.
     """
-    z, z_cache = bottleneck_forward(sublayer_input if config.parallel else x, p, grads, config)
+    read = sublayer_input if config.parallel else x
     if config.multiplicative:
+        z, z_cache = bottleneck_forward(read, p, grads, config)
         return x * (1 + z), None if grads is None else (z_cache, x, z)
-    z += x
-    return z, None if grads is None else (z_cache, None, None)
+    y, z_cache = bottleneck_forward(read, p, grads, config, plus=x)  # the skip connection
+    return y, None if grads is None else (z_cache, None, None)
 
 
 def adapter_backward(dy, p, cache, grads, config: AdapterConfig):
     """dx, and the gradient of sublayer_input or None.   (T, D) -> (T, D), (T, D)"""
     z_cache, x, z = cache
     dx, dz = (dy * (1 + z), dy * x) if config.multiplicative else (dy, dy)  # y was x (1 + z), or x + z
-    dread = bottleneck_backward(dz, p, z_cache, grads, config)
     if config.parallel:
-        return dx, dread
-    dread += dx  # z was computed from x: two ways lead there, and the skip connection passes dy on unchanged
-    return dread, None
+        return dx, bottleneck_backward(dz, p, z_cache, grads, config)
+    # z was computed from x: two ways lead there, and the skip connection passes dy on unchanged
+    return bottleneck_backward(dz, p, z_cache, grads, config, plus=dx), None
 
 
-def bottleneck_forward(x, p, grads, config: AdapterConfig):
-    """z = f(x W_down + b_down) W_up + b_up.   (T, D) -> (T, M) -> (T, D)
+def bottleneck_forward(x, p, grads, config: AdapterConfig, plus=None):
+    """z = f(x W_down + b_down) W_up + b_up + plus.   (T, D) -> (T, M) -> (T, D)
 
     Two variants put something in between: config.layernorm a LayerNorm before W_down, and config.depth above 1 further
     layers of M units, each with the nonlinearity f, before W_up.
@@ -117,12 +117,12 @@ def bottleneck_forward(x, p, grads, config: AdapterConfig):
         hidden_caches.append((hidden_cache, u))
         u = hidden_u
     h = activation_forward(u, config.activation)  # (T, M)
-    z, up_cache = linear_forward(h, p["up"], inside(grads, "up"))  # (T, M) @ (M, D) -> (T, D)
+    z, up_cache = linear_forward(h, p["up"], inside(grads, "up"), plus)  # (T, M) @ (M, D) -> (T, D)
     return z, None if grads is None else (norm_cache, down_cache, hidden_caches, u, up_cache)
 
 
-def bottleneck_backward(dz, p, cache, grads, config: AdapterConfig):
-    """The forward's lines from the last to the first.   (T, D) -> (T, M) -> (T, D)"""
+def bottleneck_backward(dz, p, cache, grads, config: AdapterConfig, plus=None):
+    """The forward's lines from the last to the first; plus is added.   (T, D) -> (T, M) -> (T, D)"""
     norm_cache, down_cache, hidden_caches, u, up_cache = cache
     dh = linear_backward(dz, p["up"], up_cache, inside(grads, "up"))  # z was h W_up + b_up
     du = activation_backward(dh, u, config.activation)  # h was f(u)
@@ -130,7 +130,9 @@ def bottleneck_backward(dz, p, cache, grads, config: AdapterConfig):
         hidden_cache, u = hidden_caches[i]
         dh = linear_backward(du, p["hidden"][str(i)], hidden_cache, inside(inside(grads, "hidden"), str(i)))
         du = activation_backward(dh, u, config.activation)
-    dx = linear_backward(du, p["down"], down_cache, inside(grads, "down"))  # u was x W_down + b_down
+    # u was x W_down + b_down
+    dx = linear_backward(du, p["down"], down_cache, inside(grads, "down"), None if config.layernorm else plus)
     if config.layernorm:
         dx = residual_layernorm_backward(dx, p["norm"], norm_cache, inside(grads, "norm"))
+        dx = dx if plus is None else dx + plus
     return dx

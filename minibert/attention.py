@@ -29,14 +29,17 @@ def self_attention_forward(asking, x, p, grads, run: Run):
     return context, None if grads is None else (q_cache, k_cache, v_cache, q, k, v, log_sum)
 
 
-def self_attention_backward(dcontext, p, cache, grads, run: Run):
-    """The gradients of asking and of x.   (T, D) or (B, D) -> the same, and (T, D)"""
+def self_attention_backward(dcontext, p, cache, grads, run: Run, plus):
+    """The gradients of asking and of x.   (T, D) or (B, D) -> the same, and (T, D)
+
+    plus: the gradient of asking from the residual sum, which it went into, too.
+    """
     q_cache, k_cache, v_cache, q, k, v, log_sum = cache
     dropout = run.dropout
     dq, dk, dv = kernels.attention_backward(
         dcontext, q, k, v, log_sum, query_offsets(run), run.offsets, dropout.attention, dropout.key
     )
-    dasking = linear_backward(dq, p["query"], q_cache, inside(grads, "query"))
+    dasking = linear_backward(dq, p["query"], q_cache, inside(grads, "query"), plus)
     dx = linear_backward(dk, p["key"], k_cache, inside(grads, "key"))
-    dx += linear_backward(dv, p["value"], v_cache, inside(grads, "value"))  # x went two ways
+    dx = linear_backward(dv, p["value"], v_cache, inside(grads, "value"), plus=dx)  # x went into both
     return dasking, dx

@@ -68,11 +68,13 @@ def layer_backward(dy, p, cache, grads, run: Run):
     attention, feed_forward = run.at("attention"), run.at("feed_forward")
     attention_grads, feed_forward_grads = inside(grads, "attention"), inside(grads, "feed_forward")
 
+    # What a sublayer reads goes two ways: into its first linear layer, and round it into the residual sum.
     dh, dy = sublayer_end_backward(dy, p["feed_forward"], end_cache_2, feed_forward_grads, feed_forward)
-    dy += feed_forward_backward(dh, p["feed_forward"], feed_forward_cache, feed_forward_grads, run)
-    dh, dasking = sublayer_end_backward(dy, p["attention"], end_cache_1, attention_grads, attention)
-    dquery, dx = self_attention_backward(dh, p["attention"], attention_cache, attention_grads, attention.at("weights"))
-    dasking += dquery  # what asked went into the residual sum and into the queries
+    dy = feed_forward_backward(dh, p["feed_forward"], feed_forward_cache, feed_forward_grads, run, plus=dy)
+    dh, dy = sublayer_end_backward(dy, p["attention"], end_cache_1, attention_grads, attention)
+    dasking, dx = self_attention_backward(
+        dh, p["attention"], attention_cache, attention_grads, attention.at("weights"), plus=dy
+    )
     dx[run.offsets[:-1] if run.first_only else slice(None)] += dasking
     return dx
 

@@ -82,19 +82,22 @@ class Run(NamedTuple):
 # ----------------------------------------------------------------------------------------------------------- linear
 
 
-def linear_forward(x, p, grads):
-    """y = x W + b.   (T, in) @ (in, out) -> (T, out)"""
-    y = kernels.matmul(x, p["W"], p["b"], p.get("W_strips"))  # if W is frozen, see model.Backbone
+def linear_forward(x, p, grads, plus=None):
+    """y = x W + b + plus.   (T, in) @ (in, out) -> (T, out);  plus may be None: what is added to y anyway"""
+    y = kernels.matmul(x, p["W"], p["b"], p.get("W_strips"), plus)  # if W is frozen, see model.Backbone
     return y, x if grads and "W" in grads else None  # a frozen W needs no x in backward
 
 
-def linear_backward(dy, p, x, grads):
-    """forward was y = x W + b, so now dW += x.T dy, db += sum of dy over rows, dx = dy W.T."""
+def linear_backward(dy, p, x, grads, plus=None):
+    """forward was y = x W + b, so now dW += x.T dy, db += sum of dy over rows, dx = dy W.T.
+
+    plus (T, in): x went another way, too, and this is the gradient from there; it is added to dx.
+    """
     if "W" in grads:
         kernels.matmul_dw(x, dy, grads["W"])
     if "b" in grads:
         kernels.bias_db(dy, grads["b"])
-    return kernels.matmul_dx(dy, p["W"], p.get("W_t_strips"))
+    return kernels.matmul_dx(dy, p["W"], p.get("W_t_strips"), plus)
 
 
 # ------------------------------------------------------------------------------------------------------- activation
@@ -140,11 +143,11 @@ def feed_forward_forward(x, p, grads, run: Run):
     return h, None if grads is None else (linear_cache, u)
 
 
-def feed_forward_backward(dh, p, cache, grads, run: Run):
-    """(T, F) -> (T, D)"""
+def feed_forward_backward(dh, p, cache, grads, run: Run, plus=None):
+    """(T, F) -> (T, D);  plus (T, D): the gradient of x from another way"""
     linear_cache, u = cache
     du = activation_backward(dh, u, run.config.activation)
-    return linear_backward(du, p["intermediate"], linear_cache, inside(grads, "intermediate"))
+    return linear_backward(du, p["intermediate"], linear_cache, inside(grads, "intermediate"), plus)
 
 
 # ------------------------------------------------------------------------------------------------------- embeddings

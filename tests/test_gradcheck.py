@@ -107,17 +107,31 @@ MISTAKES = [
     ),
     (
         "the adapter's skip connection is dropped",
-        *(adapter.adapter_backward, "dread += dx", "pass"),
+        *(adapter.adapter_backward, "plus=dx", "plus=None"),
         "adapter classify",
         [f"{UNDER}/norm/gamma", f"{UNDER}/adapter/up/W", "embeddings/norm/beta"],
         [f"{TOP}/adapter/up/W", f"{TOP}/adapter/down/W", f"{TOP}/norm/gamma"],
     ),
     (
         "the residual sum passes on one of its two gradients",
-        *(bert.layer_backward, "dy += feed_forward_backward", "dy = feed_forward_backward"),
+        *(bert.layer_backward, "feed_forward_grads, run, plus=dy)", "feed_forward_grads, run)"),
         "adapter classify",
         [f"{UNDER}/norm/gamma", "embeddings/norm/gamma"],
         [f"{TOP}/adapter/down/W", f"{TOP}/norm/beta"],
+    ),
+    (
+        "the residual sum under attention passes on one of its two gradients",
+        *(bert.layer_backward, "plus=dy\n    )", "plus=None\n    )"),
+        "adapter classify",
+        ["encoder/layers/0/feed_forward/norm/gamma", "embeddings/norm/gamma"],
+        [f"{UNDER}/norm/gamma", f"{UNDER}/adapter/down/W"],
+    ),
+    (
+        "an adapter with a LayerNorm adds the skip connection's gradient inside of it",
+        *(adapter.bottleneck_backward, "None if config.layernorm else plus", "plus"),
+        "adapter classify layernorm",
+        [f"{TOP}/adapter/norm/gamma", f"{UNDER}/norm/gamma"],
+        [f"{TOP}/adapter/up/W", f"{TOP}/norm/gamma"],
     ),
     (
         "LayerNorm takes mean and variance for constants",
@@ -198,7 +212,7 @@ MISTAKES = [
     ),
     (
         "the value's way back to x is forgotten",
-        *(attention.self_attention_backward, 'dx += linear_backward(dv, p["value"]', 'linear_backward(dv, p["value"]'),
+        *(attention.self_attention_backward, "dx = linear_backward(dv", "_ = linear_backward(dv"),
         "full classify pooled",
         ["encoder/layers/0/feed_forward/norm/gamma", "embeddings/word/W"],
         [f"{UNDER}/value/W", f"{UNDER}/query/W"],

@@ -51,11 +51,13 @@ def test_products_of_every_remainder(dtype):
     small = itertools.product(range(1, 14), (1, 7, 16), range(1, 10))
     strips = itertools.product((1, 5, 37), (1, 63, 66, 200), (64, 65, 383, 384, 450))
     for T, n_in, n_out in itertools.chain(small, strips):
-        shapes = (T, n_in), (n_in, n_out), n_out, (T, n_out)
-        x, W, b, dy = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
+        shapes = (T, n_in), (n_in, n_out), n_out, (T, n_out), (T, n_in)
+        x, W, b, dy, dx = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
         for name, arguments in (
             ("matmul", (x, W, b)),
+            ("matmul", (x, W, b, None, dy)),
             ("matmul_dx", (dy, W)),
+            ("matmul_dx", (dy, W, None, dx)),
             ("matmul_dw", (x, dy, W)),
             ("bias_db", (dy, b)),
         ):
@@ -75,7 +77,10 @@ def test_products_of_nothing(dtype, n_in, n_out):
     dW = W.copy()
     kernels.matmul_dw(x, dy, dW)
     np.testing.assert_array_equal(dW, W)
-    np.testing.assert_array_equal(kernels.matmul(np.ones((9, 0), dtype), W[:0], b), np.ones((9, n_out), dtype))
+    no_inputs = np.ones((9, 0), dtype)
+    np.testing.assert_array_equal(kernels.matmul(no_inputs, W[:0], b), np.ones((9, n_out), dtype))
+    plus = np.full((9, n_out), 2, dtype)
+    np.testing.assert_array_equal(kernels.matmul(no_inputs, W[:0], b, None, plus), np.full((9, n_out), 3, dtype))
 
 
 @pytest.mark.skipif(kernels.BACKEND != "numba", reason="the tiles are the Numba kernel's; BLAS sums as it likes")
@@ -127,6 +132,8 @@ def test_products_take_what_is_not_in_c_order_and_refuse_to_write_there():
     np.testing.assert_allclose(kernels.matmul(x, W), x @ W, rtol=1e-9)
     np.testing.assert_allclose(kernels.matmul(x[::2], W[:, ::3]), x[::2] @ W[:, ::3], rtol=1e-9)
     np.testing.assert_allclose(kernels.matmul_dx(dy, W), dy @ W.T, rtol=1e-9)
+    plus = np.broadcast_to(rng.standard_normal(90), (50, 90))  # one row of numbers, fifty times
+    np.testing.assert_allclose(kernels.matmul(x, W, plus=plus), x @ W + plus, rtol=1e-9)
     wider = np.zeros((70, 100))
     kernels.matmul_dw(x, dy, wider[:, 5:95])
     np.testing.assert_allclose(wider[:, 5:95], x.T @ dy, rtol=1e-9)
