@@ -72,6 +72,15 @@ def test_a_second_run_trains_nothing_and_finds_the_same(run):
     assert ((out / "figure4.csv").read_text(), (out / "ledger.jsonl").read_text()) == (before, lines)
 
 
+def test_only_the_asked_sizes_are_tried(run):
+    code, out, printed = run("figure4", "--sizes", "3,5", "--dry-run")
+    assert code == 0 and "6 trials" in printed.out, "two sizes, the tuning at size 64, two top-k, LayerNorms"
+    code, out, printed = run("table1", "--sizes", "64")
+    assert [row["method"] for row in rows_of(out / "table1.csv")][1:] == ["adapters (best of 64)", "adapters (64)"]
+    tried = [record["trial"]["adapter"] for record in read_ledger(out / "ledger.jsonl")]
+    assert {adapter["size"] for adapter in tried if adapter} == {64}
+
+
 @pytest.mark.parametrize(
     "name, n_trials", [("figure4", 7), ("figure6", 3), ("table1", 3), ("table2", 3), ("stream", 1)]
 )
@@ -99,7 +108,7 @@ def test_table1_has_the_papers_rows_and_columns(run):
     full, best_size, fixed = rows_of(out / "table1.csv")
     assert [row["method"] for row in (full, best_size, fixed)] == [
         "full fine-tuning",
-        "adapters (8-64)",
+        "adapters (best of 8, 64)",
         "adapters (64)",
     ]
     assert float(full["total_params"]) == 1.0 and float(full["trained_percent"]) > 99

@@ -41,6 +41,7 @@ class Scope:
     seeds: tuple[int, ...] = (0, 1, 2)
     epochs: tuple[int, ...] = (3, 10)  # a sweep tries all; an experiment without one takes the first
     rates: int = 3  # how many learning rates of a method a sweep tries
+    sizes: tuple[int, ...] | None = None  # of the adapters in tables and curves; None: the paper's
     train_rows: int | None = 10_000
     dev_rows: int | None = None
     quick: bool = False
@@ -67,6 +68,10 @@ class Scope:
         usual |= {"train_rows": self.train_rows, "dev_rows": self.dev_rows}
         data = None if task == "opinions" else self.data
         return make_trial(task=task, data=data, method=method, seed=seed, **usual | options)
+
+    def adapter_sizes(self, papers, if_quick) -> tuple[int, ...]:
+        """The sizes that the user asked for, or the paper's, or a few."""
+        return self.sizes or tuple(if_quick if self.quick else papers)
 
     def seeded(self, task: str, method: str, **options) -> list[Trial]:
         """The same run with each seed."""

@@ -63,20 +63,20 @@ def curve(scope: Scope, sizes, split: str = "dev") -> Experiment:
 
 def figure4(scope: Scope) -> Experiment:
     """Score against trained parameters, task by task: adapters of sizes 2^0 to 2^9, top k layers, LayerNorms only."""
-    rows = yield from curve(scope, (1, 8, 64, 512) if scope.quick else [2**n for n in range(10)])
+    rows = yield from curve(scope, scope.adapter_sizes([2**n for n in range(10)], (1, 8, 64, 512)))
     return Report({"figure4": rows}, format_rows(rows), lambda path: plots.trade_off(rows, path))
 
 
 def figure5(scope: Scope) -> Experiment:
     """SQuAD: F1 against trained parameters."""
-    rows = yield from curve(scope, (2, 64) if scope.quick else (2, 8, 64, 256))
+    rows = yield from curve(scope, scope.adapter_sizes((2, 8, 64, 256), (2, 64)))
     return Report({"figure5": rows}, format_rows(rows), lambda path: plots.trade_off(rows, path, "dev F1 (%)"))
 
 
 def figure3(scope: Scope) -> Experiment:
     """Percentiles over tasks of the score relative to full fine-tuning, against trained parameters; figure 1 is the
     half of it that GLUE makes. GLUE's tasks are scored on dev, the further ones on test, as in the paper."""
-    rows = yield from curve(scope, (8, SIZE) if scope.quick else (2, 8, SIZE, 256), "test")
+    rows = yield from curve(scope, scope.adapter_sizes((2, 8, SIZE, 256), (8, SIZE)), "test")
     full = {r["task"]: r["mean"] for r in rows if r["method"] == "top_k" and r["size_or_k"] == scope.n_layers}
     bands = []
     for suite, tasks in suites(scope.tasks).items():

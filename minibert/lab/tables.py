@@ -53,12 +53,12 @@ def table1(scope: Scope) -> Experiment:
 
     MNLI's mismatched dev split is a column of its own, as in the paper, and counts in the mean.
     """
-    sizes = (8, SIZE) if scope.quick else (8, SIZE, 256)
+    sizes = scope.adapter_sizes((8, SIZE, 256), (8, SIZE))
     chosen, results = yield from full_and_adapters(scope, sizes)
     rows, details = [], []
     for name, label in (
         ("full fine-tuning", "full"),
-        (f"adapters ({sizes[0]}-{sizes[-1]})", "adapters"),
+        (f"adapters (best of {', '.join(map(str, sizes))})", "adapters"),
         (f"adapters ({SIZE})", f"adapters {SIZE}"),
     ):
         row, shares = {"method": name}, []
@@ -84,7 +84,7 @@ def table2(scope: Scope) -> Experiment:
     for task, data in loaded.items():
         if data.test is None or data.test.labels is None:
             raise InputError(f"table2 scores on test, and task {task} has no labelled test split: leave it out")
-    chosen, results = yield from full_and_adapters(scope, (SIZE,) if scope.quick else (8, SIZE), ks_of(scope))
+    chosen, results = yield from full_and_adapters(scope, scope.adapter_sizes((8, SIZE), (SIZE,)), ks_of(scope))
     scope.all_trials_are_known()
     rows, details, shares = [], [], {}
     for task in scope.tasks:
