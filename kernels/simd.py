@@ -1,15 +1,19 @@
 """Vectors of numbers as values of compiled code, so that a kernel can say what shall stay in registers.
 
-LLVM makes vectors of plain loops by itself, and everywhere else here that is enough. A matrix product wants more: sums
-that stay in registers from the first step to the last. Four operations do it, each of them one instruction:
+LLVM makes vectors of plain loops by itself, and nearly everywhere here that is enough. A matrix product wants more:
+sums that stay in registers from the first step to the last. And LLVM makes no vectors of a search for the largest
+number, as long as there may be some that are not a number. A few operations do it, most of them one instruction:
 
     load(array, i)        the LANES numbers from array[i] on; i may be a tuple, as in array[2, 5]
     store(array, i, v)    write them there
     splat(x)              the number x in every lane
     spread(array, i)      the number array[i] in every lane
     fma(a, b, c)          a * b + c, rounded once
+    larger(a, b)          lane by lane the larger one
+    largest(a)            the largest number of all lanes
 
-`array` is one-dimensional and contiguous. As in C nobody checks that the LANES numbers are inside of it.
+LANES neighbours in a row of `array` are neighbours in memory (`spread` does not need that). As in C nobody checks that
+they are inside of it, and an index counts from the beginning only.
 """
 
 from __future__ import annotations
