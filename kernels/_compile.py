@@ -1,7 +1,8 @@
 """How kernels are compiled: Numba's options, the vector width, the cache folder, and what the user is told.
 
-A kernel is a plain function with `@kernel` or `@parallel_kernel` above it. The first call with a new dtype compiles
-it, which takes a second or so; the machine code is then kept on disk, and later runs load it.
+A kernel is a plain function with `@parallel_kernel` or `@serial_kernel` above it; its parts are functions with
+`@kernel`. The first call with a new dtype compiles it, which takes a second or so; the machine code is then kept on
+disk, and later runs load it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from numba.core import event
 # infinity, and has other last bits on another maker's processor.
 FAST_MATH = {"contract", "reassoc", "nsz"}
 
-KERNELS = []  # every compiled function, for `warm_up` and `minibert env`
+KERNELS = []  # every kernel that is kept in the cache
 
 
 def _use_full_vector_width() -> None:
@@ -106,18 +107,11 @@ CACHE_FOLDER, CACHE_IS_KEPT = _choose_cache_folder()
 
 
 def _jit(function, fastmath=FAST_MATH, **options):
-    users_choice = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(CACHE_FOLDER)  # read by njit(cache=True) below; restored for other users of Numba
-    try:
-        compiled = numba.njit(cache=True, fastmath=fastmath, error_model="numpy", **options)(function)
-    finally:
-        numba.config.CACHE_DIR = users_choice
-    KERNELS.append(compiled)
-    return compiled
+    return numba.njit(fastmath=fastmath, error_model="numpy", **options)(function)
 
 
 def kernel(function):
-    """Compile a function for one thread; it may be called from other kernels, which then contain it."""
+    """Compile a function for one thread, to be called by other kernels. They contain it, so the cache need not."""
     return _jit(function)
 
 
@@ -130,8 +124,24 @@ def ordered_kernel(function):
     return _jit(function, fastmath={"contract"})
 
 
+def _cached(function, **options):
+    users_choice = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(CACHE_FOLDER)  # read by njit(cache=True) below; restored for other users of Numba
+    try:
+        compiled = _jit(function, cache=True, **options)
+    finally:
+        numba.config.CACHE_DIR = users_choice
+    KERNELS.append(compiled)
+    return compiled
+
+
+def serial_kernel(function):
+    """Compile a function for one thread, to be called from Python."""
+    return _cached(function)
+
+
 def parallel_kernel(function):
-    """Compile a function whose `prange` loops are shared out over Numba's threads.
+    """Compile a function whose `prange` loops are shared out over Numba's threads, to be called from Python.
 
     Each iteration of a prange must own what it writes, and must not depend on the number of threads: so the same input
     gives the same bits on any number of them. Nor may bits depend on where arrays lie: LLVM writes a vector loop and a
@@ -139,7 +149,7 @@ def parallel_kernel(function):
     the one array that it reads, and a loop that stores is so simple that both versions round alike
     (tests/test_determinism.py places arrays close).
     """
-    return _jit(function, parallel=True)
+    return _cached(function, parallel=True)
 
 
 class CompilationListener(event.Listener):

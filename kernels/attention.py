@@ -36,6 +36,8 @@ def attention(q, k, v, q_offsets, offsets, n_heads, rate=0.0, key=NO_KEY):
 
     rate and key are the dropout of the attention weights; rate 0 switches it off.
     """
+    if q.shape[1] % n_heads:
+        raise ValueError(f"{q.shape[1]} numbers a token cannot be shared out over {n_heads} heads")
     context, log_sum = empty(q.shape, q.dtype), empty((q.shape[0], n_heads), q.dtype)
     scale = 1.0 / (1.0 - rate)
     _attention(q, k, v, q_offsets, offsets, n_heads, threshold(rate), scale, key[0], key[1], context, log_sum)
@@ -75,10 +77,19 @@ def _up_to(n, step):
 
 
 @kernel
+def _zeros(n_strips, depth, width, like):
+    """Strips of zeros that begin on a cache line, so that no vector of them lies on two."""
+    size, line = n_strips * depth * width, 64 // like.itemsize
+    memory = np.zeros(size + line, like.dtype)
+    first = (-memory.ctypes.data // like.itemsize) % line
+    return memory[first : first + size].reshape(n_strips, depth, width)
+
+
+@kernel
 def _strips(x, first, size):
     """The strips of x[:, first : first + size].   (n, size) -> (strips, n, width)"""
     width = 2 * lanes(x)
-    strips = np.zeros((_up_to(size, width) // width, x.shape[0], width), x.dtype)
+    strips = _zeros(_up_to(size, width) // width, x.shape[0], width, x)
     fill_strips(x, first, size, 0, x.shape[0], strips)
     return strips
 
@@ -87,7 +98,7 @@ def _strips(x, first, size):
 def _strips_transposed(x, first, size):
     """The strips of x[:, first : first + size].T.   (size, n) -> (strips, size, width)"""
     width = 2 * lanes(x)
-    strips = np.zeros((_up_to(x.shape[0], width) // width, size, width), x.dtype)
+    strips = _zeros(_up_to(x.shape[0], width) // width, size, width, x)
     fill_strips_transposed(x, first, 0, size, strips)
     return strips
 

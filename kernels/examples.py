@@ -75,21 +75,23 @@ def _normal(dtype, rng):
     return lambda *shape: rng.standard_normal(shape).astype(dtype)
 
 
-# What two processes compile at once. No file of parallel kernels is in both, for Numba keeps one index a function.
+# What two processes compile at once. No kernel is in both, as Numba keeps one index for each, and does not lock it.
 SHARES = {"layers": examples_of_layers, "attention": examples_of_attention}
 
 
 def warm_up(dtype=np.float32, between=lambda: None) -> None:
     """Load every kernel for dtype, compiled first where the cache does not have it. between() is called between two."""
-    ensure_compiled(dtype)
+    ensure_compiled(dtype, between)
     if kernels.COMPILED:
         for name, arguments in examples(dtype):
             getattr(kernels, name)(*arguments)
             between()
 
 
-def ensure_compiled(dtype=np.float32) -> None:
+def ensure_compiled(dtype=np.float32, between=lambda: None) -> None:
     """Fill the kernel cache for dtype if it is not filled yet, by two processes of their own, and show progress.
+
+    between() is called ten times a second; what it raises ends the two.
 
     Numba optimizes a parallel kernel once more when it writes it to the cache, so the process that compiles it computes
     with other last bits than every later one. That nobody may see, for the same input must give the same bits: a
@@ -103,13 +105,16 @@ def ensure_compiled(dtype=np.float32) -> None:
     if (CACHE_FOLDER / f"{name}.complete").exists():
         return
     LISTENER.tell()
-    start, before = time.perf_counter(), len(list(CACHE_FOLDER.rglob("*.nbc")))  # a file for each kernel and dtype
-    compilers = [_start_compiler(name, share, CACHE_FOLDER) for share in SHARES]
+    start, before = time.perf_counter(), _indexed(CACHE_FOLDER)
+    compilers = []
     try:
+        for share in SHARES:
+            compilers.append(_start_compiler(name, share, CACHE_FOLDER))
         with tqdm(total=len(KERNELS), unit="kernel", leave=False, disable=None if sys.stderr.isatty() else True) as bar:
             while any(compiler.poll() is None for compiler in compilers):
                 time.sleep(0.1)
-                bar.update(len(list(CACHE_FOLDER.rglob("*.nbc"))) - before - bar.n)
+                between()
+                bar.update(_indexed(CACHE_FOLDER) - before - bar.n)
     finally:
         for compiler in compilers:
             compiler.kill()  # only one that still runs, after Ctrl-C; the cache's files are written whole
@@ -123,12 +128,18 @@ def ensure_compiled(dtype=np.float32) -> None:
         print(f"warning: compiling all kernels ended with {codes}; they are compiled as they are used", file=sys.stderr)
 
 
+def _indexed(folder: Path) -> int:
+    """How many kernels are in the cache: each has one index, for all dtypes."""
+    return len(list(folder.rglob("*.nbi")))
+
+
 def _start_compiler(name: str, share: str, folder: Path) -> subprocess.Popen:
     environment = {"NUMBA_CACHE_DIR": str(folder.parent.parent)}
     environment["MINIBERT_KERNELS"] = "numba"  # all kernels, even if this process needs fewer
     # These kernels, whatever lies in the folder that the program was started in: `-m` would look there first.
     here = str(Path(__file__).parent.parent)
-    program = f"import sys; sys.path.insert(0, {here!r}); from kernels.examples import compile_share; "
+    program = f"import sys; sys.path[:] = [{here!r}, *filter(None, sys.path)]; "
+    program += "from kernels.examples import compile_share; "
     return subprocess.Popen(
         [sys.executable, "-c", program + f"compile_share({name!r}, {share!r})"], env=os.environ | environment
     )

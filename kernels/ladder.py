@@ -12,7 +12,7 @@ from numba import prange
 
 import kernels
 
-from ._compile import kernel, parallel_kernel
+from ._compile import kernel, parallel_kernel, serial_kernel
 from .scalar import add_four, four
 
 PANEL_ROWS, PANEL_COLUMNS = 64, 256  # of W: 64 KB in float32, which the L2 cache of any processor holds
@@ -86,7 +86,7 @@ RUNGS = (
 )
 
 
-@kernel
+@serial_kernel
 def _three_loops(x, W, y):
     for i in range(y.shape[0]):
         for j in range(y.shape[1]):
@@ -96,7 +96,7 @@ def _three_loops(x, W, y):
             y[i, j] = total
 
 
-@kernel
+@serial_kernel
 def _walk_along_rows(x, W, y):
     for i in range(y.shape[0]):
         out = y[i]
@@ -106,7 +106,7 @@ def _walk_along_rows(x, W, y):
                 out[j] += a * row[j]
 
 
-@kernel
+@serial_kernel
 def _panels(x, W, y):
     for j0 in range(0, y.shape[1], PANEL_COLUMNS):
         j1 = min(j0 + PANEL_COLUMNS, y.shape[1])
@@ -119,7 +119,7 @@ def _panels(x, W, y):
                         out[j] += a * row[j]
 
 
-@kernel
+@serial_kernel
 def _register_tile(x, W, y):
     _rows_with_tiles(x, W, y, 0, y.shape[0])
 

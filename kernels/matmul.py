@@ -18,8 +18,8 @@ registers. The loops around it keep what it reads in the caches:
 b must first be copied into its strips. A weight that never changes is copied once (`prepare`). a is read as it lies in
 memory: of a x.T, too, a tile finds its six numbers of each k next to each other.
 
-Every number of c is summed by one thread, in an order that depends on the length of the sum alone: not on the number of
-threads, not on the other numbers, not on where arrays lie.
+Every number of c is summed by one thread, in an order that depends on the shapes alone: not on the number of threads,
+not on the other numbers, not on where arrays lie.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def matmul(x, W, b=None, strips=None, plus=None):
 
     strips: the first of `prepare(W)`, if the caller keeps it. plus (T, O): what is to be added, on the way to memory.
     """
-    return _product(x, _strips(W) if strips is None else strips, b, plus, empty((x.shape[0], W.shape[1]), x.dtype))
+    strips, plus = _strips(W) if strips is None else strips, _in_rows(plus)
+    return _product(x, strips, b, plus, empty((x.shape[0], W.shape[1]), x.dtype))
 
 
 def matmul_dx(dy, W, strips=None, plus=None):
@@ -49,7 +50,7 @@ def matmul_dx(dy, W, strips=None, plus=None):
     strips: the second of `prepare(W)`, if the caller keeps it. plus (T, I): another gradient of the same x.
     """
     strips = _strips(W, transposed=True) if strips is None else strips
-    return _product(dy, strips, None, plus, empty((dy.shape[0], W.shape[0]), dy.dtype))
+    return _product(dy, strips, None, _in_rows(plus), empty((dy.shape[0], W.shape[0]), dy.dtype))
 
 
 def matmul_dw(x, dy, dW):
@@ -57,6 +58,8 @@ def matmul_dw(x, dy, dW):
 
     Raises ValueError if neighbours in a row of dW are not neighbours in memory.
     """
+    if dW.shape != (x.shape[1], dy.shape[1]):
+        raise ValueError(f"dW of shape {dW.shape} for a product of {x.T.shape} and {dy.shape}: the shapes do not fit")
     if dW.strides[1] != dW.itemsize:
         raise ValueError(f"dW must be in C order, got shape {dW.shape} with strides {dW.strides}")
     if dW.shape[1] < 2 * lanes(dW) <= dW.shape[0]:  # a strip would be half empty, but not with dW.T = dy.T @ x
@@ -106,6 +109,7 @@ def _fill_strips(b, transposed, strips):
 def _product(a, strips, bias, plus, c):
     """c = a @ b + bias + plus. bias and plus may be None, and plus may be c itself. Returns c."""
     n_strips, depth, width = strips.shape
+    _check(a, depth, strips.dtype, plus, c)
     if len(a) < ROWS and c.size > 0:  # a batch of one short text: with rows of zeros it fills a tile
         few, c_few = zeros((ROWS, depth), a.dtype), zeros((ROWS, c.shape[1]), a.dtype)
         few[: len(a)] = a
@@ -113,7 +117,7 @@ def _product(a, strips, bias, plus, c):
             c_few[: len(a)] = plus
         c[...] = _product(few, strips, bias, c_few, c_few)[: len(a)]
         return c
-    start = zeros(n_strips * width, a.dtype)
+    start = zeros((n_strips + 1) * width, a.dtype)  # the last of it stays zero, for the later steps of k
     if bias is not None:
         start[: len(bias)] = bias
     n_threads = get_num_threads()
@@ -121,6 +125,19 @@ def _product(a, strips, bias, plus, c):
     adds, scratch = plus is not None, empty((n_threads * ROWS, width), a.dtype)
     _multiply(a, strips, start, adds, plus if adds else c, rows, scratch, c)
     return c
+
+
+def _in_rows(plus):
+    return None if plus is None else np.ascontiguousarray(plus)
+
+
+def _check(a, depth, dtype, plus, c):
+    """Kernels do not check bounds: a shape that does not fit would be whatever memory lies there."""
+    if a.shape[1] != depth or (plus is not None and plus.shape != c.shape):
+        added = "" if plus is None else f", to which {plus.shape} is added"
+        raise ValueError(f"a product of {a.shape} and ({depth}, {c.shape[1]}){added}: the shapes do not fit")
+    if any(x.dtype != dtype for x in (a, c, c if plus is None else plus)):
+        raise ValueError(f"a product of {a.dtype} and {dtype}: all arrays must have one dtype")
 
 
 @parallel_kernel
@@ -132,7 +149,6 @@ def _multiply(a, strips, start, adds, plus, rows, scratch, c):
     """
     (n_rows, depth), n_columns = a.shape, c.shape[1]
     n_strips, _, width = strips.shape
-    nothing = np.zeros(width, start.dtype)
     for band in prange((n_rows + rows - 1) // rows):
         bottom, edge = min(band * rows + rows, n_rows), band * ROWS
         for block in range(band * rows, bottom, BLOCK):
@@ -140,7 +156,8 @@ def _multiply(a, strips, start, adds, plus, rows, scratch, c):
                 more, sums = adds or k0 > 0, c if k0 > 0 else plus  # what is there already
                 for s in range(n_strips):
                     left, strip = s * width, strips[s, k0 : k0 + DEPTH]
-                    begin, wanted = nothing if k0 > 0 else start[left : left + width], min(width, n_columns - left)
+                    first, wanted = left if k0 == 0 else n_strips * width, min(width, n_columns - left)
+                    begin = start[first : first + width]
                     for row in range(block, min(block + BLOCK, bottom), ROWS):
                         i = min(row, n_rows - ROWS)
                         if i < row or wanted < width:

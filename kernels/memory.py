@@ -1,4 +1,4 @@
-"""Memory for arrays: aligned to cache lines, and lent again when an array is gone.
+"""Memory for arrays: large ones are aligned to cache lines, and lent again when an array is gone.
 
 A vector load that crosses two cache lines costs two loads, and NumPy aligns to 16 bytes only. And fresh memory is not
 free: the system hands it out page by page, at the first touch of each. So memory comes back to a pool when the last
@@ -73,7 +73,7 @@ def _aligned_block(size: int) -> np.ndarray:
 def empty(shape, dtype) -> np.ndarray:
     """Like np.empty, C order; if it is not small, its first element lies on a 64-byte boundary."""
     dtype = np.dtype(dtype)
-    size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * dtype.itemsize
+    size = int(math.prod(np.atleast_1d(shape).tolist())) * dtype.itemsize
     if size < SMALL:
         return np.empty(shape, dtype)
     return _borrow(size)[:size].view(dtype).reshape(shape)

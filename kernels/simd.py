@@ -135,7 +135,7 @@ def fma(typing, a, b, c):
 
 @intrinsic
 def larger(typing, a, b):
-    """The larger of a and b in every lane; b where a is not a number."""
+    """The larger of a and b in every lane; b where one of them is not a number."""
 
     def build(context, builder, signature, values):
         return builder.select(builder.fcmp_ordered(">", *values), *values)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ._compile import kernel
+from ._compile import serial_kernel
 from .memory import empty
 
 
@@ -19,7 +19,7 @@ def softmax_cross_entropy(logits, labels):
     return _softmax_cross_entropy(logits, labels, dlogits), dlogits
 
 
-@kernel
+@serial_kernel
 def _softmax_cross_entropy(logits, labels, dlogits):
     n_rows, n_classes = logits.shape
     loss = 0.0

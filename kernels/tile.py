@@ -21,7 +21,7 @@ ROWS = 6
 def tile(a, i, k0, strip, start, adds, plus, c, r, j):
     """Rows r:r+6 and columns j:j+width of c = a's rows i:i+6, from column k0 on, times strip, plus start.
 
-    adds: and plus the same places of `plus`.   (6, K) @ (K, width) + (width,) + (6, width) -> (6, width)
+    If adds, the same places of `plus` are added, too.   (6, K) @ (K, width) + (width,) + (6, width) -> (6, width)
 
     adds is written True or False where this is called: then Numba compiles two tiles, and neither counts references to
     its arrays, which it would do where it has to choose, and which takes as long as a quarter of the tile.

@@ -83,7 +83,7 @@ class Run(NamedTuple):
 
 
 def linear_forward(x, p, grads, plus=None):
-    """y = x W + b + plus.   (T, in) @ (in, out) -> (T, out);  plus may be None: what is added to y anyway"""
+    """y = x W + b + plus.   (T, in) @ (in, out) -> (T, out);  plus (T, out) may be None"""
     y = kernels.matmul(x, p["W"], p["b"], p.get("W_strips"), plus)  # if W is frozen, see model.Backbone
     return y, x if grads and "W" in grads else None  # a frozen W needs no x in backward
 

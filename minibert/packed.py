@@ -13,7 +13,8 @@ class Packed(dict):
     """Flat name -> array, all of them views into one piece of memory, so that one call of a kernel walks through all.
 
     It begins with the weights, whose names end in "/W", as `weights`; the others, which never decay, are `rest`. Each
-    array begins on a cache line; the gaps are zero and stay so, as what is done to one number is done to all.
+    array begins a whole number of cache lines behind the first; the gaps are zero and stay so, as what is done to one
+    number is done to all.
     Names and shapes are those of the start; `packed[name] = array` writes into the memory.
     """
 

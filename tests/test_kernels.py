@@ -125,6 +125,29 @@ def test_adam_says_what_it_cannot_change():
             kernels.adam(arrays[0], np.ones(5, np.float32), *arrays[2:], *rest)
 
 
+@pytest.mark.skipif(kernels.BACKEND != "numba", reason="NumPy says it in its own words")
+def test_shapes_that_do_not_fit_are_told():
+    """Kernels do not check bounds, so nothing that is wrong may reach them."""
+    x, W, dy = np.ones((7, 5), np.float32), np.ones((5, 40), np.float32), np.ones((7, 40), np.float32)
+    for few in (7, 3):  # a tile and more, and less than one
+        for name, arguments in (
+            ("matmul", (x[:few, :3], W)),
+            ("matmul", (np.ones((few, 9), np.float32), W)),
+            ("matmul", (x[:few], W, None, None, dy[:1])),
+            ("matmul_dx", (dy[:few], W, None, dy[:few])),
+            ("matmul_dw", (x[:few], dy[: few - 1], W)),
+            ("matmul_dw", (x[:few], dy[:few], W[:4])),
+            ("matmul_dw", (x[:few], dy[:few, :39], W)),
+        ):
+            with pytest.raises(ValueError, match="do not fit"):
+                getattr(kernels, name)(*arguments)
+        with pytest.raises(ValueError, match="one dtype"):
+            kernels.matmul(x[:few].astype(np.float64), W)
+    offsets = np.array([0, 7])
+    with pytest.raises(ValueError, match="3 heads"):
+        kernels.attention(x, x, x, offsets, offsets, 3)
+
+
 @pytest.mark.skipif(kernels.BACKEND != "numba", reason="a kernel writes whole vectors")
 def test_products_take_what_is_not_in_c_order_and_refuse_to_write_there():
     rng = np.random.default_rng(0)
@@ -133,7 +156,8 @@ def test_products_take_what_is_not_in_c_order_and_refuse_to_write_there():
     np.testing.assert_allclose(kernels.matmul(x[::2], W[:, ::3]), x[::2] @ W[:, ::3], rtol=1e-9)
     np.testing.assert_allclose(kernels.matmul_dx(dy, W), dy @ W.T, rtol=1e-9)
     plus = np.broadcast_to(rng.standard_normal(90), (50, 90))  # one row of numbers, fifty times
-    np.testing.assert_allclose(kernels.matmul(x, W, plus=plus), x @ W + plus, rtol=1e-9)
+    for each in (plus, np.asfortranarray(plus)):
+        np.testing.assert_allclose(kernels.matmul(x, W, plus=each), x @ W + each, rtol=1e-9)
     wider = np.zeros((70, 100))
     kernels.matmul_dw(x, dy, wider[:, 5:95])
     np.testing.assert_allclose(wider[:, 5:95], x.T @ dy, rtol=1e-9)

@@ -92,6 +92,25 @@ def test_a_damaged_line_is_named_and_nothing_is_changed(three, line):
     assert three.read_bytes() == before
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be replaced there")
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_ledger_that_is_replaced_while_it_is_open_loses_nothing(tmp_path, replaced):
+    path, older = tmp_path / "ledger.jsonl", tmp_path / "older"
+    with Ledger(path) as ledger:
+        ledger.append({"id": "a", "status": "done"})
+        older.write_bytes(path.read_bytes())
+        ledger.append({"id": "b", "status": "done"})
+        if replaced:
+            os.replace(older, path)
+        else:
+            path.unlink()
+        ledger.append({"id": "c", "status": "done"})
+        ledger.append({"id": "d", "status": "done"})
+        with pytest.raises(InputError, match="another sweep"):
+            Ledger(path)
+    assert [record["id"] for record in read_ledger(path)] == ["a", "b", "c", "d"]
+
+
 def test_a_full_disk_leaves_no_part_of_a_line(three):
     """Ten bytes of the line fit, as if the disk were full after them."""
     before, limits = three.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)

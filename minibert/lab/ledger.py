@@ -75,6 +75,9 @@ class Ledger:
 
     def __init__(self, path):
         self.path = Path(path)
+        self._open()
+
+    def _open(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (open as long as the ledger is)
@@ -120,8 +123,25 @@ class Ledger:
     def append(self, record: dict) -> None:
         """Add a record, and return once it is on the disk. Raises InputError if it cannot be written whole; then no
         part of it stays."""
-        self._write(json.dumps(record, allow_nan=False))
+        line = json.dumps(record, allow_nan=False)
+        self._follow()
+        self._write(line)
         self.records.append(record)
+
+    def _follow(self) -> None:
+        """If the file was replaced while we write, as `git checkout` does, go on in the one that is there now, and put
+        into it what it lacks: what we wrote has no name any more, and would be gone with this process."""
+        try:
+            if os.path.samestat(os.stat(self.path), os.fstat(self._file.fileno())):
+                return
+        except FileNotFoundError:
+            pass
+        ours, replaced = self.records, self._file
+        self._open()
+        replaced.close()
+        for record in ours:
+            if record not in self.records:
+                self.append(record)
 
     def _write(self, line: str) -> None:
         before = os.fstat(self._file.fileno()).st_size
