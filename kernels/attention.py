@@ -25,9 +25,9 @@ from .dropout import threshold
 from .memory import empty
 from .scalar import exp, random_bits
 from .simd import lanes, larger, largest, load
-from .tile import ROWS, fill_strips, fill_strips_transposed, tile
+from .tile import HALF, ROWS, fill_strips, fill_strips_transposed, tile
 
-QUERIES = 4 * ROWS  # asked together: the more, the less often the gradients of keys and values are fetched
+QUERIES = 28 // ROWS * ROWS  # asked together: the more, the less often the gradients of keys and values are fetched
 NO_KEY = (np.uint32(0), np.uint32(0))
 
 
@@ -131,10 +131,14 @@ def _multiply(a, strips, adds, c):
     """c = a @ b, or c += a @ b, in whole tiles, b as strips.   (R, K) @ (K, C) -> (R, C), both up to whole tiles"""
     n_strips, _, width = strips.shape
     nothing = np.zeros(width, c.dtype)
+    plus, step = (c.reshape(-1), c.shape[1]) if adds else (nothing, 0)
     for s in range(n_strips):
-        strip = strips[s]
-        for i in range(0, a.shape[0], ROWS):
-            tile(a, i, 0, strip, nothing, adds, c, c, i, s * width)
+        strip, j = strips[s], s * width
+        for i in range(0, len(a) - HALF, ROWS):
+            tile(ROWS, a, i, strip, nothing, plus, i * step + j * adds, step, c, i, j, nothing, 0, 0)
+        if len(a) % ROWS:
+            i = len(a) - HALF
+            tile(HALF, a, i, strip, nothing, plus, i * step + j * adds, step, c, i, j, nothing, 0, 0)
 
 
 @kernel
@@ -202,7 +206,7 @@ def _head(q, k, v, h, dropout, context, log_sum):
     mask = np.empty(_up_to(n, lanes(q)), q.dtype)  # all loops over tokens are over whole vectors
     for i in range(0, m, QUERIES):
         rows = min(QUERIES, m - i)
-        tiles = _up_to(rows, ROWS)
+        tiles = _up_to(rows, HALF)
         _take_rows(q, i, rows, first, scale, queries[:tiles])
         _multiply(queries[:tiles], keys_t, False, weights)
         for r in range(rows):
@@ -242,7 +246,7 @@ def _head_backward(dcontext, inputs, h, dropout, dq, dk, dv):
         _strips_transposed(k, first, size),
         _strips_transposed(v, first, size),
     )
-    n_keys, n_columns = _up_to(n, ROWS), _up_to(size, width)  # of whole tiles
+    n_keys, n_columns = _up_to(n, HALF), _up_to(size, width)  # of whole tiles
     key_grads, value_grads = np.zeros((n_keys, n_columns), q.dtype), np.zeros((n_keys, n_columns), q.dtype)
     queries, grads = np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, size), q.dtype)
     query_grads = np.empty((QUERIES, n_columns), q.dtype)
@@ -251,7 +255,7 @@ def _head_backward(dcontext, inputs, h, dropout, dq, dk, dv):
     mask = np.ones(_up_to(n, lanes(q)), q.dtype)
     for i in range(0, m, QUERIES):
         rows = min(QUERIES, m - i)
-        tiles = _up_to(rows, ROWS)
+        tiles = _up_to(rows, HALF)
         _take_rows(q, i, rows, first, scale, queries[:tiles])
         _take_rows(dcontext, i, rows, first, one, grads[:tiles])
         _multiply(queries[:tiles], keys_t, False, weights)

@@ -26,13 +26,15 @@ from __future__ import annotations
 
 import numpy as np
 from numba import get_num_threads, prange
+from numba.extending import overload
 
-from ._compile import parallel_kernel
+from ._compile import kernel, parallel_kernel
 from .memory import empty, zeros
-from .simd import lanes
-from .tile import ROWS, fill_strips, fill_strips_transposed, tile
+from .simd import lanes, load, prefetch_rows, store
+from .tile import HALF, ROWS, fill_strips, fill_strips_transposed, tile
 
-BLOCK, DEPTH = 20 * ROWS, 192  # rows and steps of a that stay in the L2 cache
+BLOCK, DEPTH = 4 * ROWS, 384  # rows and steps of k that a strip is used for
+PANEL = 16  # numbers that are copied for a tile's rows; whole vectors, and at least ROWS
 
 
 def matmul(x, W, b=None, strips=None, plus=None):
@@ -62,7 +64,9 @@ def matmul_dw(x, dy, dW):
         raise ValueError(f"dW of shape {dW.shape} for a product of {x.T.shape} and {dy.shape}: the shapes do not fit")
     if dW.strides[1] != dW.itemsize:
         raise ValueError(f"dW must be in C order, got shape {dW.shape} with strides {dW.strides}")
-    if dW.shape[1] < 2 * lanes(dW) <= dW.shape[0]:  # a strip would be half empty, but not with dW.T = dy.T @ x
+    if not dW.flags.c_contiguous:  # a part of a wider array
+        dW += _product(x.T, _strips(dy), None, None, empty(dW.shape, dW.dtype))
+    elif dW.shape[1] < 2 * lanes(dW) <= dW.shape[0]:  # a strip would be half empty, but not with dW.T = dy.T @ x
         dW += _product(dy.T, _strips(x), None, None, empty(dW.shape[::-1], dW.dtype)).T
     else:
         _product(x.T, _strips(dy), None, dW, dW)
@@ -110,20 +114,24 @@ def _product(a, strips, bias, plus, c):
     """c = a @ b + bias + plus. bias and plus may be None, and plus may be c itself. Returns c."""
     n_strips, depth, width = strips.shape
     _check(a, depth, strips.dtype, plus, c)
-    if len(a) < ROWS and c.size > 0:  # a batch of one short text: with rows of zeros it fills a tile
-        few, c_few = zeros((ROWS, depth), a.dtype), zeros((ROWS, c.shape[1]), a.dtype)
+    if len(a) < HALF and c.size > 0:  # a batch of one short text: with rows of zeros it fills a tile
+        few, c_few = zeros((HALF, depth), a.dtype), zeros((HALF, c.shape[1]), a.dtype)
         few[: len(a)] = a
         if plus is not None:
             c_few[: len(a)] = plus
         c[...] = _product(few, strips, bias, c_few, c_few)[: len(a)]
         return c
-    start = zeros((n_strips + 1) * width, a.dtype)  # the last of it stays zero, for the later steps of k
+    start = zeros((2, n_strips * width), a.dtype)  # bias, and zeros
     if bias is not None:
-        start[: len(bias)] = bias
+        start[0, : len(bias)] = bias
+    if not (a.flags.c_contiguous or a.flags.f_contiguous):
+        a = np.ascontiguousarray(a)
     n_threads = get_num_threads()
-    rows = max(-(-len(a) // (n_threads * ROWS)), 1) * ROWS  # one band of whole tiles for each thread
-    adds, scratch = plus is not None, empty((n_threads * ROWS, width), a.dtype)
-    _multiply(a, strips, start, adds, plus if adds else c, rows, scratch, c)
+    rows = max(-(-len(a) // (n_threads * HALF)), 1) * HALF  # one band of whole tiles for each thread
+    first = (start[0], 0, start[1]) if plus is None else (plus.reshape(-1), c.shape[1], start[0])
+    scratch = empty((n_threads * HALF, width), a.dtype)
+    packed = empty((n_threads, BLOCK // HALF, 0 if a.flags.c_contiguous else PANEL * min(DEPTH, depth)), a.dtype)
+    _multiply(a, strips, *first, start[1], rows, scratch, packed, c)
     return c
 
 
@@ -141,7 +149,7 @@ def _check(a, depth, dtype, plus, c):
 
 
 @parallel_kernel
-def _multiply(a, strips, start, adds, plus, rows, scratch, c):
+def _multiply(a, strips, plus, step, bias, nothing, rows, scratch, packed, c):
     """Each thread owns a band of rows of c.
 
     The last tile of all rows is moved back until it fits, and the last strip may be wider than c. There the tile goes
@@ -149,27 +157,82 @@ def _multiply(a, strips, start, adds, plus, rows, scratch, c):
     """
     (n_rows, depth), n_columns = a.shape, c.shape[1]
     n_strips, _, width = strips.shape
+    so_far, all_strips = c.reshape(-1), strips.reshape(-1)
     for band in prange((n_rows + rows - 1) // rows):
-        bottom, edge = min(band * rows + rows, n_rows), band * ROWS
+        bottom, edge = min(band * rows + rows, n_rows), band * HALF
         for block in range(band * rows, bottom, BLOCK):
+            end = min(block + BLOCK, bottom)
             for k0 in range(0, max(depth, 1), DEPTH):
-                more, sums = adds or k0 > 0, c if k0 > 0 else plus  # what is there already
+                k1 = min(k0 + DEPTH, depth)
                 for s in range(n_strips):
-                    left, strip = s * width, strips[s, k0 : k0 + DEPTH]
-                    first, wanted = left if k0 == 0 else n_strips * width, min(width, n_columns - left)
-                    begin = start[first : first + width]
-                    for row in range(block, min(block + BLOCK, bottom), ROWS):
-                        i = min(row, n_rows - ROWS)
-                        if i < row or wanted < width:
-                            tile(a, i, k0, strip, begin, False, scratch, scratch, edge, 0)
-                            for r in range(row - i, ROWS):
-                                for j in range(wanted):
-                                    result, at = scratch[edge + r, j], (i + r, left + j)
-                                    c[at] = sums[at] + result if more else result
-                        elif more:
-                            tile(a, i, k0, strip, begin, True, sums, c, i, left)
+                    left, strip = s * width, strips[s, k0:k1]
+                    wanted = min(width, n_columns - left)
+                    if k0 == 0:
+                        before, apart, begin = plus, step, bias[left : left + width]
+                    else:
+                        before, apart, begin = so_far, n_columns, nothing[:width]
+                    # While the first two tiles are computed, the next strip is fetched, a line a step: a strip is
+                    # two lines of 64 bytes wide with AVX-512, and one with AVX2.
+                    ahead, stride = ((s + 1) * depth + k0) * width, 64 // strips.itemsize
+                    copies, row = s == 0 or wanted < width, block  # there tiles are of another height
+                    while row < end:
+                        height = ROWS if row + ROWS <= end and wanted == width else HALF
+                        i, panel = min(row, n_rows - height), packed[band, (row - block) // HALF :].reshape(-1)
+                        at = i * apart + left
+                        if row >= block + 2 * ROWS or s == n_strips - 1:
+                            ahead, stride = 0, 0
+                        if height == ROWS:
+                            prefetch_rows(ROWS, c, (row + ROWS, left))
+                            part = _part(ROWS, a, i, k0, k1, panel, copies)
+                            tile(ROWS, part, 0, strip, begin, before, at, apart, c, i, left, all_strips, ahead, stride)
+                        elif i == row and wanted == width:
+                            part = _part(HALF, a, i, k0, k1, panel, copies)
+                            tile(HALF, part, 0, strip, begin, before, at, apart, c, i, left, all_strips, ahead, stride)
                         else:
-                            tile(a, i, k0, strip, begin, False, c, c, i, left)
+                            for r in range(HALF):
+                                for j in range(wanted):
+                                    scratch[edge + r, j] = before[at + r * apart + j]
+                            part, flat = _part(HALF, a, i, k0, k1, panel, copies), scratch.reshape(-1)
+                            tile(HALF, part, 0, strip, begin, flat, edge * width, width, scratch, edge, 0, all_strips, ahead, stride)
+                            for r in range(row - i, HALF):
+                                for j in range(wanted):
+                                    c[i + r, left + j] = scratch[edge + r, j]
+                        row += height
+                        ahead += (k1 - k0) * stride
+
+
+@kernel
+def _part(rows, a, i, k0, k1, panel, first):
+    """a[i:i+rows, k0:k1], with neighbours in memory close to each other; `rows` written as a number.
+
+    Where a's rows do not lie in a piece (a is x.T, and each step of k another row of x, a page of memory further) it is
+    copied to `panel` when the first strip asks.
+    """
+    return _part_of_layout(rows, a, i, k0, k1, panel, first)
+
+
+def _part_of_layout(rows, a, i, k0, k1, panel, first):
+    raise TypeError("compiled code only")
+
+
+@overload(_part_of_layout, inline="always")
+def _choose_part(rows, a, i, k0, k1, panel, first):
+    if a.layout == "F":
+        return _copied_part
+    return lambda rows, a, i, k0, k1, panel, first: a[i : i + rows, k0:k1]
+
+
+def _copied_part(rows, a, i, k0, k1, panel, first):
+    part, columns = panel[: PANEL * (k1 - k0)].reshape(k1 - k0, PANEL), a.T
+    if first and i + PANEL <= len(a):
+        for k in range(k1 - k0):
+            for r in range(0, PANEL, lanes(part)):
+                store(part, (k, r), load(columns, (k0 + k, i + r)))
+    elif first:
+        for k in range(k1 - k0):
+            for r in range(rows):
+                part[k, r] = columns[k0 + k, i + r]
+    return part.T[:rows]
 
 
 # ------------------------------------------------------------------------------------------------------ sum of rows

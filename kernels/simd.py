@@ -12,6 +12,16 @@ number, as long as there may be some that are not a number. A few operations do 
     larger(a, b)          lane by lane the larger one
     largest(a)            the largest number of all lanes
 
+    prefetch(array, i)    ask for the cache line of array[i] ahead of time, to read it: into the L2 cache
+    prefetch_rows(n, array, (i, j))      ask for array[i, j], array[i + 1, j], ..., two vectors each, to write them
+
+and three more for a tile of several rows, each a few vectors wide, that stays in registers as a whole. It is a tuple of
+rows, a row a tuple of vectors, and the loops over rows and vectors are unrolled when the kernel is compiled:
+
+    start_rows(n, array, i, step, row)     n rows: the numbers array[i], array[i + step], ... and those behind them, + row
+    add_outer(tile, a, (i, k), row)        + a[i, k] row, a[i + 1, k] row, ...: one multiply-add a vector
+    store_rows(tile, array, (i, j))        write them to array[i, j], array[i + 1, j], ... and behind
+
 LANES neighbours in a row of `array` are neighbours in memory (`spread` does not need that). As in C nobody checks that
 they are inside of it, and an index counts from the beginning only.
 """
@@ -64,6 +74,13 @@ def _pointer(context, builder, array_type, array, index_type, index):
 
 def _vector_pointer(context, builder, vector, *where):
     return builder.bitcast(_pointer(context, builder, *where), context.get_value_type(vector).as_pointer())
+
+
+def _fma(context, builder, vector, *values):
+    kind = context.get_value_type(vector)
+    function = ir.FunctionType(kind, [kind] * 3)
+    name = f"llvm.fma.v{vector.lanes}f{vector.dtype.bitwidth}"
+    return builder.call(cgutils.get_or_insert_function(builder.module, function, name), values)
 
 
 @intrinsic
@@ -125,10 +142,7 @@ def fma(typing, a, b, c):
     """a * b + c in every lane."""
 
     def build(context, builder, signature, values):
-        kind = context.get_value_type(a)
-        function = ir.FunctionType(kind, [kind] * 3)
-        name = f"llvm.fma.v{a.lanes}f{a.dtype.bitwidth}"
-        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), values)
+        return _fma(context, builder, a, *values)
 
     return a(a, b, c), build
 
@@ -153,3 +167,116 @@ def largest(typing, a):
         return builder.call(cgutils.get_or_insert_function(builder.module, function, name), values)
 
     return a.dtype(a), build
+
+
+# ----------------------------------------------------------------------------------------------------------- prefetch
+
+TO_READ, TO_WRITE, ALL_CACHES, NOT_L1 = 0, 1, 3, 2  # LLVM's numbers
+
+
+def _prefetch(context, builder, pointer, write, where):
+    byte, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, int32, int32, int32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    data = 1  # not instructions
+    builder.call(function, [builder.bitcast(pointer, byte), *(ir.Constant(int32, n) for n in (write, where, data))])
+
+
+@intrinsic
+def prefetch(typing, array, index):
+    """Ask for the cache line of array[index]. An index outside of the array does no harm."""
+
+    def build(context, builder, signature, values):
+        pointer = _pointer(context, builder, array, values[0], index, values[1])
+        _prefetch(context, builder, pointer, TO_READ, NOT_L1)
+        return context.get_dummy_value()
+
+    return types.void(array, index), build
+
+
+@intrinsic(prefer_literal=True)
+def prefetch_rows(typing, n, array, index):
+    """Ask for n rows, n written as a number, of two vectors each, that will be written: array[i + r, j] and behind."""
+
+    def build(context, builder, signature, values):
+        i, j = cgutils.unpack_tuple(builder, values[2])
+        for r in range(n.literal_value):
+            for v in range(2):
+                places = [builder.add(i, ir.Constant(i.type, r))]
+                places.append(builder.add(j, ir.Constant(j.type, v * VECTOR_BITS // array.dtype.bitwidth)))
+                where = context.make_tuple(builder, index, places)
+                pointer = _pointer(context, builder, array, values[1], index, where)
+                _prefetch(context, builder, pointer, TO_WRITE, ALL_CACHES)
+        return context.get_dummy_value()
+
+    return types.void(n, array, index), build
+
+
+# ---------------------------------------------------------------------------------------------------- rows of vectors
+
+
+def _unpack(builder, tile_type, tile):
+    """The vectors of a tile, row by row."""
+    return [cgutils.unpack_tuple(builder, row, tile_type.dtype.count) for row in cgutils.unpack_tuple(builder, tile)]
+
+
+def _pack(context, builder, tile_type, rows):
+    return context.make_tuple(builder, tile_type, [context.make_tuple(builder, tile_type.dtype, row) for row in rows])
+
+
+@intrinsic(prefer_literal=True)
+def start_rows(typing, n, array, first, step, row):
+    """n rows, n written as a number: `row` plus what lies in the 1-D array at first, first + step, first + 2 step, ..."""
+    tile, vector = types.UniTuple(row, n.literal_value), row.dtype
+
+    def build(context, builder, signature, values):
+        _, memory, place, step_value, row_value = values
+        starts, rows = cgutils.unpack_tuple(builder, row_value), []
+        for _ in range(tile.count):
+            sums = []
+            for v, start in enumerate(starts):
+                at = builder.add(place, ir.Constant(place.type, v * vector.lanes))
+                pointer = _vector_pointer(context, builder, vector, array, memory, first, at)
+                there = builder.load(pointer, align=vector.dtype.bitwidth // 8)
+                sums.append(builder.fadd(there, start))
+            rows.append(sums)
+            place = builder.add(place, step_value)
+        return _pack(context, builder, tile, rows)
+
+    return tile(n, array, first, step, row), build
+
+
+@intrinsic
+def add_outer(typing, tile, a, index, row):
+    """The tile, and to its row r added a[i + r, k] times `row`; index is (i, k)."""
+
+    def build(context, builder, signature, values):
+        rows, factors = _unpack(builder, tile, values[0]), cgutils.unpack_tuple(builder, values[3])
+        i, k = cgutils.unpack_tuple(builder, values[2])
+        array, sums = context.make_array(a)(context, builder, values[1]), []
+        for r, old in enumerate(rows):
+            place = [builder.add(i, ir.Constant(i.type, r)), k]
+            number = builder.load(cgutils.get_item_pointer(context, builder, a, array, place))
+            x = _in_every_lane(context, builder, number, row.dtype)
+            sums.append([_fma(context, builder, row.dtype, x, b, c) for b, c in zip(factors, old, strict=True)])
+        return _pack(context, builder, tile, sums)
+
+    return tile(tile, a, index, row), build
+
+
+@intrinsic
+def store_rows(typing, tile, array, index):
+    """array[i + r, j] and those behind it = row r of the tile; index is (i, j)."""
+    vector = tile.dtype.dtype
+
+    def build(context, builder, signature, values):
+        i, j = cgutils.unpack_tuple(builder, values[2])
+        for r, row in enumerate(_unpack(builder, tile, values[0])):
+            for v, numbers in enumerate(row):
+                place = [builder.add(i, ir.Constant(i.type, r)), builder.add(j, ir.Constant(j.type, v * vector.lanes))]
+                places = context.make_tuple(builder, index, place)
+                pointer = _vector_pointer(context, builder, vector, array, values[1], index, places)
+                builder.store(numbers, pointer, align=vector.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(tile, array, index), build

@@ -1,9 +1,9 @@
-"""The tile: six rows of a product, two vectors wide, summed in registers. Matrix products and attention are made of it.
+"""The tile: a few rows of a product, two vectors wide, summed in registers. Products and attention are made of it.
 
 A processor can begin two vector multiply-adds in a cycle, but also only two loads. So what was loaded must be used more
-than once: a *tile* of c = a @ b, 6 rows of two vectors, is summed in 12 registers, and each step of k loads 2 vectors
-of b and 6 numbers of a for 12 multiply-adds. With b's two vectors and a number of a in every lane that makes 15
-registers, and AVX2 has 16.
+than once: a *tile* of c = a @ b, ROWS rows of two vectors, is summed in registers, and each step of k loads two vectors
+of b and a number of a for each row. The taller the tile, the more multiply-adds a load feeds. AVX-512 has 32 registers:
+14 rows take 28, and b's two vectors and a number of a in every lane three more. AVX2 has 16, enough for 6 rows.
 
 b is copied into *strips*, in which the two vectors of a row follow directly upon those of the row before. The last
 strip is filled up with zeros.
@@ -12,51 +12,29 @@ strip is filled up with zeros.
 from __future__ import annotations
 
 from ._compile import kernel
-from .simd import fma, lanes, load, splat, spread, store
+from .simd import VECTOR_BITS, add_outer, lanes, load, prefetch, start_rows, store_rows
 
-ROWS = 6
+ROWS = 14 if VECTOR_BITS == 512 else 6
+HALF = ROWS // 2  # rows of the smaller tile, for what is left
 
 
 @kernel
-def tile(a, i, k0, strip, start, adds, plus, c, r, j):
-    """Rows r:r+6 and columns j:j+width of c = a's rows i:i+6, from column k0 on, times strip, plus start.
+def tile(rows, a, i, strip, bias, plus, at, step, c, r, j, ahead, place, stride):
+    """Rows r:r+rows and columns j:j+width of c = a's rows i:i+rows times strip, plus bias, plus what plus holds.
 
-    If adds, the same places of `plus` are added, too.   (6, K) @ (K, width) + (width,) + (6, width) -> (6, width)
+    (rows, K) @ (K, width) + (width,) + (rows, width) -> (rows, width)
 
-    adds is written True or False where this is called: then Numba compiles two tiles, and neither counts references to
-    its arrays, which it would do where it has to choose, and which takes as long as a quarter of the tile.
+    The first numbers of plus's rows are plus[at], plus[at + step], ...; it is 1-D, so that a row can stand for all (step
+    0). `rows` is written as a number where this is called: Numba then compiles a tile for each.
+
+    Meanwhile ahead[place], ahead[place + stride], ... are fetched into the L2 cache, one for every step of k.
     """
     half = lanes(strip)
-    s0 = s1 = s2 = s3 = s4 = s5 = load(start, 0), load(start, half)
+    sums = start_rows(rows, plus, at, step, (load(bias, 0), load(bias, half)))
     for k in range(len(strip)):
-        b = load(strip, (k, 0)), load(strip, (k, half))
-        s0 = _step(spread(a, (i, k0 + k)), b, s0)
-        s1 = _step(spread(a, (i + 1, k0 + k)), b, s1)
-        s2 = _step(spread(a, (i + 2, k0 + k)), b, s2)
-        s3 = _step(spread(a, (i + 3, k0 + k)), b, s3)
-        s4 = _step(spread(a, (i + 4, k0 + k)), b, s4)
-        s5 = _step(spread(a, (i + 5, k0 + k)), b, s5)
-    _finish(s0, adds, plus, c, r, j)
-    _finish(s1, adds, plus, c, r + 1, j)
-    _finish(s2, adds, plus, c, r + 2, j)
-    _finish(s3, adds, plus, c, r + 3, j)
-    _finish(s4, adds, plus, c, r + 4, j)
-    _finish(s5, adds, plus, c, r + 5, j)
-
-
-@kernel
-def _step(x, b, sums):
-    """One step of k for a row of the tile: its two vectors of sums, plus a number of a times two vectors of b."""
-    return fma(x, b[0], sums[0]), fma(x, b[1], sums[1])
-
-
-@kernel
-def _finish(sums, adds, plus, c, r, j):
-    half, one = lanes(c), splat(c.dtype.type(1))
-    if adds:
-        sums = fma(one, load(plus, (r, j)), sums[0]), fma(one, load(plus, (r, j + half)), sums[1])
-    store(c, (r, j), sums[0])
-    store(c, (r, j + half), sums[1])
+        prefetch(ahead, place + k * stride)
+        sums = add_outer(sums, a, (i, k), (load(strip, (k, 0)), load(strip, (k, half))))
+    store_rows(sums, c, (r, j))
 
 
 @kernel
