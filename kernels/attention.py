@@ -24,10 +24,13 @@ from ._compile import kernel, parallel_kernel
 from .dropout import threshold
 from .memory import empty
 from .scalar import exp, random_bits
-from .simd import lanes, larger, largest, load
+from .simd import lanes, larger, largest, load, splat, store
 from .tile import HALF, ROWS, fill_strips, fill_strips_transposed, tile
 
 QUERIES = 28 // ROWS * ROWS  # asked together: the more, the less often the gradients of keys and values are fetched
+# Rows of weights are filled up to a multiple of this: four vectors, which is how many LLVM takes in one turn of a loop.
+# What is left over it does number by number, and short texts would be nothing but leftovers.
+CHUNK = 64
 NO_KEY = (np.uint32(0), np.uint32(0))
 
 
@@ -127,25 +130,49 @@ def _put_rows(x, rows, scale, out, start, first, size):
 
 
 @kernel
-def _multiply(a, strips, adds, c):
-    """c = a @ b, or c += a @ b, in whole tiles, b as strips.   (R, K) @ (K, C) -> (R, C), both up to whole tiles"""
+def _multiply(a, strips, bias, adds, c):
+    """c = a @ b + bias, or c += a @ b + bias, in whole tiles, b as strips.
+
+    (R, K) @ (K, C) + (C,) -> (R, C), both up to whole tiles
+    """
     n_strips, _, width = strips.shape
-    nothing = np.zeros(width, c.dtype)
-    plus, step = (c.reshape(-1), c.shape[1]) if adds else (nothing, 0)
+    plus, step = (c.reshape(-1), c.shape[1]) if adds else (np.zeros(len(bias), c.dtype), 0)
     for s in range(n_strips):
         strip, j = strips[s], s * width
+        begin = bias[j : j + width]
         for i in range(0, len(a) - HALF, ROWS):
-            tile(ROWS, a, i, strip, nothing, plus, i * step + j * adds, step, c, i, j, nothing, 0, 0)
+            tile(ROWS, a, i, strip, begin, plus, i * step + j, step, c, i, j, plus, 0, 0)
         if len(a) % ROWS:
             i = len(a) - HALF
-            tile(HALF, a, i, strip, nothing, plus, i * step + j * adds, step, c, i, j, nothing, 0, 0)
+            tile(HALF, a, i, strip, begin, plus, i * step + j, step, c, i, j, plus, 0, 0)
 
 
 @kernel
-def _softmax(scores, n):
-    """Softmax of the first n scores, in place; the rest becomes zero. Returns log(sum(exp(scores)))."""
-    for j in range(n, scores.size):
-        scores[j] = -np.inf
+def _ends(n, strips):
+    """What is added to scores: zero for each of the n keys, minus infinity where the last strip has no key.
+
+    So what is not there has the weight zero without anyone asking for n.
+    """
+    ends = np.zeros(strips.shape[0] * strips.shape[2], strips.dtype)
+    ends[n:] = -np.inf
+    return ends
+
+
+@kernel
+def _fill_up(rows, first, value):
+    """All columns from `first` on = value; rows are whole vectors long."""
+    vector = splat(rows.dtype.type(value))
+    for r in range(len(rows)):
+        for j in range(first, rows.shape[1], lanes(rows)):
+            store(rows, (r, j), vector)
+
+
+@kernel
+def _exponentials(scores):
+    """exp(score - the largest), in place.
+
+    Returns log(sum(exp(scores))), and one over the sum of what is left in scores: times that they are the softmax.
+    """
     vector = load(scores, 0)
     for j in range(0, scores.size, lanes(scores)):
         vector = larger(load(scores, j), vector)
@@ -154,10 +181,7 @@ def _softmax(scores, n):
     for j in range(scores.size):
         scores[j] = exp(scores[j] - top)
         total += scores[j]
-    inverse = scores.dtype.type(1) / total
-    for j in range(scores.size):
-        scores[j] *= inverse
-    return top + np.log(total)
+    return top + np.log(total), scores.dtype.type(1) / total
 
 
 @kernel
@@ -201,22 +225,26 @@ def _head(q, k, v, h, dropout, context, log_sum):
     scale, keep_scale, one = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale), q.dtype.type(1)
     first, width = h * size, 2 * lanes(q)
     keys_t, values = _strips_transposed(k, first, size), _strips(v, first, size)
-    queries, weights = np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, _up_to(n, width)), q.dtype)
+    ends, nothing = _ends(n, keys_t), np.zeros(_up_to(size, width), q.dtype)
+    queries = np.empty((QUERIES, size), q.dtype)
+    weights = np.empty((QUERIES, _up_to(n, CHUNK)), q.dtype)
     contexts = np.empty((QUERIES, _up_to(size, width)), q.dtype)
-    mask = np.empty(_up_to(n, lanes(q)), q.dtype)  # all loops over tokens are over whole vectors
+    mask, inverses = np.empty(weights.shape[1], q.dtype), np.empty(QUERIES, q.dtype)
     for i in range(0, m, QUERIES):
         rows = min(QUERIES, m - i)
         tiles = _up_to(rows, HALF)
         _take_rows(q, i, rows, first, scale, queries[:tiles])
-        _multiply(queries[:tiles], keys_t, False, weights)
+        _multiply(queries[:tiles], keys_t, ends, False, weights)
+        _fill_up(weights, ends.size, -np.inf)
         for r in range(rows):
-            row = weights[r, : mask.size]
-            log_sum[i + r, h] = _softmax(row, n)
+            row = weights[r]
+            log_sum[i + r, h], inverses[r] = _exponentials(row)
             if least > 0:
                 _dropout_mask(mask, least, keep_scale, key_low, key_high, place + (i + r) * n)
                 _times(mask, row)
-        _multiply(weights[:tiles, :n], values, False, contexts)
-        _put_rows(contexts, rows, one, context, i, first, size)
+        _multiply(weights[:tiles, :n], values, nothing, False, contexts)
+        for r in range(rows):  # P = inverse times the exponentials, and so is P V; V has fewer columns than P
+            _put_rows(contexts[r : r + 1], 1, inverses[r], context, i + r, first, size)
 
 
 @parallel_kernel
@@ -250,24 +278,25 @@ def _head_backward(dcontext, inputs, h, dropout, dq, dk, dv):
     key_grads, value_grads = np.zeros((n_keys, n_columns), q.dtype), np.zeros((n_keys, n_columns), q.dtype)
     queries, grads = np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, size), q.dtype)
     query_grads = np.empty((QUERIES, n_columns), q.dtype)
-    wide = max(_up_to(n, width), n_keys)
-    weights, dweights = np.zeros((QUERIES, wide), q.dtype), np.zeros((QUERIES, wide), q.dtype)
-    mask = np.ones(_up_to(n, lanes(q)), q.dtype)
+    wide = _up_to(n_keys, CHUNK)
+    nothing = np.zeros(max(wide, n_columns), q.dtype)
+    weights, dweights = np.empty((QUERIES, wide), q.dtype), np.empty((QUERIES, wide), q.dtype)
+    mask = np.ones(wide, q.dtype)
     for i in range(0, m, QUERIES):
         rows = min(QUERIES, m - i)
         tiles = _up_to(rows, HALF)
         _take_rows(q, i, rows, first, scale, queries[:tiles])
         _take_rows(dcontext, i, rows, first, one, grads[:tiles])
-        _multiply(queries[:tiles], keys_t, False, weights)
-        _multiply(grads[:tiles], values_t, False, dweights)
+        _multiply(queries[:tiles], keys_t, nothing, False, weights)
+        _multiply(grads[:tiles], values_t, nothing, False, dweights)
         for r in range(rows):
             if least > 0:
                 _dropout_mask(mask, least, keep_scale, key_low, key_high, place + (i + r) * n)
-            _score_gradients(weights[r, : mask.size], dweights[r, : mask.size], mask, log_sum[i + r, h], n)
-        _multiply(dweights[:tiles, :n], keys, False, query_grads)
+            _score_gradients(weights[r], dweights[r], mask, log_sum[i + r, h], n)
+        _multiply(dweights[:tiles, :n], keys, nothing, False, query_grads)
         _put_rows(query_grads, rows, scale, dq, i, first, size)
-        _multiply(weights[:rows, :n_keys].T, _strips(grads[:rows], 0, size), True, value_grads)
-        _multiply(dweights[:rows, :n_keys].T, _strips(queries[:rows], 0, size), True, key_grads)
+        _multiply(weights[:rows, :n_keys].T, _strips(grads[:rows], 0, size), nothing, True, value_grads)
+        _multiply(dweights[:rows, :n_keys].T, _strips(queries[:rows], 0, size), nothing, True, key_grads)
     _put_rows(key_grads, n, one, dk, 0, first, size)
     _put_rows(value_grads, n, one, dv, 0, first, size)
 
@@ -276,14 +305,13 @@ def _head_backward(dcontext, inputs, h, dropout, dq, dk, dv):
 def _score_gradients(weights, dweights, mask, total, n):
     """Of one row: scores S to the weights P m that multiplied V, and dcontext V.T to dS, both in place.
 
-    Behind the n-th place both become zero.
+    Behind the n-th place both become zero, whatever lies there.
     """
     zero, inner = weights.dtype.type(0), weights.dtype.type(0)
     for j in range(weights.size):
-        weights[j] = exp(weights[j] - total)
-        dweights[j] *= mask[j]
-    for j in range(n, weights.size):  # where all scores lie below -88, exp(0 - total) is infinite, times zero NaN
-        weights[j], dweights[j] = zero, zero
+        weight, dweight = exp(weights[j] - total), dweights[j] * mask[j]
+        weights[j] = weight if j < n else zero
+        dweights[j] = dweight if j < n else zero
     for j in range(weights.size):
         inner += dweights[j] * weights[j]
     for j in range(weights.size):
