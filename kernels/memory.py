@@ -25,9 +25,14 @@ class _Loan:
 
     __slots__ = ("__array_interface__", "block")
 
-    def __init__(self, block: np.ndarray):
+    def __init__(self, block: np.ndarray, shape: tuple, dtype: np.dtype):
         self.block = block
-        self.__array_interface__ = block.__array_interface__
+        self.__array_interface__ = {
+            "data": (block.ctypes.data, False),
+            "shape": shape,
+            "typestr": dtype.str,
+            "version": 3,
+        }
 
     def __del__(self):
         _give_back(self.block)
@@ -54,14 +59,15 @@ def _take(size: int) -> np.ndarray:
 
 
 def _borrow(size: int) -> np.ndarray:
-    """At least `size` bytes. Rounded up by at most a quarter, so that batches of nearly the same size share."""
+    """A block of at least `size` bytes. Rounded up by at most a quarter, so that batches of nearly the same size
+    share."""
     global _lent, _most_lent
     step = 1 << max(size.bit_length() - 3, 6)
     rounded = (size + step - 1) // step * step
     block = _take(rounded) if rounded in _pool else _aligned_block(rounded)
     _lent += rounded
     _most_lent = max(_lent, _most_lent)
-    return np.asarray(_Loan(block))
+    return block
 
 
 def _aligned_block(size: int) -> np.ndarray:
@@ -72,11 +78,11 @@ def _aligned_block(size: int) -> np.ndarray:
 
 def empty(shape, dtype) -> np.ndarray:
     """Like np.empty, C order; if it is not small, its first element lies on a 64-byte boundary."""
-    dtype = np.dtype(dtype)
-    size = int(math.prod(np.atleast_1d(shape).tolist())) * dtype.itemsize
+    dtype, shape = np.dtype(dtype), shape if isinstance(shape, tuple) else (shape,)
+    size = math.prod(shape) * dtype.itemsize
     if size < SMALL:
         return np.empty(shape, dtype)
-    return _borrow(size)[:size].view(dtype).reshape(shape)
+    return np.asarray(_Loan(_borrow(size), shape, dtype))
 
 
 def zeros(shape, dtype) -> np.ndarray:
