@@ -25,7 +25,7 @@ from .dropout import threshold
 from .memory import empty
 from .scalar import exp, random_bits
 from .simd import lanes, larger, largest, load, splat, store
-from .tile import HALF, ROWS, fill_strips, fill_strips_transposed, tile
+from .tile import HALF, ROWS, Places, fill_strips, fill_strips_transposed, tile
 
 QUERIES = 28 // ROWS * ROWS  # asked together: the more, the less often the gradients of keys and values are fetched
 # Rows of weights are filled up to a multiple of this: four vectors, which is how many LLVM takes in one turn of a loop.
@@ -136,15 +136,16 @@ def _multiply(a, strips, bias, adds, c):
     (R, K) @ (K, C) + (C,) -> (R, C), both up to whole tiles
     """
     n_strips, _, width = strips.shape
-    plus, step = (c.reshape(-1), c.shape[1]) if adds else (np.zeros(len(bias), c.dtype), 0)
+    memory, step = (c.reshape(-1), c.shape[1]) if adds else (np.zeros(len(bias), c.dtype), 0)
+    nothing = Places(memory, 0, 0)  # is fetched ahead: all of this is in the caches
     for s in range(n_strips):
         strip, j = strips[s], s * width
         begin = bias[j : j + width]
         for i in range(0, len(a) - HALF, ROWS):
-            tile(ROWS, a, i, strip, begin, plus, i * step + j, step, c, i, j, plus, 0, 0)
+            tile(ROWS, a[i : i + ROWS], strip, begin, Places(memory, i * step + j, step), c, i, j, nothing)
         if len(a) % ROWS:
             i = len(a) - HALF
-            tile(HALF, a, i, strip, begin, plus, i * step + j, step, c, i, j, plus, 0, 0)
+            tile(HALF, a[i : i + HALF], strip, begin, Places(memory, i * step + j, step), c, i, j, nothing)
 
 
 @kernel
@@ -222,7 +223,7 @@ def _attention(q, k, v, q_offsets, offsets, n_heads, least, keep_scale, key_low,
 def _head(q, k, v, h, dropout, context, log_sum):
     (m, n), size = (len(q), len(k)), q.shape[1] // log_sum.shape[1]
     least, keep_scale, key_low, key_high, place = dropout
-    scale, keep_scale, one = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale), q.dtype.type(1)
+    scale, keep_scale = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale)
     first, width = h * size, 2 * lanes(q)
     keys_t, values = _strips_transposed(k, first, size), _strips(v, first, size)
     ends, nothing = _ends(n, keys_t), np.zeros(_up_to(size, width), q.dtype)

@@ -31,7 +31,7 @@ from numba.extending import overload
 from ._compile import kernel, parallel_kernel
 from .memory import empty, zeros
 from .simd import lanes, load, prefetch_rows, store
-from .tile import HALF, ROWS, fill_strips, fill_strips_transposed, tile
+from .tile import HALF, ROWS, Places, fill_strips, fill_strips_transposed, tile
 
 BLOCK, DEPTH = 4 * ROWS, 384  # rows and steps of k that a strip is used for
 PANEL = 16  # numbers that are copied for a tile's rows; whole vectors, and at least ROWS
@@ -129,7 +129,7 @@ def _product(a, strips, bias, plus, c):
     n_threads = get_num_threads()
     rows = max(-(-len(a) // (n_threads * HALF)), 1) * HALF  # one band of whole tiles for each thread
     first = (start[0], 0, start[1]) if plus is None else (plus.reshape(-1), c.shape[1], start[0])
-    scratch = empty((n_threads * HALF, width), a.dtype)
+    scratch = empty((n_threads, HALF, width), a.dtype)
     packed = empty((n_threads, BLOCK // HALF, 0 if a.flags.c_contiguous else PANEL * min(DEPTH, depth)), a.dtype)
     _multiply(a, strips, *first, start[1], rows, scratch, packed, c)
     return c
@@ -150,55 +150,71 @@ def _check(a, depth, dtype, plus, c):
 
 @parallel_kernel
 def _multiply(a, strips, plus, step, bias, nothing, rows, scratch, packed, c):
-    """Each thread owns a band of rows of c.
-
-    The last tile of all rows is moved back until it fits, and the last strip may be wider than c. There the tile goes
-    to a scratch, and what is wanted of it is stored from there.
-    """
+    """Each thread owns a band of `rows` rows of c."""
     (n_rows, depth), n_columns = a.shape, c.shape[1]
     n_strips, _, width = strips.shape
     so_far, all_strips = c.reshape(-1), strips.reshape(-1)
     for band in prange((n_rows + rows - 1) // rows):
-        bottom, edge = min(band * rows + rows, n_rows), band * HALF
+        bottom = min(band * rows + rows, n_rows)
         for block in range(band * rows, bottom, BLOCK):
-            end = min(block + BLOCK, bottom)
             for k0 in range(0, max(depth, 1), DEPTH):
                 k1 = min(k0 + DEPTH, depth)
                 for s in range(n_strips):
-                    left, strip = s * width, strips[s, k0:k1]
-                    wanted = min(width, n_columns - left)
+                    left = s * width
                     if k0 == 0:
-                        before, apart, begin = plus, step, bias[left : left + width]
+                        before, begin = Places(plus, left, step), bias[left : left + width]
                     else:
-                        before, apart, begin = so_far, n_columns, nothing[:width]
-                    # While the first two tiles are computed, the next strip is fetched, a line a step: a strip is
-                    # two lines of 64 bytes wide with AVX-512, and one with AVX2.
-                    ahead, stride = ((s + 1) * depth + k0) * width, 64 // strips.itemsize
-                    copies, row = s == 0 or wanted < width, block  # there tiles are of another height
-                    while row < end:
-                        height = ROWS if row + ROWS <= end and wanted == width else HALF
-                        i, panel = min(row, n_rows - height), packed[band, (row - block) // HALF :].reshape(-1)
-                        at = i * apart + left
-                        if row >= block + 2 * ROWS or s == n_strips - 1:
-                            ahead, stride = 0, 0
-                        if height == ROWS:
-                            prefetch_rows(ROWS, c, (row + ROWS, left))
-                            part = _part(ROWS, a, i, k0, k1, panel, copies)
-                            tile(ROWS, part, 0, strip, begin, before, at, apart, c, i, left, all_strips, ahead, stride)
-                        elif i == row and wanted == width:
-                            part = _part(HALF, a, i, k0, k1, panel, copies)
-                            tile(HALF, part, 0, strip, begin, before, at, apart, c, i, left, all_strips, ahead, stride)
-                        else:
-                            for r in range(HALF):
-                                for j in range(wanted):
-                                    scratch[edge + r, j] = before[at + r * apart + j]
-                            part, flat = _part(HALF, a, i, k0, k1, panel, copies), scratch.reshape(-1)
-                            tile(HALF, part, 0, strip, begin, flat, edge * width, width, scratch, edge, 0, all_strips, ahead, stride)
-                            for r in range(row - i, HALF):
-                                for j in range(wanted):
-                                    c[i + r, left + j] = scratch[edge + r, j]
-                        row += height
-                        ahead += (k1 - k0) * stride
+                        before, begin = Places(so_far, left, n_columns), nothing[:width]
+                    # The next strip is fetched, a cache line in each step of k.
+                    coming = Places(all_strips, ((s + 1) * depth + k0) * width, 64 // strips.itemsize)
+                    if s == n_strips - 1:
+                        coming = Places(all_strips, 0, 0)
+                    end, strip = min(block + BLOCK, bottom), strips[s, k0:k1]
+                    _strip_of(
+                        c, block, end, left, a, k0, k1, strip, begin, before, s, coming, scratch[band], packed[band]
+                    )
+
+
+@kernel
+def _strip_of(c, block, end, left, a, k0, k1, strip, bias, plus, s, coming, scratch, packed):
+    """Rows block:end of a strip of c: plus + bias + a[block:end, k0:k1] @ strip, tile by tile.
+
+    The last tile of all rows is moved back until it fits, and the last strip may be wider than c.
+    """
+    n_rows, width, wanted = len(a), strip.shape[1], min(strip.shape[1], c.shape[1] - left)
+    copies = s == 0 or wanted < width  # there tiles are of another height
+    row = block
+    while row < end:
+        height = ROWS if row + ROWS <= end and wanted == width else HALF
+        i, panel = min(row, n_rows - height), packed[(row - block) // HALF]
+        before = Places(plus.memory, plus.first + i * plus.step, plus.step)
+        # Two tiles fetch all of the next strip, if vectors are as long as cache lines, and then there is no more to do.
+        done = (row - block) // ROWS * (k1 - k0)
+        ahead = Places(coming.memory, coming.first + done * coming.step, coming.step if done < 2 * (k1 - k0) else 0)
+        if height == ROWS:
+            prefetch_rows(ROWS, c, (row + ROWS, left))
+            tile(ROWS, _part(ROWS, a, i, k0, k1, panel, copies), strip, bias, before, c, i, left, ahead)
+        elif i == row and wanted == width:
+            tile(HALF, _part(HALF, a, i, k0, k1, panel, copies), strip, bias, before, c, i, left, ahead)
+        else:
+            part = _part(HALF, a, i, k0, k1, panel, copies)
+            _edge(part, strip, bias, before, c, i, left, row - i, wanted, ahead, scratch)
+        row += height
+
+
+@kernel
+def _edge(part, strip, bias, plus, c, i, left, skip, wanted, ahead, scratch):
+    """A small tile that hangs over c: it goes to a scratch, and from there what is wanted of it.
+
+    skip: rows that another tile has computed. They may have been added to c already.
+    """
+    for r in range(HALF):
+        for j in range(wanted):
+            scratch[r, j] = plus.memory[plus.first + r * plus.step + j]
+    tile(HALF, part, strip, bias, Places(scratch.reshape(-1), 0, scratch.shape[1]), scratch, 0, 0, ahead)
+    for r in range(skip, HALF):
+        for j in range(wanted):
+            c[i + r, left + j] = scratch[r, j]
 
 
 @kernel

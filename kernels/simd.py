@@ -18,7 +18,7 @@ number, as long as there may be some that are not a number. A few operations do 
 and three more for a tile of several rows, each a few vectors wide, that stays in registers as a whole. It is a tuple of
 rows, a row a tuple of vectors, and the loops over rows and vectors are unrolled when the kernel is compiled:
 
-    start_rows(n, array, i, step, row)     n rows: the numbers array[i], array[i + step], ... and those behind them, + row
+    start_rows(n, array, i, step, row)     n rows: `row` + the numbers from array[i] on, from array[i + step] on, ...
     add_outer(tile, a, (i, k), row)        + a[i, k] row, a[i + 1, k] row, ...: one multiply-add a vector
     store_rows(tile, array, (i, j))        write them to array[i, j], array[i + 1, j], ... and behind
 
@@ -226,7 +226,7 @@ def _pack(context, builder, tile_type, rows):
 
 @intrinsic(prefer_literal=True)
 def start_rows(typing, n, array, first, step, row):
-    """n rows, n written as a number: `row` plus what lies in the 1-D array at first, first + step, first + 2 step, ..."""
+    """n rows, n written as a number: `row` plus what lies in the 1-D array at first, first + step, ..."""
     tile, vector = types.UniTuple(row, n.literal_value), row.dtype
 
     def build(context, builder, signature, values):

@@ -11,6 +11,10 @@ strip is filled up with zeros.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
+
 from ._compile import kernel
 from .simd import VECTOR_BITS, add_outer, lanes, load, prefetch, start_rows, store_rows
 
@@ -18,23 +22,30 @@ ROWS = 14 if VECTOR_BITS == 512 else 6
 HALF = ROWS // 2  # rows of the smaller tile, for what is left
 
 
+class Places(NamedTuple):
+    """Numbers in 1-D memory that lie a step apart: memory[first], memory[first + step], ..."""
+
+    memory: np.ndarray
+    first: int
+    step: int
+
+
 @kernel
-def tile(rows, a, i, strip, bias, plus, at, step, c, r, j, ahead, place, stride):
-    """Rows r:r+rows and columns j:j+width of c = a's rows i:i+rows times strip, plus bias, plus what plus holds.
+def tile(rows, a, strip, bias, plus, c, i, j, ahead):
+    """Rows i:i+rows and columns j:j+width of c = a @ strip + bias + plus.
 
     (rows, K) @ (K, width) + (width,) + (rows, width) -> (rows, width)
 
-    The first numbers of plus's rows are plus[at], plus[at + step], ...; it is 1-D, so that a row can stand for all (step
-    0). `rows` is written as a number where this is called: Numba then compiles a tile for each.
-
-    Meanwhile ahead[place], ahead[place + stride], ... are fetched into the L2 cache, one for every step of k.
+    rows: written as a number where this is called, so that Numba compiles a tile for each.
+    plus: the Places of its rows; with a step of 0 they are all the same row.
+    ahead: Places of which one is fetched into the L2 cache in each step of k.
     """
     half = lanes(strip)
-    sums = start_rows(rows, plus, at, step, (load(bias, 0), load(bias, half)))
+    sums = start_rows(rows, plus.memory, plus.first, plus.step, (load(bias, 0), load(bias, half)))
     for k in range(len(strip)):
-        prefetch(ahead, place + k * stride)
-        sums = add_outer(sums, a, (i, k), (load(strip, (k, 0)), load(strip, (k, half))))
-    store_rows(sums, c, (r, j))
+        prefetch(ahead.memory, ahead.first + k * ahead.step)
+        sums = add_outer(sums, a, (0, k), (load(strip, (k, 0)), load(strip, (k, half))))
+    store_rows(sums, c, (i, j))
 
 
 @kernel
