@@ -112,7 +112,7 @@ def _fill_strips(b, transposed, strips):
 
 def _product(a, strips, bias, plus, c):
     """c = a @ b + bias + plus. bias and plus may be None, and plus may be c itself. Returns c."""
-    n_strips, depth, width = strips.shape
+    depth = strips.shape[1]
     _check(a, depth, strips.dtype, plus, c)
     if len(a) < HALF and c.size > 0:  # a batch of one short text: with rows of zeros it fills a tile
         few, c_few = zeros((HALF, depth), a.dtype), zeros((HALF, c.shape[1]), a.dtype)
@@ -121,17 +121,11 @@ def _product(a, strips, bias, plus, c):
             c_few[: len(a)] = plus
         c[...] = _product(few, strips, bias, c_few, c_few)[: len(a)]
         return c
-    start = zeros((2, n_strips * width), a.dtype)  # bias, and zeros
-    if bias is not None:
-        start[0, : len(bias)] = bias
     if not (a.flags.c_contiguous or a.flags.f_contiguous):
         a = np.ascontiguousarray(a)
-    n_threads = get_num_threads()
-    rows = max(-(-len(a) // (n_threads * HALF)), 1) * HALF  # one band of whole tiles for each thread
-    first = (start[0], 0, start[1]) if plus is None else (plus.reshape(-1), c.shape[1], start[0])
-    scratch = empty((n_threads, HALF, width), a.dtype)
-    packed = empty((n_threads, BLOCK // HALF, 0 if a.flags.c_contiguous else PANEL * min(DEPTH, depth)), a.dtype)
-    _multiply(a, strips, *first, start[1], rows, scratch, packed, c)
+    none = c.reshape(-1)[:0]
+    bias, plus = none if bias is None else bias, none if plus is None else plus.reshape(-1)
+    _multiply(a, strips, bias, plus, get_num_threads(), c)
     return c
 
 
@@ -149,12 +143,18 @@ def _check(a, depth, dtype, plus, c):
 
 
 @parallel_kernel
-def _multiply(a, strips, plus, step, bias, nothing, rows, scratch, packed, c):
-    """Each thread owns a band of `rows` rows of c."""
+def _multiply(a, strips, bias, plus, n_threads, c):
+    """c = a @ b + bias + plus; both may have no numbers at all. Each thread owns a band of rows of c."""
     (n_rows, depth), n_columns = a.shape, c.shape[1]
     n_strips, _, width = strips.shape
     so_far, all_strips = c.reshape(-1), strips.reshape(-1)
+    start, nothing = _filled_up(bias, n_strips * width), _filled_up(bias[:0], n_strips * width)
+    step = n_columns if plus.size > 0 else 0
+    if plus.size == 0:
+        plus, start = start, nothing
+    rows = max((n_rows + n_threads * HALF - 1) // (n_threads * HALF), 1) * HALF  # of a band: whole tiles
     for band in prange((n_rows + rows - 1) // rows):
+        scratch, packed = _scratch(width, c), _panels(a)
         bottom = min(band * rows + rows, n_rows)
         for block in range(band * rows, bottom, BLOCK):
             for k0 in range(0, max(depth, 1), DEPTH):
@@ -162,7 +162,7 @@ def _multiply(a, strips, plus, step, bias, nothing, rows, scratch, packed, c):
                 for s in range(n_strips):
                     left = s * width
                     if k0 == 0:
-                        before, begin = Places(plus, left, step), bias[left : left + width]
+                        before, begin = Places(plus, left, step), start[left : left + width]
                     else:
                         before, begin = Places(so_far, left, n_columns), nothing[:width]
                     # The next strip is fetched, a cache line in each step of k.
@@ -170,9 +170,7 @@ def _multiply(a, strips, plus, step, bias, nothing, rows, scratch, packed, c):
                     if s == n_strips - 1:
                         coming = Places(all_strips, 0, 0)
                     end, strip = min(block + BLOCK, bottom), strips[s, k0:k1]
-                    _strip_of(
-                        c, block, end, left, a, k0, k1, strip, begin, before, s, coming, scratch[band], packed[band]
-                    )
+                    _strip_of(c, block, end, left, a, k0, k1, strip, begin, before, s, coming, scratch, packed)
 
 
 @kernel
@@ -225,6 +223,30 @@ def _part(rows, a, i, k0, k1, panel, first):
     copied to `panel` when the first strip asks.
     """
     return _part_of_layout(rows, a, i, k0, k1, panel, first)
+
+
+@kernel
+def _filled_up(numbers, size):
+    """A copy with zeros behind it. (In the parallel kernel itself Numba would share so little work out to threads.)"""
+    copy = np.zeros(size, numbers.dtype)
+    copy[: numbers.size] = numbers
+    return copy
+
+
+@kernel
+def _scratch(width, like):
+    return np.empty((HALF, width), like.dtype)
+
+
+def _panels(a):
+    raise TypeError("compiled code only")
+
+
+@overload(_panels)
+def _panels_of_layout(a):
+    """Memory for the parts of a block that are copied."""
+    n, size = BLOCK // HALF if a.layout == "F" else 0, PANEL * DEPTH
+    return lambda a: np.empty((n, size), a.dtype)
 
 
 def _part_of_layout(rows, a, i, k0, k1, panel, first):

@@ -16,7 +16,19 @@ LINE = 64  # bytes of a cache line, and of the widest vector
 SMALL = 1 << 15  # below this many bytes malloc is good enough
 SLACK = 1.5  # lent and free blocks together take at most this many times what was lent at the busiest moment
 
-_pool: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # free blocks by size, the size used last at the end
+
+class _Block:
+    """`size` bytes that begin on a cache line."""
+
+    __slots__ = ("address", "memory", "size")
+
+    def __init__(self, size: int):
+        self.size, self.memory = size, np.empty(size + LINE, np.uint8)
+        address = self.memory.ctypes.data
+        self.address = address + -address % LINE
+
+
+_pool: OrderedDict[int, list[_Block]] = OrderedDict()  # free blocks by size, the size used last at the end
 _free = _lent = _most_lent = 0  # bytes
 
 
@@ -25,20 +37,16 @@ class _Loan:
 
     __slots__ = ("__array_interface__", "block")
 
-    def __init__(self, block: np.ndarray, shape: tuple, dtype: np.dtype):
+    def __init__(self, block: _Block, shape: tuple, dtype: np.dtype):
         self.block = block
-        self.__array_interface__ = {
-            "data": (block.ctypes.data, False),
-            "shape": shape,
-            "typestr": dtype.str,
-            "version": 3,
-        }
+        writable = (block.address, False)
+        self.__array_interface__ = {"data": writable, "shape": shape, "typestr": dtype.str, "version": 3}
 
     def __del__(self):
         _give_back(self.block)
 
 
-def _give_back(block: np.ndarray) -> None:
+def _give_back(block: _Block) -> None:
     global _free, _lent
     _pool.setdefault(block.size, []).append(block)
     _pool.move_to_end(block.size)
@@ -48,7 +56,7 @@ def _give_back(block: np.ndarray) -> None:
         _take(next(iter(_pool)))
 
 
-def _take(size: int) -> np.ndarray:
+def _take(size: int) -> _Block:
     global _free
     blocks = _pool[size]
     block = blocks.pop()
@@ -58,22 +66,16 @@ def _take(size: int) -> np.ndarray:
     return block
 
 
-def _borrow(size: int) -> np.ndarray:
+def _borrow(size: int) -> _Block:
     """A block of at least `size` bytes. Rounded up by at most a quarter, so that batches of nearly the same size
     share."""
     global _lent, _most_lent
     step = 1 << max(size.bit_length() - 3, 6)
     rounded = (size + step - 1) // step * step
-    block = _take(rounded) if rounded in _pool else _aligned_block(rounded)
+    block = _take(rounded) if rounded in _pool else _Block(rounded)
     _lent += rounded
     _most_lent = max(_lent, _most_lent)
     return block
-
-
-def _aligned_block(size: int) -> np.ndarray:
-    raw = np.empty(size + LINE, np.uint8)
-    start = -raw.ctypes.data % LINE
-    return raw[start : start + size]
 
 
 def empty(shape, dtype) -> np.ndarray:
