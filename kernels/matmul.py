@@ -6,17 +6,22 @@ All three are one loop, c = a @ b:
     dx = dy @ W.T      a = dy (T, O),   b = W.T (O, I)
     dW = x.T @ dy      a = x.T (I, T),  b = dy  (T, O)
 
-The smallest piece is the tile (tile.py): six rows of c and a strip of its columns, two vectors wide, summed in
-registers. The loops around it keep what it reads in the caches:
+The smallest piece is the tile (tile.py): a few rows of c and a strip of its columns, two vectors wide, summed in
+registers. The loops around it keep what it reads in the caches (numbers for AVX-512; 24 rows and half the bytes for
+AVX2):
 
     for each thread's band of rows of c
-        for each 120 rows of the band
-            for each 192 steps of k: 90 KB of a, which stay in the L2 cache
-                for each strip of b: 24 KB with AVX-512, which stay in the L1 cache
-                    for each tile: sum in registers, then store in c or add to it
+        for each 56 rows of the band
+            for each 384 steps of k: 86 KB of a, which stay in the L2 cache
+                for each strip of b: 48 KB, read from the L2 cache, where the tiles before have put it
+                    for each tile: sum in registers, then store in c
+
+A product waits for memory in two places, and does not if memory is asked in time. The next strip is fetched into the L2
+cache, a line in each step of k, while this one is used: b is as a rule a weight that nobody has touched since the last
+training step. And the lines of c in which the next tile will be stored are fetched before this tile begins.
 
 b must first be copied into its strips. A weight that never changes is copied once (`prepare`). a is read as it lies in
-memory: of a x.T, too, a tile finds its six numbers of each k next to each other.
+memory; only of a x.T, whose neighbours in a row lie far apart, 384 steps of k of a tile's rows are copied to a panel.
 
 Every number of c is summed by one thread, in an order that depends on the shapes alone: not on the number of threads,
 not on the other numbers, not on where arrays lie.

@@ -7,7 +7,6 @@ number, as long as there may be some that are not a number. A few operations do 
     load(array, i)        the LANES numbers from array[i] on; i may be a tuple, as in array[2, 5]
     store(array, i, v)    write them there
     splat(x)              the number x in every lane
-    spread(array, i)      the number array[i] in every lane
     fma(a, b, c)          a * b + c, rounded once
     larger(a, b)          lane by lane the larger one
     largest(a)            the largest number of all lanes
@@ -22,8 +21,8 @@ rows, a row a tuple of vectors, and the loops over rows and vectors are unrolled
     add_outer(tile, a, (i, k), row)        + a[i, k] row, a[i + 1, k] row, ...: one multiply-add a vector
     store_rows(tile, array, (i, j))        write them to array[i, j], array[i + 1, j], ... and behind
 
-LANES neighbours in a row of `array` are neighbours in memory (`spread` does not need that). As in C nobody checks that
-they are inside of it, and an index counts from the beginning only.
+LANES neighbours in a row of `array` are neighbours in memory; `add_outer` alone takes single numbers of a, which may
+lie anywhere. As in C nobody checks that they are inside of it, and an index counts from the beginning only.
 """
 
 from __future__ import annotations
@@ -123,18 +122,6 @@ def splat(typing, number):
         return _in_every_lane(context, builder, values[0], vector)
 
     return vector(number), build
-
-
-@intrinsic
-def spread(typing, array, index):
-    """The number array[index] in every lane; of this array neighbours need not be neighbours in memory."""
-    vector = Vector(array.dtype)
-
-    def build(context, builder, signature, values):
-        number = builder.load(_pointer(context, builder, array, values[0], index, values[1]))
-        return _in_every_lane(context, builder, number, vector)
-
-    return vector(array, index), build
 
 
 @intrinsic
