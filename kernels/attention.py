@@ -24,7 +24,7 @@ from ._compile import kernel, parallel_kernel
 from .dropout import threshold
 from .memory import empty
 from .scalar import exp, random_bits
-from .simd import lanes, larger, largest, load, splat, store
+from .simd import fma, lanes, larger, largest, load, splat, store
 from .tile import HALF, ROWS, Places, fill_strips, fill_strips_transposed, tile
 
 QUERIES = 28 // ROWS * ROWS  # asked together: the more, the less often the gradients of keys and values are fetched
@@ -109,15 +109,14 @@ def _strips_transposed(x, first, size):
 @kernel
 def _take_rows(x, start, rows, first, scale, out):
     """out = scale times the rows from start and the columns from first on; below the last of the rows zero."""
-    for r in range(out.shape[0]):
-        to = out[r]
-        if r < rows:
-            row = x[start + r, first : first + to.size]
-            for c in range(to.size):
-                to[c] = row[c] * scale
-        else:
-            for c in range(to.size):
-                to[c] = 0
+    size, factors, zero = out.shape[1], splat(scale), splat(x.dtype.type(0))
+    whole = size - size % lanes(x)
+    for r in range(rows):
+        for c in range(0, whole, lanes(x)):
+            store(out, (r, c), fma(load(x, (start + r, first + c)), factors, zero))
+        for c in range(whole, size):
+            out[r, c] = x[start + r, first + c] * scale
+    out[rows:] = 0
 
 
 @kernel
@@ -169,20 +168,22 @@ def _fill_up(rows, first, value):
 
 
 @kernel
-def _exponentials(scores):
-    """exp(score - the largest), in place.
-
-    Returns log(sum(exp(scores))), and one over the sum of what is left in scores: times that they are the softmax.
-    """
+def _largest(scores):
+    """The largest of a row. A NaN does not count here; it makes the sum of the exponentials NaN."""
     vector = load(scores, 0)
     for j in range(0, scores.size, lanes(scores)):
         vector = larger(load(scores, j), vector)
-    top = largest(vector)  # a NaN does not count here; it makes the total NaN
+    return largest(vector)
+
+
+@kernel
+def _exponentials(scores, top):
+    """exp(score - top), in place. Returns their sum; divided by it they are the softmax."""
     total = scores.dtype.type(0)
     for j in range(scores.size):
         scores[j] = exp(scores[j] - top)
         total += scores[j]
-    return top + np.log(total), scores.dtype.type(1) / total
+    return total
 
 
 @kernel
@@ -223,29 +224,35 @@ def _attention(q, k, v, q_offsets, offsets, n_heads, least, keep_scale, key_low,
 def _head(q, k, v, h, dropout, context, log_sum):
     (m, n), size = (len(q), len(k)), q.shape[1] // log_sum.shape[1]
     least, keep_scale, key_low, key_high, place = dropout
-    scale, keep_scale = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale)
+    scale, keep_scale, one = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale), q.dtype.type(1)
     first, width = h * size, 2 * lanes(q)
     keys_t, values = _strips_transposed(k, first, size), _strips(v, first, size)
     ends, nothing = _ends(n, keys_t), np.zeros(_up_to(size, width), q.dtype)
     queries = np.empty((QUERIES, size), q.dtype)
     weights = np.empty((QUERIES, _up_to(n, CHUNK)), q.dtype)
     contexts = np.empty((QUERIES, _up_to(size, width)), q.dtype)
-    mask, inverses = np.empty(weights.shape[1], q.dtype), np.empty(QUERIES, q.dtype)
+    mask = np.empty(weights.shape[1], q.dtype)
+    tops, totals = np.empty(QUERIES, q.dtype), np.empty(QUERIES, q.dtype)
     for i in range(0, m, QUERIES):
         rows = min(QUERIES, m - i)
         tiles = _up_to(rows, HALF)
         _take_rows(q, i, rows, first, scale, queries[:tiles])
         _multiply(queries[:tiles], keys_t, ends, False, weights)
         _fill_up(weights, ends.size, -np.inf)
+        # A step for all rows before the next step for any: a step takes long until its result is there, and meanwhile
+        # the processor begins with other rows.
         for r in range(rows):
-            row = weights[r]
-            log_sum[i + r, h], inverses[r] = _exponentials(row)
+            tops[r] = _largest(weights[r])
+        for r in range(rows):
+            totals[r] = _exponentials(weights[r], tops[r])
+        for r in range(rows):
+            log_sum[i + r, h] = tops[r] + np.log(totals[r])
             if least > 0:
                 _dropout_mask(mask, least, keep_scale, key_low, key_high, place + (i + r) * n)
-                _times(mask, row)
+                _times(mask, weights[r])
         _multiply(weights[:tiles, :n], values, nothing, False, contexts)
-        for r in range(rows):  # P = inverse times the exponentials, and so is P V; V has fewer columns than P
-            _put_rows(contexts[r : r + 1], 1, inverses[r], context, i + r, first, size)
+        for r in range(rows):  # divided only now: V has fewer columns than P
+            _put_rows(contexts[r : r + 1], 1, one / totals[r], context, i + r, first, size)
 
 
 @parallel_kernel
