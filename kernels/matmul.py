@@ -69,12 +69,15 @@ def matmul_dw(x, dy, dW):
         raise ValueError(f"dW of shape {dW.shape} for a product of {x.T.shape} and {dy.shape}: the shapes do not fit")
     if dW.strides[1] != dW.itemsize:
         raise ValueError(f"dW must be in C order, got shape {dW.shape} with strides {dW.strides}")
-    if not dW.flags.c_contiguous:  # a part of a wider array
-        dW += _product(x.T, _strips(dy), None, None, empty(dW.shape, dW.dtype))
-    elif dW.shape[1] < 2 * lanes(dW) <= dW.shape[0]:  # a strip would be half empty, but not with dW.T = dy.T @ x
-        dW += _product(dy.T, _strips(x), None, None, empty(dW.shape[::-1], dW.dtype)).T
-    else:
+    rows, columns = dW.shape
+    half_empty = columns < 2 * lanes(dW) <= rows  # a strip would be, but not of dW.T = dy.T @ x
+    flat = 2 * lanes(dW) <= rows <= columns // 6  # all of a wide dy would be copied for few tiles
+    if half_empty or flat:
+        dW += _product(dy.T, _strips(x), None, None, empty((columns, rows), dW.dtype)).T
+    elif dW.flags.c_contiguous:
         _product(x.T, _strips(dy), None, dW, dW)
+    else:  # a part of a wider array
+        dW += _product(x.T, _strips(dy), None, None, empty(dW.shape, dW.dtype))
 
 
 def bias_db(dy, db):
