@@ -121,7 +121,7 @@ def _fill_strips(b, transposed, strips):
 def _product(a, strips, bias, plus, c):
     """c = a @ b + bias + plus. bias and plus may be None, and plus may be c itself. Returns c."""
     depth = strips.shape[1]
-    _check(a, depth, strips.dtype, plus, c)
+    _check(a, depth, strips.dtype, bias, plus, c)
     if len(a) < HALF and c.size > 0:  # a batch of one short text: with rows of zeros it fills a tile
         few, c_few = zeros((HALF, depth), a.dtype), zeros((HALF, c.shape[1]), a.dtype)
         few[: len(a)] = a
@@ -141,12 +141,13 @@ def _in_rows(plus):
     return None if plus is None else np.ascontiguousarray(plus)
 
 
-def _check(a, depth, dtype, plus, c):
+def _check(a, depth, dtype, bias, plus, c):
     """Kernels do not check bounds: a shape that does not fit would be whatever memory lies there."""
-    if a.shape[1] != depth or (plus is not None and plus.shape != c.shape):
-        added = "" if plus is None else f", to which {plus.shape} is added"
-        raise ValueError(f"a product of {a.shape} and ({depth}, {c.shape[1]}){added}: the shapes do not fit")
-    if any(x.dtype != dtype for x in (a, c, c if plus is None else plus)):
+    added = {x.shape: fits for x, fits in ((bias, c.shape[1:]), (plus, c.shape)) if x is not None}
+    if a.shape[1] != depth or any(shape != fits for shape, fits in added.items()):
+        and_added = "".join(f", to which {shape} is added" for shape in added)
+        raise ValueError(f"a product of {a.shape} and ({depth}, {c.shape[1]}){and_added}: the shapes do not fit")
+    if any(x is not None and x.dtype != dtype for x in (a, bias, plus, c)):
         raise ValueError(f"a product of {a.dtype} and {dtype}: all arrays must have one dtype")
 
 
@@ -243,7 +244,7 @@ def _filled_up(numbers, size):
 
 @kernel
 def _scratch(width, like):
-    return np.empty((HALF, width), like.dtype)
+    return np.zeros((HALF, width), like.dtype)  # what is left over in memory can be slow to add
 
 
 def _panels(a):

@@ -49,7 +49,7 @@ def test_products_of_every_remainder(dtype):
     """T and columns that fill no tile, one tile, and one tile and a rest."""
     rng = np.random.default_rng(0)
     small = itertools.product(range(1, 14), (1, 7, 16), range(1, 10))
-    strips = itertools.product((1, 5, 37), (1, 63, 66, 200), (64, 65, 383, 384, 450))
+    strips = itertools.product((1, 5, 37, 400), (1, 63, 66, 200), (64, 65, 383, 384, 450))
     for T, n_in, n_out in itertools.chain(small, strips):
         shapes = (T, n_in), (n_in, n_out), n_out, (T, n_out), (T, n_in)
         x, W, b, dy, dx = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
@@ -134,6 +134,8 @@ def test_shapes_that_do_not_fit_are_told():
             ("matmul", (x[:few, :3], W)),
             ("matmul", (np.ones((few, 9), np.float32), W)),
             ("matmul", (x[:few], W, None, None, dy[:1])),
+            ("matmul", (x[:few], W, W[0, :39])),
+            ("matmul", (x[:few], W, np.ones(41, np.float32))),
             ("matmul_dx", (dy[:few], W, None, dy[:few])),
             ("matmul_dw", (x[:few], dy[: few - 1], W)),
             ("matmul_dw", (x[:few], dy[:few], W[:4])),
@@ -143,6 +145,8 @@ def test_shapes_that_do_not_fit_are_told():
                 getattr(kernels, name)(*arguments)
         with pytest.raises(ValueError, match="one dtype"):
             kernels.matmul(x[:few].astype(np.float64), W)
+        with pytest.raises(ValueError, match="one dtype"):
+            kernels.matmul(x[:few], W, np.ones(40))
     offsets = np.array([0, 7])
     with pytest.raises(ValueError, match="3 heads"):
         kernels.attention(x, x, x, offsets, offsets, 3)
