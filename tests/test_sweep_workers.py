@@ -202,7 +202,7 @@ def test_a_dask_worker_is_killed_in_mid_sweep_and_every_trial_is_recorded_once(p
     monkeypatch.chdir(place)  # workers run elsewhere
     address, workers = cluster(start, tmp_path)
     ledger, log = tmp_path / "ledger.jsonl", tmp_path / "runs"
-    trials = grid(**options(Path(), epochs=10, lr=2e-2, adapter_size=8, seed=list(range(10))))
+    trials = grid(**options(Path(), epochs=100, lr=2e-2, adapter_size=8, seed=list(range(10))))
     with Dask(address) as executor, ThreadPoolExecutor(1) as beside:
         wait_until(lambda: executor.at_once == 2)
         killing = beside.submit(kill_in_mid_trial, workers[0], ledger, log)
