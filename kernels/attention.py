@@ -41,6 +41,7 @@ def attention(q, k, v, q_offsets, offsets, n_heads, rate=0.0, key=NO_KEY):
     """
     if q.shape[1] % n_heads:
         raise ValueError(f"{q.shape[1]} numbers a token cannot be shared out over {n_heads} heads")
+    q = np.ascontiguousarray(q)  # its rows are read as vectors
     context, log_sum = empty(q.shape, q.dtype), empty((q.shape[0], n_heads), q.dtype)
     scale = 1.0 / (1.0 - rate)
     _attention(q, k, v, q_offsets, offsets, n_heads, threshold(rate), scale, key[0], key[1], context, log_sum)
@@ -54,6 +55,7 @@ def attention_backward(dcontext, q, k, v, log_sum, q_offsets, offsets, rate=0.0,
     dV = (P m).T dcontext;  dP = (dcontext V.T) m;  dS = P (dP - rowsum(dP P));
     dQ = dS K / sqrt(head size);  dK = dS.T Q / sqrt(head size).
     """
+    q, dcontext = np.ascontiguousarray(q), np.ascontiguousarray(dcontext)  # their rows are read as vectors
     dq, dk, dv = (empty(a.shape, a.dtype) for a in (q, k, v))
     n_heads = log_sum.shape[1]
     scale = 1.0 / (1.0 - rate)

@@ -170,6 +170,18 @@ def test_products_take_what_is_not_in_c_order_and_refuse_to_write_there():
         kernels.matmul_dw(x, dy, np.zeros((90, 70)).T)
 
 
+def test_attention_takes_what_is_not_in_c_order():
+    rng = np.random.default_rng(0)
+    q, k, v, dcontext = rng.standard_normal((4, 9, 64)).astype(np.float32)
+    offsets = np.array([0, 4, 9])
+    context, log_sum = kernels.attention(q, k, v, offsets, offsets, 2)
+    grads = kernels.attention_backward(dcontext, q, k, v, log_sum, offsets, offsets)
+    other = [np.asfortranarray(array) for array in (dcontext, q, k, v)]
+    np.testing.assert_allclose(kernels.attention(*other[1:], offsets, offsets, 2)[0], context, rtol=1e-5)
+    for ours, theirs in zip(kernels.attention_backward(*other, log_sum, offsets, offsets), grads, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
 def test_activations_are_their_formulas():
     x = np.linspace(-9, 9, 101)
     np.testing.assert_array_equal(kernels.relu(x), np.where(x > 0, x, 0))
