@@ -1,14 +1,15 @@
 """The operations a Transformer is made of, forward and backward. Arrays in, arrays out; nothing here knows of BERT.
 
 Each stands twice, under the same name: as a Numba kernel in a file of its own, and as plain NumPy in reference.py.
-The environment variable MINIBERT_KERNELS chooses: "numba" (the default) or "numpy"; with "blas" everything is as in
-"numba" but the matrix products, which NumPy's BLAS computes.
+The environment variable MINIBERT_KERNELS chooses: "numba" (the default) or "numpy". Two more change the matrix products
+alone: with "fma" they are sums of multiply-adds even where the processor has a matrix unit (amx.py), and with "blas"
+NumPy's BLAS computes them.
 """
 
 import os
 
 BACKEND = os.environ.get("MINIBERT_KERNELS", "numba")
-COMPILED = BACKEND in ("numba", "blas")  # kernels of Numba are used
+COMPILED = BACKEND in ("numba", "fma", "blas")  # kernels of Numba are used
 
 if BACKEND == "numpy":
     from .reference import *  # noqa: F403
@@ -26,4 +27,4 @@ elif COMPILED:
     if BACKEND == "blas":
         from .blas import matmul, matmul_dw, matmul_dx, prepare  # noqa: F401
 else:
-    raise ImportError(f"MINIBERT_KERNELS must be numba, blas or numpy, got {BACKEND!r}")
+    raise ImportError(f"MINIBERT_KERNELS must be numba, fma, blas or numpy, got {BACKEND!r}")

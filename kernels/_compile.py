@@ -62,6 +62,7 @@ def _version() -> str:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     target = numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name(), numba.config.CPU_FEATURES
+    target += (os.environ.get("MINIBERT_KERNELS") == "fma",)
     digest.update(repr((numba.__version__, llvmlite.__version__, sys.version_info[:3], target)).encode())
     return digest.hexdigest()[:12]
 

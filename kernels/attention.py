@@ -204,37 +204,45 @@ def _times(mask, weights):
 
 @parallel_kernel
 def _attention(q, k, v, q_offsets, offsets, n_heads, least, keep_scale, key_low, key_high, context, log_sum):
-    """Each task is a head of a sequence."""
+    """Each task is a sequence."""
     places = _first_places(q_offsets, offsets, n_heads)
-    for task in prange((offsets.size - 1) * n_heads):
-        b, h = task // n_heads, task % n_heads
+    for b in prange(offsets.size - 1):
         start, stop, q_start, q_stop = offsets[b], offsets[b + 1], q_offsets[b], q_offsets[b + 1]
-        place = places[b] + h * (q_stop - q_start) * (stop - start)
-        dropout = least, keep_scale, key_low, key_high, place
+        dropout = least, keep_scale, key_low, key_high, places[b]
+        inputs = q[q_start:q_stop], k[start:stop], v[start:stop]
+        _sequence(inputs, dropout, context[q_start:q_stop], log_sum[q_start:q_stop])
+
+
+@kernel
+def _sequence(inputs, dropout, context, log_sum):
+    """All heads of a sequence, one after the other in the same memory."""
+    q, k, v = inputs
+    (m, n), n_heads = (len(q), len(k)), log_sum.shape[1]
+    size, width, dtype = q.shape[1] // n_heads, 2 * lanes(q), q.dtype
+    keys_t, values = (
+        _zeros(_up_to(n, width) // width, size, width, q),
+        _zeros(_up_to(size, width) // width, n, width, q),
+    )
+    biases = _ends(n, keys_t), np.zeros(_up_to(size, width), dtype)
+    queries = np.empty((QUERIES, size), dtype)
+    weights = np.empty((QUERIES, _up_to(n, CHUNK)), dtype)
+    contexts = np.empty((QUERIES, _up_to(size, width)), dtype)
+    rows = np.empty(weights.shape[1], dtype), np.empty(QUERIES, dtype), np.empty(QUERIES, dtype)
+    for h in range(n_heads):
+        fill_strips_transposed(k, h * size, 0, size, keys_t)
+        fill_strips(v, h * size, size, 0, n, values)
+        place = dropout[4] + h * m * n
         _head(
-            q[q_start:q_stop],
-            k[start:stop],
-            v[start:stop],
-            h,
-            dropout,
-            context[q_start:q_stop],
-            log_sum[q_start:q_stop],
+            q, n, h, (*dropout[:4], place), keys_t, values, biases, queries, weights, contexts, rows, context, log_sum
         )
 
 
 @kernel
-def _head(q, k, v, h, dropout, context, log_sum):
-    (m, n), size = (len(q), len(k)), q.shape[1] // log_sum.shape[1]
+def _head(q, n, h, dropout, keys_t, values, biases, queries, weights, contexts, scratch, context, log_sum):
+    m, size = len(q), queries.shape[1]
     least, keep_scale, key_low, key_high, place = dropout
     scale, keep_scale, one = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale), q.dtype.type(1)
-    first, width = h * size, 2 * lanes(q)
-    keys_t, values = _strips_transposed(k, first, size), _strips(v, first, size)
-    ends, nothing = _ends(n, keys_t), np.zeros(_up_to(size, width), q.dtype)
-    queries = np.empty((QUERIES, size), q.dtype)
-    weights = np.empty((QUERIES, _up_to(n, CHUNK)), q.dtype)
-    contexts = np.empty((QUERIES, _up_to(size, width)), q.dtype)
-    mask = np.empty(weights.shape[1], q.dtype)
-    tops, totals = np.empty(QUERIES, q.dtype), np.empty(QUERIES, q.dtype)
+    first, (ends, nothing), (mask, tops, totals) = h * size, biases, scratch
     for i in range(0, m, QUERIES):
         rows = min(QUERIES, m - i)
         tiles = _up_to(rows, HALF)

@@ -33,6 +33,7 @@ import numpy as np
 from numba import get_num_threads, prange
 from numba.extending import overload
 
+from . import amx, matmul_amx
 from ._compile import kernel, parallel_kernel
 from .memory import empty, zeros
 from .simd import lanes, load, prefetch_rows, store
@@ -70,6 +71,10 @@ def matmul_dw(x, dy, dW):
     if dW.strides[1] != dW.itemsize:
         raise ValueError(f"dW must be in C order, got shape {dW.shape} with strides {dW.strides}")
     rows, columns = dW.shape
+    if amx.ALLOWED and dW.dtype == np.float32 and dW.flags.c_contiguous:  # the smaller one is copied into strips
+        small, large, c = (dy, x.T, dW) if columns <= rows else (x, dy.T, dW.T)
+        _product(large, _strips(small), None, c, c)
+        return
     half_empty = columns < 2 * lanes(dW) <= rows  # a strip would be, but not of dW.T = dy.T @ x
     flat = 2 * lanes(dW) <= rows <= columns // 6  # all of a wide dy would be copied for few tiles
     if half_empty or flat:
@@ -122,6 +127,11 @@ def _product(a, strips, bias, plus, c):
     """c = a @ b + bias + plus. bias and plus may be None, and plus may be c itself. Returns c."""
     depth = strips.shape[1]
     _check(a, depth, strips.dtype, bias, plus, c)
+    none = c.reshape(-1)[:0]
+    if amx.ALLOWED and c.dtype == np.float32:
+        bias, plus = none if bias is None else bias, none if plus is None else plus.reshape(-1, order="A")
+        matmul_amx.multiply(_one_piece(a), strips, bias, plus, c)
+        return c
     if len(a) < HALF and c.size > 0:  # a batch of one short text: with rows of zeros it fills a tile
         few, c_few = zeros((HALF, depth), a.dtype), zeros((HALF, c.shape[1]), a.dtype)
         few[: len(a)] = a
@@ -129,12 +139,13 @@ def _product(a, strips, bias, plus, c):
             c_few[: len(a)] = plus
         c[...] = _product(few, strips, bias, c_few, c_few)[: len(a)]
         return c
-    if not (a.flags.c_contiguous or a.flags.f_contiguous):
-        a = np.ascontiguousarray(a)
-    none = c.reshape(-1)[:0]
     bias, plus = none if bias is None else bias, none if plus is None else plus.reshape(-1)
-    _multiply(a, strips, bias, plus, get_num_threads(), c)
+    _multiply(_one_piece(a), strips, bias, plus, get_num_threads(), c)
     return c
+
+
+def _one_piece(a):
+    return a if a.flags.c_contiguous or a.flags.f_contiguous else np.ascontiguousarray(a)
 
 
 def _in_rows(plus):

@@ -7,6 +7,8 @@ number, as long as there may be some that are not a number. A few operations do 
     load(array, i)        the LANES numbers from array[i] on; i may be a tuple, as in array[2, 5]
     store(array, i, v)    write them there
     splat(x)              the number x in every lane
+    add(a, b)             a + b
+    subtract(a, b)        a - b
     fma(a, b, c)          a * b + c, rounded once
     larger(a, b)          lane by lane the larger one
     largest(a)            the largest number of all lanes
@@ -65,14 +67,15 @@ def _lanes_of_type(array):
     return lambda array: number
 
 
-def _pointer(context, builder, array_type, array, index_type, index):
+def address(context, builder, array_type, array, index_type, index):
+    """Where an element of an array is."""
     places = cgutils.unpack_tuple(builder, index) if isinstance(index_type, types.BaseTuple) else [index]
     array = context.make_array(array_type)(context, builder, array)
     return cgutils.get_item_pointer(context, builder, array_type, array, places)
 
 
 def _vector_pointer(context, builder, vector, *where):
-    return builder.bitcast(_pointer(context, builder, *where), context.get_value_type(vector).as_pointer())
+    return builder.bitcast(address(context, builder, *where), context.get_value_type(vector).as_pointer())
 
 
 def _fma(context, builder, vector, *values):
@@ -125,6 +128,18 @@ def splat(typing, number):
 
 
 @intrinsic
+def add(typing, a, b):
+    """a + b in every lane."""
+    return a(a, b), lambda context, builder, signature, values: builder.fadd(*values)
+
+
+@intrinsic
+def subtract(typing, a, b):
+    """a - b in every lane."""
+    return a(a, b), lambda context, builder, signature, values: builder.fsub(*values)
+
+
+@intrinsic
 def fma(typing, a, b, c):
     """a * b + c in every lane."""
 
@@ -174,7 +189,7 @@ def prefetch(typing, array, index):
     """Ask for the cache line of array[index]. An index outside of the array does no harm."""
 
     def build(context, builder, signature, values):
-        pointer = _pointer(context, builder, array, values[0], index, values[1])
+        pointer = address(context, builder, array, values[0], index, values[1])
         _prefetch(context, builder, pointer, TO_READ, NOT_L1)
         return context.get_dummy_value()
 
@@ -192,7 +207,7 @@ def prefetch_rows(typing, n, array, index):
                 places = [builder.add(i, ir.Constant(i.type, r))]
                 places.append(builder.add(j, ir.Constant(j.type, v * VECTOR_BITS // array.dtype.bitwidth)))
                 where = context.make_tuple(builder, index, places)
-                pointer = _pointer(context, builder, array, values[1], index, where)
+                pointer = address(context, builder, array, values[1], index, where)
                 _prefetch(context, builder, pointer, TO_WRITE, ALL_CACHES)
         return context.get_dummy_value()
 

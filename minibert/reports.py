@@ -131,13 +131,15 @@ def _report_numba() -> list[str]:
     """Print how the kernels are compiled and run. Returns what could be better."""
     import numba
 
+    from kernels import amx
     from kernels._compile import CACHE_FOLDER, CACHE_IS_KEPT, vector_bits
 
     compile_kernels()
     size = sum(file.stat().st_size for file in CACHE_FOLDER.rglob("*") if file.is_file())
     print(f"{'threads':<18}{numba.get_num_threads()} of {numba.config.NUMBA_NUM_THREADS}")
     print(f"{'threading layer':<18}{numba.threading_layer()}")
-    print(f"{'vectors':<18}{vector_bits() or 'unknown'} bits")
+    unit = ", and products on the matrix unit (AMX)" if amx.ALLOWED else ""
+    print(f"{'vectors':<18}{vector_bits() or 'unknown'} bits{unit}")
     print(f"{'kernel cache':<18}{CACHE_FOLDER} ({size / 1e6:.1f} MB)")
     to_do = []
     if not CACHE_IS_KEPT:

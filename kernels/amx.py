@@ -1,0 +1,240 @@
+"""The matrix unit that some processors have (Intel's AMX), as operations of compiled code.
+
+It has eight registers, *tiles*, of 16 rows of 64 bytes. One instruction multiplies 16 x 32 numbers by 32 x 16 numbers
+and adds what it gets to 16 x 16 sums, in 16 cycles: sixteen times the work of the vector multipliers. But the numbers
+that it multiplies are bfloat16, a float32 that ends after 8 significant bits; only the sums are float32. How float32
+products are made of it nevertheless stands in matmul_amx.py. A tile in memory is TILE numbers in one piece:
+
+    of the left factor, 16 x 32      row by row, 32 numbers each
+    of the right factor, 32 x 16     two rows at a time, and number by number one of each
+
+    use_tiles(), leave_tiles()              before the first operation of a thread, and after the last
+    clear(rows, columns)                    the sums = 0
+    add_products(rows, columns, a, i, step, b, j, b_step)       the sums += six products of tiles, see matmul_amx.py
+    store_sums(rows, columns, array)        the sums into an array of 32 columns
+
+The sums are one, two or four tiles; rows and columns, each 1 or 2 and written as a number, say how many.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ._compile import kernel
+from .simd import Vector, address
+
+TILE, SIDE, STEP = 512, 16, 32  # bfloat16 numbers of a tile; its rows, or columns of the right factor; its steps of k
+PIECES = 3
+
+
+def _allowed() -> bool:
+    """Whether tiles can be used: by the processor, by the compiler, and by Linux, which wants to be asked once."""
+    enabled = (numba.config.CPU_FEATURES or "").split(",")
+    if not {"+amx-tile", "+amx-bf16", "+avx512bw"}.issubset(enabled) or os.environ.get("MINIBERT_KERNELS") == "fma":
+        return False
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return False
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18
+    try:
+        return ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0
+    except (OSError, AttributeError):
+        return False
+
+
+ALLOWED = _allowed()
+
+# What the instruction that sets up the unit reads: all eight tiles have 16 rows of 64 bytes.
+_LAYOUT = np.zeros(64, np.uint8)
+_LAYOUT[0] = 1
+_LAYOUT[16:32].view(np.uint16)[:] = 64
+_LAYOUT[48:56] = 16
+
+SUMS, LEFT, RIGHT = (0, 1, 2, 3), (4, 5), (6, 7)  # registers
+# Which piece of a meets which of b. Between two of them only one side is loaded anew.
+TERMS = ((0, 2), (0, 1), (1, 1), (1, 0), (0, 0), (2, 0))
+
+
+def _instruction(builder, name: str, *arguments) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [a.type for a in arguments])
+    builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.{name}"), arguments)
+
+
+def _register(number: int) -> ir.Constant:
+    return ir.Constant(ir.IntType(8), number)
+
+
+def _bytes_at(context, builder, *where):
+    return builder.bitcast(address(context, builder, *where), ir.IntType(8).as_pointer())
+
+
+def _used(rows, columns) -> list[tuple[int, int]]:
+    return [(r, c) for r in range(rows.literal_value) for c in range(columns.literal_value)]
+
+
+@kernel
+def use_tiles():
+    """Set up the unit for this thread."""
+    _load_layout(_LAYOUT, 0)
+
+
+@intrinsic
+def _load_layout(typing, array, index):
+    def build(context, builder, signature, values):
+        _instruction(builder, "ldtilecfg", _bytes_at(context, builder, array, values[0], index, values[1]))
+        return context.get_dummy_value()
+
+    return types.void(array, index), build
+
+
+@intrinsic
+def leave_tiles(typing):
+    """Give the unit back: while it is in use, the system saves 8 KB more whenever it switches threads."""
+
+    def build(context, builder, signature, values):
+        _instruction(builder, "tilerelease")
+        return context.get_dummy_value()
+
+    return types.void(), build
+
+
+@intrinsic(prefer_literal=True)
+def clear(typing, rows, columns):
+    """The sums = 0."""
+
+    def build(context, builder, signature, values):
+        for r, c in _used(rows, columns):
+            _instruction(builder, "tilezero", _register(SUMS[2 * r + c]))
+        return context.get_dummy_value()
+
+    return types.void(rows, columns), build
+
+
+@intrinsic(prefer_literal=True)
+def add_products(typing, rows, columns, a, i, step, b, j, b_step):
+    """The sums += a b, of numbers whose pieces are PIECES tiles of a from a[i] on, and of b from b[j] on.
+
+    step, b_step: from there to those of the next 16 rows of a, or columns of b.
+    """
+
+    def build(context, builder, signature, values):
+        _, _, a_value, i_value, step_value, b_value, j_value, b_step_value = values
+
+        def load(registers, side, count, piece):
+            kind, array, place_type, first, apart = side
+            for n in range(count.literal_value):
+                place = builder.add(first, builder.mul(apart, ir.Constant(apart.type, n)))
+                place = builder.add(place, ir.Constant(place.type, piece * TILE))
+                at = _bytes_at(context, builder, kind, array, place_type, place)
+                _instruction(builder, "tileloadd64", _register(registers[n]), at, ir.Constant(ir.IntType(64), 64))
+
+        loaded = (None, None)
+        for term in TERMS:
+            if term[0] != loaded[0]:
+                load(LEFT, (a, a_value, i, i_value, step_value), rows, term[0])
+            if term[1] != loaded[1]:
+                load(RIGHT, (b, b_value, j, j_value, b_step_value), columns, term[1])
+            for r, c in _used(rows, columns):
+                _instruction(builder, "tdpbf16ps", *map(_register, (SUMS[2 * r + c], LEFT[r], RIGHT[c])))
+            loaded = term
+        return context.get_dummy_value()
+
+    return types.void(rows, columns, a, i, step, b, j, b_step), build
+
+
+@intrinsic(prefer_literal=True)
+def store_sums(typing, rows, columns, array):
+    """array[:16 rows, :16 columns] = the sums; the array has 32 columns, in C order."""
+
+    def build(context, builder, signature, values):
+        zero, stride = ir.Constant(ir.IntType(64), 0), ir.Constant(ir.IntType(64), 2 * SIDE * array.dtype.bitwidth // 8)
+        for r, c in _used(rows, columns):
+            place = context.make_tuple(
+                builder, types.UniTuple(types.int64, 2), [ir.Constant(zero.type, SIDE * n) for n in (r, c)]
+            )
+            at = _bytes_at(context, builder, array, values[2], types.UniTuple(types.int64, 2), place)
+            _instruction(builder, "tilestored64", _register(SUMS[2 * r + c]), at, stride)
+        return context.get_dummy_value()
+
+    return types.void(rows, columns, array), build
+
+
+# ------------------------------------------------------------------------------------------------------------- pieces
+
+
+@intrinsic
+def leading(typing, a):
+    """The first 8 significant bits of every number; the others become zero."""
+
+    def build(context, builder, signature, values):
+        integers = ir.VectorType(ir.IntType(32), a.lanes)
+        mask = ir.Constant(integers, [0xFFFF0000] * a.lanes)
+        return builder.bitcast(builder.and_(builder.bitcast(values[0], integers), mask), context.get_value_type(a))
+
+    return a(a), build
+
+
+def _store_leading(places):
+    @intrinsic
+    def store_leading(typing, array, index, a, b):
+        """The upper halves of two vectors, in some order, into an array of 16-bit numbers."""
+
+        def build(context, builder, signature, values):
+            halves = ir.VectorType(ir.IntType(16), 2 * a.lanes)
+            upper = places([2 * lane + 1 for lane in range(2 * a.lanes)], a.lanes)
+            order = ir.Constant(ir.VectorType(ir.IntType(32), 2 * a.lanes), upper)
+            both = builder.shuffle_vector(*(builder.bitcast(v, halves) for v in values[2:]), order)
+            at = address(context, builder, array, values[0], index, values[1])
+            builder.store(both, builder.bitcast(at, halves.as_pointer()), align=2)
+            return context.get_dummy_value()
+
+        return types.void(array, index, a, b), build
+
+    return store_leading
+
+
+store_one_behind_other = _store_leading(lambda upper, lanes: upper)
+store_in_turns = _store_leading(lambda upper, n: [x for pair in zip(upper[:n], upper[n:], strict=True) for x in pair])
+
+
+@intrinsic
+def transpose_square(typing, x, index, out, to):
+    """out[to + (r, c)] = x[index + (c, r)], 16 x 16 numbers.
+
+    Four rounds: squares of 1, 2, 4 and 8 numbers change places with those across the diagonal.
+    """
+    vector = Vector(x.dtype)
+
+    def build(context, builder, signature, values):
+        def row_at(array, kind, place, row):
+            i, j = cgutils.unpack_tuple(builder, place)
+            places = context.make_tuple(builder, index, [builder.add(i, ir.Constant(i.type, row)), j])
+            at = address(context, builder, kind, array, index, places)
+            return builder.bitcast(at, context.get_value_type(vector).as_pointer())
+
+        n, align = vector.lanes, vector.dtype.bitwidth // 8
+        rows = [builder.load(row_at(values[0], x, values[1], r), align=align) for r in range(n)]
+        size = 1
+        while size < n:
+            upper = [c if not c & size else n + c - size for c in range(n)]
+            lower = [c + size if not c & size else n + c for c in range(n)]
+            for r in (r for r in range(n) if not r & size):
+                pair = rows[r], rows[r + size]
+                for place, order in ((r, upper), (r + size, lower)):
+                    lanes = ir.Constant(ir.VectorType(ir.IntType(32), n), order)
+                    rows[place] = builder.shuffle_vector(*pair, lanes)
+            size *= 2
+        for r, row in enumerate(rows):
+            builder.store(row, row_at(values[2], out, values[3], r), align=align)
+        return context.get_dummy_value()
+
+    return types.void(x, index, out, to), build
