@@ -11,7 +11,8 @@ products are made of it nevertheless stands in matmul_amx.py. A tile in memory i
     use_tiles(), leave_tiles()              before the first operation of a thread, and after the last
     clear(rows, columns)                    the sums = 0
     add_products(rows, columns, a, i, step, b, j, b_step)       the sums += six products of tiles, see matmul_amx.py
-    store_sums(rows, columns, array)        the sums into an array of 32 columns
+    store_sums(rows, columns, array, (i, j))        array[i : i + 16 rows, j : j + 16 columns] = the sums
+    load_sums(rows, columns, array, (i, j))         the other way round
 
 The sums are one, two or four tiles; rows and columns, each 1 or 2 and written as a number, say how many.
 """
@@ -151,21 +152,27 @@ def add_products(typing, rows, columns, a, i, step, b, j, b_step):
     return types.void(rows, columns, a, i, step, b, j, b_step), build
 
 
-@intrinsic(prefer_literal=True)
-def store_sums(typing, rows, columns, array):
-    """array[:16 rows, :16 columns] = the sums; the array has 32 columns, in C order."""
+def _move_sums(instruction):
+    @intrinsic(prefer_literal=True)
+    def move(typing, rows, columns, array, index):
+        """Between the sums and array[i : i + 16 rows, j : j + 16 columns]; index is (i, j)."""
 
-    def build(context, builder, signature, values):
-        zero, stride = ir.Constant(ir.IntType(64), 0), ir.Constant(ir.IntType(64), 2 * SIDE * array.dtype.bitwidth // 8)
-        for r, c in _used(rows, columns):
-            place = context.make_tuple(
-                builder, types.UniTuple(types.int64, 2), [ir.Constant(zero.type, SIDE * n) for n in (r, c)]
-            )
-            at = _bytes_at(context, builder, array, values[2], types.UniTuple(types.int64, 2), place)
-            _instruction(builder, "tilestored64", _register(SUMS[2 * r + c]), at, stride)
-        return context.get_dummy_value()
+        def build(context, builder, signature, values):
+            i, j = cgutils.unpack_tuple(builder, values[3])
+            stride = cgutils.unpack_tuple(builder, context.make_array(array)(context, builder, values[2]).strides)[0]
+            for r, c in _used(rows, columns):
+                place = [builder.add(x, ir.Constant(x.type, SIDE * n)) for x, n in ((i, r), (j, c))]
+                place = context.make_tuple(builder, index, place)
+                at = _bytes_at(context, builder, array, values[2], index, place)
+                _instruction(builder, instruction, _register(SUMS[2 * r + c]), at, stride)
+            return context.get_dummy_value()
 
-    return types.void(rows, columns, array), build
+        return types.void(rows, columns, array, index), build
+
+    return move
+
+
+load_sums, store_sums = _move_sums("tileloadd64"), _move_sums("tilestored64")
 
 
 # ------------------------------------------------------------------------------------------------------------- pieces

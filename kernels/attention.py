@@ -28,6 +28,7 @@ from .simd import fma, lanes, larger, largest, load, splat, store
 from .tile import HALF, ROWS, Places, fill_strips, fill_strips_transposed, tile
 
 QUERIES = 28 // ROWS * ROWS  # asked together: the more, the less often the gradients of keys and values are fetched
+TASKS = 16  # at least, if there are so many heads
 # Rows of weights are filled up to a multiple of this: four vectors, which is how many LLVM takes in one turn of a loop.
 # What is left over it does number by number, and short texts would be nothing but leftovers.
 CHUNK = 64
@@ -82,30 +83,14 @@ def _up_to(n, step):
 
 
 @kernel
-def _zeros(n_strips, depth, width, like):
-    """Strips of zeros that begin on a cache line, so that no vector of them lies on two."""
-    size, line = n_strips * depth * width, 64 // like.itemsize
+def _strips(depth, columns, like):
+    """Strips of zeros for a factor (depth, columns). They begin on a cache line, so that no vector lies on two."""
+    width, line = 2 * lanes(like), 64 // like.itemsize
+    n_strips = _up_to(columns, width) // width
+    size = n_strips * depth * width
     memory = np.zeros(size + line, like.dtype)
     first = (-memory.ctypes.data // like.itemsize) % line
     return memory[first : first + size].reshape(n_strips, depth, width)
-
-
-@kernel
-def _strips(x, first, size):
-    """The strips of x[:, first : first + size].   (n, size) -> (strips, n, width)"""
-    width = 2 * lanes(x)
-    strips = _zeros(_up_to(size, width) // width, x.shape[0], width, x)
-    fill_strips(x, first, size, 0, x.shape[0], strips)
-    return strips
-
-
-@kernel
-def _strips_transposed(x, first, size):
-    """The strips of x[:, first : first + size].T.   (size, n) -> (strips, size, width)"""
-    width = 2 * lanes(x)
-    strips = _zeros(_up_to(x.shape[0], width) // width, size, width, x)
-    fill_strips_transposed(x, first, 0, size, strips)
-    return strips
 
 
 @kernel
@@ -204,119 +189,116 @@ def _times(mask, weights):
 
 @parallel_kernel
 def _attention(q, k, v, q_offsets, offsets, n_heads, least, keep_scale, key_low, key_high, context, log_sum):
-    """Each task is a sequence."""
+    """Each task is some heads of a sequence."""
     places = _first_places(q_offsets, offsets, n_heads)
-    for b in prange(offsets.size - 1):
-        start, stop, q_start, q_stop = offsets[b], offsets[b + 1], q_offsets[b], q_offsets[b + 1]
+    groups = _groups(n_heads, offsets.size - 1)
+    for task in prange((offsets.size - 1) * groups):
+        b, group = task // groups, task % groups
+        heads = group * n_heads // groups, (group + 1) * n_heads // groups
+        here, asking = slice(offsets[b], offsets[b + 1]), slice(q_offsets[b], q_offsets[b + 1])
         dropout = least, keep_scale, key_low, key_high, places[b]
-        inputs = q[q_start:q_stop], k[start:stop], v[start:stop]
-        _sequence(inputs, dropout, context[q_start:q_stop], log_sum[q_start:q_stop])
+        _heads(q[asking], k[here], v[here], heads, dropout, context[asking], log_sum[asking])
 
 
 @kernel
-def _sequence(inputs, dropout, context, log_sum):
-    """All heads of a sequence, one after the other in the same memory."""
-    q, k, v = inputs
-    (m, n), n_heads = (len(q), len(k)), log_sum.shape[1]
-    size, width, dtype = q.shape[1] // n_heads, 2 * lanes(q), q.dtype
-    keys_t, values = (
-        _zeros(_up_to(n, width) // width, size, width, q),
-        _zeros(_up_to(size, width) // width, n, width, q),
-    )
-    biases = _ends(n, keys_t), np.zeros(_up_to(size, width), dtype)
-    queries = np.empty((QUERIES, size), dtype)
-    weights = np.empty((QUERIES, _up_to(n, CHUNK)), dtype)
-    contexts = np.empty((QUERIES, _up_to(size, width)), dtype)
-    rows = np.empty(weights.shape[1], dtype), np.empty(QUERIES, dtype), np.empty(QUERIES, dtype)
-    for h in range(n_heads):
-        fill_strips_transposed(k, h * size, 0, size, keys_t)
-        fill_strips(v, h * size, size, 0, n, values)
-        place = dropout[4] + h * m * n
-        _head(
-            q, n, h, (*dropout[:4], place), keys_t, values, biases, queries, weights, contexts, rows, context, log_sum
-        )
+def _groups(n_heads, n_sequences):
+    """Into how many groups the heads of a sequence fall: one sequence alone shall keep all threads busy, too."""
+    return max(min(n_heads, TASKS // max(n_sequences, 1)), 1)
 
 
 @kernel
-def _head(q, n, h, dropout, keys_t, values, biases, queries, weights, contexts, scratch, context, log_sum):
-    m, size = len(q), queries.shape[1]
-    least, keep_scale, key_low, key_high, place = dropout
+def _heads(q, k, v, heads, dropout, context, log_sum):
+    """Some heads of a sequence, one after the other in the same memory."""
+    least, keep_scale, key_low, key_high, first_place = dropout
+    (m, n), size = (len(q), len(k)), q.shape[1] // log_sum.shape[1]
     scale, keep_scale, one = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale), q.dtype.type(1)
-    first, (ends, nothing), (mask, tops, totals) = h * size, biases, scratch
-    for i in range(0, m, QUERIES):
-        rows = min(QUERIES, m - i)
-        tiles = _up_to(rows, HALF)
-        _take_rows(q, i, rows, first, scale, queries[:tiles])
-        _multiply(queries[:tiles], keys_t, ends, False, weights)
-        _fill_up(weights, ends.size, -np.inf)
-        # A step for all rows before the next step for any: a step takes long until its result is there, and meanwhile
-        # the processor begins with other rows.
-        for r in range(rows):
-            tops[r] = _largest(weights[r])
-        for r in range(rows):
-            totals[r] = _exponentials(weights[r], tops[r])
-        for r in range(rows):
-            log_sum[i + r, h] = tops[r] + np.log(totals[r])
-            if least > 0:
-                _dropout_mask(mask, least, keep_scale, key_low, key_high, place + (i + r) * n)
-                _times(mask, weights[r])
-        _multiply(weights[:tiles, :n], values, nothing, False, contexts)
-        for r in range(rows):  # divided only now: V has fewer columns than P
-            _put_rows(contexts[r : r + 1], 1, one / totals[r], context, i + r, first, size)
+    keys_t, values = _strips(size, n, q), _strips(n, size, q)
+    ends, nothing = _ends(n, keys_t), np.zeros(_up_to(size, keys_t.shape[2]), q.dtype)
+    queries, contexts = np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, nothing.size), q.dtype)
+    weights, mask = np.empty((QUERIES, _up_to(n, CHUNK)), q.dtype), np.empty(_up_to(n, CHUNK), q.dtype)
+    tops, totals = np.empty(QUERIES, q.dtype), np.empty(QUERIES, q.dtype)
+    for h in range(*heads):
+        first = h * size
+        fill_strips_transposed(k, first, 0, size, keys_t)
+        fill_strips(v, first, size, 0, n, values)
+        for i in range(0, m, QUERIES):
+            rows, place = min(QUERIES, m - i), first_place + (h * m + i) * n
+            tiles = _up_to(rows, HALF)
+            _take_rows(q, i, rows, first, scale, queries[:tiles])
+            _multiply(queries[:tiles], keys_t, ends, False, weights)
+            _fill_up(weights, ends.size, -np.inf)
+            # A step for all rows before the next step for any: a step takes long until its result is there, and
+            # meanwhile the processor begins with other rows.
+            for r in range(rows):
+                tops[r] = _largest(weights[r])
+            for r in range(rows):
+                totals[r] = _exponentials(weights[r], tops[r])
+            for r in range(rows):
+                log_sum[i + r, h] = tops[r] + np.log(totals[r])
+                if least > 0:
+                    _dropout_mask(mask, least, keep_scale, key_low, key_high, place + r * n)
+                    _times(mask, weights[r])
+            _multiply(weights[:tiles, :n], values, nothing, False, contexts)
+            for r in range(rows):  # divided only now: V has fewer columns than P
+                _put_rows(contexts[r : r + 1], 1, one / totals[r], context, i + r, first, size)
 
 
 @parallel_kernel
 def _attention_backward(
     dcontext, q, k, v, log_sum, q_offsets, offsets, n_heads, least, keep_scale, key_low, key_high, dq, dk, dv
 ):
-    """Each task is a head of a sequence."""
+    """Each task is some heads of a sequence."""
     places = _first_places(q_offsets, offsets, n_heads)
-    for task in prange((offsets.size - 1) * n_heads):
-        b, h = task // n_heads, task % n_heads
-        start, stop, q_start, q_stop = offsets[b], offsets[b + 1], q_offsets[b], q_offsets[b + 1]
-        place = places[b] + h * (q_stop - q_start) * (stop - start)
-        dropout = least, keep_scale, key_low, key_high, place
-        inputs = q[q_start:q_stop], k[start:stop], v[start:stop], log_sum[q_start:q_stop]
-        _head_backward(dcontext[q_start:q_stop], inputs, h, dropout, dq[q_start:q_stop], dk[start:stop], dv[start:stop])
+    groups = _groups(n_heads, offsets.size - 1)
+    for task in prange((offsets.size - 1) * groups):
+        b, group = task // groups, task % groups
+        heads = group * n_heads // groups, (group + 1) * n_heads // groups
+        here, asking = slice(offsets[b], offsets[b + 1]), slice(q_offsets[b], q_offsets[b + 1])
+        dropout = least, keep_scale, key_low, key_high, places[b]
+        inputs = q[asking], k[here], v[here], log_sum[asking]
+        _heads_backward(dcontext[asking], inputs, heads, dropout, dq[asking], dk[here], dv[here])
 
 
 @kernel
-def _head_backward(dcontext, inputs, h, dropout, dq, dk, dv):
-    q, k, v, log_sum = inputs
+def _heads_backward(dcontext, inputs, heads, dropout, dq, dk, dv):
+    """The same backwards."""
+    (q, k, v, log_sum), (least, keep_scale, key_low, key_high, first_place) = inputs, dropout
     (m, n), size = (len(q), len(k)), q.shape[1] // log_sum.shape[1]
-    least, keep_scale, key_low, key_high, place = dropout
     scale, keep_scale, one = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale), q.dtype.type(1)
-    first, width = h * size, 2 * lanes(q)
-    keys, keys_t, values_t = (
-        _strips(k, first, size),
-        _strips_transposed(k, first, size),
-        _strips_transposed(v, first, size),
-    )
-    n_keys, n_columns = _up_to(n, HALF), _up_to(size, width)  # of whole tiles
-    key_grads, value_grads = np.zeros((n_keys, n_columns), q.dtype), np.zeros((n_keys, n_columns), q.dtype)
-    queries, grads = np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, size), q.dtype)
-    query_grads = np.empty((QUERIES, n_columns), q.dtype)
+    keys, keys_t, values_t = _strips(n, size, q), _strips(size, n, q), _strips(size, n, q)
+    n_keys, n_columns = _up_to(n, HALF), _up_to(size, keys.shape[2])  # of whole tiles
     wide = _up_to(n_keys, CHUNK)
-    nothing = np.zeros(max(wide, n_columns), q.dtype)
+    key_grads, value_grads = np.empty((n_keys, n_columns), q.dtype), np.empty((n_keys, n_columns), q.dtype)
+    queries, grads = np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, size), q.dtype)
+    query_strips, grad_strips = _strips(QUERIES, size, q), _strips(QUERIES, size, q)
+    query_grads, nothing = np.empty((QUERIES, n_columns), q.dtype), np.zeros(max(wide, n_columns), q.dtype)
     weights, dweights = np.empty((QUERIES, wide), q.dtype), np.empty((QUERIES, wide), q.dtype)
     mask = np.ones(wide, q.dtype)
-    for i in range(0, m, QUERIES):
-        rows = min(QUERIES, m - i)
-        tiles = _up_to(rows, HALF)
-        _take_rows(q, i, rows, first, scale, queries[:tiles])
-        _take_rows(dcontext, i, rows, first, one, grads[:tiles])
-        _multiply(queries[:tiles], keys_t, nothing, False, weights)
-        _multiply(grads[:tiles], values_t, nothing, False, dweights)
-        for r in range(rows):
-            if least > 0:
-                _dropout_mask(mask, least, keep_scale, key_low, key_high, place + (i + r) * n)
-            _score_gradients(weights[r], dweights[r], mask, log_sum[i + r, h], n)
-        _multiply(dweights[:tiles, :n], keys, nothing, False, query_grads)
-        _put_rows(query_grads, rows, scale, dq, i, first, size)
-        _multiply(weights[:rows, :n_keys].T, _strips(grads[:rows], 0, size), nothing, True, value_grads)
-        _multiply(dweights[:rows, :n_keys].T, _strips(queries[:rows], 0, size), nothing, True, key_grads)
-    _put_rows(key_grads, n, one, dk, 0, first, size)
-    _put_rows(value_grads, n, one, dv, 0, first, size)
+    for h in range(*heads):
+        first = h * size
+        fill_strips(k, first, size, 0, n, keys)
+        fill_strips_transposed(k, first, 0, size, keys_t)
+        fill_strips_transposed(v, first, 0, size, values_t)
+        key_grads[:], value_grads[:] = 0, 0
+        for i in range(0, m, QUERIES):
+            rows, place = min(QUERIES, m - i), first_place + (h * m + i) * n
+            tiles = _up_to(rows, HALF)
+            _take_rows(q, i, rows, first, scale, queries[:tiles])
+            _take_rows(dcontext, i, rows, first, one, grads[:tiles])
+            _multiply(queries[:tiles], keys_t, nothing, False, weights)
+            _multiply(grads[:tiles], values_t, nothing, False, dweights)
+            for r in range(rows):
+                if least > 0:
+                    _dropout_mask(mask, least, keep_scale, key_low, key_high, place + r * n)
+                _score_gradients(weights[r], dweights[r], mask, log_sum[i + r, h], n)
+            _multiply(dweights[:tiles, :n], keys, nothing, False, query_grads)
+            _put_rows(query_grads, rows, scale, dq, i, first, size)
+            fill_strips(grads, 0, size, 0, rows, grad_strips)
+            fill_strips(queries, 0, size, 0, rows, query_strips)
+            _multiply(weights[:rows, :n_keys].T, grad_strips[:, :rows], nothing, True, value_grads)
+            _multiply(dweights[:rows, :n_keys].T, query_strips[:, :rows], nothing, True, key_grads)
+        _put_rows(key_grads, n, one, dk, 0, first, size)
+        _put_rows(value_grads, n, one, dv, 0, first, size)
 
 
 @kernel

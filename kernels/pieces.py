@@ -1,0 +1,170 @@
+"""Numbers in pieces: how the matrix unit (amx.py), which multiplies 8 significant bits only, gives float32 products.
+
+A float32 has 24 significant bits. So each number is cut into three pieces, x = x0 + x1 + x2, by taking its first 8
+bits, the first 8 of what is left, and the rest; nothing is lost. Then
+
+    a b = a0 b0 + (a0 b1 + a1 b0) + (a0 b2 + a1 b1 + a2 b0) + ...
+
+and each product on the right is one that the unit can do and sum as float32. What the dots leave out is on average
+2^-23 of a b, about what a float32 loses when it is rounded, and the results are as near to the exact ones as those of
+plain float32 products, mostly nearer. Six products for one; yet the unit does sixteen in the time of one. (Henry, Tang
+& Heinecke, 2019, arXiv 1904.06376; in Intel's MKL it is called float_to_bf16x3.)
+
+Two things are other than with plain float32: an infinite number gives NaN, since infinity less infinity is left of it;
+and of numbers below 1e-33 the last bits count as zero, as all of those below 1e-38 do.
+
+A left factor (R, K) in pieces is a 1-D array of (R / 16, K / 32, PIECES, tile), a right one (K, C) of (C / 32, K / 32,
+2, PIECES, tile).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._compile import kernel
+from .amx import (
+    PIECES,
+    SIDE,
+    STEP,
+    TILE,
+    add_products,
+    clear,
+    leading,
+    load_sums,
+    store_in_turns,
+    store_one_behind_other,
+    store_sums,
+    transpose_square,
+)
+from .simd import add, load, prefetch, store, subtract
+
+HIGH = WIDE = 2 * SIDE  # rows and columns that are summed at a time; WIDE is a strip's
+CUT = PIECES * TILE  # pieces of 16 x 32 numbers
+
+
+@kernel
+def scratch(size):
+    """16-bit numbers that begin on a cache line, so that no vector or row of a tile lies on two."""
+    memory = np.empty(size + 32, np.uint16)
+    first = (-memory.ctypes.data // 2) % 32
+    return memory[first : first + size]
+
+
+@kernel
+def scratch_square():
+    """A square of 32 x 32 float32."""
+    return scratch(2 * HIGH * WIDE).view(np.float32).reshape(HIGH, WIDE)
+
+
+# ------------------------------------------------------------------------------------------------------------ cutting
+
+
+@kernel
+def _cut(first, second, out, at, in_turns):
+    """Two vectors of numbers, whose pieces are TILE from each other."""
+    for _ in range(PIECES - 1):
+        _store(first, second, out, at, in_turns)
+        first, second = subtract(first, leading(first)), subtract(second, leading(second))
+        at += TILE
+    _store(first, second, out, at, in_turns)
+
+
+@kernel
+def _store(first, second, out, at, in_turns):
+    if in_turns:
+        store_in_turns(out, at, first, second)
+    else:
+        store_one_behind_other(out, at, first, second)
+
+
+@kernel
+def cut_row(a, i, k, out, at):
+    """32 numbers from a[i, k] on, a row of a left factor's tile."""
+    _cut(load(a, (i, k)), load(a, (i, k + SIDE)), out, at, False)
+
+
+@kernel
+def cut_columns(b, k, j, out, at):
+    """b[k : k + 32, j : j + 16], a tile of a right factor."""
+    for r in range(SIDE):
+        _cut(load(b, (k + 2 * r, j)), load(b, (k + 2 * r + 1, j)), out, at + r * STEP, True)
+
+
+@kernel
+def take(x, i, rows, j, columns, out, height, width):
+    """out[:height, :width] = x[i : i + rows, j : j + columns], and zeros behind; width is one vector or two."""
+    for r in range(rows):
+        for c in range(0, width, SIDE):
+            if c + SIDE <= columns:
+                store(out, (r, c), load(x, (i + r, j + c)))
+            else:
+                out[r, c : c + SIDE] = 0
+                for n in range(c, columns):
+                    out[r, n] = x[i + r, j + n]
+    out[rows:height, :width] = 0
+
+
+@kernel
+def transpose_tall(x, i, rows, j, columns, out, spare):
+    """out[:16, :32] = x[i : i + rows, j : j + columns].T, and zeros behind; at most 32 rows and 16 columns."""
+    if rows < STEP or columns < SIDE:
+        take(x, i, rows, j, columns, spare, STEP, SIDE)
+        x, i, j = spare, 0, 0
+    transpose_square(x, (i, j), out, (0, 0))
+    transpose_square(x, (i + SIDE, j), out, (0, SIDE))
+
+
+@kernel
+def transpose_wide(x, i, rows, j, columns, out, spare):
+    """out[:32, :16] = x[i : i + rows, j : j + columns].T, and zeros behind; at most 16 rows and 32 columns."""
+    if rows < SIDE or columns < STEP:
+        take(x, i, rows, j, columns, spare, SIDE, STEP)
+        x, i, j = spare, 0, 0
+    transpose_square(x, (i, j), out, (0, 0))
+    transpose_square(x, (i, j + SIDE), out, (SIDE, 0))
+
+
+# ------------------------------------------------------------------------------------------------------------ summing
+
+
+@kernel
+def sum_tiles(rows, columns, left, first, n_steps, right, begin, adds, c, i, j, ahead):
+    """c[i : i + rows, j : j + columns] = the product of rows from left[first] on and columns from right[begin] on.
+
+    At most 32 of each; c is written in whole tiles. adds: the product is added to what is there.
+    ahead: Places of which some are fetched in each of the n_steps, a cache line each.
+    """
+    if rows > SIDE and columns > SIDE:
+        _sum(2, 2, left, first, n_steps, right, begin, adds, c, (i, j), ahead)
+    elif columns > SIDE:
+        _sum(1, 2, left, first, n_steps, right, begin, adds, c, (i, j), ahead)
+    elif rows > SIDE:
+        _sum(2, 1, left, first, n_steps, right, begin, adds, c, (i, j), ahead)
+    else:
+        _sum(1, 1, left, first, n_steps, right, begin, adds, c, (i, j), ahead)
+
+
+@kernel
+def _sum(rows, columns, left, first, n_steps, right, begin, adds, c, place, ahead):
+    """The same; rows and columns are now 1 or 2 tiles, written as a number."""
+    if adds:
+        load_sums(rows, columns, c, place)
+    else:
+        clear(rows, columns)
+    for step in range(n_steps):
+        for line in range(0, ahead.step, SIDE):
+            prefetch(ahead.memory, ahead.first + step * ahead.step + line)
+        add_products(rows, columns, left, first + step * CUT, n_steps * CUT, right, begin + 2 * step * CUT, CUT)
+    store_sums(rows, columns, c, place)
+
+
+@kernel
+def add_rows(sums, rows, begin, before, c, i, j):
+    """c[i : i + rows, j : j + 32] = sums + begin + before; before is memory like c's, and may have no numbers."""
+    for r in range(rows):
+        at = (i + r) * c.shape[1] + j
+        for half in range(0, WIDE, SIDE):
+            v = load(begin, half)
+            if before.size > 0:
+                v = add(load(before, at + half), v)
+            store(c, (i + r, j + half), add(load(sums, (r, half)), v))
