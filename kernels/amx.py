@@ -3,16 +3,15 @@
 It has eight registers, *tiles*, of 16 rows of 64 bytes. One instruction multiplies 16 x 32 numbers by 32 x 16 numbers
 and adds what it gets to 16 x 16 sums, in 16 cycles: sixteen times the work of the vector multipliers. But the numbers
 that it multiplies are bfloat16, a float32 that ends after 8 significant bits; only the sums are float32. How float32
-products are made of it nevertheless stands in matmul_amx.py. A tile in memory is TILE numbers in one piece:
+products are made of it nevertheless stands in pieces.py. A tile in memory is TILE numbers in one piece:
 
     of the left factor, 16 x 32      row by row, 32 numbers each
     of the right factor, 32 x 16     two rows at a time, and number by number one of each
 
     use_tiles(), leave_tiles()              before the first operation of a thread, and after the last
-    clear(rows, columns)                    the sums = 0
-    add_products(rows, columns, a, i, step, b, j, b_step)       the sums += six products of tiles, see matmul_amx.py
-    store_sums(rows, columns, array, (i, j))        array[i : i + 16 rows, j : j + 16 columns] = the sums
-    load_sums(rows, columns, array, (i, j))         the other way round
+    load_sums(rows, columns, memory, first, step)       the sums = rows of numbers that lie `step` apart in 1-D memory
+    add_products(rows, columns, a, i, a_step, b, j, b_step)         the sums += six products of tiles, see pieces.py
+    store_sums(rows, columns, memory, first, step)      back to memory
 
 The sums are one, two or four tiles; rows and columns, each 1 or 2 and written as a number, say how many.
 """
@@ -109,18 +108,6 @@ def leave_tiles(typing):
 
 
 @intrinsic(prefer_literal=True)
-def clear(typing, rows, columns):
-    """The sums = 0."""
-
-    def build(context, builder, signature, values):
-        for r, c in _used(rows, columns):
-            _instruction(builder, "tilezero", _register(SUMS[2 * r + c]))
-        return context.get_dummy_value()
-
-    return types.void(rows, columns), build
-
-
-@intrinsic(prefer_literal=True)
 def add_products(typing, rows, columns, a, i, step, b, j, b_step):
     """The sums += a b, of numbers whose pieces are PIECES tiles of a from a[i] on, and of b from b[j] on.
 
@@ -154,20 +141,21 @@ def add_products(typing, rows, columns, a, i, step, b, j, b_step):
 
 def _move_sums(instruction):
     @intrinsic(prefer_literal=True)
-    def move(typing, rows, columns, array, index):
-        """Between the sums and array[i : i + 16 rows, j : j + 16 columns]; index is (i, j)."""
+    def move(typing, rows, columns, memory, first, step):
+        """Between the sums and memory[first : first + 16 columns], the next row `step` numbers further, and so on."""
 
         def build(context, builder, signature, values):
-            i, j = cgutils.unpack_tuple(builder, values[3])
-            stride = cgutils.unpack_tuple(builder, context.make_array(array)(context, builder, values[2]).strides)[0]
+            _, _, array, start, apart = values
+            size = memory.dtype.bitwidth // 8
             for r, c in _used(rows, columns):
-                place = [builder.add(x, ir.Constant(x.type, SIDE * n)) for x, n in ((i, r), (j, c))]
-                place = context.make_tuple(builder, index, place)
-                at = _bytes_at(context, builder, array, values[2], index, place)
+                place = builder.add(start, builder.mul(apart, ir.Constant(apart.type, SIDE * r)))
+                place = builder.add(place, ir.Constant(place.type, SIDE * c))
+                at = _bytes_at(context, builder, memory, array, first, place)
+                stride = builder.mul(apart, ir.Constant(apart.type, size))
                 _instruction(builder, instruction, _register(SUMS[2 * r + c]), at, stride)
             return context.get_dummy_value()
 
-        return types.void(rows, columns, array, index), build
+        return types.void(rows, columns, memory, first, step), build
 
     return move
 

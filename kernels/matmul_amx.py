@@ -21,7 +21,6 @@ from .pieces import (
     CUT,
     HIGH,
     WIDE,
-    add_rows,
     cut_columns,
     cut_row,
     scratch,
@@ -30,7 +29,7 @@ from .pieces import (
     take,
     transpose_tall,
 )
-from .simd import prefetch_rows
+from .simd import add, load, prefetch_rows, store
 from .tile import Places
 
 DEPTH, BLOCK = 768, 256  # steps of k and rows that are cut at a time
@@ -56,20 +55,20 @@ def _multiply(a, strips, bias, plus, n_threads, c):
     for band in prange((n_rows + rows - 1) // rows):
         bottom = min(band * rows + rows, n_rows)
         left, right = scratch(block // SIDE * most_steps * CUT), scratch(2 * most_steps * CUT)
-        sums, square = scratch_square(), scratch_square()
+        squares = scratch_square(), scratch_square()
         use_tiles()
         for k0 in range(0, max(depth, 1), DEPTH):
             k1 = min(k0 + DEPTH, depth)
             n_steps = (k1 - k0 + STEP - 1) // STEP
+            before = plus if k0 == 0 else _memory(c)
             for i0 in range(band * rows, bottom, block):
                 i1 = min(i0 + block, bottom)
-                _cut_rows(a, i0, i1, k0, k1, sums, square, left)
+                _cut_rows(a, i0, i1, k0, k1, squares, left)
                 for s in range(n_strips):
-                    _cut_strip(strips[s, k0:k1], c.shape[1] - s * WIDE, square, right)
-                    before = plus if k0 == 0 else _memory(c)
-                    begin = start[min(k0, 1), s * WIDE : (s + 1) * WIDE]
+                    _cut_strip(strips[s, k0:k1], c.shape[1] - s * WIDE, squares[1], right)
+                    begin = start[min(k0, 1), s * WIDE : (s + 1) * WIDE], bias.size > 0 and k0 == 0, before
                     following = strips[min(s + 1, n_strips - 1), k0:].reshape(-1)
-                    _strip_of(c, i0, i1, s * WIDE, left, right, n_steps, begin, before, sums, square, following)
+                    _strip_of(c, i0, i1, s * WIDE, left, right, n_steps, begin, squares, following)
         leave_tiles()
 
 
@@ -82,42 +81,64 @@ def _beginnings(bias, size):
 
 
 @kernel
-def _strip_of(c, i0, i1, j, left, right, n_steps, begin, before, sums, square, following):
-    """Rows i0:i1 of a strip of c, from column j on, = begin + before + the product of the pieces."""
-    columns, n_sums = min(WIDE, c.shape[1] - j), (i1 - i0 + HIGH - 1) // HIGH
+def _strip_of(c, i0, i1, j, left, right, n_steps, begin, squares, following):
+    """Rows i0:i1 of a strip of c, from column j on, = bias + before + the product of the pieces.
+
+    Whole tiles begin with the one or the other, and are stored where they belong; all else goes by a scratch.
+    """
+    (bias, has_bias, before), (sums, square), memory = begin, squares, _memory(c)
+    columns, n_sums, width = min(WIDE, c.shape[1] - j), (i1 - i0 + HIGH - 1) // HIGH, c.shape[1]
     fetched = (WIDE * STEP // SIDE + n_sums - 1) // n_sums * SIDE  # numbers of the following strip, in a step
+    simple = _in_order(c) and columns % SIDE == 0 and not (has_bias and before.size > 0)
     for i in range(i0, i1, HIGH):
+        rows, first = min(HIGH, i1 - i), (i - i0) // SIDE * n_steps * CUT
+        ahead = Places(following, (i - i0) // HIGH * n_steps * fetched, fetched)
         if columns == WIDE and _in_order(c):
             prefetch_rows(SIDE, c, (i, j))
             prefetch_rows(SIDE, c, (i + SIDE, j))
-        rows, ahead = min(HIGH, i1 - i), Places(following, (i - i0) // HIGH * n_steps * fetched, fetched)
-        first = (i - i0) // SIDE * n_steps * CUT
-        sum_tiles(rows, columns, left, first, n_steps, right, 0, False, sums, 0, 0, ahead)
-        _put(sums, rows, columns, begin, before, square, c, i, j)
+        if simple and rows % SIDE == 0:
+            place = Places(memory, i * width + j, width)
+            at_first = Places(before, place.first, width) if before.size > 0 else Places(bias, 0, 0)
+            sum_tiles(rows, columns, left, first, n_steps, right, at_first, place, ahead)
+        else:
+            place = Places(sums.reshape(-1), 0, WIDE)
+            sum_tiles(rows, columns, left, first, n_steps, right, Places(bias, 0, 0), place, ahead)
+            _put(sums, rows, columns, before, square, c, i, j)
 
 
 @kernel
-def _put(sums, rows, columns, begin, before, square, c, i, j):
-    """c[i : i + rows, j : j + columns] = sums + begin + before. Where c is some C.T, begin is zero."""
+def _put(sums, rows, columns, before, square, c, i, j):
+    """c[i : i + rows, j : j + columns] = sums + before, which is as c lies in memory and may have no numbers."""
     if columns < WIDE or (rows < HIGH and not _in_order(c)):
         for r in range(rows):
             for n in range(columns):
                 at = (i + r) * c.shape[1] + j + n if _in_order(c) else (j + n) * c.shape[0] + i + r
-                x = before[at] if before.size > 0 else np.float32(0)
-                c[i + r, j + n] = sums[r, n] + (x + begin[n])
+                c[i + r, j + n] = sums[r, n] + (before[at] if before.size > 0 else np.float32(0))
     elif _in_order(c):
-        add_rows(sums, rows, begin, before, c, i, j)
+        _add_rows(sums, rows, before, c, i, j)
     else:
         for r in range(0, HIGH, SIDE):
             for n in range(0, WIDE, SIDE):
                 transpose_square(sums, (r, n), square, (n, r))
-        add_rows(square, WIDE, begin, before, c.T, j, i)
+        _add_rows(square, WIDE, before, c.T, j, i)
 
 
 @kernel
-def _cut_rows(a, i0, i1, k0, k1, square, spare, out):
+def _add_rows(sums, rows, before, c, i, j):
+    for r in range(rows):
+        at = (i + r) * c.shape[1] + j
+        for half in range(0, WIDE, SIDE):
+            v = load(sums, (r, half))
+            if before.size > 0:
+                v = add(v, load(before, at + half))
+            store(c, (i + r, j + half), v)
+
+
+@kernel
+def _cut_rows(a, i0, i1, k0, k1, squares, out):
     """a[i0:i1, k0:k1] as a left factor. Where a is some x.T, x is read row by row, and transposed in registers."""
     n_steps, whole = (k1 - k0 + STEP - 1) // STEP, (k1 - k0) // STEP if _in_order(a) else 0
+    square, spare = squares
     for i in range(i0, i1, SIDE):
         at = (i - i0) // SIDE * n_steps * CUT
         for r in range(min(SIDE, i1 - i)):

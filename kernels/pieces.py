@@ -28,7 +28,6 @@ from .amx import (
     STEP,
     TILE,
     add_products,
-    clear,
     leading,
     load_sums,
     store_in_turns,
@@ -36,7 +35,7 @@ from .amx import (
     store_sums,
     transpose_square,
 )
-from .simd import add, load, prefetch, store, subtract
+from .simd import load, prefetch, store, subtract
 
 HIGH = WIDE = 2 * SIDE  # rows and columns that are summed at a time; WIDE is a strip's
 CUT = PIECES * TILE  # pieces of 16 x 32 numbers
@@ -114,57 +113,32 @@ def transpose_tall(x, i, rows, j, columns, out, spare):
     transpose_square(x, (i + SIDE, j), out, (0, SIDE))
 
 
-@kernel
-def transpose_wide(x, i, rows, j, columns, out, spare):
-    """out[:32, :16] = x[i : i + rows, j : j + columns].T, and zeros behind; at most 16 rows and 32 columns."""
-    if rows < SIDE or columns < STEP:
-        take(x, i, rows, j, columns, spare, SIDE, STEP)
-        x, i, j = spare, 0, 0
-    transpose_square(x, (i, j), out, (0, 0))
-    transpose_square(x, (i, j + SIDE), out, (SIDE, 0))
-
-
 # ------------------------------------------------------------------------------------------------------------ summing
 
 
 @kernel
-def sum_tiles(rows, columns, left, first, n_steps, right, begin, adds, c, i, j, ahead):
-    """c[i : i + rows, j : j + columns] = the product of rows from left[first] on and columns from right[begin] on.
+def sum_tiles(rows, columns, left, first, n_steps, right, begin, end, ahead):
+    """end = begin + the product of up to 32 rows, from left[first] on, and of up to 32 columns of right.
 
-    At most 32 of each; c is written in whole tiles. adds: the product is added to what is there.
-    ahead: Places of which some are fetched in each of the n_steps, a cache line each.
+    begin, end: Places of the rows of both, which are moved in whole tiles. ahead: Places of which some are fetched in
+    each of the n_steps, a cache line each.
     """
     if rows > SIDE and columns > SIDE:
-        _sum(2, 2, left, first, n_steps, right, begin, adds, c, (i, j), ahead)
+        _sum(2, 2, left, first, n_steps, right, begin, end, ahead)
     elif columns > SIDE:
-        _sum(1, 2, left, first, n_steps, right, begin, adds, c, (i, j), ahead)
+        _sum(1, 2, left, first, n_steps, right, begin, end, ahead)
     elif rows > SIDE:
-        _sum(2, 1, left, first, n_steps, right, begin, adds, c, (i, j), ahead)
+        _sum(2, 1, left, first, n_steps, right, begin, end, ahead)
     else:
-        _sum(1, 1, left, first, n_steps, right, begin, adds, c, (i, j), ahead)
+        _sum(1, 1, left, first, n_steps, right, begin, end, ahead)
 
 
 @kernel
-def _sum(rows, columns, left, first, n_steps, right, begin, adds, c, place, ahead):
+def _sum(rows, columns, left, first, n_steps, right, begin, end, ahead):
     """The same; rows and columns are now 1 or 2 tiles, written as a number."""
-    if adds:
-        load_sums(rows, columns, c, place)
-    else:
-        clear(rows, columns)
+    load_sums(rows, columns, begin.memory, begin.first, begin.step)
     for step in range(n_steps):
         for line in range(0, ahead.step, SIDE):
             prefetch(ahead.memory, ahead.first + step * ahead.step + line)
-        add_products(rows, columns, left, first + step * CUT, n_steps * CUT, right, begin + 2 * step * CUT, CUT)
-    store_sums(rows, columns, c, place)
-
-
-@kernel
-def add_rows(sums, rows, begin, before, c, i, j):
-    """c[i : i + rows, j : j + 32] = sums + begin + before; before is memory like c's, and may have no numbers."""
-    for r in range(rows):
-        at = (i + r) * c.shape[1] + j
-        for half in range(0, WIDE, SIDE):
-            v = load(begin, half)
-            if before.size > 0:
-                v = add(load(before, at + half), v)
-            store(c, (i + r, j + half), add(load(sums, (r, half)), v))
+        add_products(rows, columns, left, first + step * CUT, n_steps * CUT, right, 2 * step * CUT, CUT)
+    store_sums(rows, columns, end.memory, end.first, end.step)
