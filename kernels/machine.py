@@ -1,6 +1,7 @@
 """What the processor can do at most: multiply-adds a second, and bytes a second to and from memory.
 
-Every kernel's speed is a share of one of the two. `minibert bench` measures them; nothing else imports this file.
+Every kernel's speed is a share of one of the two; but where there is a matrix unit (amx.py), products can be faster
+than any multiply-adds. `minibert bench` measures all three; nothing else imports this file.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ import numpy as np
 from numba import prange
 
 from ._compile import parallel_kernel
+from .amx import STEP, add_products, leave_tiles, load_sums, store_sums, use_tiles
 from .memory import empty
+from .pieces import CUT, HIGH, WIDE, scratch
 from .simd import fma, lanes, load, splat, store
 
+STEPS = 3  # steps of k of a product whose pieces fit the L1 cache
 CHAINS = 12  # vectors of a thread that do not wait for each other
 
 
@@ -20,6 +24,16 @@ def multiply_adds(turns: int, threads: int, dtype=np.float32) -> int:
     start = np.linspace(0, 1, threads * CHAINS * lanes(np.empty(0, dtype)), dtype=dtype).reshape(threads, -1)
     _multiply_adds(start, turns)  # x * 0.5 + 0.5 tends to 1
     return 2 * start.size * turns
+
+
+def tile_products(turns: int, threads: int) -> int:
+    """Do nothing but float32 products on the matrix unit, on every thread, with all numbers in the L1 cache.
+
+    Returns their operations, counted as those of multiply-adds: two for each number of the one factor and column of the
+    other, not the twelve that are done.
+    """
+    _tile_products(turns, np.zeros((threads, HIGH * WIDE), np.float32))
+    return 2 * HIGH * WIDE * STEP * STEPS * turns * threads
 
 
 def triad(a, b, scale, out):
@@ -55,6 +69,20 @@ def _multiply_adds(start, turns):
             v8, v9, v10, v11 = fma(v8, m, c), fma(v9, m, c), fma(v10, m, c), fma(v11, m, c)
         for i, v in enumerate((v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11)):
             store(row, i * n, v)
+
+
+@parallel_kernel
+def _tile_products(turns, sums):
+    for thread in prange(len(sums)):
+        row, left, right = sums[thread], scratch(2 * STEPS * CUT), scratch(2 * STEPS * CUT)
+        left[:], right[:] = 0x3F80, 0x3F80  # the upper half of a float32 that is 1
+        use_tiles()
+        load_sums(2, 2, row, 0, WIDE)
+        for _ in range(turns):
+            for step in range(STEPS):
+                add_products(2, 2, left, step * CUT, STEPS * CUT, right, 2 * step * CUT, CUT)
+        store_sums(2, 2, row, 0, WIDE)
+        leave_tiles()
 
 
 @parallel_kernel

@@ -25,7 +25,7 @@ from minibert.lab import products, roofline
 from minibert.lab.check import check_kernels, describe
 from minibert.lab.counts import bytes_moved, named_arguments, operations
 from minibert.lab.peer import KINDS, in_turns_with_peer, our_row
-from minibert.lab.timing import Machine, in_turns, memory_gb_per_second, multiply_add_gflops
+from minibert.lab.timing import Machine, in_turns, memory_gb_per_second, multiply_add_gflops, tile_product_gflops
 from minibert.lab.workloads import WORKLOADS, check_inputs, open_workload, run_workload
 
 KERNEL_SHAPE = {"lengths": (128,) * 32, "size": 384, "n_out": 1536, "n_heads": 12}  # the workload full on MiniLM
@@ -45,7 +45,10 @@ def bench(args) -> int:
         return 1
     _warn_if_busy()
     peak = multiply_add_gflops(LIMIT_TIME * args.seconds)
-    print(f"this machine does {peak:.0f} GFLOP/s on {numba.get_num_threads()} thread(s) at most", file=sys.stderr)
+    unit = tile_product_gflops(LIMIT_TIME * args.seconds)
+    more = f", and {unit:.0f} in products on its matrix units" if unit else ""
+    threads = f"{numba.get_num_threads()} thread(s)"
+    print(f"this machine does {peak:.0f} GFLOP/s on {threads} at most, the peak below{more}", file=sys.stderr)
     run = {"matmul": _matmul, "kernels": _kernels, "step": _step}
     return max(run[section](args, peak) for section in sections)
 

@@ -8,10 +8,13 @@ from typing import NamedTuple
 
 import numba
 
+import kernels
+
 TURNS = 3
 REST = 0.1  # seconds: a thread pool that has just worked spins for a while before it sleeps, and slows the next one
 TRIAD_MEGABYTES = 192
 TURNS_OF_MULTIPLY_ADDS = 200_000  # about a millisecond
+TURNS_OF_TILE_PRODUCTS = 2_000  # the same
 
 
 class Machine(NamedTuple):
@@ -52,11 +55,24 @@ def multiply_add_gflops(seconds: float) -> float:
     """
     from kernels import machine
 
+    return _most_gflops(machine.multiply_adds, TURNS_OF_MULTIPLY_ADDS, seconds)
+
+
+def tile_product_gflops(seconds: float) -> float | None:
+    """The most that products can do on the matrix units, counted as multiply-adds, in GFLOP/s; None if there are
+    none, or if they are not used."""
+    from kernels import amx, machine
+
+    used = amx.ALLOWED and kernels.BACKEND == "numba"
+    return _most_gflops(machine.tile_products, TURNS_OF_TILE_PRODUCTS, seconds) if used else None
+
+
+def _most_gflops(work: Callable[[int, int], int], turns: int, seconds: float) -> float:
     threads = numba.get_num_threads()
-    machine.multiply_adds(1, threads)
+    work(1, threads)
     best = 0.0
     for start in _until(seconds):
-        operations = machine.multiply_adds(TURNS_OF_MULTIPLY_ADDS, threads)
+        operations = work(turns, threads)
         best = max(best, operations / (time.perf_counter() - start))
     return best / 1e9
 
