@@ -40,7 +40,10 @@ PIECES = 3
 def _allowed() -> bool:
     """Whether tiles can be used: by the processor, by the compiler, and by Linux, which wants to be asked once."""
     enabled = (numba.config.CPU_FEATURES or "").split(",")
-    if not {"+amx-tile", "+amx-bf16", "+avx512bw"}.issubset(enabled) or os.environ.get("MINIBERT_KERNELS") == "fma":
+    if (
+        not {"+amx-tile", "+amx-bf16", "+avx512f", "+avx512bw"}.issubset(enabled)
+        or os.environ.get("MINIBERT_KERNELS") == "fma"
+    ):
         return False
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return False

@@ -2,7 +2,8 @@
 
 All rungs multiply and add the same 2 T I O times. What changes is how often a number is fetched, and from how far
 away: a multiply-add takes a fraction of a nanosecond, a number from a register none, from the L1 cache one, from memory
-a hundred. `minibert bench matmul` prints how fast each rung is. The program itself uses the last one only.
+a hundred. `minibert bench matmul` prints how fast each rung is. The program itself uses the last one only: the sixth,
+or the seventh where the processor can climb it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-import kernels
-
+from . import amx
 from ._compile import kernel, parallel_kernel, serial_kernel
+from .matmul import by_multiply_adds, in_strips, matmul
+from .memory import empty
 from .scalar import add_four, four
 
 PANEL_ROWS, PANEL_COLUMNS = 64, 256  # of W: 64 KB in float32, which the L2 cache of any processor holds
@@ -71,9 +73,14 @@ def rung_4_threads(x, W):
     return y
 
 
-def rung_5_the_real_one(x, W):
-    """The kernel that the program uses: sums stay in registers until they are complete. matmul.py tells the rest."""
-    return kernels.matmul(x, W)
+def rung_5_sums_in_registers(x, W):
+    """Sums stay in registers until they are complete: LLVM is told so with a few vector operations (matmul.py)."""
+    return by_multiply_adds(x, in_strips(W), None, None, empty((x.shape[0], W.shape[1]), x.dtype))
+
+
+def rung_6_the_matrix_unit(x, W):
+    """Other hardware: a unit for products of short numbers, of which six make one of float32 (pieces.py, amx.py)."""
+    return matmul(x, W)
 
 
 RUNGS = (
@@ -82,7 +89,8 @@ RUNGS = (
     rung_2_panels,
     rung_3_register_tile,
     rung_4_threads,
-    rung_5_the_real_one,
+    rung_5_sums_in_registers,
+    *([rung_6_the_matrix_unit] if amx.ALLOWED else []),
 )
 
 

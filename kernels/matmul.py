@@ -1,5 +1,7 @@
 """Matrix products for linear layers: forward, and the two products that backward needs.
 
+Where the processor has a matrix unit, float32 products go there: matmul_amx.py. All others are computed here.
+
 All three are one loop, c = a @ b:
 
     y  = x @ W + b     a = x (T, I),    b = W   (I, O)
@@ -48,7 +50,7 @@ def matmul(x, W, b=None, strips=None, plus=None):
 
     strips: the first of `prepare(W)`, if the caller keeps it. plus (T, O): what is to be added, on the way to memory.
     """
-    strips, plus = _strips(W) if strips is None else strips, _in_rows(plus)
+    strips, plus = in_strips(W) if strips is None else strips, _in_rows(plus)
     return _product(x, strips, b, plus, empty((x.shape[0], W.shape[1]), x.dtype))
 
 
@@ -57,7 +59,7 @@ def matmul_dx(dy, W, strips=None, plus=None):
 
     strips: the second of `prepare(W)`, if the caller keeps it. plus (T, I): another gradient of the same x.
     """
-    strips = _strips(W, transposed=True) if strips is None else strips
+    strips = in_strips(W, transposed=True) if strips is None else strips
     return _product(dy, strips, None, _in_rows(plus), empty((dy.shape[0], W.shape[0]), dy.dtype))
 
 
@@ -71,18 +73,18 @@ def matmul_dw(x, dy, dW):
     if dW.strides[1] != dW.itemsize:
         raise ValueError(f"dW must be in C order, got shape {dW.shape} with strides {dW.strides}")
     rows, columns = dW.shape
-    if amx.ALLOWED and dW.dtype == np.float32 and dW.flags.c_contiguous:  # the smaller one is copied into strips
+    if _on_unit(dW) and dW.flags.c_contiguous:  # the smaller one is copied into strips
         small, large, c = (dy, x.T, dW) if columns <= rows else (x, dy.T, dW.T)
-        _product(large, _strips(small), None, c, c)
+        _product(large, in_strips(small), None, c, c)
         return
     half_empty = columns < 2 * lanes(dW) <= rows  # a strip would be, but not of dW.T = dy.T @ x
     flat = 2 * lanes(dW) <= rows <= columns // 6  # all of a wide dy would be copied for few tiles
     if half_empty or flat:
-        dW += _product(dy.T, _strips(x), None, None, empty((columns, rows), dW.dtype)).T
+        dW += _product(dy.T, in_strips(x), None, None, empty((columns, rows), dW.dtype)).T
     elif dW.flags.c_contiguous:
-        _product(x.T, _strips(dy), None, dW, dW)
+        _product(x.T, in_strips(dy), None, dW, dW)
     else:  # a part of a wider array
-        dW += _product(x.T, _strips(dy), None, None, empty(dW.shape, dW.dtype))
+        dW += _product(x.T, in_strips(dy), None, None, empty(dW.shape, dW.dtype))
 
 
 def bias_db(dy, db):
@@ -92,13 +94,13 @@ def bias_db(dy, db):
 
 def prepare(W):
     """What `matmul` and what `matmul_dx` can use of a W that never changes: the strips of W, and those of W.T."""
-    return _strips(W), _strips(W, transposed=True)
+    return in_strips(W), in_strips(W, transposed=True)
 
 
 # ------------------------------------------------------------------------------------------------------------ strips
 
 
-def _strips(b, transposed=False):
+def in_strips(b, transposed=False):
     """The strips of b, or of b.T.   (K, C) -> (strips, K, width)"""
     depth, n_columns = b.shape[::-1] if transposed else b.shape
     width = 2 * lanes(b)
@@ -125,20 +127,30 @@ def _fill_strips(b, transposed, strips):
 
 def _product(a, strips, bias, plus, c):
     """c = a @ b + bias + plus. bias and plus may be None, and plus may be c itself. Returns c."""
-    depth = strips.shape[1]
-    _check(a, depth, strips.dtype, bias, plus, c)
-    none = c.reshape(-1)[:0]
-    if amx.ALLOWED and c.dtype == np.float32:
+    _check(a, strips.shape[1], strips.dtype, bias, plus, c)
+    if _on_unit(c):
+        none = c.reshape(-1)[:0]
         bias, plus = none if bias is None else bias, none if plus is None else plus.reshape(-1, order="A")
         matmul_amx.multiply(_one_piece(a), strips, bias, plus, c)
         return c
+    return by_multiply_adds(a, strips, bias, plus, c)
+
+
+def _on_unit(c):
+    """Whether products that go to c are the matrix unit's."""
+    return amx.ALLOWED and c.dtype == np.float32
+
+
+def by_multiply_adds(a, strips, bias, plus, c):
+    """The same as `_product` without a matrix unit."""
     if len(a) < HALF and c.size > 0:  # a batch of one short text: with rows of zeros it fills a tile
-        few, c_few = zeros((HALF, depth), a.dtype), zeros((HALF, c.shape[1]), a.dtype)
+        few, c_few = zeros((HALF, len(a.T)), a.dtype), zeros((HALF, c.shape[1]), a.dtype)
         few[: len(a)] = a
         if plus is not None:
             c_few[: len(a)] = plus
-        c[...] = _product(few, strips, bias, c_few, c_few)[: len(a)]
+        c[...] = by_multiply_adds(few, strips, bias, c_few, c_few)[: len(a)]
         return c
+    none = c.reshape(-1)[:0]
     bias, plus = none if bias is None else bias, none if plus is None else plus.reshape(-1)
     _multiply(_one_piece(a), strips, bias, plus, get_num_threads(), c)
     return c

@@ -265,7 +265,7 @@ def test_medians_of_turns(monkeypatch):
 def test_the_tables_and_the_plot(capsys, tmp_path):
     code, out, err = run(capsys, "matmul")
     assert code == 0 and "agree with the NumPy reference" in err and "geometric mean of 6" in out
-    for line in ("0 three loops", "4 threads", "5 the real one", "tiny      dW            5   300   200"):
+    for line in ("0 three loops", "4 threads", "5 sums in registers", "tiny      dW            5   300   200"):
         assert line in out
     code, out, _ = run(capsys, "kernels", "--json", *plot_options(tmp_path))
     rows = rows_of(out)
