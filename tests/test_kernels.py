@@ -85,7 +85,7 @@ def test_products_of_nothing(dtype, n_in, n_out):
     np.testing.assert_array_equal(kernels.matmul(no_inputs, W[:0], b, None, plus), np.full((9, n_out), 3, dtype))
 
 
-@pytest.mark.skipif(kernels.BACKEND != "numba", reason="the tiles are the Numba kernel's; BLAS sums as it likes")
+@pytest.mark.skipif(kernels.BACKEND in ("numpy", "blas"), reason="the tiles are the Numba kernel's; BLAS sums as it likes")
 @pytest.mark.parametrize("n_out", [7, 66, 497])
 def test_a_number_of_a_product_does_not_depend_on_its_place(n_out):
     """Tiles and strips at the edges are moved back; what comes out must be the same to the last bit."""
@@ -127,7 +127,7 @@ def test_adam_says_what_it_cannot_change():
             kernels.adam(arrays[0], np.ones(5, np.float32), *arrays[2:], *rest)
 
 
-@pytest.mark.skipif(kernels.BACKEND != "numba", reason="NumPy says it in its own words")
+@pytest.mark.skipif(kernels.BACKEND in ("numpy", "blas"), reason="NumPy says it in its own words")
 def test_shapes_that_do_not_fit_are_told():
     """Kernels do not check bounds, so nothing that is wrong may reach them."""
     x, W, dy = np.ones((7, 5), np.float32), np.ones((5, 40), np.float32), np.ones((7, 40), np.float32)
@@ -154,7 +154,7 @@ def test_shapes_that_do_not_fit_are_told():
         kernels.attention(x, x, x, offsets, offsets, 3)
 
 
-@pytest.mark.skipif(kernels.BACKEND != "numba", reason="a kernel writes whole vectors")
+@pytest.mark.skipif(kernels.BACKEND in ("numpy", "blas"), reason="a kernel writes whole vectors")
 def test_products_take_what_is_not_in_c_order_and_refuse_to_write_there():
     rng = np.random.default_rng(0)
     x, W, dy = (np.asfortranarray(rng.standard_normal(shape)) for shape in ((50, 70), (70, 90), (50, 90)))
