@@ -73,9 +73,10 @@ def matmul_dw(x, dy, dW):
     if dW.strides[1] != dW.itemsize:
         raise ValueError(f"dW must be in C order, got shape {dW.shape} with strides {dW.strides}")
     rows, columns = dW.shape
-    if _on_unit(dW) and dW.flags.c_contiguous:  # the smaller one is copied into strips
-        small, large, c = (dy, x.T, dW) if columns <= rows else (x, dy.T, dW.T)
-        _product(large, in_strips(small), None, c, c)
+    if _on_unit(dW) and dW.flags.c_contiguous:
+        flat = rows <= columns // 6  # better narrow strips of x than many of dy for a few rows
+        strips, large, c = (x, dy.T, dW.T) if flat else (dy, x.T, dW)
+        _product(large, in_strips(strips), None, c, c)
         return
     half_empty = columns < 2 * lanes(dW) <= rows  # a strip would be, but not of dW.T = dy.T @ x
     flat = 2 * lanes(dW) <= rows <= columns // 6  # all of a wide dy would be copied for few tiles

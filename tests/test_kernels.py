@@ -85,7 +85,9 @@ def test_products_of_nothing(dtype, n_in, n_out):
     np.testing.assert_array_equal(kernels.matmul(no_inputs, W[:0], b, None, plus), np.full((9, n_out), 3, dtype))
 
 
-@pytest.mark.skipif(kernels.BACKEND in ("numpy", "blas"), reason="the tiles are the Numba kernel's; BLAS sums as it likes")
+@pytest.mark.skipif(
+    kernels.BACKEND in ("numpy", "blas"), reason="the tiles are the Numba kernel's; BLAS sums as it likes"
+)
 @pytest.mark.parametrize("n_out", [7, 66, 497])
 def test_a_number_of_a_product_does_not_depend_on_its_place(n_out):
     """Tiles and strips at the edges are moved back; what comes out must be the same to the last bit."""
