@@ -120,7 +120,7 @@ def add_products(typing, rows, columns, a, i, step, b, j, b_step):
     def build(context, builder, signature, values):
         _, _, a_value, i_value, step_value, b_value, j_value, b_step_value = values
 
-        def load(registers, side, count, piece):
+        def load_tiles(registers, side, count, piece):
             kind, array, place_type, first, apart = side
             for n in range(count.literal_value):
                 place = builder.add(first, builder.mul(apart, ir.Constant(apart.type, n)))
@@ -131,9 +131,9 @@ def add_products(typing, rows, columns, a, i, step, b, j, b_step):
         loaded = (None, None)
         for term in TERMS:
             if term[0] != loaded[0]:
-                load(LEFT, (a, a_value, i, i_value, step_value), rows, term[0])
+                load_tiles(LEFT, (a, a_value, i, i_value, step_value), rows, term[0])
             if term[1] != loaded[1]:
-                load(RIGHT, (b, b_value, j, j_value, b_step_value), columns, term[1])
+                load_tiles(RIGHT, (b, b_value, j, j_value, b_step_value), columns, term[1])
             for r, c in _used(rows, columns):
                 _instruction(builder, "tdpbf16ps", *map(_register, (SUMS[2 * r + c], LEFT[r], RIGHT[c])))
             loaded = term

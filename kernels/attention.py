@@ -193,10 +193,8 @@ def _attention(q, k, v, q_offsets, offsets, n_heads, least, keep_scale, key_low,
     places = _first_places(q_offsets, offsets, n_heads)
     groups = _groups(n_heads, offsets.size - 1)
     for task in prange((offsets.size - 1) * groups):
-        b, group = task // groups, task % groups
-        heads = group * n_heads // groups, (group + 1) * n_heads // groups
-        here, asking = slice(offsets[b], offsets[b + 1]), slice(q_offsets[b], q_offsets[b + 1])
-        dropout = least, keep_scale, key_low, key_high, places[b]
+        heads, here, asking, place = _share(task, groups, n_heads, q_offsets, offsets, places)
+        dropout = least, keep_scale, key_low, key_high, place
         _heads(q[asking], k[here], v[here], heads, dropout, context[asking], log_sum[asking])
 
 
@@ -204,6 +202,14 @@ def _attention(q, k, v, q_offsets, offsets, n_heads, least, keep_scale, key_low,
 def _groups(n_heads, n_sequences):
     """Into how many groups the heads of a sequence fall: one sequence alone shall keep all threads busy, too."""
     return max(min(n_heads, TASKS // max(n_sequences, 1)), 1)
+
+
+@kernel
+def _share(task, groups, n_heads, q_offsets, offsets, places):
+    """Which heads of a sequence are a task's; the sequence's rows of k and v, those of q, and its first place."""
+    b, group = task // groups, task % groups
+    heads = group * n_heads // groups, (group + 1) * n_heads // groups
+    return heads, slice(offsets[b], offsets[b + 1]), slice(q_offsets[b], q_offsets[b + 1]), places[b]
 
 
 @kernel
@@ -251,10 +257,8 @@ def _attention_backward(
     places = _first_places(q_offsets, offsets, n_heads)
     groups = _groups(n_heads, offsets.size - 1)
     for task in prange((offsets.size - 1) * groups):
-        b, group = task // groups, task % groups
-        heads = group * n_heads // groups, (group + 1) * n_heads // groups
-        here, asking = slice(offsets[b], offsets[b + 1]), slice(q_offsets[b], q_offsets[b + 1])
-        dropout = least, keep_scale, key_low, key_high, places[b]
+        heads, here, asking, place = _share(task, groups, n_heads, q_offsets, offsets, places)
+        dropout = least, keep_scale, key_low, key_high, place
         inputs = q[asking], k[here], v[here], log_sum[asking]
         _heads_backward(dcontext[asking], inputs, heads, dropout, dq[asking], dk[here], dv[here])
 
