@@ -1,48 +1,26 @@
 """Matrix products for linear layers: forward, and the two products that backward needs.
 
-Where the processor has a matrix unit, float32 products go there: matmul_amx.py. All others are computed here.
-
-All three are one loop, c = a @ b:
+All three are one, c = a @ b:
 
     y  = x @ W + b     a = x (T, I),    b = W   (I, O)
     dx = dy @ W.T      a = dy (T, O),   b = W.T (O, I)
     dW = x.T @ dy      a = x.T (I, T),  b = dy  (T, O)
 
-The smallest piece is the tile (tile.py): a few rows of c and a strip of its columns, two vectors wide, summed in
-registers. The loops around it keep what it reads in the caches (numbers for AVX-512; 24 rows and half the bytes for
-AVX2):
-
-    for each thread's band of rows of c
-        for each 56 rows of the band
-            for each 384 steps of k: 86 KB of a, which stay in the L2 cache
-                for each strip of b: 48 KB, read from the L2 cache, where the tiles before have put it
-                    for each tile: sum in registers, then store in c
-
-A product waits for memory in two places, and does not if memory is asked in time. The next strip is fetched into the L2
-cache, a line in each step of k, while this one is used: b is as a rule a weight that nobody has touched since the last
-training step. And the lines of c in which the next tile will be stored are fetched before this tile begins.
-
-b must first be copied into its strips. A weight that never changes is copied once (`prepare`). a is read as it lies in
-memory; only of a x.T, whose neighbours in a row lie far apart, 384 steps of k of a tile's rows are copied to a panel.
-
-Every number of c is summed by one thread, in an order that depends on the shapes alone: not on the number of threads,
-not on the other numbers, not on where arrays lie.
+and there are two ways to it, each a file with the same two functions: `in_strips` brings b into the order in which the
+innermost loop reads it, `multiply` does the rest. With multiply-adds of vectors: matmul_fma.py. On the matrix unit, if
+the processor has one and numbers are float32: matmul_amx.py. A b that never changes, a frozen weight, is brought into
+its order once (`prepare`).
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import get_num_threads, prange
-from numba.extending import overload
+from numba import prange
 
-from . import amx, matmul_amx
-from ._compile import kernel, parallel_kernel
-from .memory import empty, zeros
-from .simd import lanes, load, prefetch_rows, store
-from .tile import HALF, ROWS, Places, fill_strips, fill_strips_transposed, tile
-
-BLOCK, DEPTH = 4 * ROWS, 384  # rows and steps of k that a strip is used for
-PANEL = 16  # numbers that are copied for a tile's rows; whole vectors, and at least ROWS
+from . import amx, matmul_amx, matmul_fma
+from ._compile import parallel_kernel
+from .memory import empty
+from .simd import lanes
 
 
 def matmul(x, W, b=None, strips=None, plus=None):
@@ -50,8 +28,8 @@ def matmul(x, W, b=None, strips=None, plus=None):
 
     strips: the first of `prepare(W)`, if the caller keeps it. plus (T, O): what is to be added, on the way to memory.
     """
-    strips, plus = in_strips(W) if strips is None else strips, _in_rows(plus)
-    return _product(x, strips, b, plus, empty((x.shape[0], W.shape[1]), x.dtype))
+    y = empty((x.shape[0], W.shape[1]), x.dtype)
+    return _product(x, W, False, strips, b, _in_rows(plus), y)
 
 
 def matmul_dx(dy, W, strips=None, plus=None):
@@ -59,8 +37,8 @@ def matmul_dx(dy, W, strips=None, plus=None):
 
     strips: the second of `prepare(W)`, if the caller keeps it. plus (T, I): another gradient of the same x.
     """
-    strips = in_strips(W, transposed=True) if strips is None else strips
-    return _product(dy, strips, None, _in_rows(plus), empty((dy.shape[0], W.shape[0]), dy.dtype))
+    dx = empty((dy.shape[0], W.shape[0]), dy.dtype)
+    return _product(dy, W, True, strips, None, _in_rows(plus), dx)
 
 
 def matmul_dw(x, dy, dW):
@@ -73,19 +51,19 @@ def matmul_dw(x, dy, dW):
     if dW.strides[1] != dW.itemsize:
         raise ValueError(f"dW must be in C order, got shape {dW.shape} with strides {dW.strides}")
     rows, columns = dW.shape
-    if _on_unit(dW) and dW.flags.c_contiguous:
+    if _way_of(dW) is matmul_amx and dW.flags.c_contiguous:
         flat = rows <= columns // 6  # better narrow strips of x than many of dy for a few rows
-        strips, large, c = (x, dy.T, dW.T) if flat else (dy, x.T, dW)
-        _product(large, in_strips(strips), None, c, c)
+        b, large, c = (x, dy.T, dW.T) if flat else (dy, x.T, dW)
+        _product(large, b, False, None, None, c, c)
         return
     half_empty = columns < 2 * lanes(dW) <= rows  # a strip would be, but not of dW.T = dy.T @ x
     flat = 2 * lanes(dW) <= rows <= columns // 6  # all of a wide dy would be copied for few tiles
     if half_empty or flat:
-        dW += _product(dy.T, in_strips(x), None, None, empty((columns, rows), dW.dtype)).T
+        dW += _product(dy.T, x, False, None, None, None, empty((columns, rows), dW.dtype)).T
     elif dW.flags.c_contiguous:
-        _product(x.T, in_strips(dy), None, dW, dW)
+        _product(x.T, dy, False, None, None, dW, dW)
     else:  # a part of a wider array
-        dW += _product(x.T, in_strips(dy), None, None, empty(dW.shape, dW.dtype))
+        dW += _product(x.T, dy, False, None, None, None, empty(dW.shape, dW.dtype))
 
 
 def bias_db(dy, db):
@@ -94,66 +72,22 @@ def bias_db(dy, db):
 
 
 def prepare(W):
-    """What `matmul` and what `matmul_dx` can use of a W that never changes: the strips of W, and those of W.T."""
-    return in_strips(W), in_strips(W, transposed=True)
-
-
-# ------------------------------------------------------------------------------------------------------------ strips
-
-
-def in_strips(b, transposed=False):
-    """The strips of b, or of b.T.   (K, C) -> (strips, K, width)"""
-    depth, n_columns = b.shape[::-1] if transposed else b.shape
-    width = 2 * lanes(b)
-    strips = empty((-(-n_columns // width), depth, width), b.dtype)
-    strips[n_columns // width :] = 0
-    _fill_strips(b, transposed, strips)
-    return strips
-
-
-@parallel_kernel
-def _fill_strips(b, transposed, strips):
-    """Each thread fills blocks of 16 rows of the strips; that few of all columns of a strip stay in the L1 cache."""
-    depth = strips.shape[1]
-    for block in prange((depth + 15) // 16):
-        k0, k1 = block * 16, min(block * 16 + 16, depth)
-        if transposed:
-            fill_strips_transposed(b, 0, k0, k1, strips)
-        else:
-            fill_strips(b, 0, b.shape[1], k0, k1, strips)
+    """What `matmul` and what `matmul_dx` can use of a W that never changes: W in strips, and W.T."""
+    return _way_of(W).in_strips(W, False), _way_of(W).in_strips(W, True)
 
 
 # ----------------------------------------------------------------------------------------------------------- product
 
 
-def _product(a, strips, bias, plus, c):
-    """c = a @ b + bias + plus. bias and plus may be None, and plus may be c itself. Returns c."""
-    _check(a, strips.shape[1], strips.dtype, bias, plus, c)
-    if _on_unit(c):
-        none = c.reshape(-1)[:0]
-        bias, plus = none if bias is None else bias, none if plus is None else plus.reshape(-1, order="A")
-        matmul_amx.multiply(_one_piece(a), strips, bias, plus, c)
-        return c
-    return by_multiply_adds(a, strips, bias, plus, c)
+def _way_of(numbers):
+    return matmul_amx if amx.ALLOWED and numbers.dtype == np.float32 else matmul_fma
 
 
-def _on_unit(c):
-    """Whether products that go to c are the matrix unit's."""
-    return amx.ALLOWED and c.dtype == np.float32
-
-
-def by_multiply_adds(a, strips, bias, plus, c):
-    """The same as `_product` without a matrix unit."""
-    if len(a) < HALF and c.size > 0:  # a batch of one short text: with rows of zeros it fills a tile
-        few, c_few = zeros((HALF, len(a.T)), a.dtype), zeros((HALF, c.shape[1]), a.dtype)
-        few[: len(a)] = a
-        if plus is not None:
-            c_few[: len(a)] = plus
-        c[...] = by_multiply_adds(few, strips, bias, c_few, c_few)[: len(a)]
-        return c
-    none = c.reshape(-1)[:0]
-    bias, plus = none if bias is None else bias, none if plus is None else plus.reshape(-1)
-    _multiply(_one_piece(a), strips, bias, plus, get_num_threads(), c)
+def _product(a, b, transposed, strips, bias, plus, c):
+    """c = a @ b + bias + plus, or a @ b.T; strips, bias and plus may be None, and plus may be c itself. Returns c."""
+    _check(a, b.T if transposed else b, bias, plus, c)
+    way = _way_of(c)
+    way.multiply(_one_piece(a), way.in_strips(b, transposed) if strips is None else strips, bias, plus, c)
     return c
 
 
@@ -165,145 +99,14 @@ def _in_rows(plus):
     return None if plus is None else np.ascontiguousarray(plus)
 
 
-def _check(a, depth, dtype, bias, plus, c):
+def _check(a, b, bias, plus, c):
     """Kernels do not check bounds: a shape that does not fit would be whatever memory lies there."""
     added = {x.shape: fits for x, fits in ((bias, c.shape[1:]), (plus, c.shape)) if x is not None}
-    if a.shape[1] != depth or any(shape != fits for shape, fits in added.items()):
+    if a.shape[1] != b.shape[0] or any(shape != fits for shape, fits in added.items()):
         and_added = "".join(f", to which {shape} is added" for shape in added)
-        raise ValueError(f"a product of {a.shape} and ({depth}, {c.shape[1]}){and_added}: the shapes do not fit")
-    if any(x is not None and x.dtype != dtype for x in (a, bias, plus, c)):
-        raise ValueError(f"a product of {a.dtype} and {dtype}: all arrays must have one dtype")
-
-
-@parallel_kernel
-def _multiply(a, strips, bias, plus, n_threads, c):
-    """c = a @ b + bias + plus; both may have no numbers at all. Each thread owns a band of rows of c."""
-    (n_rows, depth), n_columns = a.shape, c.shape[1]
-    n_strips, _, width = strips.shape
-    so_far, all_strips = c.reshape(-1), strips.reshape(-1)
-    start, nothing = _filled_up(bias, n_strips * width), _filled_up(bias[:0], n_strips * width)
-    step = n_columns if plus.size > 0 else 0
-    if plus.size == 0:
-        plus, start = start, nothing
-    rows = max((n_rows + n_threads * HALF - 1) // (n_threads * HALF), 1) * HALF  # of a band: whole tiles
-    for band in prange((n_rows + rows - 1) // rows):
-        scratch, packed = _scratch(width, c), _panels(a)
-        bottom = min(band * rows + rows, n_rows)
-        for block in range(band * rows, bottom, BLOCK):
-            for k0 in range(0, max(depth, 1), DEPTH):
-                k1 = min(k0 + DEPTH, depth)
-                for s in range(n_strips):
-                    left = s * width
-                    if k0 == 0:
-                        before, begin = Places(plus, left, step), start[left : left + width]
-                    else:
-                        before, begin = Places(so_far, left, n_columns), nothing[:width]
-                    # The next strip is fetched, a cache line in each step of k.
-                    coming = Places(all_strips, ((s + 1) * depth + k0) * width, 64 // strips.itemsize)
-                    if s == n_strips - 1:
-                        coming = Places(all_strips, 0, 0)
-                    end, strip = min(block + BLOCK, bottom), strips[s, k0:k1]
-                    _strip_of(c, block, end, left, a, k0, k1, strip, begin, before, s, coming, scratch, packed)
-
-
-@kernel
-def _strip_of(c, block, end, left, a, k0, k1, strip, bias, plus, s, coming, scratch, packed):
-    """Rows block:end of a strip of c: plus + bias + a[block:end, k0:k1] @ strip, tile by tile.
-
-    The last tile of all rows is moved back until it fits, and the last strip may be wider than c.
-    """
-    n_rows, width, wanted = len(a), strip.shape[1], min(strip.shape[1], c.shape[1] - left)
-    copies = s == 0 or wanted < width  # there tiles are of another height
-    row = block
-    while row < end:
-        height = ROWS if row + ROWS <= end and wanted == width else HALF
-        i, panel = min(row, n_rows - height), packed[(row - block) // HALF]
-        before = Places(plus.memory, plus.first + i * plus.step, plus.step)
-        # Two tiles fetch all of the next strip, if vectors are as long as cache lines, and then there is no more to do.
-        done = (row - block) // ROWS * (k1 - k0)
-        ahead = Places(coming.memory, coming.first + done * coming.step, coming.step if done < 2 * (k1 - k0) else 0)
-        if height == ROWS:
-            prefetch_rows(ROWS, c, (row + ROWS, left))
-            tile(ROWS, _part(ROWS, a, i, k0, k1, panel, copies), strip, bias, before, c, i, left, ahead)
-        elif i == row and wanted == width:
-            tile(HALF, _part(HALF, a, i, k0, k1, panel, copies), strip, bias, before, c, i, left, ahead)
-        else:
-            part = _part(HALF, a, i, k0, k1, panel, copies)
-            _edge(part, strip, bias, before, c, i, left, row - i, wanted, ahead, scratch)
-        row += height
-
-
-@kernel
-def _edge(part, strip, bias, plus, c, i, left, skip, wanted, ahead, scratch):
-    """A small tile that hangs over c: it goes to a scratch, and from there what is wanted of it.
-
-    skip: rows that another tile has computed. They may have been added to c already.
-    """
-    for r in range(HALF):
-        for j in range(wanted):
-            scratch[r, j] = plus.memory[plus.first + r * plus.step + j]
-    tile(HALF, part, strip, bias, Places(scratch.reshape(-1), 0, scratch.shape[1]), scratch, 0, 0, ahead)
-    for r in range(skip, HALF):
-        for j in range(wanted):
-            c[i + r, left + j] = scratch[r, j]
-
-
-@kernel
-def _part(rows, a, i, k0, k1, panel, first):
-    """a[i:i+rows, k0:k1], with neighbours in memory close to each other; `rows` written as a number.
-
-    Where a's rows do not lie in a piece (a is x.T, and each step of k another row of x, a page of memory further) it is
-    copied to `panel` when the first strip asks.
-    """
-    return _part_of_layout(rows, a, i, k0, k1, panel, first)
-
-
-@kernel
-def _filled_up(numbers, size):
-    """A copy with zeros behind it. (In the parallel kernel itself Numba would share so little work out to threads.)"""
-    copy = np.zeros(size, numbers.dtype)
-    copy[: numbers.size] = numbers
-    return copy
-
-
-@kernel
-def _scratch(width, like):
-    return np.zeros((HALF, width), like.dtype)  # what is left over in memory can be slow to add
-
-
-def _panels(a):
-    raise TypeError("compiled code only")
-
-
-@overload(_panels)
-def _panels_of_layout(a):
-    """Memory for the parts of a block that are copied."""
-    n, size = BLOCK // HALF if a.layout == "F" else 0, PANEL * DEPTH
-    return lambda a: np.empty((n, size), a.dtype)
-
-
-def _part_of_layout(rows, a, i, k0, k1, panel, first):
-    raise TypeError("compiled code only")
-
-
-@overload(_part_of_layout, inline="always")
-def _choose_part(rows, a, i, k0, k1, panel, first):
-    if a.layout == "F":
-        return _copied_part
-    return lambda rows, a, i, k0, k1, panel, first: a[i : i + rows, k0:k1]
-
-
-def _copied_part(rows, a, i, k0, k1, panel, first):
-    part, columns = panel[: PANEL * (k1 - k0)].reshape(k1 - k0, PANEL), a.T
-    if first and i + PANEL <= len(a):
-        for k in range(k1 - k0):
-            for r in range(0, PANEL, lanes(part)):
-                store(part, (k, r), load(columns, (k0 + k, i + r)))
-    elif first:
-        for k in range(k1 - k0):
-            for r in range(rows):
-                part[k, r] = columns[k0 + k, i + r]
-    return part.T[:rows]
+        raise ValueError(f"a product of {a.shape} and {b.shape}{and_added}: the shapes do not fit")
+    if any(x is not None and x.dtype != b.dtype for x in (a, bias, plus, c)):
+        raise ValueError(f"a product of {a.dtype} and {b.dtype}: all arrays must have one dtype")
 
 
 # ------------------------------------------------------------------------------------------------------ sum of rows

@@ -1,9 +1,11 @@
-"""c = a @ b for float32 on the matrix unit, as pieces.py tells. The loops are those of matmul.py, over the same strips:
+"""c = a @ b for float32 on the matrix unit, as pieces.py tells.
+
+b is cut into pieces beforehand (`in_strips`), a on the way:
 
     for each thread's band of rows of c
-        for each 768 steps of k
-            for each 256 rows of the band (more if k has fewer steps): cut them into pieces, 1.2 MB for the L2 cache
-                for each strip of b: cut it into pieces, 147 KB
+        for each 384 steps of k
+            for each 256 rows of the band: cut them into pieces, 590 KB for the L2 cache
+                for each strip of b, 74 KB
                     for each 32 rows: sum in the unit's registers, then store in c
 
 While the unit sums, the next strip and the places of the sums in c are fetched.
@@ -16,58 +18,92 @@ from numba import get_num_threads, prange
 from numba.extending import overload
 
 from ._compile import kernel, parallel_kernel
-from .amx import SIDE, STEP, leave_tiles, transpose_square, use_tiles
+from .amx import PIECES, SIDE, STEP, TILE, leave_tiles, transpose_square, use_tiles
+from .memory import empty
 from .pieces import (
     CUT,
     HIGH,
     WIDE,
     cut_columns,
     cut_row,
-    scratch,
     scratch_square,
     sum_tiles,
     take,
     transpose_tall,
 )
 from .simd import add, load, prefetch_rows, store
-from .tile import Places
+from .tile import Places, rows_of_band
 
-DEPTH, BLOCK = 768, 256  # steps of k and rows that are cut at a time
-MOST = 512  # rows of a block, if k has few steps
+DEPTH, BLOCK = 384, 256  # steps of k and rows that are cut at a time
+STRIP_STEP = 2 * CUT  # numbers of a strip in a step of k
+
+
+def in_strips(b, transposed):
+    """b, or b.T, as a right factor in pieces.   (K, C) -> (C / 32, K / 32, 2, PIECES, tile), with zeros at its ends"""
+    if b.flags.f_contiguous and not b.flags.c_contiguous:
+        b, transposed = b.T, not transposed
+    depth, n_columns = b.shape[::-1] if transposed else b.shape
+    strips = empty((-(-n_columns // WIDE), -(-depth // STEP), 2, PIECES, TILE), np.uint16)
+    _cut(np.ascontiguousarray(b), transposed, get_num_threads(), strips)
+    return strips
 
 
 def multiply(a, strips, bias, plus, c):
     """c = a @ b + bias + plus, all float32; c may be some C.T.
 
-    bias (C,) and plus, which is as c lies in memory, may have no numbers, and plus may be c's.
+    bias (C,) and plus, which is as c lies in memory, may be None, and plus may be c's.
     """
-    _multiply(a, strips, bias, plus, get_num_threads(), c)
+    none = c.reshape(-1)[:0]
+    bias, plus = none if bias is None else bias, none if plus is None else plus.reshape(-1, order="A")
+    rows = rows_of_band(len(a), SIDE)
+    steps = -(-min(DEPTH, a.shape[1]) // STEP)
+    pieces = empty((-(-len(a) // rows), min(BLOCK, rows) // SIDE * steps * CUT), np.uint16)
+    _multiply(a, strips.reshape(-1), bias, plus, rows, pieces, c)
 
 
 @parallel_kernel
-def _multiply(a, strips, bias, plus, n_threads, c):
-    """Each thread owns a band of rows of c."""
-    (n_rows, depth), n_strips = a.shape, len(strips)
+def _cut(b, transposed, n_threads, strips):
+    """Each thread cuts a part of the blocks of 32 steps of k and 32 columns."""
+    n_steps, out = strips.shape[1], strips.reshape(-1)
+    n_blocks = len(strips) * n_steps
+    depth, n_columns = b.shape[::-1] if transposed else b.shape
+    for part in prange(n_threads):
+        square, spare = scratch_square(), scratch_square()
+        for block in range(part * n_blocks // n_threads, (part + 1) * n_blocks // n_threads):
+            j, k = block // n_steps * WIDE, block % n_steps * STEP
+            columns, steps = min(WIDE, n_columns - j), min(STEP, depth - k)
+            if transposed:
+                take(b, j, columns, k, steps, spare, WIDE, STEP)
+                for r in range(0, WIDE, SIDE):
+                    for n in range(0, STEP, SIDE):
+                        transpose_square(spare, (r, n), square, (n, r))
+            else:
+                take(b, k, steps, j, columns, square, STEP, WIDE)
+            for half in range(2):
+                cut_columns(square, 0, half * SIDE, out, (2 * block + half) * CUT)
+
+
+@parallel_kernel
+def _multiply(a, strips, bias, plus, rows, pieces, c):
+    """Each thread owns a band of rows of c, and memory for what it cuts."""
+    (n_rows, depth), n_columns = a.shape, c.shape[1]
+    n_strips, all_steps = (n_columns + WIDE - 1) // WIDE, (depth + STEP - 1) // STEP
     start = _beginnings(bias, n_strips * WIDE)
-    rows = max((n_rows + n_threads * SIDE - 1) // (n_threads * SIDE), 1) * SIDE  # of a band: whole tiles
-    most_steps = min((depth + STEP - 1) // STEP, DEPTH // STEP)
-    block = min(BLOCK * DEPTH // max(most_steps * STEP, 1) // HIGH * HIGH, MOST, (rows + HIGH - 1) // HIGH * HIGH)
-    for band in prange((n_rows + rows - 1) // rows):
+    for band in prange(len(pieces)):
         bottom = min(band * rows + rows, n_rows)
-        left, right = scratch(block // SIDE * most_steps * CUT), scratch(2 * most_steps * CUT)
-        squares = scratch_square(), scratch_square()
+        left, squares = pieces[band], (scratch_square(), scratch_square())
         use_tiles()
         for k0 in range(0, max(depth, 1), DEPTH):
-            k1 = min(k0 + DEPTH, depth)
+            k1, first_step = min(k0 + DEPTH, depth), k0 // STEP
             n_steps = (k1 - k0 + STEP - 1) // STEP
             before = plus if k0 == 0 else _memory(c)
-            for i0 in range(band * rows, bottom, block):
-                i1 = min(i0 + block, bottom)
+            for i0 in range(band * rows, bottom, BLOCK):
+                i1 = min(i0 + BLOCK, bottom)
                 _cut_rows(a, i0, i1, k0, k1, squares, left)
                 for s in range(n_strips):
-                    _cut_strip(strips[s, k0:k1], c.shape[1] - s * WIDE, squares[1], right)
                     begin = start[min(k0, 1), s * WIDE : (s + 1) * WIDE], bias.size > 0 and k0 == 0, before
-                    following = strips[min(s + 1, n_strips - 1), k0:].reshape(-1)
+                    right = Places(strips, (s * all_steps + first_step) * STRIP_STEP, STRIP_STEP)
+                    following = (min(s + 1, n_strips - 1) * all_steps + first_step) * STRIP_STEP
                     _strip_of(c, i0, i1, s * WIDE, left, right, n_steps, begin, squares, following)
         leave_tiles()
 
@@ -88,21 +124,21 @@ def _strip_of(c, i0, i1, j, left, right, n_steps, begin, squares, following):
     """
     (bias, has_bias, before), (sums, square), memory = begin, squares, _memory(c)
     columns, n_sums, width = min(WIDE, c.shape[1] - j), (i1 - i0 + HIGH - 1) // HIGH, c.shape[1]
-    fetched = (WIDE * STEP // SIDE + n_sums - 1) // n_sums * SIDE  # numbers of the following strip, in a step
+    fetched = (STRIP_STEP // STEP + n_sums - 1) // n_sums * STEP  # numbers of the following strip, in a step
     simple = _in_order(c) and columns % SIDE == 0 and not (has_bias and before.size > 0)
     for i in range(i0, i1, HIGH):
         rows, first = min(HIGH, i1 - i), (i - i0) // SIDE * n_steps * CUT
-        ahead = Places(following, (i - i0) // HIGH * n_steps * fetched, fetched)
+        ahead = Places(right.memory, following + (i - i0) // HIGH * n_steps * fetched, fetched)
         if columns == WIDE and _in_order(c):
             prefetch_rows(SIDE, c, (i, j))
             prefetch_rows(SIDE, c, (i + SIDE, j))
         if simple and rows % SIDE == 0:
             place = Places(memory, i * width + j, width)
             at_first = Places(before, place.first, width) if before.size > 0 else Places(bias, 0, 0)
-            sum_tiles(rows, columns, left, first, n_steps, right, at_first, place, ahead)
+            sum_tiles(rows, columns, left, first, n_steps, right, at_first, place, ahead, sums.reshape(-1))
         else:
             place = Places(sums.reshape(-1), 0, WIDE)
-            sum_tiles(rows, columns, left, first, n_steps, right, Places(bias, 0, 0), place, ahead)
+            sum_tiles(rows, columns, left, first, n_steps, right, Places(bias, 0, 0), place, ahead, sums.reshape(-1))
             _put(sums, rows, columns, before, square, c, i, j)
 
 
@@ -154,18 +190,6 @@ def _cut_rows(a, i0, i1, k0, k1, squares, out):
                 transpose_tall(a.T, k, steps, i, rows, square, spare)
             for r in range(SIDE):
                 cut_row(square, r, 0, out, at + r * STEP)
-
-
-@kernel
-def _cut_strip(strip, columns, square, out):
-    """A strip, or its first 16 columns if there are no more, as a right factor."""
-    for step in range((len(strip) + STEP - 1) // STEP):
-        rows, k = strip, step * STEP
-        if len(strip) - k < STEP:
-            take(strip, k, len(strip) - k, 0, WIDE, square, STEP, WIDE)
-            rows, k = square, 0
-        for half in range(2 if columns > SIDE else 1):
-            cut_columns(rows, k, half * SIDE, out, (2 * step + half) * CUT)
 
 
 def _in_order(a):

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numba import get_num_threads
 
 from ._compile import kernel
 from .simd import VECTOR_BITS, add_outer, lanes, load, prefetch, start_rows, store_rows
@@ -28,6 +29,11 @@ class Places(NamedTuple):
     memory: np.ndarray
     first: int
     step: int
+
+
+def rows_of_band(n_rows: int, height: int) -> int:
+    """How many rows of a product each thread owns: tiles of this height, as many for one thread as for the other."""
+    return max(-(-n_rows // (height * get_num_threads())), 1) * height
 
 
 @kernel
