@@ -14,7 +14,7 @@ from numba import prange
 from . import amx
 from ._compile import kernel, parallel_kernel, serial_kernel
 from .matmul import matmul
-from .matmul_fma import in_strips, multiply
+from .matmul_fma import multiply
 from .memory import empty
 from .scalar import add_four, four
 
@@ -77,7 +77,7 @@ def rung_4_threads(x, W):
 def rung_5_sums_in_registers(x, W):
     """Sums stay in registers until they are complete: LLVM is told so with a few vector operations (matmul_fma.py)."""
     y = empty((x.shape[0], W.shape[1]), x.dtype)
-    multiply(x, in_strips(W, False), None, None, y)
+    multiply(x, W, False, None, None, None, y)
     return y
 
 

@@ -7,9 +7,9 @@ All three are one, c = a @ b:
     dW = x.T @ dy      a = x.T (I, T),  b = dy  (T, O)
 
 and there are two ways to it, each a file with the same two functions: `in_strips` brings b into the order in which the
-innermost loop reads it, `multiply` does the rest. With multiply-adds of vectors: matmul_fma.py. On the matrix unit, if
-the processor has one and numbers are float32: matmul_amx.py. A b that never changes, a frozen weight, is brought into
-its order once (`prepare`).
+innermost loop reads it, and `multiply` does the rest. With multiply-adds of vectors: matmul_fma.py. On the matrix unit,
+if the processor has one and numbers are float32: matmul_amx.py. A b that never changes, a frozen weight, is brought
+into its order once (`prepare`), all others by each product.
 """
 
 from __future__ import annotations
@@ -86,8 +86,7 @@ def _way_of(numbers):
 def _product(a, b, transposed, strips, bias, plus, c):
     """c = a @ b + bias + plus, or a @ b.T; strips, bias and plus may be None, and plus may be c itself. Returns c."""
     _check(a, b.T if transposed else b, bias, plus, c)
-    way = _way_of(c)
-    way.multiply(_one_piece(a), way.in_strips(b, transposed) if strips is None else strips, bias, plus, c)
+    _way_of(c).multiply(_one_piece(a), b, transposed, strips, bias, plus, c)
     return c
 
 
@@ -101,12 +100,12 @@ def _in_rows(plus):
 
 def _check(a, b, bias, plus, c):
     """Kernels do not check bounds: a shape that does not fit would be whatever memory lies there."""
-    added = {x.shape: fits for x, fits in ((bias, c.shape[1:]), (plus, c.shape)) if x is not None}
-    if a.shape[1] != b.shape[0] or any(shape != fits for shape, fits in added.items()):
-        and_added = "".join(f", to which {shape} is added" for shape in added)
-        raise ValueError(f"a product of {a.shape} and {b.shape}{and_added}: the shapes do not fit")
-    if any(x is not None and x.dtype != b.dtype for x in (a, bias, plus, c)):
-        raise ValueError(f"a product of {a.dtype} and {b.dtype}: all arrays must have one dtype")
+    dtype, fits = c.dtype, a.shape[1] == b.shape[0] and a.dtype == b.dtype
+    fits = fits and (bias is None or (bias.shape == c.shape[1:] and bias.dtype == dtype))
+    fits = fits and (plus is None or (plus.shape == c.shape and plus.dtype == dtype))
+    if not fits:
+        added = "".join(f" + {x.dtype} {x.shape}" for x in (bias, plus) if x is not None)
+        raise ValueError(f"{a.dtype} {a.shape} @ {b.dtype} {b.shape}{added}: shapes do not fit or dtypes differ")
 
 
 # ------------------------------------------------------------------------------------------------------ sum of rows

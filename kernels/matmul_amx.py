@@ -14,12 +14,12 @@ While the unit sums, the next strip and the places of the sums in c are fetched.
 from __future__ import annotations
 
 import numpy as np
-from numba import get_num_threads, prange
+from numba import prange
 from numba.extending import overload
 
 from ._compile import kernel, parallel_kernel
-from .amx import PIECES, SIDE, STEP, TILE, leave_tiles, transpose_square, use_tiles
-from .memory import empty
+from .amx import SIDE, STEP, leave_tiles, transpose_square, use_tiles
+from .memory import empty, scratch
 from .pieces import (
     CUT,
     HIGH,
@@ -32,80 +32,120 @@ from .pieces import (
     transpose_tall,
 )
 from .simd import add, load, prefetch_rows, store
-from .tile import Places, rows_of_band
+from .threads import n_threads
+from .tile import Places
 
 DEPTH, BLOCK = 384, 256  # steps of k and rows that are cut at a time
 STRIP_STEP = 2 * CUT  # numbers of a strip in a step of k
 
 
+MOST = BLOCK // SIDE * DEPTH // STEP * CUT  # numbers that a thread cuts at a time
+NOTHING = np.empty(0, np.float32)
+
+
 def in_strips(b, transposed):
-    """b, or b.T, as a right factor in pieces.   (K, C) -> (C / 32, K / 32, 2, PIECES, tile), with zeros at its ends"""
-    if b.flags.f_contiguous and not b.flags.c_contiguous:
-        b, transposed = b.T, not transposed
-    depth, n_columns = b.shape[::-1] if transposed else b.shape
-    strips = empty((-(-n_columns // WIDE), -(-depth // STEP), 2, PIECES, TILE), np.uint16)
-    _cut(np.ascontiguousarray(b), transposed, get_num_threads(), strips)
+    """b, or b.T, as a right factor in pieces.   (K, C) -> (C / 32 K / 32 2 PIECES tile,), with zeros at its ends"""
+    b, transposed = _in_c_order(b, transposed)
+    strips = empty(_size_of_strips(b, transposed), np.uint16)
+    _cut(b, transposed, n_threads(), strips)
     return strips
 
 
-def multiply(a, strips, bias, plus, c):
-    """c = a @ b + bias + plus, all float32; c may be some C.T.
+def multiply(a, b, transposed, strips, bias, plus, c):
+    """c = a @ b + bias + plus, or a @ b.T, all float32; c may be some C.T.
 
-    bias (C,) and plus, which is as c lies in memory, may be None, and plus may be c's.
+    strips, those of b or of b.T, bias (C,) and plus, which is as c lies in memory, may be None, and plus may be c's.
     """
-    none = c.reshape(-1)[:0]
-    bias, plus = none if bias is None else bias, none if plus is None else plus.reshape(-1, order="A")
-    rows = rows_of_band(len(a), SIDE)
-    steps = -(-min(DEPTH, a.shape[1]) // STEP)
-    pieces = empty((-(-len(a) // rows), min(BLOCK, rows) // SIDE * steps * CUT), np.uint16)
-    _multiply(a, strips.reshape(-1), bias, plus, rows, pieces, c)
+    bias, plus = NOTHING if bias is None else bias, NOTHING if plus is None else plus.reshape(-1, order="A")
+    threads = n_threads()
+    if strips is None:
+        b, transposed = _in_c_order(b, transposed)
+        memory = scratch(2 * (threads * MOST + _size_of_strips(b, transposed))).view(np.uint16)
+        _cut_and_multiply(a, b, transposed, bias, plus, threads, memory, c)
+    else:
+        _multiply(a, strips, bias, plus, threads, scratch(2 * threads * MOST).view(np.uint16), c)
+
+
+def _in_c_order(b, transposed):
+    if b.flags.c_contiguous:
+        return b, transposed
+    if b.flags.f_contiguous:
+        return b.T, not transposed
+    return np.ascontiguousarray(b), transposed
+
+
+def _size_of_strips(b, transposed):
+    depth, n_columns = b.shape[::-1] if transposed else b.shape
+    return -(-n_columns // WIDE) * -(-depth // STEP) * STRIP_STEP
 
 
 @parallel_kernel
 def _cut(b, transposed, n_threads, strips):
-    """Each thread cuts a part of the blocks of 32 steps of k and 32 columns."""
-    n_steps, out = strips.shape[1], strips.reshape(-1)
-    n_blocks = len(strips) * n_steps
-    depth, n_columns = b.shape[::-1] if transposed else b.shape
+    """Each thread cuts a part of b."""
     for part in prange(n_threads):
-        square, spare = scratch_square(), scratch_square()
-        for block in range(part * n_blocks // n_threads, (part + 1) * n_blocks // n_threads):
-            j, k = block // n_steps * WIDE, block % n_steps * STEP
-            columns, steps = min(WIDE, n_columns - j), min(STEP, depth - k)
-            if transposed:
-                take(b, j, columns, k, steps, spare, WIDE, STEP)
-                for r in range(0, WIDE, SIDE):
-                    for n in range(0, STEP, SIDE):
-                        transpose_square(spare, (r, n), square, (n, r))
-            else:
-                take(b, k, steps, j, columns, square, STEP, WIDE)
-            for half in range(2):
-                cut_columns(square, 0, half * SIDE, out, (2 * block + half) * CUT)
+        _cut_blocks(b, transposed, part, n_threads, strips)
 
 
 @parallel_kernel
-def _multiply(a, strips, bias, plus, rows, pieces, c):
-    """Each thread owns a band of rows of c, and memory for what it cuts."""
+def _cut_and_multiply(a, b, transposed, bias, plus, n_threads, memory, c):
+    """Each thread cuts a part of b, and then owns a band of rows of c."""
+    n_pieces = n_threads * MOST
+    pieces, strips = memory[:n_pieces], memory[n_pieces:]
+    for part in prange(n_threads):
+        _cut_blocks(b, transposed, part, n_threads, strips)
+    for part in prange(n_threads):
+        _band(a, strips, bias, plus, part, n_threads, pieces[part * MOST : (part + 1) * MOST], c)
+
+
+@parallel_kernel
+def _multiply(a, strips, bias, plus, n_threads, pieces, c):
+    """Each thread owns a band of rows of c."""
+    for part in prange(n_threads):
+        _band(a, strips, bias, plus, part, n_threads, pieces[part * MOST : (part + 1) * MOST], c)
+
+
+@kernel
+def _cut_blocks(b, transposed, part, n_parts, strips):
+    """A part of the strips' blocks of 32 steps of k and 32 columns."""
+    depth, n_columns = b.shape[::-1] if transposed else b.shape
+    n_steps, n_strips = (depth + STEP - 1) // STEP, (n_columns + WIDE - 1) // WIDE
+    square, spare = scratch_square(), scratch_square()
+    for block in range(part * n_strips * n_steps // n_parts, (part + 1) * n_strips * n_steps // n_parts):
+        j, k = block // n_steps * WIDE, block % n_steps * STEP
+        columns, steps = min(WIDE, n_columns - j), min(STEP, depth - k)
+        if transposed:
+            take(b, j, columns, k, steps, spare, WIDE, STEP)
+            for r in range(0, WIDE, SIDE):
+                for n in range(0, STEP, SIDE):
+                    transpose_square(spare, (r, n), square, (n, r))
+        else:
+            take(b, k, steps, j, columns, square, STEP, WIDE)
+        for half in range(2):
+            cut_columns(square, 0, half * SIDE, strips, (2 * block + half) * CUT)
+
+
+@kernel
+def _band(a, strips, bias, plus, part, n_parts, left, c):
+    """A band of rows of c; left is memory for what is cut of a."""
     (n_rows, depth), n_columns = a.shape, c.shape[1]
     n_strips, all_steps = (n_columns + WIDE - 1) // WIDE, (depth + STEP - 1) // STEP
+    rows = (n_rows + n_parts * SIDE - 1) // (n_parts * SIDE) * SIDE  # of a band: whole tiles
+    bottom, squares = min(part * rows + rows, n_rows), (scratch_square(), scratch_square())
     start = _beginnings(bias, n_strips * WIDE)
-    for band in prange(len(pieces)):
-        bottom = min(band * rows + rows, n_rows)
-        left, squares = pieces[band], (scratch_square(), scratch_square())
-        use_tiles()
-        for k0 in range(0, max(depth, 1), DEPTH):
-            k1, first_step = min(k0 + DEPTH, depth), k0 // STEP
-            n_steps = (k1 - k0 + STEP - 1) // STEP
-            before = plus if k0 == 0 else _memory(c)
-            for i0 in range(band * rows, bottom, BLOCK):
-                i1 = min(i0 + BLOCK, bottom)
-                _cut_rows(a, i0, i1, k0, k1, squares, left)
-                for s in range(n_strips):
-                    begin = start[min(k0, 1), s * WIDE : (s + 1) * WIDE], bias.size > 0 and k0 == 0, before
-                    right = Places(strips, (s * all_steps + first_step) * STRIP_STEP, STRIP_STEP)
-                    following = (min(s + 1, n_strips - 1) * all_steps + first_step) * STRIP_STEP
-                    _strip_of(c, i0, i1, s * WIDE, left, right, n_steps, begin, squares, following)
-        leave_tiles()
+    use_tiles()
+    for k0 in range(0, max(depth, 1), DEPTH):
+        k1, first_step = min(k0 + DEPTH, depth), k0 // STEP
+        n_steps = (k1 - k0 + STEP - 1) // STEP
+        before = plus if k0 == 0 else _memory(c)
+        for i0 in range(part * rows, bottom, BLOCK):
+            i1 = min(i0 + BLOCK, bottom)
+            _cut_rows(a, i0, i1, k0, k1, squares, left)
+            for s in range(n_strips):
+                begin = start[min(k0, 1), s * WIDE : (s + 1) * WIDE], bias.size > 0 and k0 == 0, before
+                right = Places(strips, (s * all_steps + first_step) * STRIP_STEP, STRIP_STEP)
+                following = (min(s + 1, n_strips - 1) * all_steps + first_step) * STRIP_STEP
+                _strip_of(c, i0, i1, s * WIDE, left, right, n_steps, begin, squares, following)
+    leave_tiles()
 
 
 @kernel

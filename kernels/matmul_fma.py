@@ -46,14 +46,18 @@ def in_strips(b, transposed):
     return strips
 
 
-def multiply(a, strips, bias, plus, c):
-    """c = a @ b + bias + plus;  c is in C order. bias (C,) and plus may be None, and plus may be c itself."""
+def multiply(a, b, transposed, strips, bias, plus, c):
+    """c = a @ b + bias + plus, or a @ b.T;  c is in C order.
+
+    strips, those of b or of b.T, bias (C,) and plus may be None, and plus may be c itself.
+    """
+    strips = in_strips(b, transposed) if strips is None else strips
     if len(a) < HALF and c.size > 0:  # a batch of one short text: with rows of zeros it fills a tile
         few, c_few = zeros((HALF, len(a.T)), a.dtype), zeros((HALF, c.shape[1]), a.dtype)
         few[: len(a)] = a
         if plus is not None:
             c_few[: len(a)] = plus
-        multiply(few, strips, bias, c_few, c_few)
+        multiply(few, b, transposed, strips, bias, c_few, c_few)
         c[...] = c_few[: len(a)]
         return
     none = c.reshape(-1)[:0]

@@ -3,6 +3,9 @@
 A vector load that crosses two cache lines costs two loads, and NumPy aligns to 16 bytes only. And fresh memory is not
 free: the system hands it out page by page, at the first touch of each. So memory comes back to a pool when the last
 view of an array is gone, and the next training step takes it from there.
+
+This runs before every kernel, when the kernel before it has emptied the caches: each step that is saved here counts
+several times.
 """
 
 from __future__ import annotations
@@ -18,29 +21,23 @@ SLACK = 1.5  # lent and free blocks together take at most this many times what w
 
 
 class _Block:
-    """`size` bytes that begin on a cache line."""
+    """`size` bytes, from memory[first] on, that begin on a cache line."""
 
-    __slots__ = ("address", "memory", "size")
+    __slots__ = ("first", "memory", "size")
 
     def __init__(self, size: int):
-        self.size, self.memory = size, np.empty(size + LINE, np.uint8)
-        address = self.memory.ctypes.data
-        self.address = address + -address % LINE
+        self.size, self.memory = size, bytearray(size + LINE)
+        self.first = -np.frombuffer(self.memory, np.uint8).ctypes.data % LINE
 
 
 _pool: OrderedDict[int, list[_Block]] = OrderedDict()  # free blocks by size, the size used last at the end
 _free = _lent = _most_lent = 0  # bytes
 
 
-class _Loan:
-    """Owns a block of the pool while an array lives on it. NumPy keeps it alive as the array's base."""
+class _Loan(np.ndarray):
+    """The bytes of a block, as long as an array lives on them: NumPy takes it for the owner of the array's memory."""
 
-    __slots__ = ("__array_interface__", "block")
-
-    def __init__(self, block: _Block, shape: tuple, dtype: np.dtype):
-        self.block = block
-        writable = (block.address, False)
-        self.__array_interface__ = {"data": writable, "shape": shape, "typestr": dtype.str, "version": 3}
+    __slots__ = ("block",)
 
     def __del__(self):
         _give_back(self.block)
@@ -80,11 +77,24 @@ def _borrow(size: int) -> _Block:
 
 def empty(shape, dtype) -> np.ndarray:
     """Like np.empty, C order; if it is not small, its first element lies on a 64-byte boundary."""
-    dtype, shape = np.dtype(dtype), shape if isinstance(shape, tuple) else (shape,)
-    size = math.prod(shape) * dtype.itemsize
+    size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
     if size < SMALL:
         return np.empty(shape, dtype)
-    return np.asarray(_Loan(_borrow(size), shape, dtype))
+    block = _borrow(size)
+    loan = _Loan(block.size, np.uint8, block.memory, block.first)
+    loan.block = block
+    return np.ndarray(shape, dtype, loan)
+
+
+_scratch = np.empty(0, np.uint8)
+
+
+def scratch(n_bytes: int) -> np.ndarray:
+    """At least n_bytes, the same each time: for what a kernel needs only until it returns."""
+    global _scratch
+    if _scratch.size < n_bytes:
+        _scratch = empty(max(n_bytes, SMALL), np.uint8)
+    return _scratch
 
 
 def zeros(shape, dtype) -> np.ndarray:

@@ -14,10 +14,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_num_threads
 
 from ._compile import kernel
 from .simd import VECTOR_BITS, add_outer, lanes, load, prefetch, start_rows, store_rows
+from .threads import n_threads
 
 ROWS = 14 if VECTOR_BITS == 512 else 6
 HALF = ROWS // 2  # rows of the smaller tile, for what is left
@@ -33,7 +33,7 @@ class Places(NamedTuple):
 
 def rows_of_band(n_rows: int, height: int) -> int:
     """How many rows of a product each thread owns: tiles of this height, as many for one thread as for the other."""
-    return max(-(-n_rows // (height * get_num_threads())), 1) * height
+    return max(-(-n_rows // (height * n_threads())), 1) * height
 
 
 @kernel

@@ -25,9 +25,11 @@ def _set_threads(threads: int | None) -> None:
         return
     import numba
 
+    from kernels.threads import use_threads
+
     if not 1 <= threads <= numba.config.NUMBA_NUM_THREADS:
         raise InputError(f"--threads must be from 1 to {numba.config.NUMBA_NUM_THREADS} here, got {threads}")
-    numba.set_num_threads(threads)
+    use_threads(threads)
 
 
 def _run(args) -> int:

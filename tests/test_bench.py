@@ -14,6 +14,7 @@ import kernels
 from kernels import blas, reference
 from kernels.examples import examples
 from kernels.ladder import RUNGS
+from kernels.threads import use_threads
 from minibert.cli import main
 from minibert.config import METHODS, BertConfig, InputError
 from minibert.gradcheck import tiny_batch
@@ -36,7 +37,7 @@ def tiny_shapes(monkeypatch):
     monkeypatch.setattr(timing, "TRIAD_MEGABYTES", 0.1)
     threads = numba.get_num_threads()
     yield
-    numba.set_num_threads(threads)  # --threads changes them for the process
+    use_threads(threads)  # --threads changes them for the process
 
 
 @pytest.fixture(scope="module")

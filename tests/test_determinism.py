@@ -4,7 +4,6 @@ Both are chosen when a process starts, so this file is also a script, which the 
 """
 
 import hashlib
-import importlib
 import math
 import os
 import subprocess
@@ -64,20 +63,20 @@ def results_of_kernels():
 
 def print_digests():
     """One line for each thing computed, on 1 thread, on 2, and on 3, which share out less evenly."""
-    import numba
-
-    from kernels import amx, matmul_amx, matmul_fma
+    from kernels import amx, matmul_amx
     from kernels._compile import KERNELS
+    from kernels.threads import use_threads
 
     for threads in (1, 2, 3):
-        numba.set_num_threads(threads)
+        use_threads(threads)
         found = {f"{method}/{n}": [a] for method in METHODS for n, a in numbers(method, TRAINING_STEPS).items()}
         for name, arrays in {**found, **dict(results_of_kernels())}.items():
             digest = hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
             print(f"{threads}\t{name}\t{digest}")
     parallel = [k for k in KERNELS if k.targetoptions.get("parallel")]
-    idle = () if amx.ALLOWED else (matmul_amx._multiply, matmul_amx._cut)
-    assert parallel and all(k.signatures for k in parallel if k is not idle), "a kernel was not run"
+    unit = matmul_amx._cut, matmul_amx._multiply, matmul_amx._cut_and_multiply
+    idle = () if amx.ALLOWED else unit
+    assert parallel and all(k.signatures for k in parallel if k not in idle), "a kernel was not run"
 
 
 def run_as_script(*arguments, **environment):

@@ -27,12 +27,14 @@ def with_threads(threads: int | None, function, *arguments):
     """Call a function whose kernels use that many threads at most; None: as many as set."""
     import numba
 
+    from kernels.threads import use_threads
+
     before = numba.get_num_threads()
-    numba.set_num_threads(min(threads or before, numba.config.NUMBA_NUM_THREADS))
+    use_threads(min(threads or before, numba.config.NUMBA_NUM_THREADS))
     try:
         return function(*arguments)
     finally:
-        numba.set_num_threads(before)
+        use_threads(before)
 
 
 class InProcess(Executor):
