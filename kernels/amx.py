@@ -10,7 +10,7 @@ products are made of it nevertheless stands in pieces.py. A tile in memory is TI
 
     use_tiles(), leave_tiles()              before the first operation of a thread, and after the last
     load_sums(rows, columns, memory, first, step)       the sums = rows of numbers that lie `step` apart in 1-D memory
-    add_products(rows, columns, a, i, a_step, b, j, b_step)         the sums += six products of tiles, see pieces.py
+    add_products(rows, columns, left, right, ahead, coming)             the sums += six products of tiles, see pieces.py
     store_sums(rows, columns, memory, first, step)      back to memory
 
 The sums are one, two or four tiles; rows and columns, each 1 or 2 and written as a number, say how many.
@@ -22,6 +22,7 @@ import ctypes
 import os
 import platform
 import sys
+from itertools import islice
 
 import numba
 import numpy as np
@@ -31,10 +32,11 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._compile import kernel
-from .simd import Vector, address
+from .simd import ALL_CACHES, NOT_L1, TO_READ, TO_WRITE, Vector, address, fetch
 
 TILE, SIDE, STEP = 512, 16, 32  # bfloat16 numbers of a tile; its rows, or columns of the right factor; its steps of k
 PIECES = 3
+LINES, ROWS = 14, 3  # what is fetched during a step: of the factor on the right, and of the sums
 
 
 def _allowed() -> bool:
@@ -111,35 +113,53 @@ def leave_tiles(typing):
 
 
 @intrinsic(prefer_literal=True)
-def add_products(typing, rows, columns, a, i, step, b, j, b_step):
-    """The sums += a b, of numbers whose pieces are PIECES tiles of a from a[i] on, and of b from b[j] on.
+def add_products(typing, rows, columns, left, right, ahead, coming):
+    """The sums += the product of numbers in pieces, PIECES tiles each.
 
-    step, b_step: from there to those of the next 16 rows of a, or columns of b.
+    left, right: an array, the place of the pieces of the first 16 rows or columns, and from there to the next 16.
+    ahead: an array and a place in it; LINES cache lines from there on will be read soon, and are asked for meanwhile.
+    coming: the same for ROWS rows of sums that will be written soon, and how far they lie from each other.
+    A line is asked for after each product: all of them at once would keep the tiles from being loaded.
     """
 
     def build(context, builder, signature, values):
-        _, _, a_value, i_value, step_value, b_value, j_value, b_step_value = values
+        left_at, right_at, ahead_at, coming_at = (cgutils.unpack_tuple(builder, value) for value in values[2:])
 
-        def load_tiles(registers, side, count, piece):
-            kind, array, place_type, first, apart = side
+        def plus(place, step, n, constant):
+            place = builder.add(place, builder.mul(step, ir.Constant(step.type, n)))
+            return builder.add(place, ir.Constant(place.type, constant))
+
+        def load_tiles(registers, side, values, count, piece):
+            array, first, apart = values
             for n in range(count.literal_value):
-                place = builder.add(first, builder.mul(apart, ir.Constant(apart.type, n)))
-                place = builder.add(place, ir.Constant(place.type, piece * TILE))
-                at = _bytes_at(context, builder, kind, array, place_type, place)
+                place = plus(first, apart, n, piece * TILE)
+                at = _bytes_at(context, builder, side[0], array, side[1], place)
                 _instruction(builder, "tileloadd64", _register(registers[n]), at, ir.Constant(ir.IntType(64), 64))
 
-        loaded = (None, None)
+        def lines():
+            array, first = ahead_at
+            for n in range(LINES):
+                place = builder.add(first, ir.Constant(first.type, n * STEP))
+                yield address(context, builder, ahead[0], array, ahead[1], place), TO_READ, NOT_L1
+            array, first, apart = coming_at
+            for n in range(2 * ROWS):
+                place = plus(first, apart, n // 2, n % 2 * SIDE)
+                yield address(context, builder, coming[0], array, coming[1], place), TO_WRITE, ALL_CACHES
+
+        loaded, fetched = (None, None), lines()
         for term in TERMS:
             if term[0] != loaded[0]:
-                load_tiles(LEFT, (a, a_value, i, i_value, step_value), rows, term[0])
+                load_tiles(LEFT, left, left_at, rows, term[0])
             if term[1] != loaded[1]:
-                load_tiles(RIGHT, (b, b_value, j, j_value, b_step_value), columns, term[1])
+                load_tiles(RIGHT, right, right_at, columns, term[1])
             for r, c in _used(rows, columns):
                 _instruction(builder, "tdpbf16ps", *map(_register, (SUMS[2 * r + c], LEFT[r], RIGHT[c])))
+                for pointer, write, where in islice(fetched, 1):
+                    fetch(context, builder, pointer, write, where)
             loaded = term
         return context.get_dummy_value()
 
-    return types.void(rows, columns, a, i, step, b, j, b_step), build
+    return types.void(rows, columns, left, right, ahead, coming), build
 
 
 def _move_sums(instruction):

@@ -80,7 +80,8 @@ def _tile_products(turns, sums):
         load_sums(2, 2, row, 0, WIDE)
         for _ in range(turns):
             for step in range(STEPS):
-                add_products(2, 2, left, step * CUT, STEPS * CUT, right, 2 * step * CUT, CUT)
+                at = 2 * step * CUT
+                add_products(2, 2, (left, step * CUT, STEPS * CUT), (right, at, CUT), (right, at), (row, 0, 0))
         store_sums(2, 2, row, 0, WIDE)
         leave_tiles()
 

@@ -18,7 +18,7 @@ from numba import prange
 from numba.extending import overload
 
 from ._compile import kernel, parallel_kernel
-from .amx import SIDE, STEP, leave_tiles, transpose_square, use_tiles
+from .amx import LINES, ROWS, SIDE, STEP, leave_tiles, transpose_square, use_tiles
 from .memory import empty, scratch
 from .pieces import (
     CUT,
@@ -163,22 +163,21 @@ def _strip_of(c, i0, i1, j, left, right, n_steps, begin, squares, following):
     Whole tiles begin with the one or the other, and are stored where they belong; all else goes by a scratch.
     """
     (bias, has_bias, before), (sums, square), memory = begin, squares, _memory(c)
-    columns, n_sums, width = min(WIDE, c.shape[1] - j), (i1 - i0 + HIGH - 1) // HIGH, c.shape[1]
-    fetched = (STRIP_STEP // STEP + n_sums - 1) // n_sums * STEP  # numbers of the following strip, in a step
+    columns, width = min(WIDE, c.shape[1] - j), c.shape[1]
     simple = _in_order(c) and columns % SIDE == 0 and not (has_bias and before.size > 0)
+    aside = sums.reshape(-1)
     for i in range(i0, i1, HIGH):
         rows, first = min(HIGH, i1 - i), (i - i0) // SIDE * n_steps * CUT
-        ahead = Places(right.memory, following + (i - i0) // HIGH * n_steps * fetched, fetched)
-        if columns == WIDE and _in_order(c):
+        ahead = Places(right.memory, following + (i - i0) // HIGH * n_steps * LINES * STEP, LINES * STEP)
+        coming = Places(memory, (i + HIGH) * width + j if i + HIGH < i1 else i0 * width + j + WIDE, width)
+        if n_steps * ROWS < HIGH and columns == WIDE and _in_order(c):  # too few steps to fetch all rows of the next
             prefetch_rows(SIDE, c, (i, j))
             prefetch_rows(SIDE, c, (i + SIDE, j))
-        if simple and rows % SIDE == 0:
-            place = Places(memory, i * width + j, width)
-            at_first = Places(before, place.first, width) if before.size > 0 else Places(bias, 0, 0)
-            sum_tiles(rows, columns, left, first, n_steps, right, at_first, place, ahead, sums.reshape(-1))
-        else:
-            place = Places(sums.reshape(-1), 0, WIDE)
-            sum_tiles(rows, columns, left, first, n_steps, right, Places(bias, 0, 0), place, ahead, sums.reshape(-1))
+        whole = simple and rows % SIDE == 0
+        end = Places(memory, i * width + j, width) if whole else Places(aside, 0, WIDE)
+        at_first = Places(before, end.first, width) if whole and before.size > 0 else Places(bias, 0, 0)
+        sum_tiles(rows, columns, left, first, n_steps, right, at_first, end, ahead, coming, aside)
+        if not whole:
             _put(sums, rows, columns, before, square, c, i, j)
 
 

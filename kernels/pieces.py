@@ -24,6 +24,7 @@ import numpy as np
 from ._compile import kernel
 from .amx import (
     PIECES,
+    ROWS,
     SIDE,
     STEP,
     TILE,
@@ -35,7 +36,7 @@ from .amx import (
     store_sums,
     transpose_square,
 )
-from .simd import load, prefetch, store, subtract
+from .simd import load, store, subtract
 
 HIGH = WIDE = 2 * SIDE  # rows and columns that are summed at a time; WIDE is a strip's
 CUT = PIECES * TILE  # pieces of 16 x 32 numbers
@@ -118,24 +119,25 @@ def transpose_tall(x, i, rows, j, columns, out, spare):
 
 
 @kernel
-def sum_tiles(rows, columns, left, first, n_steps, right, begin, end, ahead, aside):
-    """end = begin + the product of up to 32 rows, from left[first] on, and of up to 32 columns of right.
+def sum_tiles(rows, columns, left, first, n_steps, right, begin, end, ahead, coming, aside):
+    """end = begin + the product of up to 32 rows, from left[first] on, and of up to 32 columns, in the Places of right.
 
-    begin, end: Places of the rows of both, which are moved in whole tiles. ahead: Places of which some are fetched in
-    each of the n_steps, a cache line each. aside: memory for 16 numbers that nobody reads.
+    begin, end: Places of the rows of both, which are moved in whole tiles. ahead: Places of which LINES cache lines
+    are fetched in each of the n_steps. coming: Places of rows of the next sums, of which ROWS are fetched in each
+    step. aside: memory for 16 numbers that nobody reads.
     """
     if rows > SIDE and columns > SIDE:
-        _sum(2, 2, left, first, n_steps, right, begin, end, ahead, aside)
+        _sum(2, 2, left, first, n_steps, right, begin, end, ahead, coming, aside)
     elif columns > SIDE:
-        _sum(1, 2, left, first, n_steps, right, begin, end, ahead, aside)
+        _sum(1, 2, left, first, n_steps, right, begin, end, ahead, coming, aside)
     elif rows > SIDE:
-        _sum(2, 1, left, first, n_steps, right, begin, end, ahead, aside)
+        _sum(2, 1, left, first, n_steps, right, begin, end, ahead, coming, aside)
     else:
-        _sum(1, 1, left, first, n_steps, right, begin, end, ahead, aside)
+        _sum(1, 1, left, first, n_steps, right, begin, end, ahead, coming, aside)
 
 
 @kernel
-def _sum(rows, columns, left, first, n_steps, right, begin, end, ahead, aside):
+def _sum(rows, columns, left, first, n_steps, right, begin, end, ahead, coming, aside):
     """The same; rows and columns are now 1 or 2 tiles, written as a number.
 
     Every other step a tile is stored, for nothing but its effect on the pace: where stores are rare, loads run far
@@ -144,10 +146,14 @@ def _sum(rows, columns, left, first, n_steps, right, begin, end, ahead, aside):
     """
     load_sums(rows, columns, begin.memory, begin.first, begin.step)
     for step in range(n_steps):
-        for line in range(0, ahead.step, STEP):
-            prefetch(ahead.memory, ahead.first + step * ahead.step + line)
-        at = right.first + step * right.step
-        add_products(rows, columns, left, first + step * CUT, n_steps * CUT, right.memory, at, CUT)
+        add_products(
+            rows,
+            columns,
+            (left, first + step * CUT, n_steps * CUT),
+            (right.memory, right.first + step * right.step, CUT),
+            (ahead.memory, ahead.first + step * ahead.step),
+            (coming.memory, coming.first + step * ROWS * coming.step, coming.step),
+        )
         if step % PACE == PACE - 1:
             store_sums(1, 1, aside, 0, 0)
     store_sums(rows, columns, end.memory, end.first, end.step)

@@ -176,7 +176,8 @@ def largest(typing, a):
 TO_READ, TO_WRITE, ALL_CACHES, NOT_L1 = 0, 1, 3, 2  # LLVM's numbers
 
 
-def _prefetch(context, builder, pointer, write, where):
+def fetch(context, builder, pointer, write, where):
+    """Ask for the cache line at a pointer; for intrinsics."""
     byte, int32 = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, int32, int32, int32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
@@ -190,7 +191,7 @@ def prefetch(typing, array, index):
 
     def build(context, builder, signature, values):
         pointer = address(context, builder, array, values[0], index, values[1])
-        _prefetch(context, builder, pointer, TO_READ, NOT_L1)
+        fetch(context, builder, pointer, TO_READ, NOT_L1)
         return context.get_dummy_value()
 
     return types.void(array, index), build
@@ -208,7 +209,7 @@ def prefetch_rows(typing, n, array, index):
                 places.append(builder.add(j, ir.Constant(j.type, v * VECTOR_BITS // array.dtype.bitwidth)))
                 where = context.make_tuple(builder, index, places)
                 pointer = address(context, builder, array, values[1], index, where)
-                _prefetch(context, builder, pointer, TO_WRITE, ALL_CACHES)
+                fetch(context, builder, pointer, TO_WRITE, ALL_CACHES)
         return context.get_dummy_value()
 
     return types.void(n, array, index), build
