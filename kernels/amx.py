@@ -32,7 +32,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._compile import kernel
-from .simd import ALL_CACHES, NOT_L1, TO_READ, TO_WRITE, Vector, address, fetch
+from .simd import ALL_CACHES, NOT_L1, TO_READ, TO_WRITE, address, fetch
 
 TILE, SIDE, STEP = 512, 16, 32  # bfloat16 numbers of a tile; its rows, or columns of the right factor; its steps of k
 PIECES = 3
@@ -222,37 +222,3 @@ def _store_leading(places):
 
 store_one_behind_other = _store_leading(lambda upper, lanes: upper)
 store_in_turns = _store_leading(lambda upper, n: [x for pair in zip(upper[:n], upper[n:], strict=True) for x in pair])
-
-
-@intrinsic
-def transpose_square(typing, x, index, out, to):
-    """out[to + (r, c)] = x[index + (c, r)], 16 x 16 numbers.
-
-    Four rounds: squares of 1, 2, 4 and 8 numbers change places with those across the diagonal.
-    """
-    vector = Vector(x.dtype)
-
-    def build(context, builder, signature, values):
-        def row_at(array, kind, place, row):
-            i, j = cgutils.unpack_tuple(builder, place)
-            places = context.make_tuple(builder, index, [builder.add(i, ir.Constant(i.type, row)), j])
-            at = address(context, builder, kind, array, index, places)
-            return builder.bitcast(at, context.get_value_type(vector).as_pointer())
-
-        n, align = vector.lanes, vector.dtype.bitwidth // 8
-        rows = [builder.load(row_at(values[0], x, values[1], r), align=align) for r in range(n)]
-        size = 1
-        while size < n:
-            upper = [c if not c & size else n + c - size for c in range(n)]
-            lower = [c + size if not c & size else n + c for c in range(n)]
-            for r in (r for r in range(n) if not r & size):
-                pair = rows[r], rows[r + size]
-                for place, order in ((r, upper), (r + size, lower)):
-                    lanes = ir.Constant(ir.VectorType(ir.IntType(32), n), order)
-                    rows[place] = builder.shuffle_vector(*pair, lanes)
-            size *= 2
-        for r, row in enumerate(rows):
-            builder.store(row, row_at(values[2], out, values[3], r), align=align)
-        return context.get_dummy_value()
-
-    return types.void(x, index, out, to), build

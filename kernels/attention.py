@@ -24,13 +24,14 @@ from ._compile import kernel, parallel_kernel
 from .dropout import threshold
 from .memory import empty
 from .scalar import exp, random_bits
-from .simd import fma, lanes, larger, largest, load, splat, store
-from .tile import HALF, ROWS, Places, fill_strips, fill_strips_transposed, tile
+from .simd import add, fma, lanes, larger, largest, load, multiply, splat, store, subtract, total
+from .tile import HALF, ROWS, Places, fill_strips, fill_strips_transposed, spare_square, tile
 
 QUERIES = 28 // ROWS * ROWS  # asked together: the more, the less often the gradients of keys and values are fetched
 TASKS = 16  # at least, if there are so many heads
-# Rows of weights are filled up to a multiple of this: four vectors, which is how many LLVM takes in one turn of a loop.
-# What is left over it does number by number, and short texts would be nothing but leftovers.
+# What is done with each weight by itself (exponentials, dropout) is one loop over all weights of those queries, up to a
+# multiple of this: four vectors, which is how many LLVM takes in one turn of a loop. What is left over it would do
+# number by number, and the rows of short texts are nothing but leftovers.
 CHUNK = 64
 NO_KEY = (np.uint32(0), np.uint32(0))
 
@@ -42,7 +43,7 @@ def attention(q, k, v, q_offsets, offsets, n_heads, rate=0.0, key=NO_KEY):
     """
     if q.shape[1] % n_heads:
         raise ValueError(f"{q.shape[1]} numbers a token cannot be shared out over {n_heads} heads")
-    q = np.ascontiguousarray(q)  # its rows are read as vectors
+    q, k, v = np.ascontiguousarray(q), np.ascontiguousarray(k), np.ascontiguousarray(v)  # rows are read as vectors
     context, log_sum = empty(q.shape, q.dtype), empty((q.shape[0], n_heads), q.dtype)
     scale = 1.0 / (1.0 - rate)
     _attention(q, k, v, q_offsets, offsets, n_heads, threshold(rate), scale, key[0], key[1], context, log_sum)
@@ -56,7 +57,7 @@ def attention_backward(dcontext, q, k, v, log_sum, q_offsets, offsets, rate=0.0,
     dV = (P m).T dcontext;  dP = (dcontext V.T) m;  dS = P (dP - rowsum(dP P));
     dQ = dS K / sqrt(head size);  dK = dS.T Q / sqrt(head size).
     """
-    q, dcontext = np.ascontiguousarray(q), np.ascontiguousarray(dcontext)  # their rows are read as vectors
+    q, k, v, dcontext = (np.ascontiguousarray(x) for x in (q, k, v, dcontext))  # rows are read as vectors
     dq, dk, dv = (empty(a.shape, a.dtype) for a in (q, k, v))
     n_heads = log_sum.shape[1]
     scale = 1.0 / (1.0 - rate)
@@ -109,10 +110,12 @@ def _take_rows(x, start, rows, first, scale, out):
 @kernel
 def _put_rows(x, rows, scale, out, start, first, size):
     """The same the other way: the first rows of x, times scale, into out."""
+    factors, whole = splat(scale), size - size % lanes(x)
     for r in range(rows):
-        row, to = x[r, :size], out[start + r, first : first + size]
-        for c in range(size):
-            to[c] = row[c] * scale
+        for c in range(0, whole, lanes(x)):
+            store(out, (start + r, first + c), multiply(load(x, (r, c)), factors))
+        for c in range(whole, size):
+            out[start + r, first + c] = x[r, c] * scale
 
 
 @kernel
@@ -155,6 +158,23 @@ def _fill_up(rows, first, value):
 
 
 @kernel
+def _weights(width, like):
+    """Memory for the weights of QUERIES rows: as rows, and one behind the other with space at the end."""
+    memory = np.zeros(QUERIES * width + CHUNK, like.dtype)
+    return memory[: QUERIES * width].reshape(QUERIES, width), memory
+
+
+@kernel
+def _places(n, width):
+    """Which of n keys' weight, counted from the first query's first on, each of these numbers is."""
+    places = np.zeros(QUERIES * width + CHUNK, np.uint32)
+    for r in range(QUERIES):
+        for j in range(n):
+            places[r * width + j] = r * n + j
+    return places
+
+
+@kernel
 def _largest(scores):
     """The largest of a row. A NaN does not count here; it makes the sum of the exponentials NaN."""
     vector = load(scores, 0)
@@ -164,27 +184,40 @@ def _largest(scores):
 
 
 @kernel
-def _exponentials(scores, top):
-    """exp(score - top), in place. Returns their sum; divided by it they are the softmax."""
-    total = scores.dtype.type(0)
-    for j in range(scores.size):
-        scores[j] = exp(scores[j] - top)
-        total += scores[j]
-    return total
+def _lower(row, number):
+    """row -= number"""
+    vector = splat(number)
+    for j in range(0, row.size, lanes(row)):
+        store(row, j, subtract(load(row, j), vector))
 
 
 @kernel
-def _dropout_mask(mask, least, scale, key_low, key_high, place):
-    """What multiplies each weight of a row: scale where it is kept, else zero; weight j has the place + j."""
-    zero = mask.dtype.type(0)
-    for j in range(mask.size):
-        mask[j] = scale if random_bits(key_low, key_high, np.uint32(place + j)) >= least else zero
+def _total(row):
+    vector = splat(row.dtype.type(0))
+    for j in range(0, row.size, lanes(row)):
+        vector = add(load(row, j), vector)
+    return total(vector)
 
 
 @kernel
-def _times(mask, weights):
-    for j in range(mask.size):
-        weights[j] *= mask[j]
+def _exponentials(numbers):
+    for i in range(numbers.size):
+        numbers[i] = exp(numbers[i])
+
+
+@kernel
+def _mask(mask, places, dropout, first_place):
+    """What dropout multiplies weights by: scale where one is kept, else zero."""
+    (least, scale, key_low, key_high), zero = dropout, mask.dtype.type(0)
+    for i in range(mask.size):
+        kept = random_bits(key_low, key_high, np.uint32(first_place + places[i])) >= least
+        mask[i] = scale if kept else zero
+
+
+@kernel
+def _times(numbers, factors):
+    for i in range(numbers.size):
+        numbers[i] *= factors[i]
 
 
 @parallel_kernel
@@ -218,32 +251,34 @@ def _heads(q, k, v, heads, dropout, context, log_sum):
     least, keep_scale, key_low, key_high, first_place = dropout
     (m, n), size = (len(q), len(k)), q.shape[1] // log_sum.shape[1]
     scale, keep_scale, one = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale), q.dtype.type(1)
-    keys_t, values = _strips(size, n, q), _strips(n, size, q)
+    keys_t, values, spare = _strips(size, n, q), _strips(n, size, q), spare_square(q)
     ends, nothing = _ends(n, keys_t), np.zeros(_up_to(size, keys_t.shape[2]), q.dtype)
     queries, contexts = np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, nothing.size), q.dtype)
-    weights, mask = np.empty((QUERIES, _up_to(n, CHUNK)), q.dtype), np.empty(_up_to(n, CHUNK), q.dtype)
-    tops, totals = np.empty(QUERIES, q.dtype), np.empty(QUERIES, q.dtype)
+    (weights, one_behind_other), places = _weights(ends.size, q), _places(n, ends.size)
+    mask = np.empty(one_behind_other.size, q.dtype)
+    totals, dropout = np.empty(QUERIES, q.dtype), (least, keep_scale, key_low, key_high)
     for h in range(*heads):
         first = h * size
-        fill_strips_transposed(k, first, 0, size, keys_t)
+        fill_strips_transposed(k, first, 0, size, keys_t, spare)
         fill_strips(v, first, size, 0, n, values)
         for i in range(0, m, QUERIES):
             rows, place = min(QUERIES, m - i), first_place + (h * m + i) * n
             tiles = _up_to(rows, HALF)
             _take_rows(q, i, rows, first, scale, queries[:tiles])
             _multiply(queries[:tiles], keys_t, ends, False, weights)
-            _fill_up(weights, ends.size, -np.inf)
             # A step for all rows before the next step for any: a step takes long until its result is there, and
             # meanwhile the processor begins with other rows.
             for r in range(rows):
-                tops[r] = _largest(weights[r])
+                log_sum[i + r, h] = _largest(weights[r])
+                _lower(weights[r], log_sum[i + r, h])
+            flat = _up_to(rows * ends.size, CHUNK)
+            _exponentials(one_behind_other[:flat])
             for r in range(rows):
-                totals[r] = _exponentials(weights[r], tops[r])
-            for r in range(rows):
-                log_sum[i + r, h] = tops[r] + np.log(totals[r])
-                if least > 0:
-                    _dropout_mask(mask, least, keep_scale, key_low, key_high, place + r * n)
-                    _times(mask, weights[r])
+                totals[r] = _total(weights[r])
+                log_sum[i + r, h] += np.log(totals[r])
+            if least > 0:
+                _mask(mask[:flat], places[:flat], dropout, place)
+                _times(one_behind_other[:flat], mask[:flat])
             _multiply(weights[:tiles, :n], values, nothing, False, contexts)
             for r in range(rows):  # divided only now: V has fewer columns than P
                 _put_rows(contexts[r : r + 1], 1, one / totals[r], context, i + r, first, size)
@@ -270,31 +305,40 @@ def _heads_backward(dcontext, inputs, heads, dropout, dq, dk, dv):
     (m, n), size = (len(q), len(k)), q.shape[1] // log_sum.shape[1]
     scale, keep_scale, one = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale), q.dtype.type(1)
     keys, keys_t, values_t = _strips(n, size, q), _strips(size, n, q), _strips(size, n, q)
+    spare = spare_square(q)
     n_keys, n_columns = _up_to(n, HALF), _up_to(size, keys.shape[2])  # of whole tiles
-    wide = _up_to(n_keys, CHUNK)
+    ends = _ends(n, keys_t)
+    wide = _up_to(max(n, n_keys), keys_t.shape[2])
     key_grads, value_grads = np.empty((n_keys, n_columns), q.dtype), np.empty((n_keys, n_columns), q.dtype)
     queries, grads = np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, size), q.dtype)
     query_strips, grad_strips = _strips(QUERIES, size, q), _strips(QUERIES, size, q)
     query_grads, nothing = np.empty((QUERIES, n_columns), q.dtype), np.zeros(max(wide, n_columns), q.dtype)
-    weights, dweights = np.empty((QUERIES, wide), q.dtype), np.empty((QUERIES, wide), q.dtype)
-    mask = np.ones(wide, q.dtype)
+    (weights, one_behind_other), (dweights, _), places = _weights(wide, q), _weights(wide, q), _places(n, wide)
+    masks, mask = _weights(wide, q)
+    mask[:] = 1
+    dropout = least, keep_scale, key_low, key_high
     for h in range(*heads):
         first = h * size
         fill_strips(k, first, size, 0, n, keys)
-        fill_strips_transposed(k, first, 0, size, keys_t)
-        fill_strips_transposed(v, first, 0, size, values_t)
+        fill_strips_transposed(k, first, 0, size, keys_t, spare)
+        fill_strips_transposed(v, first, 0, size, values_t, spare)
         key_grads[:], value_grads[:] = 0, 0
         for i in range(0, m, QUERIES):
             rows, place = min(QUERIES, m - i), first_place + (h * m + i) * n
             tiles = _up_to(rows, HALF)
             _take_rows(q, i, rows, first, scale, queries[:tiles])
             _take_rows(dcontext, i, rows, first, one, grads[:tiles])
-            _multiply(queries[:tiles], keys_t, nothing, False, weights)
+            _multiply(queries[:tiles], keys_t, ends, False, weights)
             _multiply(grads[:tiles], values_t, nothing, False, dweights)
+            _fill_up(weights, ends.size, -np.inf)
             for r in range(rows):
-                if least > 0:
-                    _dropout_mask(mask, least, keep_scale, key_low, key_high, place + r * n)
-                _score_gradients(weights[r], dweights[r], mask, log_sum[i + r, h], n)
+                _lower(weights[r], log_sum[i + r, h])
+            flat = _up_to(rows * wide, CHUNK)
+            _exponentials(one_behind_other[:flat])
+            if least > 0:
+                _mask(mask[:flat], places[:flat], dropout, place)
+            for r in range(rows):
+                _score_gradients(weights[r], dweights[r], masks[r])
             _multiply(dweights[:tiles, :n], keys, nothing, False, query_grads)
             _put_rows(query_grads, rows, scale, dq, i, first, size)
             fill_strips(grads, 0, size, 0, rows, grad_strips)
@@ -306,18 +350,15 @@ def _heads_backward(dcontext, inputs, heads, dropout, dq, dk, dv):
 
 
 @kernel
-def _score_gradients(weights, dweights, mask, total, n):
-    """Of one row: scores S to the weights P m that multiplied V, and dcontext V.T to dS, both in place.
-
-    Behind the n-th place both become zero, whatever lies there.
-    """
-    zero, inner = weights.dtype.type(0), weights.dtype.type(0)
-    for j in range(weights.size):
-        weight, dweight = exp(weights[j] - total), dweights[j] * mask[j]
-        weights[j] = weight if j < n else zero
-        dweights[j] = dweight if j < n else zero
-    for j in range(weights.size):
-        inner += dweights[j] * weights[j]
-    for j in range(weights.size):
-        dweights[j] = weights[j] * (dweights[j] - inner)
-        weights[j] *= mask[j]
+def _score_gradients(weights, dweights, mask):
+    """Of one row: weights P to the P m that multiplied V, and dcontext V.T to dS, both in place."""
+    products = splat(weights.dtype.type(0))
+    for j in range(0, weights.size, lanes(weights)):
+        dweight = multiply(load(dweights, j), load(mask, j))
+        store(dweights, j, dweight)
+        products = fma(dweight, load(weights, j), products)
+    inner = splat(total(products))
+    for j in range(0, weights.size, lanes(weights)):
+        weight = load(weights, j)
+        store(dweights, j, multiply(weight, subtract(load(dweights, j), inner)))
+        store(weights, j, multiply(weight, load(mask, j)))

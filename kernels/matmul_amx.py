@@ -18,7 +18,7 @@ from numba import prange
 from numba.extending import overload
 
 from ._compile import kernel, parallel_kernel
-from .amx import LINES, ROWS, SIDE, STEP, leave_tiles, transpose_square, use_tiles
+from .amx import LINES, ROWS, SIDE, STEP, leave_tiles, use_tiles
 from .memory import empty, scratch
 from .pieces import (
     CUT,
@@ -31,7 +31,7 @@ from .pieces import (
     take,
     transpose_tall,
 )
-from .simd import add, load, prefetch_rows, store
+from .simd import add, load, prefetch_rows, store, transpose_square
 from .threads import n_threads
 from .tile import Places
 

@@ -30,7 +30,7 @@ from numba.extending import overload
 from ._compile import kernel, parallel_kernel
 from .memory import empty, zeros
 from .simd import lanes, load, prefetch_rows, store
-from .tile import HALF, ROWS, Places, fill_strips, fill_strips_transposed, rows_of_band, tile
+from .tile import HALF, ROWS, Places, fill_strips, fill_strips_transposed, rows_of_band, spare_square, tile
 
 BLOCK, DEPTH = 4 * ROWS, 384  # rows and steps of k that a strip is used for
 PANEL = 16  # numbers that are copied for a tile's rows; whole vectors, and at least ROWS
@@ -40,6 +40,7 @@ def in_strips(b, transposed):
     """The strips of b, or of b.T.   (K, C) -> (strips, K, width)"""
     depth, n_columns = b.shape[::-1] if transposed else b.shape
     width = 2 * lanes(b)
+    b = np.ascontiguousarray(b)
     strips = empty((-(-n_columns // width), depth, width), b.dtype)
     strips[n_columns // width :] = 0
     _fill_strips(b, transposed, strips)
@@ -74,7 +75,7 @@ def _fill_strips(b, transposed, strips):
     for block in prange((depth + 15) // 16):
         k0, k1 = block * 16, min(block * 16 + 16, depth)
         if transposed:
-            fill_strips_transposed(b, 0, k0, k1, strips)
+            fill_strips_transposed(b, 0, k0, k1, strips, spare_square(b))
         else:
             fill_strips(b, 0, b.shape[1], k0, k1, strips)
 

@@ -34,9 +34,8 @@ from .amx import (
     store_in_turns,
     store_one_behind_other,
     store_sums,
-    transpose_square,
 )
-from .simd import load, store, subtract
+from .simd import load, store, subtract, transpose_square
 
 HIGH = WIDE = 2 * SIDE  # rows and columns that are summed at a time; WIDE is a strip's
 CUT = PIECES * TILE  # pieces of 16 x 32 numbers

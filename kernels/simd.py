@@ -11,7 +11,8 @@ number, as long as there may be some that are not a number. A few operations do 
     subtract(a, b)        a - b
     fma(a, b, c)          a * b + c, rounded once
     larger(a, b)          lane by lane the larger one
-    largest(a)            the largest number of all lanes
+    largest(a), total(a)  the largest number of all lanes, and their sum
+    transpose_square(x, (i, j), out, (r, c))            LANES rows of x from there on, as columns of out
 
     prefetch(array, i)    ask for the cache line of array[i] ahead of time, to read it: into the L2 cache
     prefetch_rows(n, array, (i, j))      ask for array[i, j], array[i + 1, j], ..., two vectors each, to write them
@@ -140,6 +141,12 @@ def subtract(typing, a, b):
 
 
 @intrinsic
+def multiply(typing, a, b):
+    """a * b in every lane."""
+    return a(a, b), lambda context, builder, signature, values: builder.fmul(*values)
+
+
+@intrinsic
 def fma(typing, a, b, c):
     """a * b + c in every lane."""
 
@@ -169,6 +176,54 @@ def largest(typing, a):
         return builder.call(cgutils.get_or_insert_function(builder.module, function, name), values)
 
     return a.dtype(a), build
+
+
+@intrinsic
+def total(typing, a):
+    """The sum of all lanes: halves are added until one number is left."""
+
+    def build(context, builder, signature, values):
+        number = context.get_value_type(a.dtype)
+        function = ir.FunctionType(number, [number, context.get_value_type(a)])
+        name = f"llvm.vector.reduce.fadd.v{a.lanes}f{a.dtype.bitwidth}"
+        reduce = cgutils.get_or_insert_function(builder.module, function, name)
+        return builder.call(reduce, [ir.Constant(number, -0.0), *values], fastmath=("reassoc",))
+
+    return a.dtype(a), build
+
+
+@intrinsic
+def transpose_square(typing, x, index, out, to):
+    """out[to + (r, c)] = x[index + (c, r)], as many rows as a vector has lanes.
+
+    Four rounds: squares of 1, 2, 4 and 8 numbers change places with those across the diagonal.
+    """
+    vector = Vector(x.dtype)
+
+    def build(context, builder, signature, values):
+        def row_at(array, kind, place, row):
+            i, j = cgutils.unpack_tuple(builder, place)
+            places = context.make_tuple(builder, index, [builder.add(i, ir.Constant(i.type, row)), j])
+            at = address(context, builder, kind, array, index, places)
+            return builder.bitcast(at, context.get_value_type(vector).as_pointer())
+
+        n, align = vector.lanes, vector.dtype.bitwidth // 8
+        rows = [builder.load(row_at(values[0], x, values[1], r), align=align) for r in range(n)]
+        size = 1
+        while size < n:
+            upper = [c if not c & size else n + c - size for c in range(n)]
+            lower = [c + size if not c & size else n + c for c in range(n)]
+            for r in (r for r in range(n) if not r & size):
+                pair = rows[r], rows[r + size]
+                for place, order in ((r, upper), (r + size, lower)):
+                    lanes = ir.Constant(ir.VectorType(ir.IntType(32), n), order)
+                    rows[place] = builder.shuffle_vector(*pair, lanes)
+            size *= 2
+        for r, row in enumerate(rows):
+            builder.store(row, row_at(values[2], out, values[3], r), align=align)
+        return context.get_dummy_value()
+
+    return types.void(x, index, out, to), build
 
 
 # ----------------------------------------------------------------------------------------------------------- prefetch

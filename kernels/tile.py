@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._compile import kernel
-from .simd import VECTOR_BITS, add_outer, lanes, load, prefetch, start_rows, store_rows
+from .simd import VECTOR_BITS, add_outer, lanes, load, prefetch, start_rows, store, store_rows, transpose_square
 from .threads import n_threads
 
 ROWS = 14 if VECTOR_BITS == 512 else 6
@@ -64,19 +64,42 @@ def fill_strips(b, first, n_columns, k0, k1, strips):
     for s in range(n_strips):
         left = first + s * width
         right = min(left + width, first + n_columns)
-        for k in range(k0, k1):
-            row, to = b[k, left:right], strips[s, k]
-            for j in range(row.size):
-                to[j] = row[j]
+        if right - left == width:
+            for k in range(k0, k1):
+                store(strips, (s, k, 0), load(b, (k, left)))
+                store(strips, (s, k, lanes(b)), load(b, (k, left + lanes(b))))
+        else:
+            for k in range(k0, k1):
+                row, to = b[k, left:right], strips[s, k]
+                for j in range(row.size):
+                    to[j] = row[j]
 
 
 @kernel
-def fill_strips_transposed(b, first, k0, k1, strips):
-    """Rows k0:k1 of the strips of b.T, b's column `first` being row 0 of them.   (C, K) -> (strips, K, width)"""
+def spare_square(like):
+    """Memory that `fill_strips_transposed` needs."""
+    return np.zeros((lanes(like), lanes(like)), like.dtype)
+
+
+@kernel
+def fill_strips_transposed(b, first, k0, k1, strips, spare):
+    """Rows k0:k1 of the strips of b.T, b's column `first` being row 0 of them.   (C, K) -> (strips, K, width)
+
+    Behind the last column there will be zeros up to the next whole vector, if those of spare that are behind it are.
+    """
     n_strips, _, width = strips.shape
+    side = lanes(b)
     for s in range(n_strips):
-        left = s * width
-        for j in range(min(width, b.shape[0] - left)):
-            row = b[left + j, first + k0 : first + k1]
-            for k in range(row.size):
-                strips[s, k0 + k, j] = row[k]
+        for j in range(0, width, side):
+            row, rows = s * width + j, min(side, b.shape[0] - s * width - j)
+            for k in range(k0, k1, side):
+                if rows == side and k + side <= k1:
+                    transpose_square(b, (row, first + k), strips[s], (k, j))
+                elif rows > 0 and k + side <= k1:
+                    for r in range(rows):
+                        store(spare, (r, 0), load(b, (row + r, first + k)))
+                    transpose_square(spare, (0, 0), strips[s], (k, j))
+                else:
+                    for r in range(rows):
+                        for step in range(k, min(k + side, k1)):
+                            strips[s, step, j + r] = b[row + r, first + step]
