@@ -160,11 +160,13 @@ def _beginnings(bias, size):
 def _strip_of(c, i0, i1, j, left, right, n_steps, begin, squares, following):
     """Rows i0:i1 of a strip of c, from column j on, = bias + before + the product of the pieces.
 
-    Whole tiles begin with the one or the other, and are stored where they belong; all else goes by a scratch.
+    Sums begin with bias or before, and what else there is to add is added at the end. Whole tiles are moved between the
+    unit and memory; all others go by a scratch.
     """
     (bias, has_bias, before), (sums, square), memory = begin, squares, _memory(c)
     columns, width = min(WIDE, c.shape[1] - j), c.shape[1]
-    simple = _in_order(c) and columns % SIDE == 0 and not (has_bias and before.size > 0)
+    before_first = before.size > 0 and not has_bias and _in_order(c)
+    simple = _in_order(c) and columns % SIDE == 0 and (before_first or before.size == 0)
     aside = sums.reshape(-1)
     for i in range(i0, i1, HIGH):
         rows, first = min(HIGH, i1 - i), (i - i0) // SIDE * n_steps * CUT
@@ -175,10 +177,12 @@ def _strip_of(c, i0, i1, j, left, right, n_steps, begin, squares, following):
             prefetch_rows(SIDE, c, (i + SIDE, j))
         whole = simple and rows % SIDE == 0
         end = Places(memory, i * width + j, width) if whole else Places(aside, 0, WIDE)
-        at_first = Places(before, end.first, width) if whole and before.size > 0 else Places(bias, 0, 0)
+        if before_first and not whole:
+            take(before.reshape(c.shape), i, rows, j, columns, sums, HIGH, WIDE)
+        at_first = Places(before if whole else aside, end.first, end.step) if before_first else Places(bias, 0, 0)
         sum_tiles(rows, columns, left, first, n_steps, right, at_first, end, ahead, coming, aside)
         if not whole:
-            _put(sums, rows, columns, before, square, c, i, j)
+            _put(sums, rows, columns, before[:0] if before_first else before, square, c, i, j)
 
 
 @kernel
