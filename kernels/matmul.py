@@ -9,7 +9,7 @@ All three are one, c = a @ b:
 and there are two ways to it, each a file with the same two functions: `in_strips` brings b into the order in which the
 innermost loop reads it, and `multiply` does the rest. With multiply-adds of vectors: matmul_fma.py. On the matrix unit,
 if the processor has one and numbers are float32: matmul_amx.py. A b that never changes, a frozen weight, is brought
-into its order once (`prepare`), all others by each product.
+into its order once (`prepare`), all others by each product. Narrow ones are a case of their own: matmul_narrow.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from . import amx, matmul_amx, matmul_fma
+from . import amx, matmul_amx, matmul_fma, matmul_narrow
 from ._compile import parallel_kernel
 from .memory import empty
 from .simd import lanes
@@ -50,6 +50,9 @@ def matmul_dw(x, dy, dW):
         raise ValueError(f"dW of shape {dW.shape} for a product of {x.T.shape} and {dy.shape}: the shapes do not fit")
     if dW.strides[1] != dW.itemsize:
         raise ValueError(f"dW must be in C order, got shape {dW.shape} with strides {dW.strides}")
+    if matmul_narrow.fits_dw(x, dy, dW):
+        matmul_narrow.multiply_dw(x, dy, dW)
+        return
     rows, columns = dW.shape
     if _way_of(dW) is matmul_amx and dW.flags.c_contiguous:
         flat = rows <= columns // 6  # better narrow strips of x than many of dy for a few rows
@@ -86,7 +89,10 @@ def _way_of(numbers):
 def _product(a, b, transposed, strips, bias, plus, c):
     """c = a @ b + bias + plus, or a @ b.T; strips, bias and plus may be None, and plus may be c itself. Returns c."""
     _check(a, b.T if transposed else b, bias, plus, c)
-    _way_of(c).multiply(_one_piece(a), b, transposed, strips, bias, plus, c)
+    if strips is None and plus is not c and matmul_narrow.fits(a, b, transposed, c):
+        matmul_narrow.multiply(a, b, transposed, bias, plus, c)
+    else:
+        _way_of(c).multiply(_one_piece(a), b, transposed, strips, bias, plus, c)
     return c
 
 

@@ -23,6 +23,9 @@ rows, a row a tuple of vectors, and the loops over rows and vectors are unrolled
     start_rows(n, array, i, step, row)     n rows: `row` + the numbers from array[i] on, from array[i + step] on, ...
     add_outer(tile, a, (i, k), row)        + a[i, k] row, a[i + 1, k] row, ...: one multiply-add a vector
     store_rows(tile, array, (i, j))        write them to array[i, j], array[i + 1, j], ... and behind
+    copies(n, row)                         n rows, all `row`
+    add_inner(tile, a, (i, k), b)          + a[i + r, k] and behind times b[v, k] and behind, in vector v of row r
+    totals(tile)                           a vector of the sums of all the tile's vectors, of which there are LANES
 
 LANES neighbours in a row of `array` are neighbours in memory; `add_outer` alone takes single numbers of a, which may
 lie anywhere. As in C nobody checks that they are inside of it, and an index counts from the beginning only.
@@ -338,3 +341,64 @@ def store_rows(typing, tile, array, index):
         return context.get_dummy_value()
 
     return types.void(tile, array, index), build
+
+
+@intrinsic(prefer_literal=True)
+def copies(typing, n, row):
+    """n rows, n written as a number, all of them `row`."""
+    tile = types.UniTuple(row, n.literal_value)
+
+    def build(context, builder, signature, values):
+        return context.make_tuple(builder, tile, [values[1]] * tile.count)
+
+    return tile(n, row), build
+
+
+@intrinsic
+def add_inner(typing, tile, a, index, b):
+    """The tile, and to vector v of row r added a[i + r, k] b[v, k], and so on lane by lane; index is (i, k)."""
+    vector = tile.dtype.dtype
+
+    def build(context, builder, signature, values):
+        i, k = cgutils.unpack_tuple(builder, values[2])
+
+        def vector_at(array, kind, row):
+            places = context.make_tuple(builder, index, [row, k])
+            pointer = _vector_pointer(context, builder, vector, array, kind, index, places)
+            return builder.load(pointer, align=vector.dtype.bitwidth // 8)
+
+        factors = [vector_at(b, values[3], ir.Constant(i.type, v)) for v in range(tile.dtype.count)]
+        sums = []
+        for r, old in enumerate(_unpack(builder, tile, values[0])):
+            x = vector_at(a, values[1], builder.add(i, ir.Constant(i.type, r)))
+            sums.append([_fma(context, builder, vector, x, y, z) for y, z in zip(factors, old, strict=True)])
+        return _pack(context, builder, tile, sums)
+
+    return tile(tile, a, index, b), build
+
+
+@intrinsic
+def totals(typing, tile):
+    """The sums of all vectors of the tile, of which there are LANES, as the lanes of one.
+
+    Two vectors become one that has halves of both, added to each other; the same with quarters, and so on.
+    """
+    vector = tile.dtype.dtype
+
+    def build(context, builder, signature, values):
+        vectors, size = [v for row in _unpack(builder, tile, values[0]) for v in row], 1
+        while len(vectors) > 1:
+            lower = [lane % size + lane // (2 * size) * 2 * size for lane in range(vector.lanes)]
+            lower = [n if lane % (2 * size) < size else n + vector.lanes for lane, n in enumerate(lower)]
+            orders = [
+                ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), places)
+                for places in (lower, [n + size for n in lower])
+            ]
+            vectors = [
+                builder.fadd(*(builder.shuffle_vector(*pair, order) for order in orders))
+                for pair in zip(vectors[::2], vectors[1::2], strict=True)
+            ]
+            size *= 2
+        return vectors[0]
+
+    return vector(tile), build

@@ -1,0 +1,164 @@
+"""Products with a matrix of at most eight rows or columns: those of small adapters, and of a head.
+
+c = a @ b, and such a product does little with each number that it reads. Nothing may be prepared that costs more than
+the product, so b is not brought into strips by all threads before they begin. Three cases:
+
+    few columns of c        each number is a sum over k of products of neighbours; sixteen sums are lanes of one vector
+                            in the end (simd.totals)
+    few steps of k          eight rows of b stay in registers, two vectors of each, while rows of a go by
+    few rows of dW          dW.T = dy.T @ x if dy is narrow: x, which is long, is read as it lies, 32 columns at a time
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from ._compile import kernel, parallel_kernel
+from .simd import (
+    VECTOR_BITS,
+    add,
+    add_inner,
+    add_outer,
+    copies,
+    lanes,
+    load,
+    splat,
+    start_rows,
+    store,
+    store_rows,
+    totals,
+)
+from .threads import n_threads
+from .tile import Places, tile
+
+FEW = 8
+BLOCK = 16  # rows
+ROWS = VECTOR_BITS // 32 // FEW  # of a, whose sums with eight columns of b fill a vector; 0 where vectors are short
+NOTHING = np.empty(0, np.float32)
+
+
+def fits(a, b, transposed, c):
+    """Whether `multiply` can do it: float32, a narrow b, and its other side as long as whole vectors."""
+    depth, columns = b.shape[::-1] if transposed else b.shape
+    if ROWS == 0 or c.dtype != np.float32 or not all(x.flags.c_contiguous for x in (a, b, c)):
+        return False
+    if columns <= FEW:
+        return columns > 0 and depth > 0 and depth % lanes(c) == 0 and len(a) >= ROWS
+    return 0 < depth <= FEW and columns % (2 * lanes(c)) == 0 and len(a) >= 2
+
+
+def multiply(a, b, transposed, bias, plus, c):
+    """c = a @ b + bias + plus, or a @ b.T; bias (C,) and plus may be None, and plus is not c."""
+    bias, plus = NOTHING if bias is None else bias, NOTHING if plus is None else plus.reshape(-1)
+    if c.shape[1] <= FEW:
+        _few_columns(a, b, transposed, bias, plus, n_threads(), c.reshape(-1))
+    else:
+        _few_steps(_filled_up(a), b, transposed, bias, plus, n_threads(), c)
+
+
+def _filled_up(x):
+    """x, with columns of zeros if it has fewer than eight."""
+    if x.shape[1] == FEW:
+        return x
+    full = np.zeros((len(x), FEW), x.dtype)
+    full[:, : x.shape[1]] = x
+    return full
+
+
+def fits_dw(x, dy, dW):
+    """Whether `multiply_dw` can do it: one side narrow, the other as long as whole strips."""
+    few, many = sorted(dW.shape)
+    in_order = x.flags.c_contiguous and dy.flags.c_contiguous
+    return ROWS > 0 and dW.dtype == np.float32 and in_order and 0 < few <= FEW and many % (2 * lanes(dW)) == 0
+
+
+def multiply_dw(x, dy, dW):
+    """dW += x.T @ dy, where x or dy is narrow."""
+    wide, narrow = (x, dy) if dy.shape[1] <= FEW else (dy, x)
+    _few_rows(_filled_up(narrow), wide, dW.T if wide is x else dW)
+
+
+@parallel_kernel
+def _few_columns(a, b, transposed, bias, plus, n_threads, c):
+    """Each thread owns some rows of c, which is given as it lies in memory."""
+    (n_rows, depth), n_columns = a.shape, b.shape[0] if transposed else b.shape[1]
+    n_tiles = (n_rows + ROWS - 1) // ROWS
+    for part in prange(n_threads):
+        columns, first, sums = (
+            np.zeros((FEW, depth), a.dtype),
+            np.zeros((ROWS, FEW), a.dtype),
+            np.zeros(ROWS * FEW, a.dtype),
+        )
+        columns[:n_columns] = b if transposed else b.T
+        first[:, : bias.size] = bias
+        for t in range(part * n_tiles // n_threads, (part + 1) * n_tiles // n_threads):
+            i = min(t * ROWS, n_rows - ROWS)  # the last tile is moved back: it computes a row again, to the last bit
+            result = add(_inner_products(a, i, columns), load(first, (0, 0)))
+            if n_columns == FEW:
+                store(c, i * FEW, add(load(plus, i * FEW), result) if plus.size > 0 else result)
+            else:
+                store(sums, 0, result)
+                for r in range(ROWS):
+                    for j in range(n_columns):
+                        at = (i + r) * n_columns + j
+                        c[at] = sums[r * FEW + j] + (plus[at] if plus.size > 0 else sums.dtype.type(0))
+
+
+@kernel
+def _inner_products(a, i, columns):
+    """Rows i and i + 1 of a @ columns.T, as one vector."""
+    zero = splat(a.dtype.type(0))
+    sums = copies(ROWS, (zero, zero, zero, zero, zero, zero, zero, zero))
+    for k in range(0, a.shape[1], lanes(a)):
+        sums = add_inner(sums, a, (i, k), columns)
+    return totals(sums)
+
+
+@parallel_kernel
+def _few_steps(a, b, transposed, bias, plus, n_threads, c):
+    """Each thread owns some rows of c. Eight rows of b, two vectors wide, stay in registers for some rows of a."""
+    n_rows, n_columns = c.shape
+    width = 2 * lanes(c)
+    for part in prange(n_threads):
+        rows, start, zeros = np.zeros((FEW, n_columns), c.dtype), np.zeros(n_columns, c.dtype), np.zeros(width, c.dtype)
+        rows[: b.shape[1] if transposed else len(b)] = b.T if transposed else b
+        start[: bias.size] = bias
+        top, bottom = part * n_rows // n_threads // 2 * 2, (part + 1) * n_rows // n_threads // 2 * 2
+        bottom = n_rows if part == n_threads - 1 else bottom
+        for block in range(top, bottom, BLOCK):
+            for j in range(0, n_columns, width):
+                begin = Places(plus, j, n_columns) if plus.size > 0 else Places(zeros, 0, 0)
+                _rows_of_strip(a, rows, j, block, min(block + BLOCK, bottom), begin, start, c)
+
+
+@kernel
+def _rows_of_strip(a, b, j, top, bottom, begin, bias, c):
+    """Rows top:bottom of c[:, j : j + two vectors] = a @ b + bias + begin."""
+    half = lanes(c)
+    b0, b1 = (load(b, (0, j)), load(b, (0, j + half))), (load(b, (1, j)), load(b, (1, j + half)))
+    b2, b3 = (load(b, (2, j)), load(b, (2, j + half))), (load(b, (3, j)), load(b, (3, j + half)))
+    b4, b5 = (load(b, (4, j)), load(b, (4, j + half))), (load(b, (5, j)), load(b, (5, j + half)))
+    b6, b7 = (load(b, (6, j)), load(b, (6, j + half))), (load(b, (7, j)), load(b, (7, j + half)))
+    first = load(bias, j), load(bias, j + half)
+    for row in range(top, bottom, 2):
+        i = min(row, len(a) - 2)
+        sums = start_rows(2, begin.memory, begin.first + i * begin.step, begin.step, first)
+        sums = add_outer(add_outer(sums, a, (i, 0), b0), a, (i, 1), b1)
+        sums = add_outer(add_outer(sums, a, (i, 2), b2), a, (i, 3), b3)
+        sums = add_outer(add_outer(sums, a, (i, 4), b4), a, (i, 5), b5)
+        sums = add_outer(add_outer(sums, a, (i, 6), b6), a, (i, 7), b7)
+        store_rows(sums, c, (i, j))
+
+
+@parallel_kernel
+def _few_rows(narrow, wide, c):
+    """c += narrow.T @ wide.   (8, T) @ (T, N), added to the first rows of it; each thread owns columns of c"""
+    width = 2 * lanes(wide)
+    for strip in prange(wide.shape[1] // width):
+        j, sums, zeros = strip * width, np.zeros((FEW, width), wide.dtype), np.zeros(width, wide.dtype)
+        nothing = Places(zeros, 0, 0)
+        tile(FEW, narrow.T, wide[:, j : j + width], zeros, nothing, sums, 0, 0, nothing)
+        for r in range(c.shape[0]):
+            for n in range(width):
+                c[r, j + n] += sums[r, n]
