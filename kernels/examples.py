@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,12 @@ def examples(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int 
     The batch has sequences of the given lengths, D = size, and weights (size, n_out).
     """
     yield from examples_of_layers(dtype, seed, lengths, size, n_out)
+    yield from examples_of_narrow_products(dtype, seed, lengths)
     yield from examples_of_attention(dtype, seed, lengths, size, n_heads)
 
 
 def examples_of_layers(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int = 12):
-    """All operations but attention."""
+    """All operations but attention and narrow products."""
     normal = _normal(dtype, rng := np.random.default_rng(seed))
     T, D, F = sum(lengths), size, n_out
     ids, segments, positions = (rng.integers(0, n, T).astype(np.int32) for n in (20, 2, max(lengths)))
@@ -55,6 +57,16 @@ def examples_of_layers(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n
     yield "squared_norm", (normal(T, D),)
 
 
+def examples_of_narrow_products(dtype, seed: int = 0, lengths=(3, 8, 1)):
+    """Few columns of the weight, and few rows."""
+    normal, T = _normal(dtype, np.random.default_rng(seed)), sum(lengths)
+    yield "matmul", (normal(T, 32), normal(32, 3), normal(3))
+    yield "matmul", (normal(T, 3), normal(3, 32), normal(32))
+    yield "matmul_dx", (normal(T, 3), normal(32, 3))
+    yield "matmul_dw", (normal(T, 32), normal(T, 3), normal(32, 3))
+    yield "matmul_dw", (normal(T, 3), normal(T, 32), normal(3, 32))
+
+
 def examples_of_attention(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_heads: int = 2):
     """Every token asks, without and with dropout; and the first token of each sequence alone."""
     normal = _normal(dtype, np.random.default_rng(seed))
@@ -76,13 +88,17 @@ def _normal(dtype, rng):
 
 
 # What two processes compile at once. No kernel is in both, as Numba keeps one index for each, and does not lock it.
-SHARES = {"layers": examples_of_layers, "attention": examples_of_attention}
+SHARES = {
+    "layers": examples_of_layers,
+    "others": lambda dtype: chain(examples_of_attention(dtype), examples_of_narrow_products(dtype)),
+}
 
 
 def warm_up(dtype=np.float32, between=lambda: None) -> None:
     """Load every kernel for dtype, compiled first where the cache does not have it. between() is called between two."""
     ensure_compiled(dtype, between)
     if kernels.COMPILED:
+        kernels.prepare(np.ones((8, 12), dtype))
         for name, arguments in examples(dtype):
             getattr(kernels, name)(*arguments)
             between()
@@ -151,5 +167,7 @@ def compile_share(name: str, share: str) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a compiler at once
     LISTENER.told = True
+    if share == "layers":
+        kernels.prepare(np.ones((8, 12), name))
     for operation, arguments in SHARES[share](np.dtype(name)):
         getattr(kernels, operation)(*arguments)

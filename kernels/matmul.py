@@ -53,15 +53,9 @@ def matmul_dw(x, dy, dW):
     if matmul_narrow.fits_dw(x, dy, dW):
         matmul_narrow.multiply_dw(x, dy, dW)
         return
-    rows, columns = dW.shape
-    if _way_of(dW) is matmul_amx and dW.flags.c_contiguous:
-        flat = rows <= columns // 6  # better narrow strips of x than many of dy for a few rows
-        b, large, c = (x, dy.T, dW.T) if flat else (dy, x.T, dW)
-        _product(large, b, False, None, None, c, c)
-        return
-    half_empty = columns < 2 * lanes(dW) <= rows  # a strip would be, but not of dW.T = dy.T @ x
-    flat = 2 * lanes(dW) <= rows <= columns // 6  # all of a wide dy would be copied for few tiles
-    if half_empty or flat:
+    rows, columns, width = *dW.shape, 2 * lanes(dW)
+    # A strip would be half empty, but not of dW.T = dy.T @ x; or all of a wide dy would be cut or copied for few tiles.
+    if columns < width <= rows or width <= rows <= columns // 6:
         dW += _product(dy.T, x, False, None, None, None, empty((columns, rows), dW.dtype)).T
     elif dW.flags.c_contiguous:
         _product(x.T, dy, False, None, None, dW, dW)

@@ -40,7 +40,7 @@ STRIP_STEP = 2 * CUT  # numbers of a strip in a step of k
 
 
 MOST = BLOCK // SIDE * DEPTH // STEP * CUT  # numbers that a thread cuts at a time
-NOTHING = np.empty(0, np.float32)
+NOTHING, NO_MATRIX = np.empty(0, np.float32), np.empty((0, 0), np.float32)
 
 
 def in_strips(b, transposed):
@@ -52,18 +52,19 @@ def in_strips(b, transposed):
 
 
 def multiply(a, b, transposed, strips, bias, plus, c):
-    """c = a @ b + bias + plus, or a @ b.T, all float32; c may be some C.T.
+    """c = a @ b + bias + plus, or a @ b.T, all float32;  c is in C order.
 
-    strips, those of b or of b.T, bias (C,) and plus, which is as c lies in memory, may be None, and plus may be c's.
+    strips, those of b or of b.T, bias (C,) and plus may be None, and plus may be c itself.
     """
-    bias, plus = NOTHING if bias is None else bias, NOTHING if plus is None else plus.reshape(-1, order="A")
-    threads = n_threads()
+    bias, plus = NOTHING if bias is None else bias, NOTHING if plus is None else plus.reshape(-1)
+    pieces = n_threads() * MOST
     if strips is None:
         b, transposed = _in_c_order(b, transposed)
-        memory = scratch(2 * (threads * MOST + _size_of_strips(b, transposed))).view(np.uint16)
-        _cut_and_multiply(a, b, transposed, bias, plus, threads, memory, c)
+        memory = scratch(2 * (pieces + _size_of_strips(b, transposed))).view(np.uint16)
+        strips = memory[pieces:]
     else:
-        _multiply(a, strips, bias, plus, threads, scratch(2 * threads * MOST).view(np.uint16), c)
+        b, memory = NO_MATRIX, scratch(2 * pieces).view(np.uint16)
+    _multiply(a, b, transposed, strips, bias, plus, n_threads(), memory, c)
 
 
 def _in_c_order(b, transposed):
@@ -87,19 +88,11 @@ def _cut(b, transposed, n_threads, strips):
 
 
 @parallel_kernel
-def _cut_and_multiply(a, b, transposed, bias, plus, n_threads, memory, c):
-    """Each thread cuts a part of b, and then owns a band of rows of c."""
-    n_pieces = n_threads * MOST
-    pieces, strips = memory[:n_pieces], memory[n_pieces:]
-    for part in prange(n_threads):
-        _cut_blocks(b, transposed, part, n_threads, strips)
-    for part in prange(n_threads):
-        _band(a, strips, bias, plus, part, n_threads, pieces[part * MOST : (part + 1) * MOST], c)
-
-
-@parallel_kernel
-def _multiply(a, strips, bias, plus, n_threads, pieces, c):
-    """Each thread owns a band of rows of c."""
+def _multiply(a, b, transposed, strips, bias, plus, n_threads, pieces, c):
+    """Each thread cuts a part of b, if there is one, into strips, and then owns a band of rows of c."""
+    if b.size > 0:
+        for part in prange(n_threads):
+            _cut_blocks(b, transposed, part, n_threads, strips)
     for part in prange(n_threads):
         _band(a, strips, bias, plus, part, n_threads, pieces[part * MOST : (part + 1) * MOST], c)
 
@@ -136,7 +129,7 @@ def _band(a, strips, bias, plus, part, n_parts, left, c):
     for k0 in range(0, max(depth, 1), DEPTH):
         k1, first_step = min(k0 + DEPTH, depth), k0 // STEP
         n_steps = (k1 - k0 + STEP - 1) // STEP
-        before = plus if k0 == 0 else _memory(c)
+        before = plus if k0 == 0 else c.reshape(-1)
         for i0 in range(part * rows, bottom, BLOCK):
             i1 = min(i0 + BLOCK, bottom)
             _cut_rows(a, i0, i1, k0, k1, squares, left)
@@ -144,7 +137,7 @@ def _band(a, strips, bias, plus, part, n_parts, left, c):
                 begin = start[min(k0, 1), s * WIDE : (s + 1) * WIDE], bias.size > 0 and k0 == 0, before
                 right = Places(strips, (s * all_steps + first_step) * STRIP_STEP, STRIP_STEP)
                 following = (min(s + 1, n_strips - 1) * all_steps + first_step) * STRIP_STEP
-                _strip_of(c, i0, i1, s * WIDE, left, right, n_steps, begin, squares, following)
+                _strip_of(c, i0, i1, s * WIDE, left, right, n_steps, begin, squares[0], following)
     leave_tiles()
 
 
@@ -157,22 +150,21 @@ def _beginnings(bias, size):
 
 
 @kernel
-def _strip_of(c, i0, i1, j, left, right, n_steps, begin, squares, following):
+def _strip_of(c, i0, i1, j, left, right, n_steps, begin, sums, following):
     """Rows i0:i1 of a strip of c, from column j on, = bias + before + the product of the pieces.
 
     Sums begin with bias or before, and what else there is to add is added at the end. Whole tiles are moved between the
     unit and memory; all others go by a scratch.
     """
-    (bias, has_bias, before), (sums, square), memory = begin, squares, _memory(c)
+    (bias, has_bias, before), memory, aside = begin, c.reshape(-1), sums.reshape(-1)
     columns, width = min(WIDE, c.shape[1] - j), c.shape[1]
-    before_first = before.size > 0 and not has_bias and _in_order(c)
-    simple = _in_order(c) and columns % SIDE == 0 and (before_first or before.size == 0)
-    aside = sums.reshape(-1)
+    before_first = before.size > 0 and not has_bias
+    simple = columns == WIDE and (before_first or before.size == 0)
     for i in range(i0, i1, HIGH):
         rows, first = min(HIGH, i1 - i), (i - i0) // SIDE * n_steps * CUT
         ahead = Places(right.memory, following + (i - i0) // HIGH * n_steps * LINES * STEP, LINES * STEP)
         coming = Places(memory, (i + HIGH) * width + j if i + HIGH < i1 else i0 * width + j + WIDE, width)
-        if n_steps * ROWS < HIGH and columns == WIDE and _in_order(c):  # too few steps to fetch all rows of the next
+        if n_steps * ROWS < HIGH and columns == WIDE:  # too few steps to fetch all rows of the next
             prefetch_rows(SIDE, c, (i, j))
             prefetch_rows(SIDE, c, (i + SIDE, j))
         whole = simple and rows % SIDE == 0
@@ -180,37 +172,23 @@ def _strip_of(c, i0, i1, j, left, right, n_steps, begin, squares, following):
         if before_first and not whole:
             take(before.reshape(c.shape), i, rows, j, columns, sums, HIGH, WIDE)
         at_first = Places(before if whole else aside, end.first, end.step) if before_first else Places(bias, 0, 0)
-        sum_tiles(rows, columns, left, first, n_steps, right, at_first, end, ahead, coming, aside)
+        sum_tiles(rows, left, first, n_steps, right, at_first, end, ahead, coming, aside)
         if not whole:
-            _put(sums, rows, columns, before[:0] if before_first else before, square, c, i, j)
+            _put(sums, rows, columns, before[:0] if before_first else before, c, i, j)
 
 
 @kernel
-def _put(sums, rows, columns, before, square, c, i, j):
+def _put(sums, rows, columns, before, c, i, j):
     """c[i : i + rows, j : j + columns] = sums + before, which is as c lies in memory and may have no numbers."""
-    if columns < WIDE or (rows < HIGH and not _in_order(c)):
-        for r in range(rows):
-            for n in range(columns):
-                at = (i + r) * c.shape[1] + j + n if _in_order(c) else (j + n) * c.shape[0] + i + r
-                c[i + r, j + n] = sums[r, n] + (before[at] if before.size > 0 else np.float32(0))
-    elif _in_order(c):
-        _add_rows(sums, rows, before, c, i, j)
-    else:
-        for r in range(0, HIGH, SIDE):
-            for n in range(0, WIDE, SIDE):
-                transpose_square(sums, (r, n), square, (n, r))
-        _add_rows(square, WIDE, before, c.T, j, i)
-
-
-@kernel
-def _add_rows(sums, rows, before, c, i, j):
     for r in range(rows):
         at = (i + r) * c.shape[1] + j
-        for half in range(0, WIDE, SIDE):
-            v = load(sums, (r, half))
-            if before.size > 0:
-                v = add(v, load(before, at + half))
-            store(c, (i + r, j + half), v)
+        for n in range(0, columns, SIDE):
+            if n + SIDE <= columns:
+                row = load(sums, (r, n))
+                store(c, (i + r, j + n), add(row, load(before, at + n)) if before.size > 0 else row)
+            else:
+                for k in range(n, columns):
+                    c[i + r, j + k] = sums[r, k] + (before[at + k] if before.size > 0 else np.float32(0))
 
 
 @kernel
@@ -244,15 +222,3 @@ def _is_in_order(a):
     """Whether neighbours in a row are neighbours in memory."""
     answer = a.layout == "C"
     return lambda a: answer
-
-
-def _memory(c):
-    raise TypeError("compiled code only")
-
-
-@overload(_memory, inline="always")
-def _memory_of_layout(c):
-    """All numbers of c, as they lie in memory."""
-    if c.layout == "C":
-        return lambda c: c.reshape(-1)
-    return lambda c: c.T.reshape(-1)

@@ -118,36 +118,32 @@ def transpose_tall(x, i, rows, j, columns, out, spare):
 
 
 @kernel
-def sum_tiles(rows, columns, left, first, n_steps, right, begin, end, ahead, coming, aside):
-    """end = begin + the product of up to 32 rows, from left[first] on, and of up to 32 columns, in the Places of right.
+def sum_tiles(rows, left, first, n_steps, right, begin, end, ahead, coming, aside):
+    """end = begin + the product of up to 32 rows, from left[first] on, and of 32 columns, in the Places of right.
 
     begin, end: Places of the rows of both, which are moved in whole tiles. ahead: Places of which LINES cache lines
     are fetched in each of the n_steps. coming: Places of rows of the next sums, of which ROWS are fetched in each
     step. aside: memory for 16 numbers that nobody reads.
     """
-    if rows > SIDE and columns > SIDE:
-        _sum(2, 2, left, first, n_steps, right, begin, end, ahead, coming, aside)
-    elif columns > SIDE:
-        _sum(1, 2, left, first, n_steps, right, begin, end, ahead, coming, aside)
-    elif rows > SIDE:
-        _sum(2, 1, left, first, n_steps, right, begin, end, ahead, coming, aside)
+    if rows > SIDE:
+        _sum(2, left, first, n_steps, right, begin, end, ahead, coming, aside)
     else:
-        _sum(1, 1, left, first, n_steps, right, begin, end, ahead, coming, aside)
+        _sum(1, left, first, n_steps, right, begin, end, ahead, coming, aside)
 
 
 @kernel
-def _sum(rows, columns, left, first, n_steps, right, begin, end, ahead, coming, aside):
-    """The same; rows and columns are now 1 or 2 tiles, written as a number.
+def _sum(rows, left, first, n_steps, right, begin, end, ahead, coming, aside):
+    """The same; rows are now 1 or 2 tiles, written as a number.
 
     Every other step a tile is stored, for nothing but its effect on the pace: where stores are rare, loads run far
     ahead of the unit, and the next store costs some 900 cycles. 12 steps take 4,500 cycles, with four stores at their
     end 5,700, and with stores in between 4,500 again.
     """
-    load_sums(rows, columns, begin.memory, begin.first, begin.step)
+    load_sums(rows, 2, begin.memory, begin.first, begin.step)
     for step in range(n_steps):
         add_products(
             rows,
-            columns,
+            2,
             (left, first + step * CUT, n_steps * CUT),
             (right.memory, right.first + step * right.step, CUT),
             (ahead.memory, ahead.first + step * ahead.step),
@@ -155,4 +151,4 @@ def _sum(rows, columns, left, first, n_steps, right, begin, end, ahead, coming, 
         )
         if step % PACE == PACE - 1:
             store_sums(1, 1, aside, 0, 0)
-    store_sums(rows, columns, end.memory, end.first, end.step)
+    store_sums(rows, 2, end.memory, end.first, end.step)

@@ -88,17 +88,17 @@ def test_products_of_nothing(dtype, n_in, n_out):
 @pytest.mark.skipif(
     kernels.BACKEND in ("numpy", "blas"), reason="the tiles are the Numba kernel's; BLAS sums as it likes"
 )
-@pytest.mark.parametrize("n_out", [7, 66, 497])
-def test_a_number_of_a_product_does_not_depend_on_its_place(n_out):
+@pytest.mark.parametrize("n_in, n_out", [(333, 7), (333, 66), (333, 497), (384, 8), (5, 384)])
+def test_a_number_of_a_product_does_not_depend_on_its_place(n_in, n_out):
     """Tiles and strips at the edges are moved back; what comes out must be the same to the last bit."""
     rng = np.random.default_rng(0)
-    x, W, b, dy = (rng.standard_normal(s).astype(np.float32) for s in ((31, 333), (333, n_out), n_out, (31, n_out)))
-    rows, inputs, outputs = (rng.permutation(n) for n in (31, 333, n_out))
+    x, W, b, dy = (rng.standard_normal(s).astype(np.float32) for s in ((31, n_in), (n_in, n_out), n_out, (31, n_out)))
+    rows, inputs, outputs = (rng.permutation(n) for n in (31, n_in, n_out))
     moved = kernels.matmul(x[rows], np.ascontiguousarray(W[:, outputs]), b[outputs])
     np.testing.assert_array_equal(moved, kernels.matmul(x, W, b)[rows][:, outputs])
     moved = kernels.matmul_dx(dy[rows], np.ascontiguousarray(W[inputs]))
     np.testing.assert_array_equal(moved, kernels.matmul_dx(dy, W)[rows][:, inputs])
-    dW, moved = np.zeros((2, 333, n_out), np.float32)
+    dW, moved = np.zeros((2, n_in, n_out), np.float32)
     kernels.matmul_dw(x, dy, dW)
     kernels.matmul_dw(np.ascontiguousarray(x[:, inputs]), np.ascontiguousarray(dy[:, outputs]), moved)
     np.testing.assert_array_equal(moved, dW[inputs][:, outputs])
