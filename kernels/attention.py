@@ -24,7 +24,7 @@ from ._compile import kernel, parallel_kernel
 from .dropout import threshold
 from .memory import empty
 from .scalar import exp, random_bits
-from .simd import add, fma, lanes, larger, largest, load, multiply, splat, store, subtract, total
+from .simd import add, fma, lanes, larger, largest, load, multiply, splat, store, subtract, total, where
 from .tile import HALF, ROWS, Places, fill_strips, fill_strips_transposed, spare_square, tile
 
 QUERIES = 28 // ROWS * ROWS  # asked together: the more, the less often the gradients of keys and values are fetched
@@ -316,6 +316,8 @@ def _heads_backward(dcontext, inputs, heads, dropout, dq, dk, dv):
     (weights, one_behind_other), (dweights, _), places = _weights(wide, q), _weights(wide, q), _places(n, wide)
     masks, mask = _weights(wide, q)
     mask[:] = 1
+    there = np.zeros(wide, q.dtype)
+    there[:n] = 1
     dropout = least, keep_scale, key_low, key_high
     for h in range(*heads):
         first = h * size
@@ -338,7 +340,7 @@ def _heads_backward(dcontext, inputs, heads, dropout, dq, dk, dv):
             if least > 0:
                 _mask(mask[:flat], places[:flat], dropout, place)
             for r in range(rows):
-                _score_gradients(weights[r], dweights[r], masks[r])
+                _score_gradients(weights[r], dweights[r], masks[r], there)
             _multiply(dweights[:tiles, :n], keys, nothing, False, query_grads)
             _put_rows(query_grads, rows, scale, dq, i, first, size)
             fill_strips(grads, 0, size, 0, rows, grad_strips)
@@ -350,13 +352,18 @@ def _heads_backward(dcontext, inputs, heads, dropout, dq, dk, dv):
 
 
 @kernel
-def _score_gradients(weights, dweights, mask):
-    """Of one row: weights P to the P m that multiplied V, and dcontext V.T to dS, both in place."""
+def _score_gradients(weights, dweights, mask, keys):
+    """Of one row: weights P to the P m that multiplied V, and dcontext V.T to dS, both in place.
+
+    keys is one where there is a key, and zero behind the last of them, where both become zero.
+    """
     products = splat(weights.dtype.type(0))
     for j in range(0, weights.size, lanes(weights)):
-        dweight = multiply(load(dweights, j), load(mask, j))
+        weight = where(load(keys, j), load(weights, j))
+        dweight = where(load(keys, j), multiply(load(dweights, j), load(mask, j)))
+        store(weights, j, weight)
         store(dweights, j, dweight)
-        products = fma(dweight, load(weights, j), products)
+        products = fma(dweight, weight, products)
     inner = splat(total(products))
     for j in range(0, weights.size, lanes(weights)):
         weight = load(weights, j)

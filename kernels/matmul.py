@@ -100,12 +100,13 @@ def _in_rows(plus):
 
 def _check(a, b, bias, plus, c):
     """Kernels do not check bounds: a shape that does not fit would be whatever memory lies there."""
-    dtype, fits = c.dtype, a.shape[1] == b.shape[0] and a.dtype == b.dtype
-    fits = fits and (bias is None or (bias.shape == c.shape[1:] and bias.dtype == dtype))
-    fits = fits and (plus is None or (plus.shape == c.shape and plus.dtype == dtype))
+    fits, dtype = a.shape[1] == b.shape[0], b.dtype
+    fits = fits and (bias is None or bias.shape == c.shape[1:]) and (plus is None or plus.shape == c.shape)
     if not fits:
-        added = "".join(f" + {x.dtype} {x.shape}" for x in (bias, plus) if x is not None)
-        raise ValueError(f"{a.dtype} {a.shape} @ {b.dtype} {b.shape}{added}: shapes do not fit or dtypes differ")
+        added = "".join(f", to which {x.shape} is added" for x in (bias, plus) if x is not None)
+        raise ValueError(f"a product of {a.shape} and {b.shape}{added}: the shapes do not fit")
+    if any(x is not None and x.dtype != dtype for x in (a, bias, plus, c)):
+        raise ValueError(f"a product of {a.dtype} and {dtype}: all arrays must have one dtype")
 
 
 # ------------------------------------------------------------------------------------------------------ sum of rows

@@ -11,6 +11,7 @@ number, as long as there may be some that are not a number. A few operations do 
     subtract(a, b)        a - b
     fma(a, b, c)          a * b + c, rounded once
     larger(a, b)          lane by lane the larger one
+    where(condition, a)   a where the condition is not zero, and zero elsewhere
     largest(a), total(a)  the largest number of all lanes, and their sum
     transpose_square(x, (i, j), out, (r, c))            LANES rows of x from there on, as columns of out
 
@@ -157,6 +158,17 @@ def fma(typing, a, b, c):
         return _fma(context, builder, a, *values)
 
     return a(a, b, c), build
+
+
+@intrinsic
+def where(typing, condition, a):
+    """a in the lanes where condition is not zero, and zero in all others, whatever lies there."""
+
+    def build(context, builder, signature, values):
+        zero = ir.Constant(context.get_value_type(a), [0.0] * a.lanes)
+        return builder.select(builder.fcmp_ordered("!=", values[0], zero), values[1], zero)
+
+    return a(condition, a), build
 
 
 @intrinsic
