@@ -20,7 +20,7 @@ from numba import prange
 from . import amx, matmul_amx, matmul_fma, matmul_narrow
 from ._compile import parallel_kernel
 from .memory import empty
-from .simd import lanes
+from .simd import add, lanes, load, store, transpose_square
 
 
 def matmul(x, W, b=None, strips=None, plus=None):
@@ -56,7 +56,11 @@ def matmul_dw(x, dy, dW):
     rows, columns, width = *dW.shape, 2 * lanes(dW)
     # A strip would be half empty, but not of dW.T = dy.T @ x; or all of a wide dy would be cut or copied for few tiles.
     if columns < width <= rows or width <= rows <= columns // 6:
-        dW += _product(dy.T, x, False, None, None, None, empty((columns, rows), dW.dtype)).T
+        transposed = _product(dy.T, x, False, None, None, None, empty((columns, rows), dW.dtype))
+        if dW.flags.c_contiguous:
+            _add_transposed(transposed, dW)
+        else:
+            dW += transposed.T
     elif dW.flags.c_contiguous:
         _product(x.T, dy, False, None, None, dW, dW)
     else:  # a part of a wider array
@@ -105,8 +109,26 @@ def _check(a, b, bias, plus, c):
     if not fits:
         added = "".join(f", to which {x.shape} is added" for x in (bias, plus) if x is not None)
         raise ValueError(f"a product of {a.shape} and {b.shape}{added}: the shapes do not fit")
-    if any(x is not None and x.dtype != dtype for x in (a, bias, plus, c)):
-        raise ValueError(f"a product of {a.dtype} and {dtype}: all arrays must have one dtype")
+    for x in (a, bias, plus, c):
+        if x is not None and x.dtype != dtype:
+            raise ValueError(f"a product of {a.dtype} and {dtype}: all arrays must have one dtype")
+
+
+@parallel_kernel
+def _add_transposed(x, out):
+    """out += x.T, in squares as wide as a vector."""
+    (n_rows, n_columns), side = out.shape, lanes(x)
+    for block in prange((n_rows + side - 1) // side):
+        square, i = np.empty((side, side), x.dtype), block * side
+        for j in range(0, n_columns, side):
+            if i + side <= n_rows and j + side <= n_columns:
+                transpose_square(x, (j, i), square, (0, 0))
+                for r in range(side):
+                    store(out, (i + r, j), add(load(out, (i + r, j)), load(square, (r, 0))))
+            else:
+                for r in range(i, min(i + side, n_rows)):
+                    for c in range(j, min(j + side, n_columns)):
+                        out[r, c] += x[c, r]
 
 
 # ------------------------------------------------------------------------------------------------------ sum of rows

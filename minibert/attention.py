@@ -30,9 +30,9 @@ def self_attention_forward(asking, x, p, grads, run: Run):
 
 
 def self_attention_backward(dcontext, p, cache, grads, run: Run, plus):
-    """The gradients of asking and of x.   (T, D) or (B, D) -> the same, and (T, D)
+    """The gradient of x, which asked and answered.   (T, D) or (B, D) -> (T, D)
 
-    plus: the gradient of asking from the residual sum, which it went into, too.
+    plus: the gradient of what asked from the residual sum, which it went into, too.
     """
     q_cache, k_cache, v_cache, q, k, v, log_sum = cache
     dropout = run.dropout
@@ -40,6 +40,9 @@ def self_attention_backward(dcontext, p, cache, grads, run: Run, plus):
         dcontext, q, k, v, log_sum, query_offsets(run), run.offsets, dropout.attention, dropout.key
     )
     dasking = linear_backward(dq, p["query"], q_cache, inside(grads, "query"), plus)
-    dx = linear_backward(dk, p["key"], k_cache, inside(grads, "key"))
-    dx = linear_backward(dv, p["value"], v_cache, inside(grads, "value"), plus=dx)  # x went into both
-    return dasking, dx
+    all_asked = None if run.first_only else dasking
+    dx = linear_backward(dk, p["key"], k_cache, inside(grads, "key"), plus=all_asked)
+    dx = linear_backward(dv, p["value"], v_cache, inside(grads, "value"), plus=dx)  # x went into all three
+    if run.first_only:
+        dx[run.offsets[:-1]] += dasking
+    return dx

@@ -72,11 +72,9 @@ def layer_backward(dy, p, cache, grads, run: Run):
     dh, dy = sublayer_end_backward(dy, p["feed_forward"], end_cache_2, feed_forward_grads, feed_forward)
     dy = feed_forward_backward(dh, p["feed_forward"], feed_forward_cache, feed_forward_grads, run, plus=dy)
     dh, dy = sublayer_end_backward(dy, p["attention"], end_cache_1, attention_grads, attention)
-    dasking, dx = self_attention_backward(
+    return self_attention_backward(
         dh, p["attention"], attention_cache, attention_grads, attention.at("weights"), plus=dy
     )
-    dx[run.offsets[:-1] if run.first_only else slice(None)] += dasking
-    return dx
 
 
 def first_trained_layer(grads, n_layers: int) -> int:

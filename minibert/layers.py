@@ -12,7 +12,6 @@ what backward will need. grads None means that no backward will come this way, a
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -29,8 +28,7 @@ def inside(grads, key: str):
 # ---------------------------------------------------------------------------------------------------------- dropout
 
 
-@dataclass(frozen=True)
-class Dropout:
+class Dropout(NamedTuple):
     """The rates, and the place in (seed, step, layer, site) that decides which units are dropped."""
 
     hidden: float = 0.0
@@ -39,7 +37,7 @@ class Dropout:
 
     def at(self, site) -> Dropout:
         """The dropout of a site inside this one: a layer, or a tensor in it."""
-        return replace(self, place=(*self.place, site))
+        return Dropout(self.hidden, self.attention, (*self.place, site))
 
     @property
     def key(self) -> tuple[np.uint32, np.uint32]:
