@@ -11,6 +11,7 @@ several times.
 from __future__ import annotations
 
 import math
+import mmap
 from collections import OrderedDict
 
 import numpy as np
@@ -20,13 +21,20 @@ SMALL = 1 << 15  # below this many bytes malloc is good enough
 SLACK = 1.5  # lent and free blocks together take at most this many times what was lent at the busiest moment
 
 
+def _fresh(size: int):
+    """Memory from the system, and not from NumPy, which would take itself for the owner of what lies on it."""
+    if hasattr(mmap, "MAP_PRIVATE"):
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return bytearray(size)
+
+
 class _Block:
     """`size` bytes, from memory[first] on, that begin on a cache line."""
 
     __slots__ = ("first", "memory", "size")
 
     def __init__(self, size: int):
-        self.size, self.memory = size, bytearray(size + LINE)
+        self.size, self.memory = size, _fresh(size + LINE)
         self.first = -np.frombuffer(self.memory, np.uint8).ctypes.data % LINE
 
 
