@@ -1,6 +1,6 @@
 """c = a @ b for float32 on the matrix unit, as pieces.py tells.
 
-b is cut into pieces beforehand (`in_strips`), a on the way:
+b is cut into pieces first, or was so long ago (`in_strips`), a on the way:
 
     for each thread's band of rows of c
         for each 384 steps of k
@@ -37,14 +37,12 @@ from .tile import Places
 
 DEPTH, BLOCK = 384, 256  # steps of k and rows that are cut at a time
 STRIP_STEP = 2 * CUT  # numbers of a strip in a step of k
-
-
 MOST = BLOCK // SIDE * DEPTH // STEP * CUT  # numbers that a thread cuts at a time
 NOTHING, NO_MATRIX = np.empty(0, np.float32), np.empty((0, 0), np.float32)
 
 
 def in_strips(b, transposed):
-    """b, or b.T, as a right factor in pieces.   (K, C) -> (C / 32 K / 32 2 PIECES tile,), with zeros at its ends"""
+    """b, or b.T, as a right factor in pieces.   (K, C) -> (C / 32 * K / 32 * 2 * CUT,), with zeros at its ends"""
     b, transposed = _in_c_order(b, transposed)
     strips = empty(_size_of_strips(b, transposed), np.uint16)
     _cut(b, transposed, n_threads(), strips)

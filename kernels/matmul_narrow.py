@@ -85,11 +85,8 @@ def _few_columns(a, b, transposed, bias, plus, n_threads, c):
     (n_rows, depth), n_columns = a.shape, b.shape[0] if transposed else b.shape[1]
     n_tiles = (n_rows + ROWS - 1) // ROWS
     for part in prange(n_threads):
-        columns, first, sums = (
-            np.zeros((FEW, depth), a.dtype),
-            np.zeros((ROWS, FEW), a.dtype),
-            np.zeros(ROWS * FEW, a.dtype),
-        )
+        columns, first = np.zeros((FEW, depth), a.dtype), np.zeros((ROWS, FEW), a.dtype)
+        sums = np.zeros(ROWS * FEW, a.dtype)
         columns[:n_columns] = b if transposed else b.T
         first[:, : bias.size] = bias
         for t in range(part * n_tiles // n_threads, (part + 1) * n_tiles // n_threads):
