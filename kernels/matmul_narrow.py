@@ -4,7 +4,7 @@ c = a @ b, and such a product does little with each number that it reads. Nothin
 the product, so b is not brought into strips by all threads before they begin. Three cases:
 
     few columns of c        each number is a sum over k of products of neighbours; sixteen sums are lanes of one vector
-                            in the end (simd.totals)
+                            in the end (simd_rows.totals)
     few steps of k          eight rows of b stay in registers, two vectors of each, while rows of a go by
     few rows of dW          dW.T = dy.T @ x if dy is narrow: x, which is long, is read as it lies, 32 columns at a time
 """
@@ -15,20 +15,8 @@ import numpy as np
 from numba import prange
 
 from ._compile import kernel, parallel_kernel
-from .simd import (
-    VECTOR_BITS,
-    add,
-    add_inner,
-    add_outer,
-    copies,
-    lanes,
-    load,
-    splat,
-    start_rows,
-    store,
-    store_rows,
-    totals,
-)
+from .simd import VECTOR_BITS, add, lanes, load, splat, store
+from .simd_rows import add_inner, add_outer, copies, start_rows, store_rows, totals
 from .threads import n_threads
 from .tile import Places, tile
 

@@ -9,6 +9,7 @@ number, as long as there may be some that are not a number. A few operations do 
     splat(x)              the number x in every lane
     add(a, b)             a + b
     subtract(a, b)        a - b
+    multiply(a, b)        a * b
     fma(a, b, c)          a * b + c, rounded once
     larger(a, b)          lane by lane the larger one
     where(condition, a)   a where the condition is not zero, and zero elsewhere
@@ -18,18 +19,8 @@ number, as long as there may be some that are not a number. A few operations do 
     prefetch(array, i)    ask for the cache line of array[i] ahead of time, to read it: into the L2 cache
     prefetch_rows(n, array, (i, j))      ask for array[i, j], array[i + 1, j], ..., two vectors each, to write them
 
-and three more for a tile of several rows, each a few vectors wide, that stays in registers as a whole. It is a tuple of
-rows, a row a tuple of vectors, and the loops over rows and vectors are unrolled when the kernel is compiled:
-
-    start_rows(n, array, i, step, row)     n rows: `row` + the numbers from array[i] on, from array[i + step] on, ...
-    add_outer(tile, a, (i, k), row)        + a[i, k] row, a[i + 1, k] row, ...: one multiply-add a vector
-    store_rows(tile, array, (i, j))        write them to array[i, j], array[i + 1, j], ... and behind
-    copies(n, row)                         n rows, all `row`
-    add_inner(tile, a, (i, k), b)          + a[i + r, k] and behind times b[v, k] and behind, in vector v of row r
-    totals(tile)                           a vector of the sums of all the tile's vectors, of which there are LANES
-
-LANES neighbours in a row of `array` are neighbours in memory; `add_outer` alone takes single numbers of a, which may
-lie anywhere. As in C nobody checks that they are inside of it, and an index counts from the beginning only.
+LANES neighbours in a row of `array` are neighbours in memory. As in C nobody checks that they are inside of it, and an
+index counts from the beginning only. Several rows of vectors as one value: simd_rows.py.
 """
 
 from __future__ import annotations
@@ -79,11 +70,13 @@ def address(context, builder, array_type, array, index_type, index):
     return cgutils.get_item_pointer(context, builder, array_type, array, places)
 
 
-def _vector_pointer(context, builder, vector, *where):
+def vector_pointer(context, builder, vector, *where):
+    """Where a vector lies in memory; for intrinsics, as the next two."""
     return builder.bitcast(address(context, builder, *where), context.get_value_type(vector).as_pointer())
 
 
-def _fma(context, builder, vector, *values):
+def fused(context, builder, vector, *values):
+    """a * b + c of three vectors, rounded once."""
     kind = context.get_value_type(vector)
     function = ir.FunctionType(kind, [kind] * 3)
     name = f"llvm.fma.v{vector.lanes}f{vector.dtype.bitwidth}"
@@ -96,7 +89,7 @@ def load(typing, array, index):
     vector = Vector(array.dtype)
 
     def build(context, builder, signature, values):
-        pointer = _vector_pointer(context, builder, vector, array, values[0], index, values[1])
+        pointer = vector_pointer(context, builder, vector, array, values[0], index, values[1])
         return builder.load(pointer, align=array.dtype.bitwidth // 8)
 
     return vector(array, index), build
@@ -107,14 +100,15 @@ def store(typing, array, index, vector):
     """array[index] and those behind it = the vector."""
 
     def build(context, builder, signature, values):
-        pointer = _vector_pointer(context, builder, vector, array, values[0], index, values[1])
+        pointer = vector_pointer(context, builder, vector, array, values[0], index, values[1])
         builder.store(values[2], pointer, align=array.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(array, index, vector), build
 
 
-def _in_every_lane(context, builder, number, vector):
+def in_every_lane(context, builder, number, vector):
+    """A vector of one number."""
     kind = context.get_value_type(vector)
     first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
     places = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), [0] * vector.lanes)
@@ -127,7 +121,7 @@ def splat(typing, number):
     vector = Vector(number)
 
     def build(context, builder, signature, values):
-        return _in_every_lane(context, builder, values[0], vector)
+        return in_every_lane(context, builder, values[0], vector)
 
     return vector(number), build
 
@@ -155,7 +149,7 @@ def fma(typing, a, b, c):
     """a * b + c in every lane."""
 
     def build(context, builder, signature, values):
-        return _fma(context, builder, a, *values)
+        return fused(context, builder, a, *values)
 
     return a(a, b, c), build
 
@@ -283,134 +277,3 @@ def prefetch_rows(typing, n, array, index):
         return context.get_dummy_value()
 
     return types.void(n, array, index), build
-
-
-# ---------------------------------------------------------------------------------------------------- rows of vectors
-
-
-def _unpack(builder, tile_type, tile):
-    """The vectors of a tile, row by row."""
-    return [cgutils.unpack_tuple(builder, row, tile_type.dtype.count) for row in cgutils.unpack_tuple(builder, tile)]
-
-
-def _pack(context, builder, tile_type, rows):
-    return context.make_tuple(builder, tile_type, [context.make_tuple(builder, tile_type.dtype, row) for row in rows])
-
-
-@intrinsic(prefer_literal=True)
-def start_rows(typing, n, array, first, step, row):
-    """n rows, n written as a number: `row` plus what lies in the 1-D array at first, first + step, ..."""
-    tile, vector = types.UniTuple(row, n.literal_value), row.dtype
-
-    def build(context, builder, signature, values):
-        _, memory, place, step_value, row_value = values
-        starts, rows = cgutils.unpack_tuple(builder, row_value), []
-        for _ in range(tile.count):
-            sums = []
-            for v, start in enumerate(starts):
-                at = builder.add(place, ir.Constant(place.type, v * vector.lanes))
-                pointer = _vector_pointer(context, builder, vector, array, memory, first, at)
-                there = builder.load(pointer, align=vector.dtype.bitwidth // 8)
-                sums.append(builder.fadd(there, start))
-            rows.append(sums)
-            place = builder.add(place, step_value)
-        return _pack(context, builder, tile, rows)
-
-    return tile(n, array, first, step, row), build
-
-
-@intrinsic
-def add_outer(typing, tile, a, index, row):
-    """The tile, and to its row r added a[i + r, k] times `row`; index is (i, k)."""
-
-    def build(context, builder, signature, values):
-        rows, factors = _unpack(builder, tile, values[0]), cgutils.unpack_tuple(builder, values[3])
-        i, k = cgutils.unpack_tuple(builder, values[2])
-        array, sums = context.make_array(a)(context, builder, values[1]), []
-        for r, old in enumerate(rows):
-            place = [builder.add(i, ir.Constant(i.type, r)), k]
-            number = builder.load(cgutils.get_item_pointer(context, builder, a, array, place))
-            x = _in_every_lane(context, builder, number, row.dtype)
-            sums.append([_fma(context, builder, row.dtype, x, b, c) for b, c in zip(factors, old, strict=True)])
-        return _pack(context, builder, tile, sums)
-
-    return tile(tile, a, index, row), build
-
-
-@intrinsic
-def store_rows(typing, tile, array, index):
-    """array[i + r, j] and those behind it = row r of the tile; index is (i, j)."""
-    vector = tile.dtype.dtype
-
-    def build(context, builder, signature, values):
-        i, j = cgutils.unpack_tuple(builder, values[2])
-        for r, row in enumerate(_unpack(builder, tile, values[0])):
-            for v, numbers in enumerate(row):
-                place = [builder.add(i, ir.Constant(i.type, r)), builder.add(j, ir.Constant(j.type, v * vector.lanes))]
-                places = context.make_tuple(builder, index, place)
-                pointer = _vector_pointer(context, builder, vector, array, values[1], index, places)
-                builder.store(numbers, pointer, align=vector.dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.void(tile, array, index), build
-
-
-@intrinsic(prefer_literal=True)
-def copies(typing, n, row):
-    """n rows, n written as a number, all of them `row`."""
-    tile = types.UniTuple(row, n.literal_value)
-
-    def build(context, builder, signature, values):
-        return context.make_tuple(builder, tile, [values[1]] * tile.count)
-
-    return tile(n, row), build
-
-
-@intrinsic
-def add_inner(typing, tile, a, index, b):
-    """The tile, and to vector v of row r added a[i + r, k] b[v, k], and so on lane by lane; index is (i, k)."""
-    vector = tile.dtype.dtype
-
-    def build(context, builder, signature, values):
-        i, k = cgutils.unpack_tuple(builder, values[2])
-
-        def vector_at(array, kind, row):
-            places = context.make_tuple(builder, index, [row, k])
-            pointer = _vector_pointer(context, builder, vector, array, kind, index, places)
-            return builder.load(pointer, align=vector.dtype.bitwidth // 8)
-
-        factors = [vector_at(b, values[3], ir.Constant(i.type, v)) for v in range(tile.dtype.count)]
-        sums = []
-        for r, old in enumerate(_unpack(builder, tile, values[0])):
-            x = vector_at(a, values[1], builder.add(i, ir.Constant(i.type, r)))
-            sums.append([_fma(context, builder, vector, x, y, z) for y, z in zip(factors, old, strict=True)])
-        return _pack(context, builder, tile, sums)
-
-    return tile(tile, a, index, b), build
-
-
-@intrinsic
-def totals(typing, tile):
-    """The sums of all vectors of the tile, of which there are LANES, as the lanes of one.
-
-    Two vectors become one that has halves of both, added to each other; the same with quarters, and so on.
-    """
-    vector = tile.dtype.dtype
-
-    def build(context, builder, signature, values):
-        vectors, size = [v for row in _unpack(builder, tile, values[0]) for v in row], 1
-        while len(vectors) > 1:
-            lower = [lane % size + lane // (2 * size) * 2 * size for lane in range(vector.lanes)]
-            lower = [n if lane % (2 * size) < size else n + vector.lanes for lane, n in enumerate(lower)]
-            orders = [
-                ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), places)
-                for places in (lower, [n + size for n in lower])
-            ]
-            vectors = [
-                builder.fadd(*(builder.shuffle_vector(*pair, order) for order in orders))
-                for pair in zip(vectors[::2], vectors[1::2], strict=True)
-            ]
-            size *= 2
-        return vectors[0]
-
-    return vector(tile), build

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ._compile import kernel
-from .simd import VECTOR_BITS, add_outer, lanes, load, prefetch, start_rows, store, store_rows, transpose_square
+from .simd import VECTOR_BITS, lanes, load, prefetch, store, transpose_square
+from .simd_rows import add_outer, start_rows, store_rows
 from .threads import n_threads
 
 ROWS = 14 if VECTOR_BITS == 512 else 6
