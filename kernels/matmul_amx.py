@@ -143,7 +143,8 @@ def _band(a, strips, bias, plus, part, n_parts, left, c):
 def _beginnings(bias, size):
     """What the first sums begin with, and all others: the bias, and zeros.   (C,) -> (2, size)"""
     start = np.zeros((2, size), np.float32)
-    start[0, : bias.size] = bias
+    for n in range(bias.size):
+        start[0, n] = bias[n]
     return start
 
 

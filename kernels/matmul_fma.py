@@ -30,7 +30,7 @@ from numba.extending import overload
 from ._compile import kernel, parallel_kernel
 from .memory import empty, zeros
 from .simd import lanes, load, prefetch_rows, store
-from .tile import HALF, ROWS, Places, fill_strips, fill_strips_transposed, rows_of_band, spare_square, tile
+from .tile import HALF, ROWS, Places, fill_strips, fill_strips_transposed, filled_up, rows_of_band, spare_square, tile
 
 BLOCK, DEPTH = 4 * ROWS, 384  # rows and steps of k that a strip is used for
 PANEL = 16  # numbers that are copied for a tile's rows; whole vectors, and at least ROWS
@@ -86,7 +86,7 @@ def _multiply(a, strips, bias, plus, rows, panels, c):
     (n_rows, depth), n_columns = a.shape, c.shape[1]
     n_strips, _, width = strips.shape
     so_far, all_strips = c.reshape(-1), strips.reshape(-1)
-    start, nothing = _filled_up(bias, n_strips * width), _filled_up(bias[:0], n_strips * width)
+    start, nothing = filled_up(bias, n_strips * width), filled_up(bias[:0], n_strips * width)
     step = n_columns if plus.size > 0 else 0
     if plus.size == 0:
         plus, start = start, nothing
@@ -160,14 +160,6 @@ def _part(rows, a, i, k0, k1, panel, first):
     copied to `panel` when the first strip asks.
     """
     return _part_of_layout(rows, a, i, k0, k1, panel, first)
-
-
-@kernel
-def _filled_up(numbers, size):
-    """A copy with zeros behind it. (In the parallel kernel itself Numba would share so little work out to threads.)"""
-    copy = np.zeros(size, numbers.dtype)
-    copy[: numbers.size] = numbers
-    return copy
 
 
 @kernel

@@ -18,7 +18,7 @@ from ._compile import kernel, parallel_kernel
 from .simd import VECTOR_BITS, add, lanes, load, splat, store
 from .simd_rows import add_inner, add_outer, copies, start_rows, store_rows, totals
 from .threads import n_threads
-from .tile import Places, tile
+from .tile import Places, filled_up, tile
 
 FEW = 8
 BLOCK = 16  # rows
@@ -73,10 +73,11 @@ def _few_columns(a, b, transposed, bias, plus, n_threads, c):
     (n_rows, depth), n_columns = a.shape, b.shape[0] if transposed else b.shape[1]
     n_tiles = (n_rows + ROWS - 1) // ROWS
     for part in prange(n_threads):
-        columns, first = np.zeros((FEW, depth), a.dtype), np.zeros((ROWS, FEW), a.dtype)
+        columns, first = _eight_rows(b, not transposed, depth), np.zeros((ROWS, FEW), a.dtype)
         sums = np.zeros(ROWS * FEW, a.dtype)
-        columns[:n_columns] = b if transposed else b.T
-        first[:, : bias.size] = bias
+        for r in range(ROWS):
+            for j in range(bias.size):
+                first[r, j] = bias[j]
         for t in range(part * n_tiles // n_threads, (part + 1) * n_tiles // n_threads):
             i = min(t * ROWS, n_rows - ROWS)  # the last tile is moved back: it computes a row again, to the last bit
             result = add(_inner_products(a, i, columns), load(first, (0, 0)))
@@ -88,6 +89,19 @@ def _few_columns(a, b, transposed, bias, plus, n_threads, c):
                     for j in range(n_columns):
                         at = (i + r) * n_columns + j
                         c[at] = sums[r * FEW + j] + (plus[at] if plus.size > 0 else sums.dtype.type(0))
+
+
+@kernel
+def _eight_rows(b, transposed, width):
+    """The rows of b, or of b.T, and zeros for those that are missing."""
+    rows = np.zeros((FEW, width), b.dtype)
+    for i in range(b.shape[0]):
+        for j in range(b.shape[1]):
+            if transposed:
+                rows[j, i] = b[i, j]
+            else:
+                rows[i, j] = b[i, j]
+    return rows
 
 
 @kernel
@@ -106,9 +120,7 @@ def _few_steps(a, b, transposed, bias, plus, n_threads, c):
     n_rows, n_columns = c.shape
     width = 2 * lanes(c)
     for part in prange(n_threads):
-        rows, start, zeros = np.zeros((FEW, n_columns), c.dtype), np.zeros(n_columns, c.dtype), np.zeros(width, c.dtype)
-        rows[: b.shape[1] if transposed else len(b)] = b.T if transposed else b
-        start[: bias.size] = bias
+        rows, start, zeros = _eight_rows(b, transposed, n_columns), filled_up(bias, n_columns), np.zeros(width, c.dtype)
         top, bottom = part * n_rows // n_threads // 2 * 2, (part + 1) * n_rows // n_threads // 2 * 2
         bottom = n_rows if part == n_threads - 1 else bottom
         for block in range(top, bottom, BLOCK):

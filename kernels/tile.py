@@ -56,6 +56,15 @@ def tile(rows, a, strip, bias, plus, c, i, j, ahead):
 
 
 @kernel
+def filled_up(numbers, size):
+    """A copy with zeros behind it. (A loop: in place of `copy[:n] = numbers` Numba compiles NumPy's messages, too.)"""
+    copy = np.zeros(size, numbers.dtype)
+    for n in range(numbers.size):
+        copy[n] = numbers[n]
+    return copy
+
+
+@kernel
 def fill_strips(b, first, n_columns, k0, k1, strips):
     """Rows k0:k1 of the strips of b[:, first : first + n_columns].   (K, C) -> (strips, K, width)
 
