@@ -14,17 +14,18 @@ COMPILED = BACKEND in ("numba", "fma", "blas")  # kernels of Numba are used
 if BACKEND == "numpy":
     from .reference import *  # noqa: F403
 elif COMPILED:
-    from .activations import relu, relu_backward, swish, swish_backward, tanh, tanh_backward  # noqa: F401
+    from .activations import relu, swish, tanh  # noqa: F401
     from .adam import adam, squared_norm  # noqa: F401
     from .attention import attention, attention_backward  # noqa: F401
     from .dropout import dropout  # noqa: F401
     from .embedding import embedding, embedding_backward  # noqa: F401
-    from .gelu import gelu, gelu_backward, gelu_tanh, gelu_tanh_backward  # noqa: F401
+    from .gelu import gelu, gelu_tanh  # noqa: F401
     from .layernorm import layernorm, layernorm_backward, layernorm_dgamma_dbeta  # noqa: F401
-    from .matmul import bias_db, matmul, matmul_dw, matmul_dx, prepare  # noqa: F401
+    from .matmul import matmul, matmul_backward, matmul_dw, matmul_dx, prepare  # noqa: F401
     from .softmax import softmax_cross_entropy  # noqa: F401
+    from .sums import bias_db  # noqa: F401
 
     if BACKEND == "blas":
-        from .blas import matmul, matmul_dw, matmul_dx, prepare  # noqa: F401
+        from .blas import matmul, matmul_backward, matmul_dw, matmul_dx, prepare  # noqa: F401
 else:
     raise ImportError(f"MINIBERT_KERNELS must be numba, fma, blas or numpy, got {BACKEND!r}")

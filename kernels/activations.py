@@ -1,4 +1,7 @@
-"""The other nonlinearities an adapter may have. They see only the (T, M) bottleneck: plain NumPy is fast enough."""
+"""The other nonlinearities an adapter may have. They see only the (T, M) bottleneck: plain NumPy is fast enough.
+
+As those in gelu.py they return y = f(x) and x, which has become the slope f'(x).
+"""
 
 from __future__ import annotations
 
@@ -6,35 +9,22 @@ import numpy as np
 
 
 def relu(x):
-    """y = max(x, 0)."""
-    return np.maximum(x, 0)
-
-
-def relu_backward(dy, x):
-    """forward was y = max(x, 0), so now dx = dy where x was positive."""
-    return dy * (x > 0)
+    """y = max(x, 0), and x = y' = 1 where x is positive, else 0."""
+    y = np.maximum(x, 0)
+    x[...] = x > 0
+    return y, x
 
 
 def tanh(x):
-    """y = tanh(x)."""
-    return np.tanh(x)
-
-
-def tanh_backward(dy, x):
-    """forward was y = tanh(x), so now dx = dy (1 - tanh(x)^2)."""
-    return dy * (1 - np.tanh(x) ** 2)
+    """y = tanh(x), and x = y' = 1 - y^2."""
+    y = np.tanh(x)
+    x[...] = 1 - y**2
+    return y, x
 
 
 def swish(x):
-    """y = x sigmoid(x)."""
-    return x * _sigmoid(x)
-
-
-def swish_backward(dy, x):
-    """forward was y = x sigmoid(x), so now dx = dy sigmoid(x) (1 + x (1 - sigmoid(x)))."""
-    s = _sigmoid(x)
-    return dy * s * (1 + x * (1 - s))
-
-
-def _sigmoid(x):
-    return 0.5 * (1 + np.tanh(0.5 * x))  # cannot overflow
+    """y = x sigmoid(x), and x = y' = sigmoid(x) (1 + x (1 - sigmoid(x)))."""
+    s = 0.5 * (1 + np.tanh(0.5 * x))  # the sigmoid; cannot overflow
+    y = x * s
+    x[...] = s * (1 + x * (1 - s))
+    return y, x

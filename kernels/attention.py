@@ -25,7 +25,7 @@ from .dropout import threshold
 from .memory import empty
 from .scalar import exp, random_bits
 from .simd import add, fma, lanes, larger, largest, load, multiply, splat, store, subtract, total, where
-from .tile import HALF, ROWS, Places, fill_strips, fill_strips_transposed, spare_square, tile
+from .tile import HALF, ROWS, Places, fill_strips, fill_strips_transposed, square_of_zeros, tile
 
 QUERIES = 28 // ROWS * ROWS  # asked together: the more, the less often the gradients of keys and values are fetched
 TASKS = 16  # at least, if there are so many heads
@@ -251,7 +251,7 @@ def _heads(q, k, v, heads, dropout, context, log_sum):
     least, keep_scale, key_low, key_high, first_place = dropout
     (m, n), size = (len(q), len(k)), q.shape[1] // log_sum.shape[1]
     scale, keep_scale, one = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale), q.dtype.type(1)
-    keys_t, values, spare = _strips(size, n, q), _strips(n, size, q), spare_square(q)
+    keys_t, values, spare = _strips(size, n, q), _strips(n, size, q), square_of_zeros(q)
     ends, nothing = _ends(n, keys_t), np.zeros(_up_to(size, keys_t.shape[2]), q.dtype)
     queries, contexts = np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, nothing.size), q.dtype)
     (weights, one_behind_other), places = _weights(ends.size, q), _places(n, ends.size)
@@ -305,7 +305,7 @@ def _heads_backward(dcontext, inputs, heads, dropout, dq, dk, dv):
     (m, n), size = (len(q), len(k)), q.shape[1] // log_sum.shape[1]
     scale, keep_scale, one = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale), q.dtype.type(1)
     keys, keys_t, values_t = _strips(n, size, q), _strips(size, n, q), _strips(size, n, q)
-    spare = spare_square(q)
+    spare = square_of_zeros(q)
     n_keys, n_columns = _up_to(n, HALF), _up_to(size, keys.shape[2])  # of whole tiles
     ends = _ends(n, keys_t)
     wide = _up_to(max(n, n_keys), keys_t.shape[2])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .memory import empty
+from .sums import bias_db
 
 
 def matmul(x, W, b=None, strips=None, plus=None):
@@ -16,14 +17,24 @@ def matmul(x, W, b=None, strips=None, plus=None):
     return _product(x, W, b, plus)
 
 
-def matmul_dx(dy, W, strips=None, plus=None):
-    """dx = dy @ W.T + plus.   (T, O) @ (O, I) -> (T, I)"""
-    return _product(dy, W.T, None, plus)
+def matmul_dx(dy, W, strips=None, plus=None, times=None):
+    """dx = (dy @ W.T + plus) times.   (T, O) @ (O, I) -> (T, I)"""
+    dx = _product(dy, W.T, None, plus)
+    return dx if times is None else np.multiply(dx, times, out=dx)
 
 
 def matmul_dw(x, dy, dW):
     """dW += x.T @ dy.   (I, T) @ (T, O) -> (I, O), added into dW"""
     dW += _product(x.T, dy, None, None)
+
+
+def matmul_backward(dy, x, W, dW=None, db=None, strips=None, plus=None, times=None):
+    """dx is returned; dW and db, if they are there, are added to."""
+    if dW is not None:
+        matmul_dw(x, dy, dW)
+    if db is not None:
+        bias_db(dy, db)
+    return matmul_dx(dy, W, strips, plus, times)
 
 
 def prepare(W):

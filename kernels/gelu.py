@@ -1,4 +1,9 @@
-"""GELU in its two forms (Hendrycks & Gimpel, 2016): by erf, which BERT uses, and by tanh, which Google's code uses."""
+"""GELU in its two forms (Hendrycks & Gimpel, 2016): by erf, which BERT uses, and by tanh, which Google's code uses.
+
+Both compute y = f(x) and the slope f'(x) at once, as both need the same exponential function. Backward is then
+dx = dy f'(x), for any f: a product can do it on its way to memory (matmul.py, `times`). Nobody needs x any more, and so
+the slope is written over it.
+"""
 
 from __future__ import annotations
 
@@ -15,31 +20,28 @@ SQRT_2_OVER_PI = math.sqrt(2.0 / math.pi)
 
 
 def gelu(x):
-    """y = x Phi(x), Phi being the standard normal distribution.   Any shape -> the same shape"""
-    y = empty(x.shape, x.dtype)
-    _gelu(x.reshape(-1), y.reshape(-1))
-    return y
+    """y = x Phi(x), Phi being the standard normal distribution, and x = y' = Phi(x) + x phi(x).
 
-
-def gelu_backward(dy, x):
-    """forward was y = x Phi(x), so now dx = dy (Phi(x) + x phi(x))."""
-    dx = empty(x.shape, x.dtype)
-    _gelu_backward(dy.reshape(-1), x.reshape(-1), dx.reshape(-1))
-    return dx
+    Any shape; returns y and x.
+    """
+    return _apply(_gelu, x)
 
 
 def gelu_tanh(x):
-    """y = x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3)."""
+    """y = x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3), and
+    x = y' = (1 + tanh(u)) / 2 + x (1 - tanh(u)^2) u' / 2.
+
+    Any shape; returns y and x.
+    """
+    return _apply(_gelu_tanh, x)
+
+
+def _apply(kernel, x):
+    if not x.flags.c_contiguous:
+        raise ValueError(f"x must be in C order, got shape {x.shape} with strides {x.strides}")
     y = empty(x.shape, x.dtype)
-    _gelu_tanh(x.reshape(-1), y.reshape(-1))
-    return y
-
-
-def gelu_tanh_backward(dy, x):
-    """forward was y = x (1 + tanh(u)) / 2, so now dx = dy ((1 + tanh(u)) / 2 + x (1 - tanh(u)^2) u' / 2)."""
-    dx = empty(x.shape, x.dtype)
-    _gelu_tanh_backward(dy.reshape(-1), x.reshape(-1), dx.reshape(-1))
-    return dx
+    kernel(x.reshape(-1), y.reshape(-1))
+    return y, x
 
 
 @parallel_kernel
@@ -47,19 +49,11 @@ def _gelu(x, y):
     for block in prange((x.size + BLOCK - 1) // BLOCK):
         xs, ys = x[block * BLOCK : (block + 1) * BLOCK], y[block * BLOCK : (block + 1) * BLOCK]
         for i in range(xs.size):
-            ys[i] = xs[i] * normal(xs[i])[0]
-
-
-@parallel_kernel
-def _gelu_backward(dy, x, dx):
-    for block in prange((x.size + BLOCK - 1) // BLOCK):
-        xs, ds = x[block * BLOCK : (block + 1) * BLOCK], dy[block * BLOCK : (block + 1) * BLOCK]
-        out = dx[block * BLOCK : (block + 1) * BLOCK]
-        for i in range(xs.size):
             below, density = normal(xs[i])
             # At an infinite x the density is zero, and so is x times it; written out, infinity times zero would be NaN.
-            slope = xs[i] * density if density != 0 else density
-            out[i] = ds[i] * (below + slope)
+            bend = xs[i] * density if density != 0 else density
+            ys[i] = xs[i] * below
+            xs[i] = below + bend
 
 
 @parallel_kernel
@@ -69,19 +63,9 @@ def _gelu_tanh(x, y):
         xs, ys = x[block * BLOCK : (block + 1) * BLOCK], y[block * BLOCK : (block + 1) * BLOCK]
         for i in range(xs.size):
             v = xs[i]
-            ys[i] = half * v * (one + tanh(scale * (v + cubic * v * v * v)))
-
-
-@parallel_kernel
-def _gelu_tanh_backward(dy, x, dx):
-    half, one, scale, cubic = x.dtype.type(0.5), x.dtype.type(1), x.dtype.type(SQRT_2_OVER_PI), x.dtype.type(0.044715)
-    for block in prange((x.size + BLOCK - 1) // BLOCK):
-        xs, ds = x[block * BLOCK : (block + 1) * BLOCK], dy[block * BLOCK : (block + 1) * BLOCK]
-        out = dx[block * BLOCK : (block + 1) * BLOCK]
-        for i in range(xs.size):
-            v = xs[i]
             th = tanh(scale * (v + cubic * v * v * v))
             du = scale * (one + (cubic + cubic + cubic) * v * v)
             flat = one - th * th
-            slope = v * flat * du if flat != 0 else flat  # zero where x^3 is too large for the type, too
-            out[i] = ds[i] * half * (one + th + slope)
+            bend = v * flat * du if flat != 0 else flat  # zero where x^3 is too large for the type, too
+            ys[i] = half * v * (one + th)
+            xs[i] = half * (one + th + bend)

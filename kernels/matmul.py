@@ -10,17 +10,18 @@ and there are two ways to it, each a file with the same two functions: `in_strip
 innermost loop reads it, and `multiply` does the rest. With multiply-adds of vectors: matmul_fma.py. On the matrix unit,
 if the processor has one and numbers are float32: matmul_amx.py. A b that never changes, a frozen weight, is brought
 into its order once (`prepare`), all others by each product. Narrow ones are a case of their own: matmul_narrow.py.
+
+What follows a product can be done with it, which saves a pass over memory: adding another gradient (`plus`), and
+multiplying by the slope of an activation (`times`). `matmul_backward` is all gradients of a linear layer in one call.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from . import amx, matmul_amx, matmul_fma, matmul_narrow
-from ._compile import parallel_kernel
-from .memory import empty
-from .simd import add, lanes, load, store, transpose_square
+from .memory import empty, zeros
+from .sums import bias_db, check_db
 
 
 def matmul(x, W, b=None, strips=None, plus=None):
@@ -32,13 +33,14 @@ def matmul(x, W, b=None, strips=None, plus=None):
     return _product(x, W, False, strips, b, _in_rows(plus), y)
 
 
-def matmul_dx(dy, W, strips=None, plus=None):
-    """dx = dy @ W.T + plus.   (T, O) @ (O, I) -> (T, I)
+def matmul_dx(dy, W, strips=None, plus=None, times=None):
+    """dx = (dy @ W.T + plus) times.   (T, O) @ (O, I) -> (T, I)
 
-    strips: the second of `prepare(W)`, if the caller keeps it. plus (T, I): another gradient of the same x.
+    strips: the second of `prepare(W)`, if the caller keeps it. plus (T, I): another gradient of the same x. times
+    (T, I): x was f(u), and this is f'(u); what is returned is then du.
     """
     dx = empty((dy.shape[0], W.shape[0]), dy.dtype)
-    return _product(dy, W, True, strips, None, _in_rows(plus), dx)
+    return _product(dy, W, True, strips, None, _in_rows(plus), dx, _in_rows(times))
 
 
 def matmul_dw(x, dy, dW):
@@ -46,30 +48,36 @@ def matmul_dw(x, dy, dW):
 
     Raises ValueError if neighbours in a row of dW are not neighbours in memory.
     """
-    if dW.shape != (x.shape[1], dy.shape[1]):
-        raise ValueError(f"dW of shape {dW.shape} for a product of {x.T.shape} and {dy.shape}: the shapes do not fit")
-    if dW.strides[1] != dW.itemsize:
-        raise ValueError(f"dW must be in C order, got shape {dW.shape} with strides {dW.strides}")
+    _check_dw(x, dy, dW)
     if matmul_narrow.fits_dw(x, dy, dW):
         matmul_narrow.multiply_dw(x, dy, dW)
-        return
-    rows, columns, width = *dW.shape, 2 * lanes(dW)
-    # A strip would be half empty, but not of dW.T = dy.T @ x; or all of a wide dy would be cut or copied for few tiles.
-    if columns < width <= rows or width <= rows <= columns // 6:
-        transposed = _product(dy.T, x, False, None, None, None, empty((columns, rows), dW.dtype))
-        if dW.flags.c_contiguous:
-            _add_transposed(transposed, dW)
-        else:
-            dW += transposed.T
     elif dW.flags.c_contiguous:
-        _product(x.T, dy, False, None, None, dW, dW)
+        _way_of(dW).multiply_dw(_in_rows(x), _in_rows(dy), dW)
     else:  # a part of a wider array
-        dW += _product(x.T, dy, False, None, None, None, empty(dW.shape, dW.dtype))
+        part = zeros(dW.shape, dW.dtype)
+        matmul_dw(x, dy, part)
+        dW += part
 
 
-def bias_db(dy, db):
-    """db += the sum of dy over its rows.   (T, O) -> (O,)"""
-    _sum_rows(dy, db)
+def matmul_backward(dy, x, W, dW=None, db=None, strips=None, plus=None, times=None):
+    """All gradients of y = x @ W + b: dx is returned, as by `matmul_dx`, and added is dW as by `matmul_dw`, and db.
+
+    x may be None if dW is.
+    """
+    at_once = _way_of(dy) is matmul_amx and (dW is None or dW.flags.c_contiguous and min(dW.shape) > matmul_narrow.FEW)
+    if at_once and min(W.shape) > matmul_narrow.FEW and (dW is not None or db is not None):
+        dx, dy = empty((dy.shape[0], W.shape[0]), dy.dtype), _in_rows(dy)
+        if dW is not None:
+            _check_dw(x, dy, dW)
+            x = _in_rows(x)
+        if db is not None:
+            check_db(dy, db)
+        return _product(dy, W, True, strips, None, _in_rows(plus), dx, _in_rows(times), grads=(x, dy, dW, db))
+    if dW is not None:
+        matmul_dw(x, dy, dW)
+    if db is not None:
+        bias_db(dy, db)
+    return matmul_dx(dy, W, strips, plus, times)
 
 
 def prepare(W):
@@ -84,64 +92,39 @@ def _way_of(numbers):
     return matmul_amx if amx.ALLOWED and numbers.dtype == np.float32 else matmul_fma
 
 
-def _product(a, b, transposed, strips, bias, plus, c):
-    """c = a @ b + bias + plus, or a @ b.T; strips, bias and plus may be None, and plus may be c itself. Returns c."""
-    _check(a, b.T if transposed else b, bias, plus, c)
-    if strips is None and plus is not c and matmul_narrow.fits(a, b, transposed, c):
+def _product(a, b, transposed, strips, bias, plus, c, times=None, **at_once):
+    """c = (a @ b + bias + plus) times, or a @ b.T; at_once is what matmul_amx.multiply may do further. Returns c."""
+    _check(a, b.T if transposed else b, bias, plus, times, c)
+    if not at_once and strips is None and matmul_narrow.fits(a, b, transposed, c):
         matmul_narrow.multiply(a, b, transposed, bias, plus, c)
+    elif _way_of(c) is matmul_amx:
+        matmul_amx.multiply(_in_rows(a), b, transposed, strips, bias, plus, c, times, **at_once)
+        return c
     else:
-        _way_of(c).multiply(_one_piece(a), b, transposed, strips, bias, plus, c)
-    return c
-
-
-def _one_piece(a):
-    return a if a.flags.c_contiguous or a.flags.f_contiguous else np.ascontiguousarray(a)
+        matmul_fma.multiply(_in_rows(a), b, transposed, strips, bias, plus, c)
+    return c if times is None else np.multiply(c, times, out=c)
 
 
 def _in_rows(plus):
     return None if plus is None else np.ascontiguousarray(plus)
 
 
-def _check(a, b, bias, plus, c):
+def _check(a, b, bias, plus, times, c):
     """Kernels do not check bounds: a shape that does not fit would be whatever memory lies there."""
     fits, dtype = a.shape[1] == b.shape[0], b.dtype
     fits = fits and (bias is None or bias.shape == c.shape[1:]) and (plus is None or plus.shape == c.shape)
-    if not fits:
-        added = "".join(f", to which {x.shape} is added" for x in (bias, plus) if x is not None)
-        raise ValueError(f"a product of {a.shape} and {b.shape}{added}: the shapes do not fit")
-    for x in (a, bias, plus, c):
+    if not (fits and (times is None or times.shape == c.shape)):
+        more = "".join(f", and {x.shape} beside it" for x in (bias, plus, times) if x is not None)
+        raise ValueError(f"a product of {a.shape} and {b.shape}{more}: the shapes do not fit")
+    for x in (a, bias, plus, times, c):
         if x is not None and x.dtype != dtype:
             raise ValueError(f"a product of {a.dtype} and {dtype}: all arrays must have one dtype")
 
 
-@parallel_kernel
-def _add_transposed(x, out):
-    """out += x.T, in squares as wide as a vector."""
-    (n_rows, n_columns), side = out.shape, lanes(x)
-    for block in prange((n_rows + side - 1) // side):
-        square, i = np.empty((side, side), x.dtype), block * side
-        for j in range(0, n_columns, side):
-            if i + side <= n_rows and j + side <= n_columns:
-                transpose_square(x, (j, i), square, (0, 0))
-                for r in range(side):
-                    store(out, (i + r, j), add(load(out, (i + r, j)), load(square, (r, 0))))
-            else:
-                for r in range(i, min(i + side, n_rows)):
-                    for c in range(j, min(j + side, n_columns)):
-                        out[r, c] += x[c, r]
-
-
-# ------------------------------------------------------------------------------------------------------ sum of rows
-
-
-@parallel_kernel
-def _sum_rows(dy, db):
-    """Each thread owns columns and walks down all rows, so the order of the sum is fixed."""
-    n_columns = db.size
-    for block in prange((n_columns + 63) // 64):
-        j0, j1 = block * 64, min(block * 64 + 64, n_columns)
-        total = db[j0:j1]
-        for i in range(dy.shape[0]):
-            row = dy[i, j0:j1]
-            for j in range(row.size):
-                total[j] += row[j]
+def _check_dw(x, dy, dW):
+    if len(x) != len(dy) or dW.shape != (x.shape[1], dy.shape[1]):
+        raise ValueError(f"dW of shape {dW.shape} for a product of {x.T.shape} and {dy.shape}: the shapes do not fit")
+    if not x.dtype == dy.dtype == dW.dtype:
+        raise ValueError(f"a product of {x.dtype} and {dy.dtype} for {dW.dtype}: all arrays must have one dtype")
+    if dW.strides[1] != dW.itemsize:
+        raise ValueError(f"dW must be in C order, got shape {dW.shape} with strides {dW.strides}")

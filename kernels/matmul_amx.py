@@ -32,13 +32,16 @@ from .pieces import (
     transpose_tall,
 )
 from .simd import add, load, prefetch_rows, store, transpose_square
+from .simd import multiply as times_each
+from .sums import add_rows, add_rows_transposed
 from .threads import n_threads
-from .tile import Places
+from .tile import Places, better_turned
 
 DEPTH, BLOCK = 384, 256  # steps of k and rows that are cut at a time
 STRIP_STEP = 2 * CUT  # numbers of a strip in a step of k
 MOST = BLOCK // SIDE * DEPTH // STEP * CUT  # numbers that a thread cuts at a time
 NOTHING, NO_MATRIX = np.empty(0, np.float32), np.empty((0, 0), np.float32)
+NO_GRADS = (None, None, None, None)
 
 
 def in_strips(b, transposed):
@@ -49,20 +52,40 @@ def in_strips(b, transposed):
     return strips
 
 
-def multiply(a, b, transposed, strips, bias, plus, c):
+def multiply(a, b, transposed, strips, bias, plus, c, times=None, grads=NO_GRADS):
     """c = a @ b + bias + plus, or a @ b.T, all float32;  c is in C order.
 
-    strips, those of b or of b.T, bias (C,) and plus may be None, and plus may be c itself.
+    strips, those of b or of b.T, bias (C,) and plus may be None, and plus may be c itself. What else may be done at
+    once, while numbers are in the caches:
+
+        times    like c: c is multiplied by it, number by number
+        grads    (x, dy, dW, db), in C order: dW += x.T @ dy, db += the sum of dy over its rows; or each None
     """
-    bias, plus = NOTHING if bias is None else bias, NOTHING if plus is None else plus.reshape(-1)
-    pieces = n_threads() * MOST
+    bias, plus, times = (NOTHING if x is None else x.reshape(-1) for x in (bias, plus, times))
+    x, dy, dW, db = grads
+    left, right, sums, turned = (NO_MATRIX,) * 4 if dW is None else _as_product(x, dy, dW)
+    dy, db = (NO_MATRIX, NOTHING) if db is None else (dy, db)
     if strips is None:
         b, transposed = _in_c_order(b, transposed)
-        memory = scratch(2 * (pieces + _size_of_strips(b, transposed))).view(np.uint16)
-        strips = memory[pieces:]
     else:
-        b, memory = NO_MATRIX, scratch(2 * pieces).view(np.uint16)
-    _multiply(a, b, transposed, strips, bias, plus, n_threads(), memory, c)
+        b = NO_MATRIX
+    pieces, fresh = n_threads() * MOST, _size_of_strips(b, transposed)
+    memory = scratch(2 * (pieces + fresh + _size_of_strips(right, False))).view(np.uint16)
+    strips, right_strips = memory[pieces:] if strips is None else strips, memory[pieces + fresh :]
+    grads = left, right, right_strips, sums, turned, dy, db
+    _multiply(a, b, transposed, strips, bias, plus, times, c, *grads, n_threads(), memory)
+
+
+def multiply_dw(x, dy, dW):
+    """dW += x.T @ dy, all in C order."""
+    multiply(NO_MATRIX, NO_MATRIX, False, NOTHING.view(np.uint16), None, None, NO_MATRIX, grads=(x, dy, dW, None))
+
+
+def _as_product(x, dy, dW):
+    """dW += x.T @ dy as sums = left.T @ right, and if turned is there, turned += sums.T.   -> left, right, sums, turned"""
+    if better_turned(*dW.shape, WIDE):
+        return dy, x, empty(dW.shape[::-1], dW.dtype), dW
+    return x, dy, dW, NO_MATRIX
 
 
 def _in_c_order(b, transposed):
@@ -86,13 +109,50 @@ def _cut(b, transposed, n_threads, strips):
 
 
 @parallel_kernel
-def _multiply(a, b, transposed, strips, bias, plus, n_threads, pieces, c):
-    """Each thread cuts a part of b, if there is one, into strips, and then owns a band of rows of c."""
-    if b.size > 0:
+def _multiply(
+    a,
+    b,
+    transposed,
+    strips,
+    bias,
+    plus,
+    times,
+    c,
+    left,
+    right,
+    right_strips,
+    sums,
+    turned,
+    dy,
+    db,
+    n_threads,
+    memory,
+):
+    """Both products of `multiply`; what is not wanted has no numbers.
+
+    Each thread cuts a part of b, if there is one, and of right into strips, and then owns a band of rows of c and sums.
+    """
+    if b.size + right.size + db.size > 0:
         for part in prange(n_threads):
             _cut_blocks(b, transposed, part, n_threads, strips)
+            _cut_blocks(right, False, part, n_threads, right_strips)
+            add_rows(dy, db, part, n_threads)
     for part in prange(n_threads):
-        _band(a, strips, bias, plus, part, n_threads, pieces[part * MOST : (part + 1) * MOST], c)
+        pieces = memory[part * MOST : (part + 1) * MOST]
+        _band(a, strips, bias, plus, times, part, n_threads, pieces, c)
+        if right.size > 0:
+            _band_of_grads(left, right_strips, sums, turned, part, n_threads, pieces)
+
+
+@kernel
+def _band_of_grads(left, strips, sums, turned, part, n_parts, pieces):
+    """A band of rows of sums += left.T @ right; or of sums = left.T @ right, and turned += sums.T."""
+    nothing = sums.reshape(-1)[:0]
+    before = sums.reshape(-1) if turned.size == 0 else nothing
+    _band(left.T, strips, nothing, before, nothing, part, n_parts, pieces, sums)
+    if turned.size > 0:
+        rows = _rows_of_band(len(sums), n_parts)
+        add_rows_transposed(sums, part * rows, min(part * rows + rows, len(sums)), turned)
 
 
 @kernel
@@ -116,18 +176,24 @@ def _cut_blocks(b, transposed, part, n_parts, strips):
 
 
 @kernel
-def _band(a, strips, bias, plus, part, n_parts, left, c):
+def _rows_of_band(n_rows, n_parts):
+    """How many rows each thread owns: whole tiles."""
+    return (n_rows + n_parts * SIDE - 1) // (n_parts * SIDE) * SIDE
+
+
+@kernel
+def _band(a, strips, bias, plus, times, part, n_parts, left, c):
     """A band of rows of c; left is memory for what is cut of a."""
     (n_rows, depth), n_columns = a.shape, c.shape[1]
     n_strips, all_steps = (n_columns + WIDE - 1) // WIDE, (depth + STEP - 1) // STEP
-    rows = (n_rows + n_parts * SIDE - 1) // (n_parts * SIDE) * SIDE  # of a band: whole tiles
+    rows = _rows_of_band(n_rows, n_parts)
     bottom, squares = min(part * rows + rows, n_rows), (scratch_square(), scratch_square())
     start = _beginnings(bias, n_strips * WIDE)
     use_tiles()
     for k0 in range(0, max(depth, 1), DEPTH):
         k1, first_step = min(k0 + DEPTH, depth), k0 // STEP
         n_steps = (k1 - k0 + STEP - 1) // STEP
-        before = plus if k0 == 0 else c.reshape(-1)
+        before, factors = plus if k0 == 0 else c.reshape(-1), times[: times.size if k1 >= depth else 0]
         for i0 in range(part * rows, bottom, BLOCK):
             i1 = min(i0 + BLOCK, bottom)
             _cut_rows(a, i0, i1, k0, k1, squares, left)
@@ -135,7 +201,7 @@ def _band(a, strips, bias, plus, part, n_parts, left, c):
                 begin = start[min(k0, 1), s * WIDE : (s + 1) * WIDE], bias.size > 0 and k0 == 0, before
                 right = Places(strips, (s * all_steps + first_step) * STRIP_STEP, STRIP_STEP)
                 following = (min(s + 1, n_strips - 1) * all_steps + first_step) * STRIP_STEP
-                _strip_of(c, i0, i1, s * WIDE, left, right, n_steps, begin, squares[0], following)
+                _strip_of(c, i0, i1, s * WIDE, left, right, n_steps, begin, factors, squares[0], following)
     leave_tiles()
 
 
@@ -149,16 +215,17 @@ def _beginnings(bias, size):
 
 
 @kernel
-def _strip_of(c, i0, i1, j, left, right, n_steps, begin, sums, following):
+def _strip_of(c, i0, i1, j, left, right, n_steps, begin, times, sums, following):
     """Rows i0:i1 of a strip of c, from column j on, = bias + before + the product of the pieces.
 
-    Sums begin with bias or before, and what else there is to add is added at the end. Whole tiles are moved between the
-    unit and memory; all others go by a scratch.
+    Sums begin with bias or before, and what else there is to add is added at the end, and then multiplied by times, if
+    it has numbers. Whole tiles are moved between the unit and memory; all others go by a scratch.
     """
     (bias, has_bias, before), memory, aside = begin, c.reshape(-1), sums.reshape(-1)
     columns, width = min(WIDE, c.shape[1] - j), c.shape[1]
     before_first = before.size > 0 and not has_bias
-    simple = columns == WIDE and (before_first or before.size == 0)
+    after = before[: 0 if before_first else before.size]
+    simple = columns == WIDE and after.size == 0 and times.size == 0
     for i in range(i0, i1, HIGH):
         rows, first = min(HIGH, i1 - i), (i - i0) // SIDE * n_steps * CUT
         ahead = Places(right.memory, following + (i - i0) // HIGH * n_steps * LINES * STEP, LINES * STEP)
@@ -173,21 +240,30 @@ def _strip_of(c, i0, i1, j, left, right, n_steps, begin, sums, following):
         at_first = Places(before if whole else aside, end.first, end.step) if before_first else Places(bias, 0, 0)
         sum_tiles(rows, left, first, n_steps, right, at_first, end, ahead, coming, aside)
         if not whole:
-            _put(sums, rows, columns, before[:0] if before_first else before, c, i, j)
+            _put(sums, rows, columns, after, times, memory, i * width + j, width)
 
 
 @kernel
-def _put(sums, rows, columns, before, c, i, j):
-    """c[i : i + rows, j : j + columns] = sums + before, which is as c lies in memory and may have no numbers."""
+def _put(sums, rows, columns, plus, times, memory, first, step):
+    """Rows of memory, `step` apart, = (sums + plus) times; both lie as memory does, and may have no numbers."""
     for r in range(rows):
-        at = (i + r) * c.shape[1] + j
+        at = first + r * step
         for n in range(0, columns, SIDE):
             if n + SIDE <= columns:
                 row = load(sums, (r, n))
-                store(c, (i + r, j + n), add(row, load(before, at + n)) if before.size > 0 else row)
+                if plus.size > 0:
+                    row = add(row, load(plus, at + n))
+                if times.size > 0:
+                    row = times_each(row, load(times, at + n))
+                store(memory, at + n, row)
             else:
                 for k in range(n, columns):
-                    c[i + r, j + k] = sums[r, k] + (before[at + k] if before.size > 0 else np.float32(0))
+                    number = sums[r, k]
+                    if plus.size > 0:
+                        number += plus[at + k]
+                    if times.size > 0:
+                        number *= times[at + k]
+                    memory[at + k] = number
 
 
 @kernel

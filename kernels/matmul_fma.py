@@ -30,7 +30,19 @@ from numba.extending import overload
 from ._compile import kernel, parallel_kernel
 from .memory import empty, zeros
 from .simd import lanes, load, prefetch_rows, store
-from .tile import HALF, ROWS, Places, fill_strips, fill_strips_transposed, filled_up, rows_of_band, spare_square, tile
+from .sums import add_transposed
+from .tile import (
+    HALF,
+    ROWS,
+    Places,
+    better_turned,
+    fill_strips,
+    fill_strips_transposed,
+    filled_up,
+    rows_of_band,
+    square_of_zeros,
+    tile,
+)
 
 BLOCK, DEPTH = 4 * ROWS, 384  # rows and steps of k that a strip is used for
 PANEL = 16  # numbers that are copied for a tile's rows; whole vectors, and at least ROWS
@@ -68,6 +80,16 @@ def multiply(a, b, transposed, strips, bias, plus, c):
     _multiply(a, strips, bias, plus, rows, panels, c)
 
 
+def multiply_dw(x, dy, dW):
+    """dW += x.T @ dy, all in C order."""
+    if better_turned(*dW.shape, 2 * lanes(dW)):
+        turned = empty(dW.shape[::-1], dW.dtype)
+        multiply(dy.T, x, False, None, None, None, turned)
+        add_transposed(turned, dW)
+    else:
+        multiply(x.T, dy, False, None, None, dW, dW)
+
+
 @parallel_kernel
 def _fill_strips(b, transposed, strips):
     """Each thread fills blocks of 16 rows of the strips; that few of all columns of a strip stay in the L1 cache."""
@@ -75,7 +97,7 @@ def _fill_strips(b, transposed, strips):
     for block in prange((depth + 15) // 16):
         k0, k1 = block * 16, min(block * 16 + 16, depth)
         if transposed:
-            fill_strips_transposed(b, 0, k0, k1, strips, spare_square(b))
+            fill_strips_transposed(b, 0, k0, k1, strips, square_of_zeros(b))
         else:
             fill_strips(b, 0, b.shape[1], k0, k1, strips)
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .activations import relu, relu_backward, swish, swish_backward, tanh, tanh_backward  # noqa: F401
+from .activations import relu, swish, tanh  # noqa: F401
 
 NO_KEY = (np.uint32(0), np.uint32(0))
 
@@ -21,14 +21,23 @@ def matmul(x, W, b=None, strips=None, plus=None):
     return x @ W + (0 if b is None else b) + (0 if plus is None else plus)
 
 
-def matmul_dx(dy, W, strips=None, plus=None):
-    """dx = dy @ W.T + plus."""
-    return dy @ W.T + (0 if plus is None else plus)
+def matmul_dx(dy, W, strips=None, plus=None, times=None):
+    """dx = (dy @ W.T + plus) times."""
+    return (dy @ W.T + (0 if plus is None else plus)) * (1 if times is None else times)
 
 
 def matmul_dw(x, dy, dW):
     """dW += x.T @ dy."""
     dW += x.T @ dy
+
+
+def matmul_backward(dy, x, W, dW=None, db=None, strips=None, plus=None, times=None):
+    """Forward was y = x @ W + b. dW and db, if they are there, are added to, and dx is returned."""
+    if dW is not None:
+        matmul_dw(x, dy, dW)
+    if db is not None:
+        bias_db(dy, db)
+    return matmul_dx(dy, W, strips, plus, times)
 
 
 def prepare(W):
@@ -51,27 +60,21 @@ def _normal(x):
 
 
 def gelu(x):
-    """y = x Phi(x)."""
-    return (x * _normal(x)[0]).astype(x.dtype)
-
-
-def gelu_backward(dy, x):
-    """dx = dy (Phi(x) + x phi(x))."""
+    """y = x Phi(x), and x = y' = Phi(x) + x phi(x)."""
     below, density = _normal(x)
-    return (dy * (below + np.where(density == 0, density, x * density))).astype(x.dtype)  # infinity * 0 is meant as 0
+    y = (x * below).astype(x.dtype)
+    x[...] = below + np.where(density == 0, density, x * density)  # infinity * 0 is meant as 0
+    return y, x
 
 
 def gelu_tanh(x):
-    """y = x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3)."""
-    return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
-
-
-def gelu_tanh_backward(dy, x):
-    """dx = dy ((1 + tanh(u)) / 2 + x (1 - tanh(u)^2) u' / 2)."""
+    """y = x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3), and x = y'."""
     t = np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3))
     du = math.sqrt(2.0 / math.pi) * (1.0 + 3 * 0.044715 * x**2)
     flat = 1.0 - t * t
-    return dy * 0.5 * (1.0 + t + np.where(flat == 0, flat, x * flat * du))  # infinity * 0 is meant as 0
+    y = 0.5 * x * (1.0 + t)
+    x[...] = 0.5 * (1.0 + t + np.where(flat == 0, flat, x * flat * du))  # infinity * 0 is meant as 0
+    return y, x
 
 
 def layernorm(x, residual, gamma, beta, eps):

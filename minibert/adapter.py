@@ -23,7 +23,6 @@ import numpy as np
 
 from minibert.config import AdapterConfig, BertConfig
 from minibert.layers import (
-    activation_backward,
     activation_forward,
     inside,
     linear_backward,
@@ -110,26 +109,25 @@ def bottleneck_forward(x, p, grads, config: AdapterConfig, plus=None):
     if config.layernorm:
         x, norm_cache = residual_layernorm_forward(x, None, p["norm"], inside(grads, "norm"), LAYERNORM_EPS)
     u, down_cache = linear_forward(x, p["down"], inside(grads, "down"))  # (T, D) @ (D, M) -> (T, M)
+    h, slope = activation_forward(u, config.activation)  # (T, M)
     for i in range(config.depth - 1):
-        h = activation_forward(u, config.activation)
         hidden, hidden_grads = p["hidden"][str(i)], inside(inside(grads, "hidden"), str(i))
-        hidden_u, hidden_cache = linear_forward(h, hidden, hidden_grads)  # (T, M) @ (M, M) -> (T, M)
-        hidden_caches.append((hidden_cache, u))
-        u = hidden_u
-    h = activation_forward(u, config.activation)  # (T, M)
+        u, hidden_cache = linear_forward(h, hidden, hidden_grads)  # (T, M) @ (M, M) -> (T, M)
+        hidden_caches.append((hidden_cache, slope))
+        h, slope = activation_forward(u, config.activation)
     z, up_cache = linear_forward(h, p["up"], inside(grads, "up"), plus)  # (T, M) @ (M, D) -> (T, D)
-    return z, None if grads is None else (norm_cache, down_cache, hidden_caches, u, up_cache)
+    return z, None if grads is None else (norm_cache, down_cache, hidden_caches, slope, up_cache)
 
 
 def bottleneck_backward(dz, p, cache, grads, config: AdapterConfig, plus=None):
     """The forward's lines from the last to the first; plus is added.   (T, D) -> (T, M) -> (T, D)"""
-    norm_cache, down_cache, hidden_caches, u, up_cache = cache
-    dh = linear_backward(dz, p["up"], up_cache, inside(grads, "up"))  # z was h W_up + b_up
-    du = activation_backward(dh, u, config.activation)  # h was f(u)
+    norm_cache, down_cache, hidden_caches, slope, up_cache = cache
+    # z was h W_up + b_up and h was f(u), so du = (dz W_up.T) f'(u)
+    du = linear_backward(dz, p["up"], up_cache, inside(grads, "up"), slope=slope)
     for i in reversed(range(config.depth - 1)):
-        hidden_cache, u = hidden_caches[i]
-        dh = linear_backward(du, p["hidden"][str(i)], hidden_cache, inside(inside(grads, "hidden"), str(i)))
-        du = activation_backward(dh, u, config.activation)
+        hidden_cache, slope = hidden_caches[i]
+        hidden_grads = inside(inside(grads, "hidden"), str(i))
+        du = linear_backward(du, p["hidden"][str(i)], hidden_cache, hidden_grads, slope=slope)
     # u was x W_down + b_down
     dx = linear_backward(du, p["down"], down_cache, inside(grads, "down"), None if config.layernorm else plus)
     if config.layernorm:

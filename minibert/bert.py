@@ -27,25 +27,28 @@ from minibert.layers import (
 )
 
 
-def sublayer_end_forward(h, x, p, grads, run: Run):
-    """y = LayerNorm(x + adapter(dropout(h W + b))).   h (T, D) or (T, F), x (T, D) -> (T, D)"""
+def sublayer_end_forward(h, x, p, grads, run: Run, slope=None):
+    """y = LayerNorm(x + adapter(dropout(h W + b))).   h (T, D) or (T, F), x (T, D) -> (T, D)
+
+    slope (T, F): h was f(u), and this is f'(u).
+    """
     a, linear_cache = linear_forward(h, p["output"], inside(grads, "output"))
     a, adapter_cache = dropout_forward(a, run.dropout), None
     if "adapter" in p:
         a, adapter_cache = adapter_forward(a, p["adapter"], inside(grads, "adapter"), run.adapter, x)
     y, norm_cache = residual_layernorm_forward(a, x, p["norm"], inside(grads, "norm"), run.config.layernorm_eps)
-    return y, None if grads is None else (linear_cache, adapter_cache, norm_cache)
+    return y, None if grads is None else (linear_cache, slope, adapter_cache, norm_cache)
 
 
 def sublayer_end_backward(dy, p, cache, grads, run: Run):
-    """dh, and the gradient of x through the residual sum.   (T, D) -> (T, D) or (T, F), and (T, D)"""
-    linear_cache, adapter_cache, norm_cache = cache
+    """dh, or du if h was f(u); and the gradient of x through the residual sum.   (T, D) -> (T, D) or (T, F), (T, D)"""
+    linear_cache, slope, adapter_cache, norm_cache = cache
     d_sum = residual_layernorm_backward(dy, p["norm"], norm_cache, inside(grads, "norm"))
     da, dx = d_sum, None
     if "adapter" in p:
         da, dx = adapter_backward(da, p["adapter"], adapter_cache, inside(grads, "adapter"), run.adapter)
     da = dropout_backward(da, run.dropout)
-    dh = linear_backward(da, p["output"], linear_cache, inside(grads, "output"))
+    dh = linear_backward(da, p["output"], linear_cache, inside(grads, "output"), slope=slope)
     return dh, d_sum if dx is None else d_sum + dx  # a parallel adapter read x, too
 
 
@@ -57,8 +60,8 @@ def layer_forward(x, p, grads, run: Run):
     asking = x[run.offsets[:-1]] if run.first_only else x
     h, attention_cache = self_attention_forward(asking, x, p["attention"], attention_grads, attention.at("weights"))
     x, end_cache_1 = sublayer_end_forward(h, asking, p["attention"], attention_grads, attention)
-    h, feed_forward_cache = feed_forward_forward(x, p["feed_forward"], feed_forward_grads, run)
-    x, end_cache_2 = sublayer_end_forward(h, x, p["feed_forward"], feed_forward_grads, feed_forward)
+    h, feed_forward_cache, slope = feed_forward_forward(x, p["feed_forward"], feed_forward_grads, run)
+    x, end_cache_2 = sublayer_end_forward(h, x, p["feed_forward"], feed_forward_grads, feed_forward, slope)
     return x, None if grads is None else (attention_cache, end_cache_1, feed_forward_cache, end_cache_2)
 
 
@@ -69,8 +72,8 @@ def layer_backward(dy, p, cache, grads, run: Run):
     attention_grads, feed_forward_grads = inside(grads, "attention"), inside(grads, "feed_forward")
 
     # What a sublayer reads goes two ways: into its first linear layer, and round it into the residual sum.
-    dh, dy = sublayer_end_backward(dy, p["feed_forward"], end_cache_2, feed_forward_grads, feed_forward)
-    dy = feed_forward_backward(dh, p["feed_forward"], feed_forward_cache, feed_forward_grads, run, plus=dy)
+    du, dy = sublayer_end_backward(dy, p["feed_forward"], end_cache_2, feed_forward_grads, feed_forward)
+    dy = feed_forward_backward(du, p["feed_forward"], feed_forward_cache, feed_forward_grads, plus=dy)
     dh, dy = sublayer_end_backward(dy, p["attention"], end_cache_1, attention_grads, attention)
     return self_attention_backward(
         dh, p["attention"], attention_cache, attention_grads, attention.at("weights"), plus=dy

@@ -86,29 +86,25 @@ def linear_forward(x, p, grads, plus=None):
     return y, x if grads and "W" in grads else None  # a frozen W needs no x in backward
 
 
-def linear_backward(dy, p, x, grads, plus=None):
+def linear_backward(dy, p, x, grads, plus=None, slope=None):
     """forward was y = x W + b, so now dW += x.T dy, db += sum of dy over rows, dx = dy W.T.
 
     plus (T, in): x went another way, too, and this is the gradient from there; it is added to dx.
+    slope (T, in): x was f(u), and this is f'(u); what is returned is then du = dx f'(u).
     """
-    if "W" in grads:
-        kernels.matmul_dw(x, dy, grads["W"])
-    if "b" in grads:
-        kernels.bias_db(dy, grads["b"])
-    return kernels.matmul_dx(dy, p["W"], p.get("W_t_strips"), plus)
+    return kernels.matmul_backward(dy, x, p["W"], grads.get("W"), grads.get("b"), p.get("W_t_strips"), plus, slope)
 
 
 # ------------------------------------------------------------------------------------------------------- activation
 
 
-def activation_forward(x, name: str):
-    """gelu, gelu_tanh, swish, relu or tanh, element by element.   (T, n) -> (T, n)"""
-    return getattr(kernels, name)(x)
+def activation_forward(u, name: str):
+    """y = f(u), and the slope f'(u).   (T, n) -> (T, n), (T, n);  gelu, gelu_tanh, swish, relu or tanh
 
-
-def activation_backward(dy, x, name: str):
-    """dx = dy f'(x)."""
-    return getattr(kernels, f"{name}_backward")(dy, x)
+    u is gone: the slope takes its place. There is no activation_backward. Who reads y passes the slope to
+    `linear_backward`, which multiplies by it.
+    """
+    return getattr(kernels, name)(u)
 
 
 # -------------------------------------------------------------------------------------------------------- LayerNorm
@@ -132,19 +128,17 @@ def residual_layernorm_backward(dy, p, cache, grads):
 
 
 def feed_forward_forward(x, p, grads, run: Run):
-    """h = activation(x W1 + b1), the wide half of the feed-forward block.   (T, D) -> (T, F)
+    """h = activation(x W1 + b1), the wide half of the feed-forward block; its cache; and the activation's slope.
 
-    The projection back to D ends the sublayer, as it does in attention: bert.sublayer_end_forward.
+    (T, D) -> (T, F). The projection back to D ends the sublayer, as it does in attention: bert.sublayer_end_forward.
     """
     u, linear_cache = linear_forward(x, p["intermediate"], inside(grads, "intermediate"))
-    h = activation_forward(u, run.config.activation)
-    return h, None if grads is None else (linear_cache, u)
+    h, slope = activation_forward(u, run.config.activation)
+    return h, linear_cache, None if grads is None else slope
 
 
-def feed_forward_backward(dh, p, cache, grads, run: Run, plus=None):
+def feed_forward_backward(du, p, linear_cache, grads, plus=None):
     """(T, F) -> (T, D);  plus (T, D): the gradient of x from another way"""
-    linear_cache, u = cache
-    du = activation_backward(dh, u, run.config.activation)
     return linear_backward(du, p["intermediate"], linear_cache, inside(grads, "intermediate"), plus)
 
 

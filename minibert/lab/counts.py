@@ -28,6 +28,7 @@ PRODUCTS = {
     "matmul": lambda x, W, **_: 2 * x.shape[0] * W.size,
     "matmul_dx": lambda dy, W, **_: 2 * dy.shape[0] * W.size,
     "matmul_dw": lambda x, dW, **_: 2 * x.shape[0] * dW.size,
+    "matmul_backward": lambda dy, W, dW, **_: 2 * dy.shape[0] * W.size * (1 if dW is None else 2),
     "attention": lambda q, **a: 4 * q.shape[1] * _pairs(**a),  # Q K.T and P V
     "attention_backward": lambda q, **a: 10 * q.shape[1] * _pairs(**a),  # Q K.T again, dP, dV, dQ, dK
 }
@@ -36,16 +37,11 @@ PRODUCTS = {
 # polynomials of scalar.py, a random number of dropout as nothing, for it is no floating-point work.
 PER_NUMBER = {
     "bias_db": 1,
-    "gelu": 39,
-    "gelu_backward": 42,
-    "gelu_tanh": 32,
-    "gelu_tanh_backward": 40,
-    "relu": 1,
-    "relu_backward": 1,
-    "tanh": 20,
-    "tanh_backward": 23,
-    "swish": 19,
-    "swish_backward": 23,
+    "gelu": 42,
+    "gelu_tanh": 40,
+    "relu": 2,
+    "tanh": 22,
+    "swish": 23,
     "layernorm": 8,
     "layernorm_backward": 9,
     "layernorm_dgamma_dbeta": 3,
