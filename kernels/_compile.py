@@ -112,7 +112,16 @@ def _jit(function, fastmath=FAST_MATH, **options):
 
 
 def kernel(function):
-    """Compile a function for one thread, to be called by other kernels. They contain it, so the cache need not."""
+    """Compile a function for one thread, to be called by other kernels. They contain it, so the cache need not.
+
+    It cannot make arrays, only use those that it is given, and parts of them. So Numba need not count who uses them
+    (`_nrt`), which takes longer than a row of a small matrix: the threads share the counters.
+    """
+    return _jit(function, _nrt=False)
+
+
+def allocating_kernel(function):
+    """The same for a function that makes arrays. None of them should stand in the innermost loops."""
     return _jit(function)
 
 

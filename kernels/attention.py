@@ -16,19 +16,22 @@ two are the same; in the last one only the queries that the head will read are a
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import prange
 
-from ._compile import kernel, parallel_kernel
+from ._compile import allocating_kernel, kernel, parallel_kernel
 from .dropout import threshold
 from .memory import empty
 from .scalar import exp, random_bits
-from .simd import add, fma, lanes, larger, largest, load, multiply, splat, store, subtract, total, where
+from .simd import add, fma, lanes, larger, largest, load, multiply, prefetch, splat, store, subtract, total, where
+from .threads import n_threads
 from .tile import HALF, ROWS, Places, fill_strips, fill_strips_transposed, square_of_zeros, tile
 
 QUERIES = 28 // ROWS * ROWS  # asked together: the more, the less often the gradients of keys and values are fetched
-TASKS = 16  # at least, if there are so many heads
+# Measured: a head of a sequence takes as long as if each side had so many tokens more and all else were for nothing.
+MORE = 24
 # What is done with each weight by itself (exponentials, dropout) is one loop over all weights of those queries, up to a
 # multiple of this: four vectors, which is how many LLVM takes in one turn of a loop. What is left over it would do
 # number by number, and the rows of short texts are nothing but leftovers.
@@ -45,8 +48,8 @@ def attention(q, k, v, q_offsets, offsets, n_heads, rate=0.0, key=NO_KEY):
         raise ValueError(f"{q.shape[1]} numbers a token cannot be shared out over {n_heads} heads")
     q, k, v = np.ascontiguousarray(q), np.ascontiguousarray(k), np.ascontiguousarray(v)  # rows are read as vectors
     context, log_sum = empty(q.shape, q.dtype), empty((q.shape[0], n_heads), q.dtype)
-    scale = 1.0 / (1.0 - rate)
-    _attention(q, k, v, q_offsets, offsets, n_heads, threshold(rate), scale, key[0], key[1], context, log_sum)
+    dropout = threshold(rate), 1.0 / (1.0 - rate), key[0], key[1]
+    _attention(q, k, v, q_offsets, offsets, n_heads, *dropout, n_threads(), context, log_sum)
     return context, log_sum
 
 
@@ -59,15 +62,12 @@ def attention_backward(dcontext, q, k, v, log_sum, q_offsets, offsets, rate=0.0,
     """
     q, k, v, dcontext = (np.ascontiguousarray(x) for x in (q, k, v, dcontext))  # rows are read as vectors
     dq, dk, dv = (empty(a.shape, a.dtype) for a in (q, k, v))
-    n_heads = log_sum.shape[1]
-    scale = 1.0 / (1.0 - rate)
-    _attention_backward(
-        dcontext, q, k, v, log_sum, q_offsets, offsets, n_heads, threshold(rate), scale, key[0], key[1], dq, dk, dv
-    )
+    n_heads, dropout = log_sum.shape[1], (threshold(rate), 1.0 / (1.0 - rate), key[0], key[1])
+    _attention_backward(dcontext, q, k, v, log_sum, q_offsets, offsets, n_heads, *dropout, n_threads(), dq, dk, dv)
     return dq, dk, dv
 
 
-@kernel
+@allocating_kernel
 def _first_places(q_offsets, offsets, n_heads):
     """Number of attention weights before each sequence: the place of a weight, for dropout."""
     places = np.zeros(offsets.size, np.int64)
@@ -83,7 +83,7 @@ def _up_to(n, step):
     return (n + step - 1) // step * step
 
 
-@kernel
+@allocating_kernel
 def _strips(depth, columns, like):
     """Strips of zeros for a factor (depth, columns). They begin on a cache line, so that no vector lies on two."""
     width, line = 2 * lanes(like), 64 // like.itemsize
@@ -119,25 +119,26 @@ def _put_rows(x, rows, scale, out, start, first, size):
 
 
 @kernel
-def _multiply(a, strips, bias, adds, c):
-    """c = a @ b + bias, or c += a @ b + bias, in whole tiles, b as strips.
+def _multiply(a, strips, bias, plus, c):
+    """c = a @ b + bias + plus, in whole tiles, b as strips.
 
-    (R, K) @ (K, C) + (C,) -> (R, C), both up to whole tiles
+    (R, K) @ (K, C) + (C,) -> (R, C), both up to whole tiles; plus: Places of rows, which may be c's own
     """
     n_strips, _, width = strips.shape
-    memory, step = (c.reshape(-1), c.shape[1]) if adds else (np.zeros(len(bias), c.dtype), 0)
-    nothing = Places(memory, 0, 0)  # is fetched ahead: all of this is in the caches
+    nothing = Places(plus.memory, 0, 0)  # is fetched ahead: all of this is in the caches
     for s in range(n_strips):
         strip, j = strips[s], s * width
         begin = bias[j : j + width]
         for i in range(0, len(a) - HALF, ROWS):
-            tile(ROWS, a[i : i + ROWS], strip, begin, Places(memory, i * step + j, step), c, i, j, nothing)
+            before = Places(plus.memory, i * plus.step + min(j, plus.step), plus.step)
+            tile(ROWS, a[i : i + ROWS], strip, begin, before, c, i, j, nothing)
         if len(a) % ROWS:
             i = len(a) - HALF
-            tile(HALF, a[i : i + HALF], strip, begin, Places(memory, i * step + j, step), c, i, j, nothing)
+            before = Places(plus.memory, i * plus.step + min(j, plus.step), plus.step)
+            tile(HALF, a[i : i + HALF], strip, begin, before, c, i, j, nothing)
 
 
-@kernel
+@allocating_kernel
 def _ends(n, strips):
     """What is added to scores: zero for each of the n keys, minus infinity where the last strip has no key.
 
@@ -157,14 +158,14 @@ def _fill_up(rows, first, value):
             store(rows, (r, j), vector)
 
 
-@kernel
+@allocating_kernel
 def _weights(width, like):
     """Memory for the weights of QUERIES rows: as rows, and one behind the other with space at the end."""
     memory = np.zeros(QUERIES * width + CHUNK, like.dtype)
     return memory[: QUERIES * width].reshape(QUERIES, width), memory
 
 
-@kernel
+@allocating_kernel
 def _places(n, width):
     """Which of n keys' weight, counted from the first query's first on, each of these numbers is."""
     places = np.zeros(QUERIES * width + CHUNK, np.uint32)
@@ -221,134 +222,211 @@ def _times(numbers, factors):
 
 
 @parallel_kernel
-def _attention(q, k, v, q_offsets, offsets, n_heads, least, keep_scale, key_low, key_high, context, log_sum):
-    """Each task is some heads of a sequence."""
-    places = _first_places(q_offsets, offsets, n_heads)
-    groups = _groups(n_heads, offsets.size - 1)
-    for task in prange((offsets.size - 1) * groups):
-        heads, here, asking, place = _share(task, groups, n_heads, q_offsets, offsets, places)
-        dropout = least, keep_scale, key_low, key_high, place
-        _heads(q[asking], k[here], v[here], heads, dropout, context[asking], log_sum[asking])
+def _attention(q, k, v, q_offsets, offsets, n_heads, least, keep_scale, key_low, key_high, n_threads, context, log_sum):
+    """Each thread has some heads, about as much work as the others."""
+    places, bounds = _first_places(q_offsets, offsets, n_heads), _bounds(q_offsets, offsets, n_heads, n_threads)
+    for part in prange(n_threads):
+        for b in range(bounds[part] // n_heads, _up_to(bounds[part + 1], n_heads) // n_heads):
+            heads, here, asking = _share(part, b, bounds, n_heads, q_offsets, offsets)
+            dropout = least, keep_scale, key_low, key_high, places[b]
+            _heads(q[asking], k[here], v[here], heads, dropout, context[asking], log_sum[asking])
+
+
+@allocating_kernel
+def _bounds(q_offsets, offsets, n_heads, n_parts):
+    """With which head each part begins and ends, those of all sequences being numbered one after the other."""
+    work = (q_offsets[1:] - q_offsets[:-1] + MORE) * (offsets[1:] - offsets[:-1] + MORE)
+    bounds, done, all_work = np.zeros(n_parts + 1, np.int64), 0, n_heads * work.sum()
+    bounds[n_parts] = n_heads * work.size
+    for head in range(n_heads * work.size):
+        done += work[head // n_heads]
+        part = done * n_parts // all_work  # this far are whole parts
+        if 0 < part < n_parts and bounds[part] == 0:
+            bounds[part] = head + 1
+    return bounds
 
 
 @kernel
-def _groups(n_heads, n_sequences):
-    """Into how many groups the heads of a sequence fall: one sequence alone shall keep all threads busy, too."""
-    return max(min(n_heads, TASKS // max(n_sequences, 1)), 1)
+def _share(part, b, bounds, n_heads, q_offsets, offsets):
+    """Which heads of sequence b are a part's; the sequence's rows of k and v, and those of q."""
+    first, last = max(bounds[part] - b * n_heads, 0), min(bounds[part + 1] - b * n_heads, n_heads)
+    return (first, last), slice(offsets[b], offsets[b + 1]), slice(q_offsets[b], q_offsets[b + 1])
 
 
-@kernel
-def _share(task, groups, n_heads, q_offsets, offsets, places):
-    """Which heads of a sequence are a task's; the sequence's rows of k and v, those of q, and its first place."""
-    b, group = task // groups, task % groups
-    heads = group * n_heads // groups, (group + 1) * n_heads // groups
-    return heads, slice(offsets[b], offsets[b + 1]), slice(q_offsets[b], q_offsets[b + 1]), places[b]
-
-
-@kernel
+@allocating_kernel
 def _heads(q, k, v, heads, dropout, context, log_sum):
     """Some heads of a sequence, one after the other in the same memory."""
-    least, keep_scale, key_low, key_high, first_place = dropout
-    (m, n), size = (len(q), len(k)), q.shape[1] // log_sum.shape[1]
-    scale, keep_scale, one = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale), q.dtype.type(1)
-    keys_t, values, spare = _strips(size, n, q), _strips(n, size, q), square_of_zeros(q)
-    ends, nothing = _ends(n, keys_t), np.zeros(_up_to(size, keys_t.shape[2]), q.dtype)
-    queries, contexts = np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, nothing.size), q.dtype)
-    (weights, one_behind_other), places = _weights(ends.size, q), _places(n, ends.size)
-    mask = np.empty(one_behind_other.size, q.dtype)
-    totals, dropout = np.empty(QUERIES, q.dtype), (least, keep_scale, key_low, key_high)
+    n, size = len(k), q.shape[1] // log_sum.shape[1]
+    keys_t, values, nothing = _strips(size, n, q), _strips(n, size, q), np.zeros(_up_to(size, 2 * lanes(q)), q.dtype)
+    ends = _ends(n, keys_t)
+    weights, one_behind_other = _weights(ends.size, q)
+    memory = _Memory(
+        (keys_t, values, square_of_zeros(q)),
+        (ends, nothing),
+        (np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, nothing.size), q.dtype)),
+        (weights, one_behind_other),
+        (_places(n, ends.size), np.empty(one_behind_other.size, q.dtype)),
+        np.empty(QUERIES, q.dtype),
+    )
     for h in range(*heads):
-        first = h * size
-        fill_strips_transposed(k, first, 0, size, keys_t, spare)
-        fill_strips(v, first, size, 0, n, values)
-        for i in range(0, m, QUERIES):
-            rows, place = min(QUERIES, m - i), first_place + (h * m + i) * n
-            tiles = _up_to(rows, HALF)
-            _take_rows(q, i, rows, first, scale, queries[:tiles])
-            _multiply(queries[:tiles], keys_t, ends, False, weights)
-            # A step for all rows before the next step for any: a step takes long until its result is there, and
-            # meanwhile the processor begins with other rows.
-            for r in range(rows):
-                log_sum[i + r, h] = _largest(weights[r])
-                _lower(weights[r], log_sum[i + r, h])
-            flat = _up_to(rows * ends.size, CHUNK)
-            _exponentials(one_behind_other[:flat])
-            for r in range(rows):
-                totals[r] = _total(weights[r])
-                log_sum[i + r, h] += np.log(totals[r])
-            if least > 0:
-                _mask(mask[:flat], places[:flat], dropout, place)
-                _times(one_behind_other[:flat], mask[:flat])
-            _multiply(weights[:tiles, :n], values, nothing, False, contexts)
-            for r in range(rows):  # divided only now: V has fewer columns than P
-                _put_rows(contexts[r : r + 1], 1, one / totals[r], context, i + r, first, size)
+        _head(q, k, v, h, dropout, memory, context, log_sum)
+
+
+class _Memory(NamedTuple):
+    """What a head's forward pass works in: strips; rows to add; queries and contexts; weights; masks; sums of rows."""
+
+    strips: tuple
+    added: tuple
+    rows: tuple
+    weights: tuple
+    masks: tuple
+    totals: np.ndarray
+
+
+@kernel
+def _fetch(arrays, first, size):
+    """Ask for a head's columns, if there are any: the next head's to read, or this one's to write.
+
+    They are some bytes of each row, and the processor does not see by itself which are next.
+    """
+    for x in arrays:
+        if first < x.shape[1]:
+            for r in range(len(x)):
+                for c in range(first, first + size, lanes(x)):
+                    prefetch(x, (r, c))
+
+
+@kernel
+def _head(q, k, v, h, dropout, memory, context, log_sum):
+    """One head of a sequence."""
+    (keys_t, values, spare), (ends, nothing), (queries, contexts) = memory.strips, memory.added, memory.rows
+    (weights, one_behind_other), (places, mask), totals = memory.weights, memory.masks, memory.totals
+    (least, keep_scale, key_low, key_high, first_place), zeros = dropout, Places(nothing, 0, 0)
+    (m, n), size, first = (len(q), len(k)), queries.shape[1], h * queries.shape[1]
+    scale, one = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(1)
+    _fetch((q, k, v), first + size, size)
+    _fetch((context,), first, size)
+    fill_strips_transposed(k, first, 0, size, keys_t, spare)
+    fill_strips(v, first, size, 0, n, values)
+    for i in range(0, m, QUERIES):
+        rows, place = min(QUERIES, m - i), first_place + (h * m + i) * n
+        tiles = _up_to(rows, HALF)
+        _take_rows(q, i, rows, first, scale, queries[:tiles])
+        _multiply(queries[:tiles], keys_t, ends, zeros, weights)
+        # A step for all rows before the next step for any: a step takes long until its result is there, and meanwhile
+        # the processor begins with other rows.
+        for r in range(rows):
+            log_sum[i + r, h] = _largest(weights[r])
+            _lower(weights[r], log_sum[i + r, h])
+        flat = _up_to(rows * ends.size, CHUNK)
+        _exponentials(one_behind_other[:flat])
+        for r in range(rows):
+            totals[r] = _total(weights[r])
+            log_sum[i + r, h] += np.log(totals[r])
+        if least > 0:
+            _mask(mask[:flat], places[:flat], (least, q.dtype.type(keep_scale), key_low, key_high), place)
+            _times(one_behind_other[:flat], mask[:flat])
+        _multiply(weights[:tiles, :n], values, nothing, zeros, contexts)
+        for r in range(rows):  # divided only now: V has fewer columns than P
+            _put_rows(contexts[r : r + 1], 1, one / totals[r], context, i + r, first, size)
 
 
 @parallel_kernel
 def _attention_backward(
-    dcontext, q, k, v, log_sum, q_offsets, offsets, n_heads, least, keep_scale, key_low, key_high, dq, dk, dv
+    dcontext, q, k, v, log_sum, q_offsets, offsets, n_heads, least, keep_scale, key_low, key_high, n_threads, dq, dk, dv
 ):
-    """Each task is some heads of a sequence."""
-    places = _first_places(q_offsets, offsets, n_heads)
-    groups = _groups(n_heads, offsets.size - 1)
-    for task in prange((offsets.size - 1) * groups):
-        heads, here, asking, place = _share(task, groups, n_heads, q_offsets, offsets, places)
-        dropout = least, keep_scale, key_low, key_high, place
-        inputs = q[asking], k[here], v[here], log_sum[asking]
-        _heads_backward(dcontext[asking], inputs, heads, dropout, dq[asking], dk[here], dv[here])
+    """The same shares as forward."""
+    places, bounds = _first_places(q_offsets, offsets, n_heads), _bounds(q_offsets, offsets, n_heads, n_threads)
+    for part in prange(n_threads):
+        for b in range(bounds[part] // n_heads, _up_to(bounds[part + 1], n_heads) // n_heads):
+            heads, here, asking = _share(part, b, bounds, n_heads, q_offsets, offsets)
+            dropout = least, keep_scale, key_low, key_high, places[b]
+            inputs = q[asking], k[here], v[here], log_sum[asking]
+            _heads_backward(dcontext[asking], inputs, heads, dropout, dq[asking], dk[here], dv[here])
+
+
+@allocating_kernel
+def _heads_backward(dcontext, inputs, heads, dropout, dq, dk, dv):
+    """The same backwards."""
+    q, k, v, log_sum = inputs
+    n, size = len(k), q.shape[1] // log_sum.shape[1]
+    keys, keys_t, values_t = _strips(n, size, q), _strips(size, n, q), _strips(size, n, q)
+    n_keys, n_columns = _up_to(n, HALF), _up_to(size, keys.shape[2])  # of whole tiles
+    wide = _up_to(max(n, n_keys), keys.shape[2])
+    (masks, mask), there = _weights(wide, q), np.zeros(wide, q.dtype)
+    mask[:] = 1
+    there[:n] = 1
+    memory = _BackwardMemory(
+        (keys, keys_t, values_t, square_of_zeros(q)),
+        (_strips(QUERIES, size, q), _strips(QUERIES, size, q)),
+        (_ends(n, keys_t), np.zeros(max(wide, n_columns), q.dtype), there),
+        (np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, size), q.dtype)),
+        (np.empty((QUERIES, n_columns), q.dtype), np.empty((n_keys, n_columns), q.dtype)),
+        np.empty((n_keys, n_columns), q.dtype),
+        _weights(wide, q),
+        _weights(wide, q)[0],
+        (_places(n, wide), masks, mask),
+    )
+    for h in range(*heads):
+        _head_backward(dcontext, inputs, h, dropout, memory, dq, dk, dv)
+
+
+class _BackwardMemory(NamedTuple):
+    """What a head's backward pass works in."""
+
+    strips: tuple  # K, K.T, V.T, and a square
+    query_strips: tuple  # of queries, and of rows of dcontext
+    added: tuple  # minus infinity behind the last key; zeros; one where there is a key
+    rows: tuple  # of queries, and of dcontext
+    grads: tuple  # of queries, and of keys
+    value_grads: np.ndarray
+    weights: tuple
+    dweights: np.ndarray
+    masks: tuple
 
 
 @kernel
-def _heads_backward(dcontext, inputs, heads, dropout, dq, dk, dv):
-    """The same backwards."""
+def _head_backward(dcontext, inputs, h, dropout, memory, dq, dk, dv):
+    """One head of a sequence backwards."""
     (q, k, v, log_sum), (least, keep_scale, key_low, key_high, first_place) = inputs, dropout
-    (m, n), size = (len(q), len(k)), q.shape[1] // log_sum.shape[1]
-    scale, keep_scale, one = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(keep_scale), q.dtype.type(1)
-    keys, keys_t, values_t = _strips(n, size, q), _strips(size, n, q), _strips(size, n, q)
-    spare = square_of_zeros(q)
-    n_keys, n_columns = _up_to(n, HALF), _up_to(size, keys.shape[2])  # of whole tiles
-    ends = _ends(n, keys_t)
-    wide = _up_to(max(n, n_keys), keys_t.shape[2])
-    key_grads, value_grads = np.empty((n_keys, n_columns), q.dtype), np.empty((n_keys, n_columns), q.dtype)
-    queries, grads = np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, size), q.dtype)
-    query_strips, grad_strips = _strips(QUERIES, size, q), _strips(QUERIES, size, q)
-    query_grads, nothing = np.empty((QUERIES, n_columns), q.dtype), np.zeros(max(wide, n_columns), q.dtype)
-    (weights, one_behind_other), (dweights, _), places = _weights(wide, q), _weights(wide, q), _places(n, wide)
-    masks, mask = _weights(wide, q)
-    mask[:] = 1
-    there = np.zeros(wide, q.dtype)
-    there[:n] = 1
-    dropout = least, keep_scale, key_low, key_high
-    for h in range(*heads):
-        first = h * size
-        fill_strips(k, first, size, 0, n, keys)
-        fill_strips_transposed(k, first, 0, size, keys_t, spare)
-        fill_strips_transposed(v, first, 0, size, values_t, spare)
-        key_grads[:], value_grads[:] = 0, 0
-        for i in range(0, m, QUERIES):
-            rows, place = min(QUERIES, m - i), first_place + (h * m + i) * n
-            tiles = _up_to(rows, HALF)
-            _take_rows(q, i, rows, first, scale, queries[:tiles])
-            _take_rows(dcontext, i, rows, first, one, grads[:tiles])
-            _multiply(queries[:tiles], keys_t, ends, False, weights)
-            _multiply(grads[:tiles], values_t, nothing, False, dweights)
-            _fill_up(weights, ends.size, -np.inf)
-            for r in range(rows):
-                _lower(weights[r], log_sum[i + r, h])
-            flat = _up_to(rows * wide, CHUNK)
-            _exponentials(one_behind_other[:flat])
-            if least > 0:
-                _mask(mask[:flat], places[:flat], dropout, place)
-            for r in range(rows):
-                _score_gradients(weights[r], dweights[r], masks[r], there)
-            _multiply(dweights[:tiles, :n], keys, nothing, False, query_grads)
-            _put_rows(query_grads, rows, scale, dq, i, first, size)
-            fill_strips(grads, 0, size, 0, rows, grad_strips)
-            fill_strips(queries, 0, size, 0, rows, query_strips)
-            _multiply(weights[:rows, :n_keys].T, grad_strips[:, :rows], nothing, True, value_grads)
-            _multiply(dweights[:rows, :n_keys].T, query_strips[:, :rows], nothing, True, key_grads)
-        _put_rows(key_grads, n, one, dk, 0, first, size)
-        _put_rows(value_grads, n, one, dv, 0, first, size)
+    (keys, keys_t, values_t, spare), (query_strips, grad_strips) = memory.strips, memory.query_strips
+    (ends, nothing, there), (queries, grads), (query_grads, key_grads) = memory.added, memory.rows, memory.grads
+    value_grads, (weights, one_behind_other), dweights = memory.value_grads, memory.weights, memory.dweights
+    (places, masks, mask), zeros = memory.masks, Places(nothing, 0, 0)
+    (m, n), size, first = (len(q), len(k)), queries.shape[1], h * queries.shape[1]
+    scale, one = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(1)
+    n_keys, n_columns = key_grads.shape
+    to_keys, to_values = Places(key_grads.reshape(-1), 0, n_columns), Places(value_grads.reshape(-1), 0, n_columns)
+    _fetch((q, k, v, dcontext), first + size, size)
+    _fetch((dq, dk, dv), first, size)
+    fill_strips(k, first, size, 0, n, keys)
+    fill_strips_transposed(k, first, 0, size, keys_t, spare)
+    fill_strips_transposed(v, first, 0, size, values_t, spare)
+    key_grads[:], value_grads[:] = 0, 0
+    for i in range(0, m, QUERIES):
+        rows, place = min(QUERIES, m - i), first_place + (h * m + i) * n
+        tiles = _up_to(rows, HALF)
+        _take_rows(q, i, rows, first, scale, queries[:tiles])
+        _take_rows(dcontext, i, rows, first, one, grads[:tiles])
+        _multiply(queries[:tiles], keys_t, ends, zeros, weights)
+        _multiply(grads[:tiles], values_t, nothing, zeros, dweights)
+        _fill_up(weights, ends.size, -np.inf)
+        for r in range(rows):
+            _lower(weights[r], log_sum[i + r, h])
+        flat = _up_to(rows * weights.shape[1], CHUNK)
+        _exponentials(one_behind_other[:flat])
+        if least > 0:
+            _mask(mask[:flat], places[:flat], (least, q.dtype.type(keep_scale), key_low, key_high), place)
+        for r in range(rows):
+            _score_gradients(weights[r], dweights[r], masks[r], there)
+        _multiply(dweights[:tiles, :n], keys, nothing, zeros, query_grads)
+        _put_rows(query_grads, rows, scale, dq, i, first, size)
+        fill_strips(grads, 0, size, 0, rows, grad_strips)
+        fill_strips(queries, 0, size, 0, rows, query_strips)
+        _multiply(weights[:rows, :n_keys].T, grad_strips[:, :rows], nothing, to_values, value_grads)
+        _multiply(dweights[:rows, :n_keys].T, query_strips[:, :rows], nothing, to_keys, key_grads)
+    _put_rows(key_grads, n, one, dk, 0, first, size)
+    _put_rows(value_grads, n, one, dv, 0, first, size)
 
 
 @kernel

@@ -17,7 +17,7 @@ import numpy as np
 from numba import prange
 from numba.extending import overload
 
-from ._compile import kernel, parallel_kernel
+from ._compile import allocating_kernel, kernel, parallel_kernel
 from .amx import LINES, ROWS, SIDE, STEP, leave_tiles, use_tiles
 from .memory import empty, scratch
 from .pieces import (
@@ -35,7 +35,7 @@ from .simd import add, load, prefetch_rows, store, transpose_square
 from .simd import multiply as times_each
 from .sums import add_rows, add_rows_transposed
 from .threads import n_threads
-from .tile import Places, better_turned
+from .tile import Places, better_turned, filled_up
 
 DEPTH, BLOCK = 384, 256  # steps of k and rows that are cut at a time
 STRIP_STEP = 2 * CUT  # numbers of a strip in a step of k
@@ -144,7 +144,7 @@ def _multiply(
             _band_of_grads(left, right_strips, sums, turned, part, n_threads, pieces)
 
 
-@kernel
+@allocating_kernel
 def _band_of_grads(left, strips, sums, turned, part, n_parts, pieces):
     """A band of rows of sums += left.T @ right; or of sums = left.T @ right, and turned += sums.T."""
     nothing = sums.reshape(-1)[:0]
@@ -155,7 +155,7 @@ def _band_of_grads(left, strips, sums, turned, part, n_parts, pieces):
         add_rows_transposed(sums, part * rows, min(part * rows + rows, len(sums)), turned)
 
 
-@kernel
+@allocating_kernel
 def _cut_blocks(b, transposed, part, n_parts, strips):
     """A part of the strips' blocks of 32 steps of k and 32 columns."""
     depth, n_columns = b.shape[::-1] if transposed else b.shape
@@ -181,37 +181,35 @@ def _rows_of_band(n_rows, n_parts):
     return (n_rows + n_parts * SIDE - 1) // (n_parts * SIDE) * SIDE
 
 
-@kernel
+@allocating_kernel
 def _band(a, strips, bias, plus, times, part, n_parts, left, c):
     """A band of rows of c; left is memory for what is cut of a."""
-    (n_rows, depth), n_columns = a.shape, c.shape[1]
-    n_strips, all_steps = (n_columns + WIDE - 1) // WIDE, (depth + STEP - 1) // STEP
-    rows = _rows_of_band(n_rows, n_parts)
-    bottom, squares = min(part * rows + rows, n_rows), (scratch_square(), scratch_square())
-    start = _beginnings(bias, n_strips * WIDE)
+    n_strips, squares = (c.shape[1] + WIDE - 1) // WIDE, (scratch_square(), scratch_square())
+    rows, start = _rows_of_band(len(a), n_parts), (filled_up(bias, n_strips * WIDE), np.zeros(WIDE, np.float32))
+    has_bias = bias.size > 0
     use_tiles()
-    for k0 in range(0, max(depth, 1), DEPTH):
-        k1, first_step = min(k0 + DEPTH, depth), k0 // STEP
-        n_steps = (k1 - k0 + STEP - 1) // STEP
-        before, factors = plus if k0 == 0 else c.reshape(-1), times[: times.size if k1 >= depth else 0]
-        for i0 in range(part * rows, bottom, BLOCK):
-            i1 = min(i0 + BLOCK, bottom)
-            _cut_rows(a, i0, i1, k0, k1, squares, left)
-            for s in range(n_strips):
-                begin = start[min(k0, 1), s * WIDE : (s + 1) * WIDE], bias.size > 0 and k0 == 0, before
-                right = Places(strips, (s * all_steps + first_step) * STRIP_STEP, STRIP_STEP)
-                following = (min(s + 1, n_strips - 1) * all_steps + first_step) * STRIP_STEP
-                _strip_of(c, i0, i1, s * WIDE, left, right, n_steps, begin, factors, squares[0], following)
+    _rows_of_c(a, strips, start, has_bias, plus, times, part * rows, min(part * rows + rows, len(a)), left, squares, c)
     leave_tiles()
 
 
 @kernel
-def _beginnings(bias, size):
-    """What the first sums begin with, and all others: the bias, and zeros.   (C,) -> (2, size)"""
-    start = np.zeros((2, size), np.float32)
-    for n in range(bias.size):
-        start[0, n] = bias[n]
-    return start
+def _rows_of_c(a, strips, start, has_bias, plus, times, top, bottom, left, squares, c):
+    """Rows top:bottom of c; start is the bias, up to whole strips, and zeros."""
+    depth, n_columns = a.shape[1], c.shape[1]
+    n_strips, all_steps = (n_columns + WIDE - 1) // WIDE, (depth + STEP - 1) // STEP
+    for k0 in range(0, max(depth, 1), DEPTH):
+        k1, first_step = min(k0 + DEPTH, depth), k0 // STEP
+        n_steps = (k1 - k0 + STEP - 1) // STEP
+        before, factors = plus if k0 == 0 else c.reshape(-1), times[: times.size if k1 >= depth else 0]
+        for i0 in range(top, bottom, BLOCK):
+            i1 = min(i0 + BLOCK, bottom)
+            _cut_rows(a, i0, i1, k0, k1, squares, left)
+            for s in range(n_strips):
+                bias = start[0][s * WIDE : (s + 1) * WIDE] if k0 == 0 else start[1]
+                right = Places(strips, (s * all_steps + first_step) * STRIP_STEP, STRIP_STEP)
+                following = (min(s + 1, n_strips - 1) * all_steps + first_step) * STRIP_STEP
+                begin = bias, has_bias and k0 == 0, before
+                _strip_of(c, i0, i1, s * WIDE, left, right, n_steps, begin, factors, squares[0], following)
 
 
 @kernel

@@ -27,7 +27,7 @@ import numpy as np
 from numba import prange
 from numba.extending import overload
 
-from ._compile import kernel, parallel_kernel
+from ._compile import allocating_kernel, kernel, parallel_kernel
 from .memory import empty, zeros
 from .simd import lanes, load, prefetch_rows, store
 from .sums import add_transposed
@@ -184,7 +184,7 @@ def _part(rows, a, i, k0, k1, panel, first):
     return _part_of_layout(rows, a, i, k0, k1, panel, first)
 
 
-@kernel
+@allocating_kernel
 def _scratch(width, like):
     return np.zeros((HALF, width), like.dtype)  # what is left over in memory can be slow to add
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from ._compile import kernel, parallel_kernel
+from ._compile import allocating_kernel, kernel, parallel_kernel
 from .simd import VECTOR_BITS, add, lanes, load, splat, store
 from .simd_rows import add_inner, add_outer, copies, start_rows, store_rows, totals
 from .threads import n_threads
@@ -91,7 +91,7 @@ def _few_columns(a, b, transposed, bias, plus, n_threads, c):
                         c[at] = sums[r * FEW + j] + (plus[at] if plus.size > 0 else sums.dtype.type(0))
 
 
-@kernel
+@allocating_kernel
 def _eight_rows(b, transposed, width):
     """The rows of b, or of b.T, and zeros for those that are missing."""
     rows = np.zeros((FEW, width), b.dtype)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._compile import kernel
+from ._compile import allocating_kernel, kernel
 from .amx import (
     PIECES,
     ROWS,
@@ -42,7 +42,7 @@ CUT = PIECES * TILE  # pieces of 16 x 32 numbers
 PACE = 2  # steps, see _sum
 
 
-@kernel
+@allocating_kernel
 def scratch(size):
     """16-bit numbers that begin on a cache line, so that no vector or row of a tile lies on two."""
     memory = np.empty(size + 32, np.uint16)
@@ -50,7 +50,7 @@ def scratch(size):
     return memory[first : first + size]
 
 
-@kernel
+@allocating_kernel
 def scratch_square():
     """A square of 32 x 32 float32."""
     return scratch(2 * HIGH * WIDE).view(np.float32).reshape(HIGH, WIDE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from ._compile import kernel, parallel_kernel
+from ._compile import allocating_kernel, kernel, parallel_kernel
 from .simd import add, lanes, load, store, transpose_square
 from .tile import square_of_zeros
 
@@ -63,7 +63,7 @@ def _add_all_transposed(x, out):
         add_rows_transposed(x, block * side, min(block * side + side, len(x)), out)
 
 
-@kernel
+@allocating_kernel
 def add_rows_transposed(x, i0, i1, out):
     """out[:, i0:i1] += x[i0:i1].T, in squares as wide as a vector."""
     side, square = lanes(x), square_of_zeros(x)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._compile import kernel
+from ._compile import allocating_kernel, kernel
 from .simd import VECTOR_BITS, lanes, load, prefetch, store, transpose_square
 from .simd_rows import add_outer, start_rows, store_rows
 from .threads import n_threads
@@ -63,7 +63,7 @@ def tile(rows, a, strip, bias, plus, c, i, j, ahead):
     store_rows(sums, c, (i, j))
 
 
-@kernel
+@allocating_kernel
 def filled_up(numbers, size):
     """A copy with zeros behind it. (A loop: in place of `copy[:n] = numbers` Numba compiles NumPy's messages, too.)"""
     copy = np.zeros(size, numbers.dtype)
@@ -93,7 +93,7 @@ def fill_strips(b, first, n_columns, k0, k1, strips):
                     to[j] = row[j]
 
 
-@kernel
+@allocating_kernel
 def square_of_zeros(like):
     """As many rows as a vector has lanes."""
     return np.zeros((lanes(like), lanes(like)), like.dtype)
