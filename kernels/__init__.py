@@ -20,7 +20,7 @@ elif COMPILED:
     from .dropout import dropout  # noqa: F401
     from .embedding import embedding, embedding_backward  # noqa: F401
     from .gelu import gelu, gelu_tanh  # noqa: F401
-    from .layernorm import layernorm, layernorm_backward, layernorm_dgamma_dbeta  # noqa: F401
+    from .layernorm import layernorm, layernorm_backward  # noqa: F401
     from .matmul import matmul, matmul_backward, matmul_dw, matmul_dx, prepare  # noqa: F401
     from .softmax import softmax_cross_entropy  # noqa: F401
     from .sums import bias_db  # noqa: F401

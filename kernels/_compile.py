@@ -115,13 +115,13 @@ def kernel(function):
     """Compile a function for one thread, to be called by other kernels. They contain it, so the cache need not.
 
     It cannot make arrays, only use those that it is given, and parts of them. So Numba need not count who uses them
-    (`_nrt`), which takes longer than a row of a small matrix: the threads share the counters.
+    (`_nrt`): the threads share the counters, and to count takes longer than to add two short rows.
     """
     return _jit(function, _nrt=False)
 
 
 def allocating_kernel(function):
-    """The same for a function that makes arrays. None of them should stand in the innermost loops."""
+    """The same for a function that makes arrays, or returns parts of some. None should stand in an innermost loop."""
     return _jit(function)
 
 

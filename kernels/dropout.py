@@ -6,7 +6,6 @@ import numpy as np
 from numba import prange
 
 from ._compile import parallel_kernel
-from .memory import empty
 from .scalar import random_bits
 
 BLOCK = 4096
@@ -18,21 +17,22 @@ def threshold(rate: float) -> np.uint32:
 
 
 def dropout(x, rate, key):
-    """y = x / (1 - rate) where kept, 0 where dropped.   Any shape; rate in (0, 1); key: two uint32
+    """x = x / (1 - rate) where kept, 0 where dropped; returned, too.   Any shape; rate in (0, 1); key: two uint32
 
     Backward is the same function of dy: forward was y = x m, so now dx = dy m, with the same m.
     """
-    y = empty(x.shape, x.dtype)
-    _dropout(x.reshape(-1), threshold(rate), 1.0 / (1.0 - rate), key[0], key[1], y.reshape(-1))
-    return y
+    if not x.flags.c_contiguous:
+        raise ValueError(f"x must be in C order, got shape {x.shape} with strides {x.strides}")
+    _dropout(x.reshape(-1), threshold(rate), 1.0 / (1.0 - rate), key[0], key[1])
+    return x
 
 
 @parallel_kernel
-def _dropout(x, least, scale, key_low, key_high, y):
+def _dropout(x, least, scale, key_low, key_high):
     typed_scale, zero = x.dtype.type(scale), x.dtype.type(0)
     for block in prange((x.size + BLOCK - 1) // BLOCK):
         start = block * BLOCK
-        xs, ys = x[start : start + BLOCK], y[start : start + BLOCK]
+        xs = x[start : start + BLOCK]
         for i in range(xs.size):
             keep = random_bits(key_low, key_high, np.uint32(start + i)) >= least
-            ys[i] = xs[i] * (typed_scale if keep else zero)  # a product, so that a NaN is not hidden by dropping it
+            xs[i] *= typed_scale if keep else zero  # a product, so that a NaN is not hidden by dropping it

@@ -132,7 +132,7 @@ def _multiply(a, strips, bias, plus, rows, panels, c):
                     _strip_of(c, block, end, left, a, k0, k1, strip, begin, before, s, coming, scratch, packed)
 
 
-@kernel
+@allocating_kernel
 def _strip_of(c, block, end, left, a, k0, k1, strip, bias, plus, s, coming, scratch, packed):
     """Rows block:end of a strip of c: plus + bias + a[block:end, k0:k1] @ strip, tile by tile.
 
@@ -174,7 +174,7 @@ def _edge(part, strip, bias, plus, c, i, left, skip, wanted, ahead, scratch):
             c[i + r, left + j] = scratch[r, j]
 
 
-@kernel
+@allocating_kernel
 def _part(rows, a, i, k0, k1, panel, first):
     """a[i:i+rows, k0:k1], with neighbours in memory close to each other; `rows` written as a number.
 

@@ -78,25 +78,22 @@ def gelu_tanh(x):
 
 
 def layernorm(x, residual, gamma, beta, eps):
-    """y = gamma (s - mean(s)) / sqrt(var(s) + eps) + beta with s = x + residual."""
+    """y = gamma (s - mean(s)) / sqrt(var(s) + eps) + beta with s = x + residual; x becomes the fraction."""
     s = x if residual is None else x + residual
     centred = s - s.mean(axis=1, keepdims=True)
     inverse_std = 1.0 / np.sqrt((centred**2).mean(axis=1) + x.dtype.type(eps))
-    normalized = centred * inverse_std[:, None]
-    return gamma * normalized + beta, normalized, inverse_std
+    x[...] = centred * inverse_std[:, None]
+    return gamma * x + beta, x, inverse_std
 
 
-def layernorm_backward(dy, normalized, inverse_std, gamma):
-    """ds = inverse_std (g - mean(g) - n mean(g n)) with g = dy gamma."""
+def layernorm_backward(dy, normalized, inverse_std, gamma, dgamma=None, dbeta=None):
+    """ds = inverse_std (g - mean(g) - n mean(g n)) with g = dy gamma; dgamma += sum of dy n, dbeta += sum of dy."""
+    if dgamma is not None:
+        dgamma += (dy * normalized).sum(axis=0)
+        dbeta += dy.sum(axis=0)
     g = dy * gamma
     mean_g, mean_gn = g.mean(axis=1, keepdims=True), (g * normalized).mean(axis=1, keepdims=True)
     return inverse_std[:, None] * (g - mean_g - normalized * mean_gn)
-
-
-def layernorm_dgamma_dbeta(dy, normalized, dgamma, dbeta):
-    """dgamma += sum of dy n, dbeta += sum of dy."""
-    dgamma += (dy * normalized).sum(axis=0)
-    dbeta += dy.sum(axis=0)
 
 
 def random_bits(key, first, count):
@@ -123,8 +120,9 @@ def _mask(shape, dtype, rate, key, first=0):
 
 
 def dropout(x, rate, key):
-    """y = x m, where m is 0 or 1 / (1 - rate) and depends on the key and the place only."""
-    return x * _mask(x.shape, x.dtype, rate, key)
+    """x *= m, where m is 0 or 1 / (1 - rate) and depends on the key and the place only."""
+    x *= _mask(x.shape, x.dtype, rate, key)
+    return x
 
 
 def _slices(offsets):

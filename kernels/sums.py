@@ -22,7 +22,9 @@ def bias_db(dy, db):
 def check_db(dy, db):
     """Raise ValueError if db cannot take the sum of dy over its rows."""
     if db.shape != dy.shape[1:] or db.dtype != dy.dtype or not db.flags.c_contiguous:
-        raise ValueError(f"db {db.dtype}{db.shape} in C order cannot take the sum of {dy.dtype}{dy.shape} over its rows")
+        raise ValueError(
+            f"db {db.dtype}{db.shape} in C order cannot take the sum of {dy.dtype}{dy.shape} over its rows"
+        )
 
 
 @parallel_kernel

@@ -107,7 +107,7 @@ def bottleneck_forward(x, p, grads, config: AdapterConfig, plus=None):
     """
     norm_cache, hidden_caches = None, []
     if config.layernorm:
-        x, norm_cache = residual_layernorm_forward(x, None, p["norm"], inside(grads, "norm"), LAYERNORM_EPS)
+        x, norm_cache = residual_layernorm_forward(x.copy(), None, p["norm"], inside(grads, "norm"), LAYERNORM_EPS)
     u, down_cache = linear_forward(x, p["down"], inside(grads, "down"))  # (T, D) @ (D, M) -> (T, M)
     h, slope = activation_forward(u, config.activation)  # (T, M)
     for i in range(config.depth - 1):

@@ -9,6 +9,7 @@ with h what the sublayer computed from x. The adapter is there if the parameters
 
 from __future__ import annotations
 
+from kernels.memory import aligned_copy
 from minibert.adapter import adapter_backward, adapter_forward
 from minibert.attention import self_attention_backward, self_attention_forward
 from minibert.layers import (
@@ -47,7 +48,7 @@ def sublayer_end_backward(dy, p, cache, grads, run: Run):
     da, dx = d_sum, None
     if "adapter" in p:
         da, dx = adapter_backward(da, p["adapter"], adapter_cache, inside(grads, "adapter"), run.adapter)
-    da = dropout_backward(da, run.dropout)
+    da = dropout_backward(aligned_copy(da) if da is d_sum else da, run.dropout)  # d_sum goes another way, too
     dh = linear_backward(da, p["output"], linear_cache, inside(grads, "output"), slope=slope)
     return dh, d_sum if dx is None else d_sum + dx  # a parallel adapter read x, too
 

@@ -33,7 +33,7 @@ def head_forward(first, params, grads, run: Run):
     if "pooler" in params:
         x, pooler_cache = linear_forward(x, params["pooler"], inside(grads, "pooler"))
         x = pooled = np.tanh(x)
-    x = dropout_forward(x, run.dropout)
+    x = dropout_forward(x.copy(), run.dropout)
     scores, head_cache = linear_forward(x, params["head"], inside(grads, "head"))  # (B, D) @ (D, C) -> (B, C)
     return scores, None if grads is None else (pooler_cache, pooled, head_cache)
 

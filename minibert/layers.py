@@ -50,7 +50,7 @@ NO_DROPOUT = Dropout()
 
 
 def dropout_forward(x, dropout: Dropout):
-    """Hidden dropout. The mask is a function of dropout.place, so there is nothing to cache."""
+    """Hidden dropout, written over x. The mask is a function of dropout.place, so there is nothing to cache."""
     return kernels.dropout(x, dropout.hidden, dropout.key) if dropout.hidden > 0 else x
 
 
@@ -111,7 +111,7 @@ def activation_forward(u, name: str):
 
 
 def residual_layernorm_forward(x, residual, p, grads, eps: float):
-    """y = LayerNorm(x + residual).   (T, D) -> (T, D);  residual may be None"""
+    """y = LayerNorm(x + residual).   (T, D) -> (T, D);  residual may be None, and x is gone: the cache has its memory"""
     y, normalized, inverse_std = kernels.layernorm(x, residual, p["gamma"], p["beta"], eps)
     return y, None if grads is None else (normalized, inverse_std)
 
@@ -119,9 +119,7 @@ def residual_layernorm_forward(x, residual, p, grads, eps: float):
 def residual_layernorm_backward(dy, p, cache, grads):
     """The gradient of the sum x + residual, and so of x and of residual."""
     normalized, inverse_std = cache
-    if "gamma" in grads:
-        kernels.layernorm_dgamma_dbeta(dy, normalized, grads["gamma"], grads["beta"])
-    return kernels.layernorm_backward(dy, normalized, inverse_std, p["gamma"])
+    return kernels.layernorm_backward(dy, normalized, inverse_std, p["gamma"], grads.get("gamma"), grads.get("beta"))
 
 
 # ----------------------------------------------------------------------------------------------------- feed-forward

@@ -63,7 +63,7 @@ def results_of_kernels():
 
 def print_digests():
     """One line for each thing computed, on 1 thread, on 2, and on 3, which share out less evenly."""
-    from kernels import amx, matmul_amx, matmul_fma, matmul_narrow
+    from kernels import amx, matmul_amx, matmul_fma, matmul_narrow, sums
     from kernels._compile import KERNELS
     from kernels.threads import use_threads
 
@@ -74,7 +74,8 @@ def print_digests():
             digest = hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
             print(f"{threads}\t{name}\t{digest}")
     parallel = [k for k in KERNELS if k.targetoptions.get("parallel")]
-    unit, fma = (matmul_amx._cut, matmul_amx._multiply), (matmul_fma._fill_strips, matmul_fma._multiply)
+    unit = matmul_amx._cut, matmul_amx._multiply
+    fma = matmul_fma._fill_strips, matmul_fma._multiply, sums._add_all_transposed
     narrow = matmul_narrow._few_columns, matmul_narrow._few_steps, matmul_narrow._few_rows
     idle = (fma if amx.ALLOWED else unit) + (() if matmul_narrow.ROWS else narrow)
     not_run = [k.__name__ for k in parallel if not k.signatures and k not in idle]

@@ -114,7 +114,7 @@ MISTAKES = [
     ),
     (
         "the residual sum passes on one of its two gradients",
-        *(bert.layer_backward, "feed_forward_grads, run, plus=dy)", "feed_forward_grads, run)"),
+        *(bert.layer_backward, "feed_forward_grads, plus=dy)", "feed_forward_grads)"),
         "adapter classify",
         [f"{UNDER}/norm/gamma", "embeddings/norm/gamma"],
         [f"{TOP}/adapter/down/W", f"{TOP}/norm/beta"],
@@ -142,10 +142,17 @@ MISTAKES = [
     ),
     (
         "GELU without x phi(x)",
-        *(reference.gelu_backward, "+ np.where(density == 0, density, x * density)", ""),
+        *(reference.gelu, "+ np.where(density == 0, density, x * density)", ""),
         "adapter classify",
         [f"{TOP}/adapter/down/W", f"{TOP}/adapter/down/b"],
         [f"{TOP}/adapter/up/W", f"{TOP}/norm/gamma"],
+    ),
+    (
+        "the slope of the activation is forgotten",
+        *(bert.sublayer_end_backward, ", slope=slope", ""),
+        "full classify pooled",
+        [f"{TOP}/intermediate/W", f"{UNDER}/query/W"],
+        [f"{TOP}/output/W", f"{TOP}/norm/gamma"],
     ),
     (
         "dropout drops other units in backward",
@@ -219,7 +226,7 @@ MISTAKES = [
     ),
     (
         "biases get no gradient",
-        *(reference.bias_db, "dy.sum(axis=0)", "0 * dy.sum(axis=0)"),
+        *(reference.matmul_backward, "bias_db(dy, db)", "pass"),
         "full classify pooled",
         ["head/b", "pooler/b", f"{TOP}/intermediate/b", f"{UNDER}/query/b"],
         ["head/W", f"{UNDER}/query/W", f"{UNDER}/key/b"],
@@ -292,7 +299,8 @@ def test_a_planted_mistake_is_found(monkeypatch, function, line, mistake, setup,
 def test_the_check_as_a_whole_finds_a_mistake(monkeypatch):
     model = tiny_model("head", "classify")
     batch, labels = tiny_batch(model.config, "classify")
-    monkeypatch.setattr(layers.kernels, "matmul_dw", lambda x, dy, dW: None)
+    right = layers.kernels.matmul_backward
+    monkeypatch.setattr(layers.kernels, "matmul_backward", lambda dy, x, W, dW, *rest: right(dy, x, W, None, *rest))
     assert {check.name: check.passed for check in check_gradients(model, batch, labels)} == {
         "head/W": False,
         "head/b": True,
