@@ -22,7 +22,7 @@ import numpy as np
 from numba import prange
 
 from ._compile import allocating_kernel, kernel, parallel_kernel
-from .dropout import threshold
+from .dropout import NO_KEY, settings
 from .memory import empty
 from .scalar import exp, random_bits
 from .simd import add, fma, lanes, larger, largest, load, multiply, prefetch, splat, store, subtract, total, where
@@ -36,7 +36,6 @@ MORE = 24
 # multiple of this: four vectors, which is how many LLVM takes in one turn of a loop. What is left over it would do
 # number by number, and the rows of short texts are nothing but leftovers.
 CHUNK = 64
-NO_KEY = (np.uint32(0), np.uint32(0))
 
 
 def attention(q, k, v, q_offsets, offsets, n_heads, rate=0.0, key=NO_KEY):
@@ -48,8 +47,7 @@ def attention(q, k, v, q_offsets, offsets, n_heads, rate=0.0, key=NO_KEY):
         raise ValueError(f"{q.shape[1]} numbers a token cannot be shared out over {n_heads} heads")
     q, k, v = np.ascontiguousarray(q), np.ascontiguousarray(k), np.ascontiguousarray(v)  # rows are read as vectors
     context, log_sum = empty(q.shape, q.dtype), empty((q.shape[0], n_heads), q.dtype)
-    dropout = threshold(rate), 1.0 / (1.0 - rate), key[0], key[1]
-    _attention(q, k, v, q_offsets, offsets, n_heads, *dropout, n_threads(), context, log_sum)
+    _attention(q, k, v, q_offsets, offsets, n_heads, *settings(rate, key), n_threads(), context, log_sum)
     return context, log_sum
 
 
@@ -62,7 +60,7 @@ def attention_backward(dcontext, q, k, v, log_sum, q_offsets, offsets, rate=0.0,
     """
     q, k, v, dcontext = (np.ascontiguousarray(x) for x in (q, k, v, dcontext))  # rows are read as vectors
     dq, dk, dv = (empty(a.shape, a.dtype) for a in (q, k, v))
-    n_heads, dropout = log_sum.shape[1], (threshold(rate), 1.0 / (1.0 - rate), key[0], key[1])
+    n_heads, dropout = log_sum.shape[1], settings(rate, key)
     _attention_backward(dcontext, q, k, v, log_sum, q_offsets, offsets, n_heads, *dropout, n_threads(), dq, dk, dv)
     return dq, dk, dv
 

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from .dropout import NO_KEY, dropout
+from .gelu import gelu
 from .memory import empty
 from .sums import bias_db
 
 
-def matmul(x, W, b=None, strips=None, plus=None):
-    """y = x @ W + b + plus.   (T, I) @ (I, O) -> (T, O)"""
-    return _product(x, W, b, plus)
+def matmul(x, W, b=None, strips=None, plus=None, rate=0.0, key=NO_KEY):
+    """y = dropout(x @ W + b + plus).   (T, I) @ (I, O) -> (T, O)"""
+    y = _product(x, W, b, plus)
+    return dropout(y, rate, key) if rate > 0 else y
+
+
+def matmul_gelu(x, W, b=None, strips=None):
+    """y = gelu(u) with u = x @ W + b, and the slope gelu'(u).   (T, I) @ (I, O) -> (T, O), (T, O)"""
+    return gelu(_product(x, W, b, None))
 
 
 def matmul_dx(dy, W, strips=None, plus=None, times=None):
@@ -28,8 +36,9 @@ def matmul_dw(x, dy, dW):
     dW += _product(x.T, dy, None, None)
 
 
-def matmul_backward(dy, x, W, dW=None, db=None, strips=None, plus=None, times=None):
-    """dx is returned; dW and db, if they are there, are added to."""
+def matmul_backward(dy, x, W, dW=None, db=None, strips=None, plus=None, times=None, rate=0.0, key=NO_KEY):
+    """Of y = dropout(x @ W + b): dx is returned; dW and db, if they are there, are added to."""
+    dy = dropout(dy, rate, key) if rate > 0 else dy
     if dW is not None:
         matmul_dw(x, dy, dW)
     if db is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from ._compile import parallel_kernel
+from ._compile import kernel, parallel_kernel
 from .scalar import random_bits
 
 BLOCK = 4096
+NO_KEY = (np.uint32(0), np.uint32(0))
 
 
 def threshold(rate: float) -> np.uint32:
@@ -23,16 +24,26 @@ def dropout(x, rate, key):
     """
     if not x.flags.c_contiguous:
         raise ValueError(f"x must be in C order, got shape {x.shape} with strides {x.strides}")
-    _dropout(x.reshape(-1), threshold(rate), 1.0 / (1.0 - rate), key[0], key[1])
+    _dropout(x.reshape(-1), *settings(rate, key))
     return x
+
+
+def settings(rate, key):
+    """What `drop` wants to know: the threshold, what is multiplied with, and the key."""
+    return threshold(rate), 1.0 / (1.0 - rate), key[0], key[1]
 
 
 @parallel_kernel
 def _dropout(x, least, scale, key_low, key_high):
-    typed_scale, zero = x.dtype.type(scale), x.dtype.type(0)
     for block in prange((x.size + BLOCK - 1) // BLOCK):
-        start = block * BLOCK
-        xs = x[start : start + BLOCK]
-        for i in range(xs.size):
-            keep = random_bits(key_low, key_high, np.uint32(start + i)) >= least
-            xs[i] *= typed_scale if keep else zero  # a product, so that a NaN is not hidden by dropping it
+        drop(x, block * BLOCK, min((block + 1) * BLOCK, x.size), (least, scale, key_low, key_high))
+
+
+@kernel
+def drop(numbers, first, last, dropout):
+    """Some of the numbers of a 1-D array; which are dropped depends on their place in it."""
+    (least, scale, key_low, key_high), part = dropout, numbers[first:last]
+    typed_scale, zero = part.dtype.type(scale), part.dtype.type(0)
+    for i in range(part.size):
+        keep = random_bits(key_low, key_high, np.uint32(first + i)) >= least
+        part[i] *= typed_scale if keep else zero  # a product, so that a NaN is not hidden by dropping it

@@ -41,8 +41,11 @@ def examples_of_layers(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n
     yield "matmul_dw", (normal(T, D), normal(T, F), normal(D, F))
     yield "matmul_dw", (normal(T, D), normal(T, 450), normal(D, 450))
     yield "matmul_dw", (normal(T, 450), normal(T, 2), normal(450, 2))
+    yield "matmul", (normal(T, D), normal(D, F), normal(F), None, None, 0.25, KEY)
+    yield "matmul_gelu", (normal(T, D), normal(D, F), normal(F))
     for trained in ((normal(D, F), normal(F)), (None, normal(F)), (normal(D, F), None), (None, None)):
         yield "matmul_backward", (normal(T, F), normal(T, D), normal(D, F), *trained, None, normal(T, D), normal(T, D))
+    yield "matmul_backward", (normal(T, F), None, normal(D, F), None, None, None, None, None, 0.25, KEY)
     yield "bias_db", (normal(T, F), normal(F))
     for name in ("gelu", "gelu_tanh", "relu", "tanh", "swish"):
         yield name, (2 * normal(T, F),)

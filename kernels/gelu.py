@@ -11,7 +11,7 @@ import math
 
 from numba import prange
 
-from ._compile import parallel_kernel
+from ._compile import kernel, parallel_kernel
 from .memory import empty
 from .scalar import normal, tanh
 
@@ -47,13 +47,18 @@ def _apply(kernel, x):
 @parallel_kernel
 def _gelu(x, y):
     for block in prange((x.size + BLOCK - 1) // BLOCK):
-        xs, ys = x[block * BLOCK : (block + 1) * BLOCK], y[block * BLOCK : (block + 1) * BLOCK]
-        for i in range(xs.size):
-            below, density = normal(xs[i])
-            # At an infinite x the density is zero, and so is x times it; written out, infinity times zero would be NaN.
-            bend = xs[i] * density if density != 0 else density
-            ys[i] = xs[i] * below
-            xs[i] = below + bend
+        gelu_of(x[block * BLOCK : (block + 1) * BLOCK], y[block * BLOCK : (block + 1) * BLOCK])
+
+
+@kernel
+def gelu_of(x, y):
+    """y = gelu(x), and x = the slope there; both 1-D."""
+    for i in range(x.size):
+        below, density = normal(x[i])
+        # At an infinite x the density is zero, and so is x times it; written out, infinity times zero would be NaN.
+        bend = x[i] * density if density != 0 else density
+        y[i] = x[i] * below
+        x[i] = below + bend
 
 
 @parallel_kernel

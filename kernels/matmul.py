@@ -12,7 +12,9 @@ if the processor has one and numbers are float32: matmul_amx.py. A b that never 
 into its order once (`prepare`), all others by each product. Narrow ones are a case of their own: matmul_narrow.py.
 
 What follows a product can be done with it, which saves a pass over memory: adding another gradient (`plus`), and
-multiplying by the slope of an activation (`times`). `matmul_backward` is all gradients of a linear layer in one call.
+multiplying by the slope of an activation (`times`). And since Python, too, finds its caches empty after a kernel, and
+takes 40 us where it took 10, what follows most products is part of the same call: dropout, GELU (`matmul_gelu`), and
+all gradients of a linear layer (`matmul_backward`).
 """
 
 from __future__ import annotations
@@ -20,17 +22,32 @@ from __future__ import annotations
 import numpy as np
 
 from . import amx, matmul_amx, matmul_fma, matmul_narrow
+from .dropout import NO_KEY, dropout, settings
+from .gelu import gelu
 from .memory import empty, zeros
 from .sums import bias_db, check_db
 
 
-def matmul(x, W, b=None, strips=None, plus=None):
-    """y = x @ W + b + plus.   (T, I) @ (I, O) -> (T, O)
+def matmul(x, W, b=None, strips=None, plus=None, rate=0.0, key=NO_KEY):
+    """y = dropout(x @ W + b + plus).   (T, I) @ (I, O) -> (T, O)
 
     strips: the first of `prepare(W)`, if the caller keeps it. plus (T, O): what is to be added, on the way to memory.
+    rate, key: those of `dropout`; rate 0 switches it off.
     """
     y = empty((x.shape[0], W.shape[1]), x.dtype)
-    return _product(x, W, False, strips, b, _in_rows(plus), y)
+    if rate > 0 and _at_once(x, W):
+        return _product(x, W, False, strips, b, _in_rows(plus), y, dropout=(*settings(rate, key), True))
+    _product(x, W, False, strips, b, _in_rows(plus), y)
+    return dropout(y, rate, key) if rate > 0 else y
+
+
+def matmul_gelu(x, W, b=None, strips=None):
+    """y = gelu(u) with u = x @ W + b, and the slope gelu'(u).   (T, I) @ (I, O) -> (T, O), (T, O)"""
+    u = empty((x.shape[0], W.shape[1]), x.dtype)
+    if _at_once(x, W):
+        y = empty(u.shape, u.dtype)
+        return y, _product(x, W, False, strips, b, None, u, activated=y)
+    return gelu(_product(x, W, False, strips, b, None, u))
 
 
 def matmul_dx(dy, W, strips=None, plus=None, times=None):
@@ -59,25 +76,35 @@ def matmul_dw(x, dy, dW):
         dW += part
 
 
-def matmul_backward(dy, x, W, dW=None, db=None, strips=None, plus=None, times=None):
-    """All gradients of y = x @ W + b: dx is returned, as by `matmul_dx`, and added is dW as by `matmul_dw`, and db.
+def matmul_backward(dy, x, W, dW=None, db=None, strips=None, plus=None, times=None, rate=0.0, key=NO_KEY):
+    """All gradients of y = dropout(x @ W + b): dx is returned, as by `matmul_dx`, and dW and db are added to.
 
-    x may be None if dW is.
+    x may be None if dW is. With dropout, dy is written over: what y dropped is dropped there, too.
     """
-    at_once = _way_of(dy) is matmul_amx and (dW is None or dW.flags.c_contiguous and min(dW.shape) > matmul_narrow.FEW)
-    if at_once and min(W.shape) > matmul_narrow.FEW and (dW is not None or db is not None):
-        dx, dy = empty((dy.shape[0], W.shape[0]), dy.dtype), _in_rows(dy)
+    fits = dW is None or dW.flags.c_contiguous and min(dW.shape) > matmul_narrow.FEW
+    if not (fits and _at_once(dy, W)):
+        dy = dropout(dy, rate, key) if rate > 0 else dy
+        if dW is not None:
+            matmul_dw(x, dy, dW)
+        if db is not None:
+            bias_db(dy, db)
+        return matmul_dx(dy, W, strips, plus, times)
+    dx, dy, more = empty((dy.shape[0], W.shape[0]), dy.dtype), _in_rows(dy), {}
+    if dW is not None or db is not None:
         if dW is not None:
             _check_dw(x, dy, dW)
             x = _in_rows(x)
         if db is not None:
             check_db(dy, db)
-        return _product(dy, W, True, strips, None, _in_rows(plus), dx, _in_rows(times), grads=(x, dy, dW, db))
-    if dW is not None:
-        matmul_dw(x, dy, dW)
-    if db is not None:
-        bias_db(dy, db)
-    return matmul_dx(dy, W, strips, plus, times)
+        more["grads"] = x, dy, dW, db
+    if rate > 0:
+        more["dropout"] = *settings(rate, key), False
+    return _product(dy, W, True, strips, None, _in_rows(plus), dx, _in_rows(times), **more)
+
+
+def _at_once(x, W):
+    """Whether what follows a product of these is part of it."""
+    return _way_of(x) is matmul_amx and min(W.shape) > matmul_narrow.FEW
 
 
 def prepare(W):
@@ -94,7 +121,7 @@ def _way_of(numbers):
 
 def _product(a, b, transposed, strips, bias, plus, c, times=None, **at_once):
     """c = (a @ b + bias + plus) times, or a @ b.T; at_once is what matmul_amx.multiply may do further. Returns c."""
-    _check(a, b.T if transposed else b, bias, plus, times, c)
+    _check(a, b, transposed, bias, plus, times, c)
     if not at_once and strips is None and matmul_narrow.fits(a, b, transposed, c):
         matmul_narrow.multiply(a, b, transposed, bias, plus, c)
     elif _way_of(c) is matmul_amx:
@@ -106,15 +133,16 @@ def _product(a, b, transposed, strips, bias, plus, c, times=None, **at_once):
 
 
 def _in_rows(plus):
-    return None if plus is None else np.ascontiguousarray(plus)
+    return plus if plus is None or plus.flags.c_contiguous else np.ascontiguousarray(plus)
 
 
-def _check(a, b, bias, plus, times, c):
+def _check(a, b, transposed, bias, plus, times, c):
     """Kernels do not check bounds: a shape that does not fit would be whatever memory lies there."""
-    fits, dtype = a.shape[1] == b.shape[0], b.dtype
-    fits = fits and (bias is None or bias.shape == c.shape[1:]) and (plus is None or plus.shape == c.shape)
-    if not (fits and (times is None or times.shape == c.shape)):
+    shape, dtype = c.shape, b.dtype
+    fits = a.shape[1] == b.shape[1 if transposed else 0] and (bias is None or bias.shape == shape[1:])
+    if not (fits and (plus is None or plus.shape == shape) and (times is None or times.shape == shape)):
         more = "".join(f", and {x.shape} beside it" for x in (bias, plus, times) if x is not None)
+        b = b.T if transposed else b
         raise ValueError(f"a product of {a.shape} and {b.shape}{more}: the shapes do not fit")
     for x in (a, bias, plus, times, c):
         if x is not None and x.dtype != dtype:

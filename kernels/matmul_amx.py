@@ -19,6 +19,8 @@ from numba.extending import overload
 
 from ._compile import allocating_kernel, kernel, parallel_kernel
 from .amx import LINES, ROWS, SIDE, STEP, leave_tiles, use_tiles
+from .dropout import NO_KEY, drop, settings
+from .gelu import gelu_of
 from .memory import empty, scratch
 from .pieces import (
     CUT,
@@ -41,7 +43,8 @@ DEPTH, BLOCK = 384, 256  # steps of k and rows that are cut at a time
 STRIP_STEP = 2 * CUT  # numbers of a strip in a step of k
 MOST = BLOCK // SIDE * DEPTH // STEP * CUT  # numbers that a thread cuts at a time
 NOTHING, NO_MATRIX = np.empty(0, np.float32), np.empty((0, 0), np.float32)
-NO_GRADS = (None, None, None, None)
+NO_GRADS, NO_PRODUCT = (None, None, None, None), (NO_MATRIX,) * 4
+NO_DROPOUT = (*settings(0.0, NO_KEY), False)
 
 
 def in_strips(b, transposed):
@@ -52,28 +55,40 @@ def in_strips(b, transposed):
     return strips
 
 
-def multiply(a, b, transposed, strips, bias, plus, c, times=None, grads=NO_GRADS):
+def multiply(
+    a, b, transposed, strips, bias, plus, c, times=None, grads=NO_GRADS, activated=None, dropout=NO_DROPOUT
+):
     """c = a @ b + bias + plus, or a @ b.T, all float32;  c is in C order.
 
     strips, those of b or of b.T, bias (C,) and plus may be None, and plus may be c itself. What else may be done at
     once, while numbers are in the caches:
 
-        times    like c: c is multiplied by it, number by number
-        grads    (x, dy, dW, db), in C order: dW += x.T @ dy, db += the sum of dy over its rows; or each None
+        times      like c: c is multiplied by it, number by number
+        grads      (x, dy, dW, db), in C order: dW += x.T @ dy, db += the sum of dy over its rows; or each None
+        activated  becomes gelu(c), and c the slope there
+        dropout    what dropout.settings returns, and whether it is for c, or for a before everything else
     """
-    bias, plus, times = (NOTHING if x is None else x.reshape(-1) for x in (bias, plus, times))
-    x, dy, dW, db = grads
-    left, right, sums, turned = (NO_MATRIX,) * 4 if dW is None else _as_product(x, dy, dW)
-    dy, db = (NO_MATRIX, NOTHING) if db is None else (dy, db)
+    bias = NOTHING if bias is None else bias
+    plus, times = NOTHING if plus is None else plus.reshape(-1), NOTHING if times is None else times.reshape(-1)
+    activated, threads = NOTHING if activated is None else activated.reshape(-1), n_threads()
+    size = pieces = threads * MOST
     if strips is None:
         b, transposed = _in_c_order(b, transposed)
+        size += _size_of_strips(b, transposed)
+    if grads is NO_GRADS:
+        products, db = NO_PRODUCT, (NO_MATRIX, NOTHING)
+    else:
+        x, dy, dW, db = grads
+        products = NO_PRODUCT if dW is None else _as_product(x, dy, dW)
+        db = (NO_MATRIX, NOTHING) if db is None else (dy, db)
+    fresh = size
+    size += _size_of_strips(products[1], False)
+    memory = scratch(size, np.uint16)
+    if strips is None:
+        strips = memory[pieces:fresh]
     else:
         b = NO_MATRIX
-    pieces, fresh = n_threads() * MOST, _size_of_strips(b, transposed)
-    memory = scratch(2 * (pieces + fresh + _size_of_strips(right, False))).view(np.uint16)
-    strips, right_strips = memory[pieces:] if strips is None else strips, memory[pieces + fresh :]
-    grads = left, right, right_strips, sums, turned, dy, db
-    _multiply(a, b, transposed, strips, bias, plus, times, c, *grads, n_threads(), memory)
+    _multiply(a, b, transposed, strips, bias, plus, times, c, *products, *db, activated, *dropout, threads, fresh, memory)
 
 
 def multiply_dw(x, dy, dW):
@@ -120,18 +135,28 @@ def _multiply(
     c,
     left,
     right,
-    right_strips,
     sums,
     turned,
     dy,
     db,
+    activated,
+    least,
+    scale,
+    key_low,
+    key_high,
+    drops_c,
     n_threads,
+    fresh,
     memory,
 ):
     """Both products of `multiply`; what is not wanted has no numbers.
 
     Each thread cuts a part of b, if there is one, and of right into strips, and then owns a band of rows of c and sums.
     """
+    dropout, right_strips = (least, scale, key_low, key_high), memory[fresh:]
+    if least > 0 and not drops_c:
+        for part in prange(n_threads):
+            _drop_rows(a, part, n_threads, dropout)
     if b.size + right.size + db.size > 0:
         for part in prange(n_threads):
             _cut_blocks(b, transposed, part, n_threads, strips)
@@ -140,8 +165,25 @@ def _multiply(
     for part in prange(n_threads):
         pieces = memory[part * MOST : (part + 1) * MOST]
         _band(a, strips, bias, plus, times, part, n_threads, pieces, c)
+        if least > 0 and drops_c:
+            _drop_rows(c, part, n_threads, dropout)
+        if activated.size > 0:
+            first, last = _numbers_of_band(c, part, n_threads)
+            gelu_of(c.reshape(-1)[first:last], activated[first:last])
         if right.size > 0:
             _band_of_grads(left, right_strips, sums, turned, part, n_threads, pieces)
+
+
+@kernel
+def _numbers_of_band(x, part, n_parts):
+    rows = _rows_of_band(len(x), n_parts)
+    return min(part * rows, len(x)) * x.shape[1], min(part * rows + rows, len(x)) * x.shape[1]
+
+
+@kernel
+def _drop_rows(x, part, n_parts, dropout):
+    first, last = _numbers_of_band(x, part, n_parts)
+    drop(x.reshape(-1), first, last, dropout)
 
 
 @allocating_kernel

@@ -118,15 +118,15 @@ def empty(shape, dtype) -> np.ndarray:
     return np.ndarray(shape, dtype, loan)
 
 
-_scratch = np.empty(0, np.uint8)
+_scratch = {}
 
 
-def scratch(n_bytes: int) -> np.ndarray:
-    """At least n_bytes, the same each time: for what a kernel needs only until it returns."""
-    global _scratch
-    if _scratch.size < n_bytes:
-        _scratch = empty(max(n_bytes, SMALL), np.uint8)
-    return _scratch
+def scratch(size: int, dtype) -> np.ndarray:
+    """At least `size` numbers, the same each time: for what a kernel needs only until it returns."""
+    array = _scratch.get(dtype)
+    if array is None or array.size < size:
+        array = _scratch[dtype] = empty(size, dtype)
+    return array
 
 
 def zeros(shape, dtype) -> np.ndarray:

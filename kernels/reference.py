@@ -16,9 +16,15 @@ from .activations import relu, swish, tanh  # noqa: F401
 NO_KEY = (np.uint32(0), np.uint32(0))
 
 
-def matmul(x, W, b=None, strips=None, plus=None):
-    """y = x @ W + b + plus."""
-    return x @ W + (0 if b is None else b) + (0 if plus is None else plus)
+def matmul(x, W, b=None, strips=None, plus=None, rate=0.0, key=NO_KEY):
+    """y = dropout(x @ W + b + plus)."""
+    y = x @ W + (0 if b is None else b) + (0 if plus is None else plus)
+    return dropout(y, rate, key) if rate > 0 else y
+
+
+def matmul_gelu(x, W, b=None, strips=None):
+    """y = gelu(u) with u = x @ W + b, and the slope gelu'(u)."""
+    return gelu(matmul(x, W, b))
 
 
 def matmul_dx(dy, W, strips=None, plus=None, times=None):
@@ -31,8 +37,9 @@ def matmul_dw(x, dy, dW):
     dW += x.T @ dy
 
 
-def matmul_backward(dy, x, W, dW=None, db=None, strips=None, plus=None, times=None):
-    """Forward was y = x @ W + b. dW and db, if they are there, are added to, and dx is returned."""
+def matmul_backward(dy, x, W, dW=None, db=None, strips=None, plus=None, times=None, rate=0.0, key=NO_KEY):
+    """Forward was y = dropout(x @ W + b). dW and db, if they are there, are added to, and dx is returned."""
+    dy = dropout(dy, rate, key) if rate > 0 else dy
     if dW is not None:
         matmul_dw(x, dy, dW)
     if db is not None:

@@ -23,7 +23,7 @@ import numpy as np
 
 from minibert.config import AdapterConfig, BertConfig
 from minibert.layers import (
-    activation_forward,
+    activated_linear_forward,
     inside,
     linear_backward,
     linear_forward,
@@ -108,13 +108,12 @@ def bottleneck_forward(x, p, grads, config: AdapterConfig, plus=None):
     norm_cache, hidden_caches = None, []
     if config.layernorm:
         x, norm_cache = residual_layernorm_forward(x.copy(), None, p["norm"], inside(grads, "norm"), LAYERNORM_EPS)
-    u, down_cache = linear_forward(x, p["down"], inside(grads, "down"))  # (T, D) @ (D, M) -> (T, M)
-    h, slope = activation_forward(u, config.activation)  # (T, M)
+    # h = f(x W_down + b_down): (T, D) @ (D, M) -> (T, M)
+    h, down_cache, slope = activated_linear_forward(x, p["down"], inside(grads, "down"), config.activation)
     for i in range(config.depth - 1):
-        hidden, hidden_grads = p["hidden"][str(i)], inside(inside(grads, "hidden"), str(i))
-        u, hidden_cache = linear_forward(h, hidden, hidden_grads)  # (T, M) @ (M, M) -> (T, M)
-        hidden_caches.append((hidden_cache, slope))
-        h, slope = activation_forward(u, config.activation)
+        hidden, hidden_grads, slope_before = p["hidden"][str(i)], inside(inside(grads, "hidden"), str(i)), slope
+        h, hidden_cache, slope = activated_linear_forward(h, hidden, hidden_grads, config.activation)  # (T, M)
+        hidden_caches.append((hidden_cache, slope_before))
     z, up_cache = linear_forward(h, p["up"], inside(grads, "up"), plus)  # (T, M) @ (M, D) -> (T, D)
     return z, None if grads is None else (norm_cache, down_cache, hidden_caches, slope, up_cache)
 

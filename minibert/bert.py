@@ -14,8 +14,6 @@ from minibert.adapter import adapter_backward, adapter_forward
 from minibert.attention import self_attention_backward, self_attention_forward
 from minibert.layers import (
     Run,
-    dropout_backward,
-    dropout_forward,
     embeddings_backward,
     embeddings_forward,
     feed_forward_backward,
@@ -33,8 +31,8 @@ def sublayer_end_forward(h, x, p, grads, run: Run, slope=None):
 
     slope (T, F): h was f(u), and this is f'(u).
     """
-    a, linear_cache = linear_forward(h, p["output"], inside(grads, "output"))
-    a, adapter_cache = dropout_forward(a, run.dropout), None
+    a, linear_cache = linear_forward(h, p["output"], inside(grads, "output"), dropout=run.dropout)
+    adapter_cache = None
     if "adapter" in p:
         a, adapter_cache = adapter_forward(a, p["adapter"], inside(grads, "adapter"), run.adapter, x)
     y, norm_cache = residual_layernorm_forward(a, x, p["norm"], inside(grads, "norm"), run.config.layernorm_eps)
@@ -48,8 +46,8 @@ def sublayer_end_backward(dy, p, cache, grads, run: Run):
     da, dx = d_sum, None
     if "adapter" in p:
         da, dx = adapter_backward(da, p["adapter"], adapter_cache, inside(grads, "adapter"), run.adapter)
-    da = dropout_backward(aligned_copy(da) if da is d_sum else da, run.dropout)  # d_sum goes another way, too
-    dh = linear_backward(da, p["output"], linear_cache, inside(grads, "output"), slope=slope)
+    da = aligned_copy(da) if da is d_sum else da  # dropout is written over it, and d_sum goes another way, too
+    dh = linear_backward(da, p["output"], linear_cache, inside(grads, "output"), slope=slope, dropout=run.dropout)
     return dh, d_sum if dx is None else d_sum + dx  # a parallel adapter read x, too
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 import kernels
+from kernels.dropout import NO_KEY
 from minibert.config import AdapterConfig, BertConfig, InputError
 
 
@@ -42,6 +43,8 @@ class Dropout(NamedTuple):
     @property
     def key(self) -> tuple[np.uint32, np.uint32]:
         """Two 32-bit keys for the kernels' random numbers."""
+        if not self.place:
+            return NO_KEY
         name = "/".join(map(str, self.place)).encode()
         return np.uint32(zlib.crc32(name)), np.uint32(zlib.crc32(b"second" + name[::-1]))
 
@@ -80,31 +83,42 @@ class Run(NamedTuple):
 # ----------------------------------------------------------------------------------------------------------- linear
 
 
-def linear_forward(x, p, grads, plus=None):
-    """y = x W + b + plus.   (T, in) @ (in, out) -> (T, out);  plus (T, out) may be None"""
-    y = kernels.matmul(x, p["W"], p["b"], p.get("W_strips"), plus)  # if W is frozen, see model.Backbone
-    return y, x if grads and "W" in grads else None  # a frozen W needs no x in backward
+def linear_forward(x, p, grads, plus=None, dropout: Dropout = NO_DROPOUT):
+    """y = dropout(x W + b + plus).   (T, in) @ (in, out) -> (T, out);  plus (T, out) may be None"""
+    y = kernels.matmul(x, p["W"], p["b"], p.get("W_strips"), plus, dropout.hidden, dropout.key)
+    return y, kept_for_dw(x, grads)
 
 
-def linear_backward(dy, p, x, grads, plus=None, slope=None):
-    """forward was y = x W + b, so now dW += x.T dy, db += sum of dy over rows, dx = dy W.T.
+def kept_for_dw(x, grads):
+    """What backward needs of the input: a frozen W needs no x."""
+    return x if grads and "W" in grads else None
+
+
+def linear_backward(dy, p, x, grads, plus=None, slope=None, dropout: Dropout = NO_DROPOUT):
+    """forward was y = dropout(x W + b), so now dy is multiplied by the same mask, and
+
+    dW += x.T dy, db += sum of dy over rows, dx = dy W.T.
 
     plus (T, in): x went another way, too, and this is the gradient from there; it is added to dx.
     slope (T, in): x was f(u), and this is f'(u); what is returned is then du = dx f'(u).
     """
-    return kernels.matmul_backward(dy, x, p["W"], grads.get("W"), grads.get("b"), p.get("W_t_strips"), plus, slope)
+    strips = p.get("W_t_strips")  # if W is frozen, see model.Backbone
+    return kernels.matmul_backward(
+        dy, x, p["W"], grads.get("W"), grads.get("b"), strips, plus, slope, dropout.hidden, dropout.key
+    )
 
 
-# ------------------------------------------------------------------------------------------------------- activation
+def activated_linear_forward(x, p, grads, activation: str):
+    """y = f(u) with u = x W + b, the cache, and the slope f'(u).   (T, in) @ (in, out) -> (T, out), ..., (T, out)
 
-
-def activation_forward(u, name: str):
-    """y = f(u), and the slope f'(u).   (T, n) -> (T, n), (T, n);  gelu, gelu_tanh, swish, relu or tanh
-
-    u is gone: the slope takes its place. There is no activation_backward. Who reads y passes the slope to
-    `linear_backward`, which multiplies by it.
+    activation: gelu, gelu_tanh, swish, relu or tanh. It needs no backward of its own: who reads y passes the slope to
+    `linear_backward`.
     """
-    return getattr(kernels, name)(u)
+    if activation == "gelu":  # where u is still in the processor's caches
+        y, slope = kernels.matmul_gelu(x, p["W"], p["b"], p.get("W_strips"))
+    else:
+        y, slope = getattr(kernels, activation)(linear_forward(x, p, grads)[0])
+    return y, kept_for_dw(x, grads), None if grads is None else slope
 
 
 # -------------------------------------------------------------------------------------------------------- LayerNorm
@@ -130,9 +144,7 @@ def feed_forward_forward(x, p, grads, run: Run):
 
     (T, D) -> (T, F). The projection back to D ends the sublayer, as it does in attention: bert.sublayer_end_forward.
     """
-    u, linear_cache = linear_forward(x, p["intermediate"], inside(grads, "intermediate"))
-    h, slope = activation_forward(u, run.config.activation)
-    return h, linear_cache, None if grads is None else slope
+    return activated_linear_forward(x, p["intermediate"], inside(grads, "intermediate"), run.config.activation)
 
 
 def feed_forward_backward(du, p, linear_cache, grads, plus=None):

@@ -26,6 +26,7 @@ def _pairs(q_offsets, offsets, **_) -> int:
 # Operations of a call, by the names of its arguments.
 PRODUCTS = {
     "matmul": lambda x, W, **_: 2 * x.shape[0] * W.size,
+    "matmul_gelu": lambda x, W, **_: 2 * x.shape[0] * W.size,
     "matmul_dx": lambda dy, W, **_: 2 * dy.shape[0] * W.size,
     "matmul_dw": lambda x, dW, **_: 2 * x.shape[0] * dW.size,
     "matmul_backward": lambda dy, W, dW, **_: 2 * dy.shape[0] * W.size * (1 if dW is None else 2),
