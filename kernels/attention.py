@@ -59,7 +59,10 @@ def attention_backward(dcontext, q, k, v, log_sum, q_offsets, offsets, rate=0.0,
     dQ = dS K / sqrt(head size);  dK = dS.T Q / sqrt(head size).
     """
     q, k, v, dcontext = (np.ascontiguousarray(x) for x in (q, k, v, dcontext))  # rows are read as vectors
-    dq, dk, dv = (empty(a.shape, a.dtype) for a in (q, k, v))
+    # One behind the other in memory, as matmul_dx_each wants them.
+    dq, dk, dv = (
+        empty((3, *k.shape), k.dtype) if len(q) == len(k) else (empty(q.shape, q.dtype), *empty((2, *k.shape), k.dtype))
+    )
     n_heads, dropout = log_sum.shape[1], settings(rate, key)
     _attention_backward(dcontext, q, k, v, log_sum, q_offsets, offsets, n_heads, *dropout, n_threads(), dq, dk, dv)
     return dq, dk, dv
@@ -346,7 +349,7 @@ def _attention_backward(
 @allocating_kernel
 def _heads_backward(dcontext, inputs, heads, dropout, dq, dk, dv):
     """The same backwards."""
-    q, k, v, log_sum = inputs
+    q, k, _, log_sum = inputs
     n, size = len(k), q.shape[1] // log_sum.shape[1]
     keys, keys_t, values_t = _strips(n, size, q), _strips(size, n, q), _strips(size, n, q)
     n_keys, n_columns = _up_to(n, HALF), _up_to(size, keys.shape[2])  # of whole tiles

@@ -51,6 +51,23 @@ def prepare(W):
     return None, None
 
 
+def prepare_each(Ws, bs):
+    """Nothing, for each."""
+    return [prepare(W) for W in Ws]
+
+
+def matmul_each(x, Ws, bs, prepared, first=0):
+    """x @ W + b for each of several weights.   (T, I), n times (I, O) -> n times (T, O)"""
+    return [matmul(x, W, b) for W, b in zip(Ws, bs, strict=True)]
+
+
+def matmul_dx_each(dys, Ws, prepared, first=0, plus=None):
+    """dx = the sum of dy @ W.T over several weights, + plus.   n times (T, O), n times (I, O) -> (T, I)"""
+    for dy, W in zip(dys, Ws, strict=True):
+        plus = matmul_dx(dy, W, None, plus)
+    return plus
+
+
 def _product(a, b, *added):
     c = empty((a.shape[0], b.shape[1]), a.dtype)
     np.matmul(a, b, out=c)

@@ -42,10 +42,15 @@ def examples_of_layers(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n
     yield "matmul_dw", (normal(T, D), normal(T, 450), normal(D, 450))
     yield "matmul_dw", (normal(T, 450), normal(T, 2), normal(450, 2))
     yield "matmul", (normal(T, D), normal(D, F), normal(F), None, None, 0.25, KEY)
-    yield "matmul_gelu", (normal(T, D), normal(D, F), normal(F))
+    yield "matmul_gelu", (normal(T, D), normal(D, F) / np.array(D, dtype), normal(F))
     for trained in ((normal(D, F), normal(F)), (None, normal(F)), (normal(D, F), None), (None, None)):
         yield "matmul_backward", (normal(T, F), normal(T, D), normal(D, F), *trained, None, normal(T, D), normal(T, D))
     yield "matmul_backward", (normal(T, F), None, normal(D, F), None, None, None, None, None, 0.25, KEY)
+    Ws, bs, dys = normal(3, D, F), normal(3, F), normal(3, T, F)
+    for first in (0, 1):
+        prepared = kernels.prepare_each(Ws, bs)
+        yield "matmul_each", (normal(T, D), Ws[first:], bs[first:], prepared, first)
+        yield "matmul_dx_each", (dys[first:], Ws[first:], prepared, first, normal(T, D))
     yield "bias_db", (normal(T, F), normal(F))
     for name in ("gelu", "gelu_tanh", "relu", "tanh", "swish"):
         yield name, (2 * normal(T, F),)

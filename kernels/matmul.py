@@ -81,7 +81,7 @@ def matmul_backward(dy, x, W, dW=None, db=None, strips=None, plus=None, times=No
 
     x may be None if dW is. With dropout, dy is written over: what y dropped is dropped there, too.
     """
-    fits = dW is None or dW.flags.c_contiguous and min(dW.shape) > matmul_narrow.FEW
+    fits = dW is None or (dW.flags.c_contiguous and min(dW.shape) > matmul_narrow.FEW)
     if not (fits and _at_once(dy, W)):
         dy = dropout(dy, rate, key) if rate > 0 else dy
         if dW is not None:
@@ -110,6 +110,61 @@ def _at_once(x, W):
 def prepare(W):
     """What `matmul` and what `matmul_dx` can use of a W that never changes: W in strips, and W.T."""
     return _way_of(W).in_strips(W, False), _way_of(W).in_strips(W, True)
+
+
+# ------------------------------------------------------------------------------------- several weights of the same x
+
+
+def prepare_each(Ws, bs):
+    """What `matmul_each` and `matmul_dx_each` can use of weights (I, O) and biases (O,) that never change.
+
+    On the matrix unit all weights side by side, whose product with x is one. Else of each what `prepare` gives.
+    """
+    if _at_once(Ws[0], Ws[0]) and Ws[0].shape[1] % matmul_amx.WIDE == 0:
+        return (*prepare(np.hstack(Ws)), np.concatenate(bs))
+    return [prepare(W) for W in Ws]
+
+
+def matmul_each(x, Ws, bs, prepared, first=0):
+    """x @ W + b for each of the weights.   (T, I), n times (I, O) -> n times (T, O)
+
+    prepared: what `prepare_each` made of these weights, and of `first` others before them, and maybe more behind.
+    """
+    if isinstance(prepared, list):
+        return [matmul(x, W, b, strips) for W, b, (strips, _) in zip(Ws, bs, prepared[first:], strict=False)]
+    (strips, _, bias), n, width = prepared, len(Ws), Ws[0].shape[1]
+    size = strips.size // (bias.size // width)
+    strips, bias = strips[first * size : (first + n) * size], bias[first * width : (first + n) * width]
+    ys = empty((n, len(x), width), x.dtype)
+    c = ys.reshape(n * len(x), width)
+    _check(x, Ws[0], False, None, None, None, c)
+    matmul_amx.multiply(_in_rows(x), Ws[0], False, strips, bias, None, c, parts=(1, n, 0, 0))
+    return list(ys)
+
+
+def matmul_dx_each(dys, Ws, prepared, first=0, plus=None):
+    """dx = the sum of dy @ W.T over several weights, + plus.   n times (T, O), n times (I, O) -> (T, I)"""
+    if isinstance(prepared, list) or not _follow_each_other(dys):
+        all_strips = [strips for _, strips in prepared[first:]] if isinstance(prepared, list) else [None] * len(Ws)
+        for dy, W, strips in zip(dys, Ws, all_strips, strict=False):
+            plus = matmul_dx(dy, W, strips, plus)
+        return plus
+    (_, strips, bias), n, width = prepared, len(Ws), Ws[0].shape[1]
+    steps, others = width // matmul_amx.STEP, bias.size // width - first - n
+    dx = empty((len(dys[0]), len(Ws[0])), dys[0].dtype)
+    _check(dys[0], Ws[0], True, None, plus, None, dx)
+    parts = n, 1, first * steps, others * steps
+    matmul_amx.multiply(dys[0], Ws[0], True, strips, None, _in_rows(plus), dx, parts=parts)
+    return dx
+
+
+def _follow_each_other(arrays) -> bool:
+    """Whether they are of one shape, and each begins in memory where the one before ends."""
+    places = [array.ctypes.data for array in arrays]
+    shape, n_bytes = arrays[0].shape, arrays[0].nbytes
+    return all(array.flags.c_contiguous and array.shape == shape for array in arrays) and places == list(
+        range(places[0], places[0] + len(arrays) * n_bytes, max(n_bytes, 1))
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------- product

@@ -43,6 +43,7 @@ DEPTH, BLOCK = 384, 256  # steps of k and rows that are cut at a time
 STRIP_STEP = 2 * CUT  # numbers of a strip in a step of k
 MOST = BLOCK // SIDE * DEPTH // STEP * CUT  # numbers that a thread cuts at a time
 NOTHING, NO_MATRIX = np.empty(0, np.float32), np.empty((0, 0), np.float32)
+ONE = (1, 1, 0, 0)  # parts of a, and of c; steps of k of other parts before and behind those of a in each strip
 NO_GRADS, NO_PRODUCT = (None, None, None, None), (NO_MATRIX,) * 4
 NO_DROPOUT = (*settings(0.0, NO_KEY), False)
 
@@ -56,7 +57,7 @@ def in_strips(b, transposed):
 
 
 def multiply(
-    a, b, transposed, strips, bias, plus, c, times=None, grads=NO_GRADS, activated=None, dropout=NO_DROPOUT
+    a, b, transposed, strips, bias, plus, c, times=None, grads=NO_GRADS, activated=None, dropout=NO_DROPOUT, parts=ONE
 ):
     """c = a @ b + bias + plus, or a @ b.T, all float32;  c is in C order.
 
@@ -67,6 +68,7 @@ def multiply(
         grads      (x, dy, dW, db), in C order: dW += x.T @ dy, db += the sum of dy over its rows; or each None
         activated  becomes gelu(c), and c the slope there
         dropout    what dropout.settings returns, and whether it is for c, or for a before everything else
+        parts      several products in one, their weights side by side in strips: see matmul.prepare_each
     """
     bias = NOTHING if bias is None else bias
     plus, times = NOTHING if plus is None else plus.reshape(-1), NOTHING if times is None else times.reshape(-1)
@@ -88,7 +90,24 @@ def multiply(
         strips = memory[pieces:fresh]
     else:
         b = NO_MATRIX
-    _multiply(a, b, transposed, strips, bias, plus, times, c, *products, *db, activated, *dropout, threads, fresh, memory)
+    _multiply(
+        a,
+        b,
+        transposed,
+        strips,
+        bias,
+        plus,
+        times,
+        c,
+        *products,
+        *db,
+        activated,
+        *dropout,
+        *parts,
+        threads,
+        fresh,
+        memory,
+    )
 
 
 def multiply_dw(x, dy, dW):
@@ -97,7 +116,7 @@ def multiply_dw(x, dy, dW):
 
 
 def _as_product(x, dy, dW):
-    """dW += x.T @ dy as sums = left.T @ right, and if turned is there, turned += sums.T.   -> left, right, sums, turned"""
+    """left, right, sums, turned: dW += x.T @ dy as sums = left.T @ right, and then turned += sums.T, if it is there."""
     if better_turned(*dW.shape, WIDE):
         return dy, x, empty(dW.shape[::-1], dW.dtype), dW
     return x, dy, dW, NO_MATRIX
@@ -145,6 +164,10 @@ def _multiply(
     key_low,
     key_high,
     drops_c,
+    a_parts,
+    c_parts,
+    first_step,
+    more_steps,
     n_threads,
     fresh,
     memory,
@@ -164,7 +187,8 @@ def _multiply(
             add_rows(dy, db, part, n_threads)
     for part in prange(n_threads):
         pieces = memory[part * MOST : (part + 1) * MOST]
-        _band(a, strips, bias, plus, times, part, n_threads, pieces, c)
+        parts = a_parts, c_parts, first_step, more_steps
+        _band(a, strips, bias, plus, times, part, n_threads, pieces, c, parts)
         if least > 0 and drops_c:
             _drop_rows(c, part, n_threads, dropout)
         if activated.size > 0:
@@ -191,7 +215,7 @@ def _band_of_grads(left, strips, sums, turned, part, n_parts, pieces):
     """A band of rows of sums += left.T @ right; or of sums = left.T @ right, and turned += sums.T."""
     nothing = sums.reshape(-1)[:0]
     before = sums.reshape(-1) if turned.size == 0 else nothing
-    _band(left.T, strips, nothing, before, nothing, part, n_parts, pieces, sums)
+    _band(left.T, strips, nothing, before, nothing, part, n_parts, pieces, sums, ONE)
     if turned.size > 0:
         rows = _rows_of_band(len(sums), n_parts)
         add_rows_transposed(sums, part * rows, min(part * rows + rows, len(sums)), turned)
@@ -224,34 +248,38 @@ def _rows_of_band(n_rows, n_parts):
 
 
 @allocating_kernel
-def _band(a, strips, bias, plus, times, part, n_parts, left, c):
+def _band(a, strips, bias, plus, times, part, n_parts, left, c, parts):
     """A band of rows of c; left is memory for what is cut of a."""
-    n_strips, squares = (c.shape[1] + WIDE - 1) // WIDE, (scratch_square(), scratch_square())
-    rows, start = _rows_of_band(len(a), n_parts), (filled_up(bias, n_strips * WIDE), np.zeros(WIDE, np.float32))
-    has_bias = bias.size > 0
+    width = (c.shape[1] + WIDE - 1) // WIDE * WIDE * parts[1]
+    rows, start = _rows_of_band(len(a), n_parts), (filled_up(bias, width), np.zeros(WIDE, np.float32))
+    begin, band = (start, bias.size > 0, plus, times), (part * rows, min(part * rows + rows, len(a)))
     use_tiles()
-    _rows_of_c(a, strips, start, has_bias, plus, times, part * rows, min(part * rows + rows, len(a)), left, squares, c)
+    _rows_of_c(a, strips, begin, band, left, (scratch_square(), scratch_square()), c, parts)
     leave_tiles()
 
 
 @kernel
-def _rows_of_c(a, strips, start, has_bias, plus, times, top, bottom, left, squares, c):
-    """Rows top:bottom of c; start is the bias, up to whole strips, and zeros."""
-    depth, n_columns = a.shape[1], c.shape[1]
-    n_strips, all_steps = (n_columns + WIDE - 1) // WIDE, (depth + STEP - 1) // STEP
-    for k0 in range(0, max(depth, 1), DEPTH):
-        k1, first_step = min(k0 + DEPTH, depth), k0 // STEP
-        n_steps = (k1 - k0 + STEP - 1) // STEP
-        before, factors = plus if k0 == 0 else c.reshape(-1), times[: times.size if k1 >= depth else 0]
-        for i0 in range(top, bottom, BLOCK):
-            i1 = min(i0 + BLOCK, bottom)
-            _cut_rows(a, i0, i1, k0, k1, squares, left)
-            for s in range(n_strips):
-                bias = start[0][s * WIDE : (s + 1) * WIDE] if k0 == 0 else start[1]
-                right = Places(strips, (s * all_steps + first_step) * STRIP_STEP, STRIP_STEP)
-                following = (min(s + 1, n_strips - 1) * all_steps + first_step) * STRIP_STEP
-                begin = bias, has_bias and k0 == 0, before
-                _strip_of(c, i0, i1, s * WIDE, left, right, n_steps, begin, factors, squares[0], following)
+def _rows_of_c(a, strips, begin, band, left, squares, c, parts):
+    """Rows of c in a band of rows of a. Parts of a and of c follow upon each other in memory."""
+    (depth, n_columns), (a_parts, c_parts, all_before, all_behind) = (a.shape[1], c.shape[1]), parts
+    ((bias, zeros), has_bias, plus, times), n_rows = begin, len(a)
+    n_strips, part_steps = (n_columns + WIDE - 1) // WIDE, (depth + STEP - 1) // STEP
+    all_steps = all_before + a_parts * part_steps + all_behind
+    for part in range(a_parts):
+        for k0 in range(0, max(depth, 1), DEPTH):
+            k1, first_step = min(k0 + DEPTH, depth), all_before + part * part_steps + k0 // STEP
+            n_steps, is_first = (k1 - k0 + STEP - 1) // STEP, part == 0 and k0 == 0
+            before = plus if is_first else c.reshape(-1)
+            factors = times[: times.size if part == a_parts - 1 and k1 >= depth else 0]
+            for i0 in range(band[0], band[1], BLOCK):
+                i1 = min(i0 + BLOCK, band[1])
+                _cut_rows(a, part * n_rows + i0, part * n_rows + i1, k0, k1, squares, left)
+                for s in range(c_parts * n_strips):
+                    row, start = s // n_strips * n_rows, bias[s * WIDE : (s + 1) * WIDE] if is_first else zeros
+                    right = Places(strips, (s * all_steps + first_step) * STRIP_STEP, STRIP_STEP)
+                    following = (min(s + 1, c_parts * n_strips - 1) * all_steps + first_step) * STRIP_STEP
+                    begins, j = (start, has_bias and is_first, before), s % n_strips * WIDE
+                    _strip_of(c, row + i0, row + i1, j, left, right, n_steps, begins, factors, squares[0], following)
 
 
 @kernel

@@ -52,6 +52,21 @@ def prepare(W):
     return None, None
 
 
+def prepare_each(Ws, bs):
+    """Nothing, for each."""
+    return [prepare(W) for W in Ws]
+
+
+def matmul_each(x, Ws, bs, prepared, first=0):
+    """x @ W + b for each of several weights."""
+    return [matmul(x, W, b) for W, b in zip(Ws, bs, strict=True)]
+
+
+def matmul_dx_each(dys, Ws, prepared, first=0, plus=None):
+    """dx = the sum of dy @ W.T over several weights, + plus."""
+    return sum(dy @ W.T for dy, W in zip(dys, Ws, strict=True)) + (0 if plus is None else plus)
+
+
 def bias_db(dy, db):
     """db += the sum of dy over its rows."""
     db += dy.sum(axis=0)

@@ -1,4 +1,4 @@
-"""Two sums beside the products of backward: of rows, which is a bias's gradient, and of a matrix and a transposed one."""
+"""Sums beside the products of backward: of rows, which is a bias's gradient, and of a matrix and a transposed one."""
 
 from __future__ import annotations
 

@@ -13,20 +13,46 @@ def query_offsets(run: Run) -> np.ndarray:
     return np.arange(len(run.offsets)) if run.first_only else run.offsets
 
 
+PROJECTIONS = ("query", "key", "value")
+
+
+def projections_forward(x, p, grads, names):
+    """x W + b for some of the three, all at once if they are frozen.   (T, D) -> [(T, D), ...], caches"""
+    if "projections" in p:  # see model.Backbone
+        Ws, bs = [p[name]["W"] for name in names], [p[name]["b"] for name in names]
+        first = PROJECTIONS.index(names[0])
+        return kernels.matmul_each(x, Ws, bs, p["projections"], first), [None] * len(names)
+    both = [linear_forward(x, p[name], inside(grads, name)) for name in names]
+    return [y for y, _ in both], [cache for _, cache in both]
+
+
+def projections_backward(dys, p, caches, grads, names, plus):
+    """The gradient of x, which went into all of them; plus is added.   [(T, D), ...] -> (T, D)"""
+    if "projections" in p:
+        Ws, first = [p[name]["W"] for name in names], PROJECTIONS.index(names[0])
+        return kernels.matmul_dx_each(dys, Ws, p["projections"], first, plus)
+    for dy, name, cache in zip(dys, names, caches, strict=True):
+        plus = linear_backward(dy, p[name], cache, inside(grads, name), plus)
+    return plus
+
+
 def self_attention_forward(asking, x, p, grads, run: Run):
     """context = softmax(Q K.T / sqrt(K)) V, head by head, within each sequence.   -> as asking
 
     asking holds the rows of x that ask, all of them (T, D) or each sequence's first token (B, D). All of x answers.
     """
-    q, q_cache = linear_forward(asking, p["query"], inside(grads, "query"))
-    k, k_cache = linear_forward(x, p["key"], inside(grads, "key"))
-    v, v_cache = linear_forward(x, p["value"], inside(grads, "value"))
+    if run.first_only:
+        (q,), asking_caches = projections_forward(asking, p, grads, PROJECTIONS[:1])
+        (k, v), caches = projections_forward(x, p, grads, PROJECTIONS[1:])
+        caches = asking_caches + caches
+    else:
+        (q, k, v), caches = projections_forward(x, p, grads, PROJECTIONS)
     dropout = run.dropout
     context, log_sum = kernels.attention(
         q, k, v, query_offsets(run), run.offsets, run.config.n_heads, dropout.attention, dropout.key
     )
     # q, k and v are kept, frozen or not: the softmax and the two products are not linear in them.
-    return context, None if grads is None else (q_cache, k_cache, v_cache, q, k, v, log_sum)
+    return context, None if grads is None else (caches, q, k, v, log_sum)
 
 
 def self_attention_backward(dcontext, p, cache, grads, run: Run, plus):
@@ -34,15 +60,14 @@ def self_attention_backward(dcontext, p, cache, grads, run: Run, plus):
 
     plus: the gradient of what asked from the residual sum, which it went into, too.
     """
-    q_cache, k_cache, v_cache, q, k, v, log_sum = cache
+    caches, q, k, v, log_sum = cache
     dropout = run.dropout
     dq, dk, dv = kernels.attention_backward(
         dcontext, q, k, v, log_sum, query_offsets(run), run.offsets, dropout.attention, dropout.key
     )
-    dasking = linear_backward(dq, p["query"], q_cache, inside(grads, "query"), plus)
-    all_asked = None if run.first_only else dasking
-    dx = linear_backward(dk, p["key"], k_cache, inside(grads, "key"), plus=all_asked)
-    dx = linear_backward(dv, p["value"], v_cache, inside(grads, "value"), plus=dx)  # x went into all three
-    if run.first_only:
-        dx[run.offsets[:-1]] += dasking
+    if not run.first_only:
+        return projections_backward([dq, dk, dv], p, caches, grads, PROJECTIONS, plus)
+    dasking = projections_backward([dq], p, caches[:1], grads, PROJECTIONS[:1], plus)
+    dx = projections_backward([dk, dv], p, caches[1:], grads, PROJECTIONS[1:], None)
+    dx[run.offsets[:-1]] += dasking
     return dx

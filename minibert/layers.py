@@ -17,7 +17,6 @@ from typing import NamedTuple
 import numpy as np
 
 import kernels
-from kernels.dropout import NO_KEY
 from minibert.config import AdapterConfig, BertConfig, InputError
 
 
@@ -27,6 +26,9 @@ def inside(grads, key: str):
 
 
 # ---------------------------------------------------------------------------------------------------------- dropout
+
+
+NO_KEY = (np.uint32(0), np.uint32(0))
 
 
 class Dropout(NamedTuple):
@@ -125,7 +127,7 @@ def activated_linear_forward(x, p, grads, activation: str):
 
 
 def residual_layernorm_forward(x, residual, p, grads, eps: float):
-    """y = LayerNorm(x + residual).   (T, D) -> (T, D);  residual may be None, and x is gone: the cache has its memory"""
+    """y = LayerNorm(x + residual).   (T, D) -> (T, D);  residual may be None; x is gone: the cache has its memory"""
     y, normalized, inverse_std = kernels.layernorm(x, residual, p["gamma"], p["beta"], eps)
     return y, None if grads is None else (normalized, inverse_std)
 

@@ -10,6 +10,7 @@ import kernels
 from kernels.examples import ensure_compiled
 from kernels.memory import aligned_copy
 from minibert.adapter import adapter_init
+from minibert.attention import PROJECTIONS
 from minibert.bert import encoder_backward, encoder_forward
 from minibert.config import HEADS, SUBLAYERS, AdapterConfig, BertConfig, InputError
 from minibert.files import TaskRecord, check_backbone, fingerprint, read_backbone
@@ -41,19 +42,31 @@ class Backbone:
         self._arrays = {name: aligned_copy(a) for name, a in flat.items()}
         ensure_compiled(self._arrays["embeddings/word/W"].dtype)
         self.params = unflatten(self.parameters())
-        self._prepared: dict[str, dict[str, np.ndarray]] = {}
+        self._prepared: dict[str, dict] = {}
 
     def _tree_of(self, flat: dict[str, np.ndarray], frozen) -> dict:
-        """The tree that layers compute with: the arrays, and beside each frozen weight what is prepared of it."""
-        weights = [n for n in self._arrays if n in frozen and n.endswith("/W") and not n.startswith("embeddings/")]
-        return unflatten(flat | {name: a for weight in weights for name, a in self._prepare(weight).items()})
+        """The tree that layers compute with: the arrays, and beside frozen weights what is prepared of them."""
+        weights = {n for n in self._arrays if n in frozen and n.endswith("/W") and not n.startswith("embeddings/")}
+        prepared = {}
+        for i in range(self.config.n_layers):
+            attention = f"encoder/layers/{i}/attention"
+            three = [f"{attention}/{name}" for name in PROJECTIONS]
+            if all(f"{name}/{leaf}" in frozen for name in three for leaf in "Wb"):
+                weights -= {f"{name}/W" for name in three}
+                prepared |= self._prepare(f"{attention}/projections", three)
+        for weight in weights:
+            prepared |= self._prepare(weight)
+        return unflatten(flat | prepared)
 
-    def _prepare(self, weight: str) -> dict[str, np.ndarray]:
-        """What is prepared of a weight, when a model first asks for it: what trains needs none of it."""
-        if weight not in self._prepared:
-            names = f"{weight}_strips", f"{weight}_t_strips"
-            self._prepared[weight] = dict(zip(names, kernels.prepare(self._arrays[weight]), strict=True))
-        return self._prepared[weight]
+    def _prepare(self, name: str, linears=()) -> dict:
+        """What is prepared of a weight, or of several linear layers, when a model first asks for it."""
+        if name not in self._prepared and linears:
+            both = [[self._arrays[f"{linear}/{leaf}"] for linear in linears] for leaf in "Wb"]
+            self._prepared[name] = {name: kernels.prepare_each(*both)}
+        elif name not in self._prepared:
+            names = f"{name}_strips", f"{name}_t_strips"
+            self._prepared[name] = dict(zip(names, kernels.prepare(self._arrays[name]), strict=True))
+        return self._prepared[name]
 
     def __deepcopy__(self, memo) -> Backbone:
         """Itself: copies of a model share the backbone, too."""

@@ -237,6 +237,7 @@ def test_the_peer_takes_turns(capsys, place, tmp_path):
     options = ["--workload", "natural", "--backbone", place / "tiny.h5", "--data", place, "--repeats", 1, "--turns", 1]
     peer = ["--peer", sys.executable, "--peer-script", f"{fake} --backbone 'somewhere else'"]
     code, out, err = run(capsys, *options, *peer, "--json")
+    assert out, err
     (row,) = rows_of(out)
     assert code == 0 and "not the same work" not in err
     assert row["peer"]["forward_tokens_per_second"] == 4.0 and row["turns"] == 1
@@ -327,8 +328,8 @@ def test_products_by_blas_agree_with_the_reference(dtype):
                 seen.add(name)
                 ours, theirs = (check.results(module, name, arguments) for module in (blas, reference))
                 assert check.distance(ours, theirs) <= tolerance, name
-                assert all(a.dtype == dtype for a in ours)
-    assert seen == {"matmul", "matmul_dx", "matmul_dw", "matmul_backward", "bias_db"}
+                assert all(np.asarray(a).dtype == dtype for a in ours)
+    assert {name for name in seen if name.startswith("matmul")} == {n for n in dir(reference) if n.startswith("matmul")}
 
 
 GRADIENTS = """

@@ -57,7 +57,7 @@ def results_of_kernels():
     shapes = {"lengths": (40, 17, 70, 150), "size": 96, "n_out": 200, "n_heads": 4}
     for i, (name, arguments) in enumerate(examples(np.float32, **shapes)):
         result = getattr(kernels, name)(*arguments)
-        result = result if isinstance(result, tuple) else (result,)
+        result = result if isinstance(result, (tuple, list)) else (result,)
         yield f"{name}, call {i}", [a for a in (*result, *arguments) if isinstance(a, (np.ndarray, float))]
 
 
@@ -142,7 +142,8 @@ def test_bits_do_not_depend_on_where_arrays_lie(sizes, dtype, monkeypatch):
 
     def outcome(name, arguments):
         result = getattr(kernels, name)(*arguments)
-        return [a for a in (*(result if isinstance(result, tuple) else (result,)), *arguments) if a is not None]
+        found = [*(result if isinstance(result, (tuple, list)) else (result,)), *arguments]
+        return [a for a in found if isinstance(a, (np.ndarray, float))]
 
     for name, arguments in examples(np.dtype(dtype), **sizes):
         usual = outcome(name, [a.copy() if isinstance(a, np.ndarray) else a for a in arguments])

@@ -142,7 +142,11 @@ MISTAKES = [
     ),
     (
         "GELU without x phi(x)",
-        *(reference.gelu, "+ np.where(density == 0, density, x * density)", ""),
+        *(
+            reference.matmul_gelu,
+            "return gelu(matmul(x, W, b))",
+            "u = matmul(x, W, b); return gelu(u.copy())[0], _normal(u)[0].astype(u.dtype)",
+        ),
         "adapter classify",
         [f"{TOP}/adapter/down/W", f"{TOP}/adapter/down/b"],
         [f"{TOP}/adapter/up/W", f"{TOP}/norm/gamma"],
@@ -219,10 +223,21 @@ MISTAKES = [
     ),
     (
         "the value's way back to x is forgotten",
-        *(attention.self_attention_backward, "dx = linear_backward(dv", "_ = linear_backward(dv"),
+        *(
+            attention.projections_backward,
+            "plus = linear_backward(dy, p[name], cache, inside(grads, name), plus)",
+            "d = linear_backward(dy, p[name], cache, inside(grads, name), plus); plus = d if name != 'value' else plus",
+        ),
         "full classify pooled",
         ["encoder/layers/0/feed_forward/norm/gamma", "embeddings/word/W"],
         [f"{UNDER}/value/W", f"{UNDER}/query/W"],
+    ),
+    (
+        "the frozen value's way back to x is forgotten",
+        *(attention.projections_backward, "matmul_dx_each(dys, Ws,", "matmul_dx_each(dys[:-1], Ws[:-1],"),
+        "adapter classify",
+        ["encoder/layers/0/feed_forward/norm/gamma", "embeddings/norm/gamma"],
+        [f"{TOP}/adapter/up/W", "head/W"],
     ),
     (
         "biases get no gradient",

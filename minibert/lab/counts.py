@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from contextlib import contextmanager
+from itertools import chain
 from unittest.mock import patch
 
 import numpy as np
@@ -30,6 +31,8 @@ PRODUCTS = {
     "matmul_dx": lambda dy, W, **_: 2 * dy.shape[0] * W.size,
     "matmul_dw": lambda x, dW, **_: 2 * x.shape[0] * dW.size,
     "matmul_backward": lambda dy, W, dW, **_: 2 * dy.shape[0] * W.size * (1 if dW is None else 2),
+    "matmul_each": lambda x, Ws, **_: 2 * x.shape[0] * sum(W.size for W in Ws),
+    "matmul_dx_each": lambda dys, Ws, **_: 2 * dys[0].shape[0] * sum(W.size for W in Ws),
     "attention": lambda q, **a: 4 * q.shape[1] * _pairs(**a),  # Q K.T and P V
     "attention_backward": lambda q, **a: 10 * q.shape[1] * _pairs(**a),  # Q K.T again, dP, dV, dQ, dK
 }
@@ -73,8 +76,8 @@ def bytes_moved(arguments, results) -> int:
 
     The tables of an embedding are not read as a whole, and count like all arrays: its number is too high.
     """
-    arrays = {a.ctypes.data: a.nbytes for a in (*arguments, *results) if isinstance(a, np.ndarray)}
-    return sum(arrays.values())
+    several = [item if isinstance(item, list) else [item] for item in (*arguments, *results)]
+    return sum({a.ctypes.data: a.nbytes for a in chain(*several) if isinstance(a, np.ndarray)}.values())
 
 
 @contextmanager
@@ -128,8 +131,8 @@ def predicted_cache(model, batch) -> int:
     """Bytes that the encoder's forward pass keeps for backward, by formula.
 
     The non-linear steps need their inputs or outputs, frozen or not: q, k, v and a number a row and head for the
-    softmax, u for the activations, the normalized rows and their scale for LayerNorm. A linear layer needs its input
-    only if its weight is trained.
+    softmax, the slopes of the activations, the normalized rows and their scale for LayerNorm. A linear layer needs its
+    input only if its weight is trained.
     """
     c, trained, M = model.config, model.trained(), model.adapter.size if model.adapter else 0
     T, B, D, F, H = batch.n_tokens, len(batch), c.hidden_size, c.feed_forward_size, c.n_heads
@@ -145,9 +148,9 @@ def predicted_cache(model, batch) -> int:
         numbers += T * D * any(learns(f"attention/{part}") for part in ("query", "key", "value"))
         numbers += R * D * (learns("attention/query") and R < T)  # the rows that ask are a copy
         numbers += R * D * learns("attention/output") + R * D * learns("feed_forward/intermediate")
-        numbers += R * F + R * F * learns("feed_forward/output")  # u, and the activation's output
+        numbers += R * F + R * F * learns("feed_forward/output")  # the slope of the activation, and its output
         numbers += 2 * R * (D + 1)  # two LayerNorms
-        numbers += 2 * R * (D + 2 * M) if M else 0  # two adapters: their input, u and its activation
+        numbers += 2 * R * (D + 2 * M) if M else 0  # two adapters: their input, the slope, and the activation
     return numbers * next(iter(trained.values())).itemsize
 
 
