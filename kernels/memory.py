@@ -4,7 +4,8 @@ A vector load that crosses two cache lines costs two loads, and NumPy aligns to 
 free: the system hands it out page by page, at the first touch of each. So memory comes back to a pool when the last
 view of an array is gone, and the next training step takes it from there. Blocks are cut from large pieces, for which
 Linux is asked to use pages of 2 MB: looking up in which of thousands of pages of 4 KB a number lies takes 3 to 4 % of a
-training step.
+training step. A block that has been unused for long is given back to its piece, whose free parts are joined again, so
+that batches of any sizes share the memory.
 
 This runs before every kernel, when the kernel before it has emptied the caches: each step that is saved here counts
 several times.
@@ -21,45 +22,70 @@ import numpy as np
 
 LINE = 64  # bytes of a cache line, and of the widest vector
 SMALL = 1 << 15  # below this many bytes malloc is good enough
-PIECE, PAGE = 1 << 25, 1 << 21  # bytes of a piece from the system, and of a large page
-SLACK = 1.5  # lent and free blocks together take at most this many times what was lent at the busiest moment
+PIECE, PAGE = 1 << 26, 1 << 21  # bytes of a piece from the system, and of a large page
+SLACK = 1.05  # lent and free blocks together take at most this many times what was lent at the busiest moment
 
 
-def _from_system(size: int):
-    """Memory, and where in it a large page begins. Not from NumPy, which would take itself for the owner of arrays."""
-    if not hasattr(mmap, "MAP_PRIVATE"):
-        memory = bytearray(size + LINE)
-        return memory, -np.frombuffer(memory, np.uint8).ctypes.data % LINE
-    memory = mmap.mmap(-1, size + PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # a kernel that does not have them
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    return memory, -np.frombuffer(memory, np.uint8).ctypes.data % PAGE
+class _Piece:
+    """Memory from the system that begins on a large page, and which parts of it nobody has: {where: how many bytes}."""
+
+    __slots__ = ("ends", "first", "memory", "parts", "size")
+
+    def __init__(self, size: int):
+        self.size, self.parts, self.ends = size, {0: size}, {size: 0}
+        if not hasattr(mmap, "MAP_PRIVATE"):
+            self.memory = bytearray(size + LINE)
+            self.first = -np.frombuffer(self.memory, np.uint8).ctypes.data % LINE
+            return
+        # Not from NumPy, which would take itself for the owner of arrays.
+        self.memory = mmap.mmap(-1, size + PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with suppress(OSError):  # a system that does not have them
+                self.memory.madvise(mmap.MADV_HUGEPAGE)
+        self.first = -np.frombuffer(self.memory, np.uint8).ctypes.data % PAGE
+
+    def take(self, start: int, size: int) -> None:
+        """The first bytes of the part at start."""
+        left = self.parts.pop(start) - size
+        if left:
+            self.parts[start + size] = left
+            self.ends[start + size + left] = start + size
+        else:
+            del self.ends[start + size]
+
+    def give_back(self, start: int, size: int) -> None:
+        """Parts that touch become one."""
+        if start in self.ends:
+            before = self.ends.pop(start)
+            start, size = before, size + self.parts.pop(before)
+        if start + size in self.parts:
+            size += self.parts.pop(start + size)
+        self.parts[start], self.ends[start + size] = size, start
 
 
-_piece, _used = (b"", 0), PIECE  # what blocks are cut from, and how many bytes of it they have
-
-
-def _fresh(size: int):
-    """Memory, and where in it `size` bytes begin that nobody has. A piece goes back when all its blocks are gone."""
-    global _piece, _used
-    if size > PIECE // 4:
-        return _from_system(size)
-    if _used + size > PIECE:
-        _piece, _used = _from_system(PIECE), 0
-    (memory, start), first = _piece, _used
-    _used += size
-    return memory, start + first
+_pieces: list[_Piece] = []
 
 
 class _Block:
-    """`size` bytes, from memory[first] on, that begin on a cache line."""
+    """`size` bytes of a piece, from memory[first] on."""
 
-    __slots__ = ("first", "memory", "size")
+    __slots__ = ("first", "memory", "piece", "size", "start")
 
     def __init__(self, size: int):
-        self.size = size
-        self.memory, self.first = _fresh(size)
+        """The smallest part that is large enough, or a new piece."""
+        fitting = ((n, i, start) for i, piece in enumerate(_pieces) for start, n in piece.parts.items() if n >= size)
+        _, i, start = min(fitting, default=(0, len(_pieces), 0))
+        if i == len(_pieces):
+            _pieces.append(_Piece(max(size, PIECE)))
+        self.size, self.piece, self.start = size, _pieces[i], start
+        self.memory, self.first = self.piece.memory, self.piece.first + start
+        self.piece.take(start, size)
+
+    def free(self) -> None:
+        """Give the memory back to the piece, and the piece to the system if nobody has a part of it."""
+        self.piece.give_back(self.start, self.size)
+        if self.piece.parts.get(0) == self.piece.size:
+            _pieces.remove(self.piece)
 
 
 _pool: OrderedDict[int, list[_Block]] = OrderedDict()  # free blocks by size, the size used last at the end
@@ -82,7 +108,7 @@ def _give_back(block: _Block) -> None:
     _free += block.size
     _lent -= block.size
     while _free + _lent > SLACK * _most_lent:  # free what has been unused for longest
-        _take(next(iter(_pool)))
+        _take(next(iter(_pool))).free()
 
 
 def _take(size: int) -> _Block:
