@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import sys
 from collections import OrderedDict
 from contextlib import suppress
 
@@ -97,8 +98,9 @@ class _Loan(np.ndarray):
 
     __slots__ = ("block",)
 
-    def __del__(self):
-        _give_back(self.block)
+    def __del__(self, ends=sys.is_finalizing):
+        if not ends():  # at the end of the program nothing here may be left to call
+            _give_back(self.block)
 
 
 def _give_back(block: _Block) -> None:
