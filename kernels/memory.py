@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 import mmap
-import sys
 from collections import OrderedDict
 from contextlib import suppress
 
@@ -93,14 +92,16 @@ _pool: OrderedDict[int, list[_Block]] = OrderedDict()  # free blocks by size, th
 _free = _lent = _most_lent = 0  # bytes
 
 
+_returned: list[_Block] = []  # blocks of which nobody has told the pool yet
+
+
 class _Loan(np.ndarray):
     """The bytes of a block, as long as an array lives on them: NumPy takes it for the owner of the array's memory."""
 
     __slots__ = ("block",)
 
-    def __del__(self, ends=sys.is_finalizing):
-        if not ends():  # at the end of the program nothing here may be left to call
-            _give_back(self.block)
+    def __del__(self, returned=_returned):
+        returned.append(self.block)  # and no more: Python may be anywhere, in the middle of `_borrow`, too
 
 
 def _give_back(block: _Block) -> None:
@@ -127,6 +128,8 @@ def _borrow(size: int) -> _Block:
     """A block of at least `size` bytes. Rounded up by at most a quarter, so that batches of nearly the same size
     share."""
     global _lent, _most_lent
+    while _returned:
+        _give_back(_returned.pop())
     step = 1 << max(size.bit_length() - 3, 6)
     rounded = (size + step - 1) // step * step
     block = _take(rounded) if rounded in _pool else _Block(rounded)

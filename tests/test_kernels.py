@@ -298,6 +298,28 @@ def test_attention_drops_the_same_weights_in_backward():
     assert np.unique(context[:, ::2], axis=1).shape[1] == 2, "heads have masks of their own"
 
 
+def test_lent_memory_never_overlaps_and_comes_back():
+    """Arrays of any sizes come and go; each keeps its numbers, and in the end all memory is in few pieces again."""
+    from kernels import memory
+
+    rng, alive = np.random.default_rng(0), []
+    for i in range(600):
+        array = empty(int(rng.integers(1, 2**20) ** rng.uniform(0.7, 1.2)) + 2**13, np.float32)
+        array.fill(i)
+        alive.append((i, array))
+        while len(alive) > 20:
+            number, array = alive.pop(rng.integers(len(alive)))
+            assert (array == number).all()
+    most = sum(piece.size for piece in memory._pieces)
+    alive.clear()
+    del array
+    large = [empty(2**22, np.float32) for _ in range(4)]  # as much as was never asked for, of what came back
+    assert len(large) == 4 and sum(piece.size for piece in memory._pieces) <= most + 2 * memory.PIECE
+    for piece in memory._pieces:
+        assert sum(piece.parts.values()) <= piece.size
+        assert {start + n: start for start, n in piece.parts.items()} == piece.ends
+
+
 def test_memory_is_lent_again_only_when_the_last_view_is_gone():
     first = empty((100, 100), np.float32)
     address, view = first.ctypes.data, first[3:, 5:].T
