@@ -1,5 +1,8 @@
 """The operations a Transformer is made of, forward and backward. Arrays in, arrays out; nothing here knows of BERT.
 
+Some write over an array that nobody needs any more (dropout, LayerNorm, activations), and say so; all others leave what
+they are given as it is, but for gradients that they add to.
+
 Each stands twice, under the same name: as a Numba kernel in a file of its own, and as plain NumPy in reference.py.
 The environment variable MINIBERT_KERNELS chooses: "numba" (the default) or "numpy". Two more change the matrix products
 alone: with "fma" they are sums of multiply-adds even where the processor has a matrix unit (amx.py), and with "blas"
