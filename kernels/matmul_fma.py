@@ -132,7 +132,7 @@ def _multiply(a, strips, bias, plus, rows, panels, c):
                     _strip_of(c, block, end, left, a, k0, k1, strip, begin, before, s, coming, scratch, packed)
 
 
-@allocating_kernel
+@kernel
 def _strip_of(c, block, end, left, a, k0, k1, strip, bias, plus, s, coming, scratch, packed):
     """Rows block:end of a strip of c: plus + bias + a[block:end, k0:k1] @ strip, tile by tile.
 
@@ -150,38 +150,31 @@ def _strip_of(c, block, end, left, a, k0, k1, strip, bias, plus, s, coming, scra
         ahead = Places(coming.memory, coming.first + done * coming.step, coming.step if done < 2 * (k1 - k0) else 0)
         if height == ROWS:
             prefetch_rows(ROWS, c, (row + ROWS, left))
-            tile(ROWS, _part(ROWS, a, i, k0, k1, panel, copies), strip, bias, before, c, i, left, ahead)
+            _tile(ROWS, a, i, (k0, k1, panel, copies), strip, bias, before, c, i, left, ahead)
         elif i == row and wanted == width:
-            tile(HALF, _part(HALF, a, i, k0, k1, panel, copies), strip, bias, before, c, i, left, ahead)
+            _tile(HALF, a, i, (k0, k1, panel, copies), strip, bias, before, c, i, left, ahead)
         else:
-            part = _part(HALF, a, i, k0, k1, panel, copies)
-            _edge(part, strip, bias, before, c, i, left, row - i, wanted, ahead, scratch)
+            _take_edge(before, wanted, scratch)
+            before = Places(scratch.reshape(-1), 0, width)
+            _tile(HALF, a, i, (k0, k1, panel, copies), strip, bias, before, scratch, 0, 0, ahead)
+            _put_edge(scratch, c, i, left, row - i, wanted)
         row += height
 
 
 @kernel
-def _edge(part, strip, bias, plus, c, i, left, skip, wanted, ahead, scratch):
-    """A small tile that hangs over c: it goes to a scratch, and from there what is wanted of it.
-
-    skip: rows that another tile has computed. They may have been added to c already.
-    """
+def _take_edge(plus, wanted, scratch):
+    """What a small tile that hangs over c begins with; the tile goes to this scratch, too."""
     for r in range(HALF):
         for j in range(wanted):
             scratch[r, j] = plus.memory[plus.first + r * plus.step + j]
-    tile(HALF, part, strip, bias, Places(scratch.reshape(-1), 0, scratch.shape[1]), scratch, 0, 0, ahead)
+
+
+@kernel
+def _put_edge(scratch, c, i, left, skip, wanted):
+    """And from there to c what is wanted of it. `skip` rows another tile has computed, and may be added to already."""
     for r in range(skip, HALF):
         for j in range(wanted):
             c[i + r, left + j] = scratch[r, j]
-
-
-@allocating_kernel
-def _part(rows, a, i, k0, k1, panel, first):
-    """a[i:i+rows, k0:k1], with neighbours in memory close to each other; `rows` written as a number.
-
-    Where a's rows do not lie in a piece (a is x.T, and each step of k another row of x, a page of memory further) it is
-    copied to `panel` when the first strip asks.
-    """
-    return _part_of_layout(rows, a, i, k0, k1, panel, first)
 
 
 @allocating_kernel
@@ -189,25 +182,41 @@ def _scratch(width, like):
     return np.zeros((HALF, width), like.dtype)  # what is left over in memory can be slow to add
 
 
-def _part_of_layout(rows, a, i, k0, k1, panel, first):
+def _tile(rows, a, i, part, strip, bias, plus, c, to, left, ahead):
+    """The tile of a[i:i+rows, k0:k1]; `rows` written as a number, and part = (k0, k1, panel, is it the first strip?).
+
+    Where a's rows do not lie in a piece (a is x.T, and each step of k another row of x, a page of memory further) that
+    is copied to `panel` when the first strip asks, so that its neighbours are close to each other.
+    """
     raise TypeError("compiled code only")
 
 
-@overload(_part_of_layout, inline="always")
-def _choose_part(rows, a, i, k0, k1, panel, first):
+@overload(_tile, jit_options={"_nrt": False}, prefer_literal=True)
+def _tile_of_layout(rows, a, i, part, strip, bias, plus, c, to, left, ahead):
     if a.layout == "F":
-        return _copied_part
-    return lambda rows, a, i, k0, k1, panel, first: a[i : i + rows, k0:k1]
+        return _tile_of_panel
+    return _tile_in_place
 
 
-def _copied_part(rows, a, i, k0, k1, panel, first):
-    part, columns = panel[: PANEL * (k1 - k0)].reshape(k1 - k0, PANEL), a.T
-    if first and i + PANEL <= len(a):
-        for k in range(k1 - k0):
-            for r in range(0, PANEL, lanes(part)):
-                store(part, (k, r), load(columns, (k0 + k, i + r)))
-    elif first:
-        for k in range(k1 - k0):
+def _tile_in_place(rows, a, i, part, strip, bias, plus, c, to, left, ahead):
+    tile(rows, a[i : i + rows, part[0] : part[1]], strip, bias, plus, c, to, left, ahead)
+
+
+def _tile_of_panel(rows, a, i, part, strip, bias, plus, c, to, left, ahead):
+    k0, k1, panel, first = part
+    copied = panel[: PANEL * (k1 - k0)].reshape(k1 - k0, PANEL)
+    if first:
+        _copy_columns(rows, a.T, i, k0, copied)
+    tile(rows, copied.T[:rows], strip, bias, plus, c, to, left, ahead)
+
+
+@kernel
+def _copy_columns(rows, x, i, k0, panel):
+    """panel[k, r] = x[k0 + k, i + r] for some rows, and for more than that where there are more."""
+    for k in range(len(panel)):
+        if i + PANEL <= x.shape[1]:
+            for r in range(0, PANEL, lanes(panel)):
+                store(panel, (k, r), load(x, (k0 + k, i + r)))
+        else:
             for r in range(rows):
-                part[k, r] = columns[k0 + k, i + r]
-    return part.T[:rows]
+                panel[k, r] = x[k0 + k, i + r]
