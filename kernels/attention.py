@@ -237,13 +237,12 @@ def _attention(q, k, v, q_offsets, offsets, n_heads, least, keep_scale, key_low,
 def _bounds(q_offsets, offsets, n_heads, n_parts):
     """With which head each part begins and ends, those of all sequences being numbered one after the other."""
     work = (q_offsets[1:] - q_offsets[:-1] + MORE) * (offsets[1:] - offsets[:-1] + MORE)
-    bounds, done, all_work = np.zeros(n_parts + 1, np.int64), 0, n_heads * work.sum()
-    bounds[n_parts] = n_heads * work.size
+    bounds, done, all_work, part = np.zeros(n_parts + 1, np.int64), 0, n_heads * work.sum(), 1
     for head in range(n_heads * work.size):
         done += work[head // n_heads]
-        part = done * n_parts // all_work  # this far are whole parts
-        if 0 < part < n_parts and bounds[part] == 0:
+        while part <= n_parts and done * n_parts >= part * all_work:  # with few heads some parts have none
             bounds[part] = head + 1
+            part += 1
     return bounds
 
 

@@ -4,6 +4,7 @@ import copy
 import inspect
 import itertools
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -270,6 +271,19 @@ def test_attention_scores_far_from_zero(shift):
         ours, reference.attention_backward(dcontext, q, k, v, log_sum, offsets, offsets), strict=True
     ):
         np.testing.assert_allclose(grad, theirs, atol=1e-4 * np.abs(theirs).max())
+
+
+@pytest.mark.skipif(not kernels.COMPILED, reason="the reference has no threads")
+def test_every_head_is_one_threads():
+    """Also where there are more threads than heads: what two of them write at the same time would be wrong."""
+    bounds_of = sys.modules["kernels.attention"]._bounds
+    for lengths, n_heads, n_threads in itertools.product(
+        ((5,), (1, 90), (7, 30, 2, 2, 64)), (1, 2, 12), (1, 2, 3, 8, 40)
+    ):
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        for q_offsets in (offsets, np.arange(len(offsets))):
+            bounds = bounds_of(q_offsets, offsets, n_heads, n_threads)
+            assert bounds[0] == 0 and bounds[-1] == n_heads * len(lengths) and (np.diff(bounds) >= 0).all()
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
