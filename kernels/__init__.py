@@ -24,7 +24,7 @@ elif COMPILED:
     from .embedding import embedding, embedding_backward  # noqa: F401
     from .gelu import gelu, gelu_tanh  # noqa: F401
     from .layernorm import layernorm, layernorm_backward  # noqa: F401
-    from .matmul import (
+    from .matmul import (  # noqa: F401
         matmul,
         matmul_backward,
         matmul_dw,
@@ -37,18 +37,5 @@ elif COMPILED:
     )
     from .softmax import softmax_cross_entropy  # noqa: F401
     from .sums import bias_db  # noqa: F401
-
-    if BACKEND == "blas":
-        from .blas import (  # noqa: F401
-            matmul,
-            matmul_backward,
-            matmul_dw,
-            matmul_dx,
-            matmul_dx_each,
-            matmul_each,
-            matmul_gelu,
-            prepare,
-            prepare_each,
-        )
 else:
     raise ImportError(f"MINIBERT_KERNELS must be numba, fma, blas or numpy, got {BACKEND!r}")

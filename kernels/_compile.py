@@ -87,7 +87,7 @@ def _choose_cache_folder() -> tuple[Path, bool]:
     folder = Path(asked or home) / name
     if _writable(folder):
         return folder, True
-    # Not a shared place such as /tmp/minibert: cached machine code is trusted when it is loaded.
+    # Not a folder that others can write to, too: cached machine code is trusted when it is loaded.
     temporary = Path(tempfile.mkdtemp(prefix="minibert-kernels-"))
     atexit.register(shutil.rmtree, temporary, ignore_errors=True)
     print(

@@ -45,6 +45,8 @@ def examples_of_layers(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n
     yield "matmul_gelu", (normal(T, D), normal(D, F) / np.array(D, dtype), normal(F))
     for trained in ((normal(D, F), normal(F)), (None, normal(F)), (normal(D, F), None), (None, None)):
         yield "matmul_backward", (normal(T, F), normal(T, D), normal(D, F), *trained, None, normal(T, D), normal(T, D))
+    rest = None, normal(T, D), normal(T, D), 0.25, KEY
+    yield "matmul_backward", (normal(T, F), normal(T, D), normal(D, F), normal(D, F), normal(F), *rest)
     yield "matmul_backward", (normal(T, F), None, normal(D, F), None, None, None, None, None, 0.25, KEY)
     Ws, bs, dys = normal(3, D, F), normal(3, F), normal(3, T, F)
     for first in (0, 1):

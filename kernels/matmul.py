@@ -9,7 +9,8 @@ All three are one, c = a @ b:
 and there are two ways to it, each a file with the same two functions: `in_strips` brings b into the order in which the
 innermost loop reads it, and `multiply` does the rest. With multiply-adds of vectors: matmul_fma.py. On the matrix unit,
 if the processor has one and numbers are float32: matmul_amx.py. A b that never changes, a frozen weight, is brought
-into its order once (`prepare`), all others by each product. Narrow ones are a case of their own: matmul_narrow.py.
+into its order once (`prepare`), all others by each product. Narrow ones are a case of their own: matmul_narrow.py. And
+MINIBERT_KERNELS=blas puts NumPy's BLAS in the place of all of them: blas.py.
 
 What follows a product can be done with it, which saves a pass over memory: adding another gradient (`plus`), and
 multiplying by the slope of an activation (`times`). And since Python, too, finds its caches empty after a kernel, and
@@ -19,13 +20,17 @@ all gradients of a linear layer (`matmul_backward`).
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
-from . import amx, matmul_amx, matmul_fma, matmul_narrow
+from . import amx, blas, matmul_amx, matmul_fma, matmul_narrow
 from .dropout import NO_KEY, dropout, settings
 from .gelu import gelu
 from .memory import empty, zeros
 from .sums import bias_db, check_db
+
+BLAS = os.environ.get("MINIBERT_KERNELS") == "blas"
 
 
 def matmul(x, W, b=None, strips=None, plus=None, rate=0.0, key=NO_KEY):
@@ -66,7 +71,7 @@ def matmul_dw(x, dy, dW):
     Raises ValueError if neighbours in a row of dW are not neighbours in memory.
     """
     _check_dw(x, dy, dW)
-    if matmul_narrow.fits_dw(x, dy, dW):
+    if not BLAS and matmul_narrow.fits_dw(x, dy, dW):
         matmul_narrow.multiply_dw(x, dy, dW)
     elif dW.flags.c_contiguous:
         _way_of(dW).multiply_dw(_in_rows(x), _in_rows(dy), dW)
@@ -171,19 +176,21 @@ def _follow_each_other(arrays) -> bool:
 
 
 def _way_of(numbers):
+    if BLAS:
+        return blas
     return matmul_amx if amx.ALLOWED and numbers.dtype == np.float32 else matmul_fma
 
 
 def _product(a, b, transposed, strips, bias, plus, c, times=None, **at_once):
     """c = (a @ b + bias + plus) times, or a @ b.T; at_once is what matmul_amx.multiply may do further. Returns c."""
     _check(a, b, transposed, bias, plus, times, c)
-    if not at_once and strips is None and matmul_narrow.fits(a, b, transposed, c):
+    if not (at_once or BLAS) and strips is None and matmul_narrow.fits(a, b, transposed, c):
         matmul_narrow.multiply(a, b, transposed, bias, plus, c)
     elif _way_of(c) is matmul_amx:
         matmul_amx.multiply(_in_rows(a), b, transposed, strips, bias, plus, c, times, **at_once)
         return c
     else:
-        matmul_fma.multiply(_in_rows(a), b, transposed, strips, bias, plus, c)
+        _way_of(c).multiply(_in_rows(a), b, transposed, strips, bias, plus, c)
     return c if times is None else np.multiply(c, times, out=c)
 
 
