@@ -15,32 +15,20 @@ from __future__ import annotations
 
 import numpy as np
 from numba import prange
-from numba.extending import overload
 
 from ._compile import allocating_kernel, kernel, parallel_kernel
 from .amx import LINES, ROWS, SIDE, STEP, leave_tiles, use_tiles
 from .dropout import NO_KEY, drop, settings
 from .gelu import gelu_of
 from .memory import empty, scratch
-from .pieces import (
-    CUT,
-    HIGH,
-    WIDE,
-    cut_columns,
-    cut_row,
-    scratch_square,
-    sum_tiles,
-    take,
-    transpose_tall,
-)
-from .simd import add, load, prefetch_rows, store, transpose_square
+from .pieces import CUT, HIGH, STRIP_STEP, WIDE, cut_blocks, cut_rows, scratch_square, sum_tiles, take
+from .simd import add, load, prefetch_rows, store
 from .simd import multiply as times_each
 from .sums import add_rows, add_rows_transposed
 from .threads import n_threads
 from .tile import Places, better_turned, filled_up
 
 DEPTH, BLOCK = 384, 256  # steps of k and rows that are cut at a time
-STRIP_STEP = 2 * CUT  # numbers of a strip in a step of k
 MOST = BLOCK // SIDE * DEPTH // STEP * CUT  # numbers that a thread cuts at a time
 NOTHING, NO_MATRIX = np.empty(0, np.float32), np.empty((0, 0), np.float32)
 ONE = (1, 1, 0, 0)  # parts of a, and of c; steps of k of other parts before and behind those of a in each strip
@@ -139,7 +127,7 @@ def _size_of_strips(b, transposed):
 def _cut(b, transposed, n_threads, strips):
     """Each thread cuts a part of b."""
     for part in prange(n_threads):
-        _cut_blocks(b, transposed, part, n_threads, strips)
+        cut_blocks(b, transposed, part, n_threads, strips)
 
 
 @parallel_kernel
@@ -182,8 +170,8 @@ def _multiply(
             _drop_rows(a, part, n_threads, dropout)
     if b.size + right.size + db.size > 0:
         for part in prange(n_threads):
-            _cut_blocks(b, transposed, part, n_threads, strips)
-            _cut_blocks(right, False, part, n_threads, right_strips)
+            cut_blocks(b, transposed, part, n_threads, strips)
+            cut_blocks(right, False, part, n_threads, right_strips)
             add_rows(dy, db, part, n_threads)
     for part in prange(n_threads):
         pieces = memory[part * MOST : (part + 1) * MOST]
@@ -221,26 +209,6 @@ def _band_of_grads(left, strips, sums, turned, part, n_parts, pieces):
         add_rows_transposed(sums, part * rows, min(part * rows + rows, len(sums)), turned)
 
 
-@allocating_kernel
-def _cut_blocks(b, transposed, part, n_parts, strips):
-    """A part of the strips' blocks of 32 steps of k and 32 columns."""
-    depth, n_columns = b.shape[::-1] if transposed else b.shape
-    n_steps, n_strips = (depth + STEP - 1) // STEP, (n_columns + WIDE - 1) // WIDE
-    square, spare = scratch_square(), scratch_square()
-    for block in range(part * n_strips * n_steps // n_parts, (part + 1) * n_strips * n_steps // n_parts):
-        j, k = block // n_steps * WIDE, block % n_steps * STEP
-        columns, steps = min(WIDE, n_columns - j), min(STEP, depth - k)
-        if transposed:
-            take(b, j, columns, k, steps, spare, WIDE, STEP)
-            for r in range(0, WIDE, SIDE):
-                for n in range(0, STEP, SIDE):
-                    transpose_square(spare, (r, n), square, (n, r))
-        else:
-            take(b, k, steps, j, columns, square, STEP, WIDE)
-        for half in range(2):
-            cut_columns(square, 0, half * SIDE, strips, (2 * block + half) * CUT)
-
-
 @kernel
 def _rows_of_band(n_rows, n_parts):
     """How many rows each thread owns: whole tiles."""
@@ -273,7 +241,7 @@ def _rows_of_c(a, strips, begin, band, left, squares, c, parts):
             factors = times[: times.size if part == a_parts - 1 and k1 >= depth else 0]
             for i0 in range(band[0], band[1], BLOCK):
                 i1 = min(i0 + BLOCK, band[1])
-                _cut_rows(a, part * n_rows + i0, part * n_rows + i1, k0, k1, squares, left)
+                cut_rows(a, part * n_rows + i0, part * n_rows + i1, k0, k1, squares, left)
                 for s in range(c_parts * n_strips):
                     row, start = s // n_strips * n_rows, bias[s * WIDE : (s + 1) * WIDE] if is_first else zeros
                     right = Places(strips, (s * all_steps + first_step) * STRIP_STEP, STRIP_STEP)
@@ -332,36 +300,3 @@ def _put(sums, rows, columns, plus, times, memory, first, step):
                     if times.size > 0:
                         number *= times[at + k]
                     memory[at + k] = number
-
-
-@kernel
-def _cut_rows(a, i0, i1, k0, k1, squares, out):
-    """a[i0:i1, k0:k1] as a left factor. Where a is some x.T, x is read row by row, and transposed in registers."""
-    n_steps, whole = (k1 - k0 + STEP - 1) // STEP, (k1 - k0) // STEP if _in_order(a) else 0
-    square, spare = squares
-    for i in range(i0, i1, SIDE):
-        at = (i - i0) // SIDE * n_steps * CUT
-        for r in range(min(SIDE, i1 - i)):
-            for step in range(whole):
-                cut_row(a, i + r, k0 + step * STEP, out, at + r * STEP + step * CUT)
-    for step in range(whole, n_steps):
-        k, steps = k0 + step * STEP, min(STEP, k1 - k0 - step * STEP)
-        for i in range(i0, i1, SIDE):
-            rows, at = min(SIDE, i1 - i), ((i - i0) // SIDE * n_steps + step) * CUT
-            if _in_order(a):
-                take(a, i, rows, k, steps, square, SIDE, STEP)
-            else:
-                transpose_tall(a.T, k, steps, i, rows, square, spare)
-            for r in range(SIDE):
-                cut_row(square, r, 0, out, at + r * STEP)
-
-
-def _in_order(a):
-    raise TypeError("compiled code only")
-
-
-@overload(_in_order, inline="always")
-def _is_in_order(a):
-    """Whether neighbours in a row are neighbours in memory."""
-    answer = a.layout == "C"
-    return lambda a: answer

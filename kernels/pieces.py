@@ -20,6 +20,7 @@ PIECES, tile).
 from __future__ import annotations
 
 import numpy as np
+from numba.extending import overload
 
 from ._compile import allocating_kernel, kernel
 from .amx import (
@@ -39,6 +40,7 @@ from .simd import load, store, subtract, transpose_square
 
 HIGH = WIDE = 2 * SIDE  # rows and columns that are summed at a time; WIDE is a strip's
 CUT = PIECES * TILE  # pieces of 16 x 32 numbers
+STRIP_STEP = 2 * CUT  # numbers of a strip in a step of k
 PACE = 2  # steps, see _sum
 
 
@@ -112,6 +114,59 @@ def transpose_tall(x, i, rows, j, columns, out, spare):
         x, i, j = spare, 0, 0
     transpose_square(x, (i, j), out, (0, 0))
     transpose_square(x, (i + SIDE, j), out, (0, SIDE))
+
+
+@allocating_kernel
+def cut_blocks(b, transposed, part, n_parts, strips):
+    """A part of the strips' blocks of 32 steps of k and 32 columns."""
+    depth, n_columns = b.shape[::-1] if transposed else b.shape
+    n_steps, n_strips = (depth + STEP - 1) // STEP, (n_columns + WIDE - 1) // WIDE
+    square, spare = scratch_square(), scratch_square()
+    for block in range(part * n_strips * n_steps // n_parts, (part + 1) * n_strips * n_steps // n_parts):
+        j, k = block // n_steps * WIDE, block % n_steps * STEP
+        columns, steps = min(WIDE, n_columns - j), min(STEP, depth - k)
+        if transposed:
+            take(b, j, columns, k, steps, spare, WIDE, STEP)
+            for r in range(0, WIDE, SIDE):
+                for n in range(0, STEP, SIDE):
+                    transpose_square(spare, (r, n), square, (n, r))
+        else:
+            take(b, k, steps, j, columns, square, STEP, WIDE)
+        for half in range(2):
+            cut_columns(square, 0, half * SIDE, strips, (2 * block + half) * CUT)
+
+
+@kernel
+def cut_rows(a, i0, i1, k0, k1, squares, out):
+    """a[i0:i1, k0:k1] as a left factor. Where a is some x.T, x is read row by row, and transposed in registers."""
+    n_steps, whole = (k1 - k0 + STEP - 1) // STEP, (k1 - k0) // STEP if _in_order(a) else 0
+    square, spare = squares
+    for i in range(i0, i1, SIDE):
+        at = (i - i0) // SIDE * n_steps * CUT
+        for r in range(min(SIDE, i1 - i)):
+            for step in range(whole):
+                cut_row(a, i + r, k0 + step * STEP, out, at + r * STEP + step * CUT)
+    for step in range(whole, n_steps):
+        k, steps = k0 + step * STEP, min(STEP, k1 - k0 - step * STEP)
+        for i in range(i0, i1, SIDE):
+            rows, at = min(SIDE, i1 - i), ((i - i0) // SIDE * n_steps + step) * CUT
+            if _in_order(a):
+                take(a, i, rows, k, steps, square, SIDE, STEP)
+            else:
+                transpose_tall(a.T, k, steps, i, rows, square, spare)
+            for r in range(SIDE):
+                cut_row(square, r, 0, out, at + r * STEP)
+
+
+def _in_order(a):
+    raise TypeError("compiled code only")
+
+
+@overload(_in_order, inline="always")
+def _is_in_order(a):
+    """Whether neighbours in a row are neighbours in memory."""
+    answer = a.layout == "C"
+    return lambda a: answer
 
 
 # ------------------------------------------------------------------------------------------------------------ summing
