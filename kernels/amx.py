@@ -8,6 +8,10 @@ products are made of it nevertheless stands in pieces.py. A tile in memory is TI
     of the left factor, 16 x 32      row by row, 32 numbers each
     of the right factor, 32 x 16     two rows at a time, and number by number one of each
 
+Which 32 steps of k these are, and in which order, is for both factors to agree about. Here steps 0 and 16 come first,
+then 1 and 17, and so on: so a vector of steps, or of a row, is put between the numbers of another (`store_in_turns`),
+and nothing need be moved from lane to lane.
+
     use_tiles(), leave_tiles()              before the first operation of a thread, and after the last
     load_sums(rows, columns, memory, first, step)       the sums = rows of numbers that lie `step` apart in 1-D memory
     add_products(rows, columns, left, right, ahead, coming)             the sums += six products of tiles, see pieces.py
@@ -201,24 +205,17 @@ def leading(typing, a):
     return a(a), build
 
 
-def _store_leading(places):
-    @intrinsic
-    def store_leading(typing, array, index, a, b):
-        """The upper halves of two vectors, in some order, into an array of 16-bit numbers."""
+@intrinsic
+def store_in_turns(typing, array, index, a, b):
+    """The upper halves of two vectors' numbers into an array of 16-bit ones: a[0], b[0], a[1], b[1], ..."""
 
-        def build(context, builder, signature, values):
-            halves = ir.VectorType(ir.IntType(16), 2 * a.lanes)
-            upper = places([2 * lane + 1 for lane in range(2 * a.lanes)], a.lanes)
-            order = ir.Constant(ir.VectorType(ir.IntType(32), 2 * a.lanes), upper)
-            both = builder.shuffle_vector(*(builder.bitcast(v, halves) for v in values[2:]), order)
-            at = address(context, builder, array, values[0], index, values[1])
-            builder.store(both, builder.bitcast(at, halves.as_pointer()), align=2)
-            return context.get_dummy_value()
+    def build(context, builder, signature, values):
+        integers = ir.VectorType(ir.IntType(32), a.lanes)
+        first, second = (builder.bitcast(value, integers) for value in values[2:])
+        lower = builder.lshr(first, ir.Constant(integers, [16] * a.lanes))
+        upper = builder.and_(second, ir.Constant(integers, [0xFFFF0000] * a.lanes))
+        at = builder.bitcast(address(context, builder, array, values[0], index, values[1]), integers.as_pointer())
+        builder.store(builder.or_(lower, upper), at, align=2)
+        return context.get_dummy_value()
 
-        return types.void(array, index, a, b), build
-
-    return store_leading
-
-
-store_one_behind_other = _store_leading(lambda upper, lanes: upper)
-store_in_turns = _store_leading(lambda upper, n: [x for pair in zip(upper[:n], upper[n:], strict=True) for x in pair])
+    return types.void(array, index, a, b), build

@@ -1,12 +1,14 @@
 """c = a @ b for float32 on the matrix unit, as pieces.py tells.
 
-b is cut into pieces first, or was so long ago (`in_strips`), a on the way:
+b may be in pieces since long ago, a frozen weight's (`in_strips`). Else each thread cuts what it needs of it, as it
+does with a: pieces that another one has cut would have to come from the other's caches, which takes longer.
 
     for each thread's band of rows of c
         for each 384 steps of k
-            for each 256 rows of the band: cut them into pieces, 590 KB for the L2 cache
-                for each strip of b, 74 KB
-                    for each 32 rows: sum in the unit's registers, then store in c
+            for each group of strips of b: cut them into pieces, 74 KB each, if they are not
+                for each 256 rows of the band: cut them into pieces, 590 KB for the L2 cache
+                    for each strip of the group
+                        for each 32 rows: sum in the unit's registers, then store in c
 
 While the unit sums, the next strip and the places of the sums in c are fetched.
 """
@@ -21,26 +23,28 @@ from .amx import LINES, ROWS, SIDE, STEP, leave_tiles, use_tiles
 from .dropout import NO_KEY, drop, settings
 from .gelu import gelu_of
 from .memory import empty, scratch
-from .pieces import CUT, HIGH, STRIP_STEP, WIDE, cut_blocks, cut_rows, scratch_square, sum_tiles, take
+from .pieces import CUT, HIGH, STRIP_STEP, WIDE, cut_rows, cut_strip, scratch_square, sum_tiles, take
 from .simd import add, load, prefetch_rows, store
 from .simd import multiply as times_each
-from .sums import add_rows, add_rows_transposed
+from .sums import add_rows
 from .threads import n_threads
-from .tile import Places, better_turned, filled_up
+from .tile import Places, filled_up
 
-DEPTH, BLOCK = 384, 256  # steps of k and rows that are cut at a time
-MOST = BLOCK // SIDE * DEPTH // STEP * CUT  # numbers that a thread cuts at a time
-NOTHING, NO_MATRIX = np.empty(0, np.float32), np.empty((0, 0), np.float32)
+DEPTH, BLOCK, GROUP = 384, 256, 12  # steps of k, rows and strips that are cut at a time
+STEPS = DEPTH // STEP
+MOST_ROWS, MOST_STRIPS = BLOCK // SIDE * STEPS * CUT, GROUP * STEPS * STRIP_STEP  # numbers that a thread cuts at a time
+NOTHING, NO_MATRIX, NO_STRIPS = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.empty(0, np.uint16)
 ONE = (1, 1, 0, 0)  # parts of a, and of c; steps of k of other parts before and behind those of a in each strip
-NO_GRADS, NO_PRODUCT = (None, None, None, None), (NO_MATRIX,) * 4
+NO_GRADS = (NO_MATRIX, NO_MATRIX, NO_MATRIX, NOTHING)
 NO_DROPOUT = (*settings(0.0, NO_KEY), False)
 
 
 def in_strips(b, transposed):
     """b, or b.T, as a right factor in pieces.   (K, C) -> (C / 32 * K / 32 * 2 * CUT,), with zeros at its ends"""
     b, transposed = _in_c_order(b, transposed)
-    strips = empty(_size_of_strips(b, transposed), np.uint16)
-    _cut(b, transposed, n_threads(), strips)
+    depth, n_columns = b.shape[::-1] if transposed else b.shape
+    strips = empty(-(-n_columns // WIDE) * -(-depth // STEP) * STRIP_STEP, np.uint16)
+    _cut(b, transposed, strips)
     return strips
 
 
@@ -61,53 +65,20 @@ def multiply(
     bias = NOTHING if bias is None else bias
     plus, times = NOTHING if plus is None else plus.reshape(-1), NOTHING if times is None else times.reshape(-1)
     activated, threads = NOTHING if activated is None else activated.reshape(-1), n_threads()
-    size = pieces = threads * MOST
     if strips is None:
-        b, transposed = _in_c_order(b, transposed)
-        size += _size_of_strips(b, transposed)
-    if grads is NO_GRADS:
-        products, db = NO_PRODUCT, (NO_MATRIX, NOTHING)
-    else:
-        x, dy, dW, db = grads
-        products = NO_PRODUCT if dW is None else _as_product(x, dy, dW)
-        db = (NO_MATRIX, NOTHING) if db is None else (dy, db)
-    fresh = size
-    size += _size_of_strips(products[1], False)
-    memory = scratch(size, np.uint16)
-    if strips is None:
-        strips = memory[pieces:fresh]
+        (b, transposed), strips = _in_c_order(b, transposed), NO_STRIPS
     else:
         b = NO_MATRIX
-    _multiply(
-        a,
-        b,
-        transposed,
-        strips,
-        bias,
-        plus,
-        times,
-        c,
-        *products,
-        *db,
-        activated,
-        *dropout,
-        *parts,
-        threads,
-        fresh,
-        memory,
-    )
+    if grads is not NO_GRADS:
+        x, dy, dW, db = grads
+        grads = NO_MATRIX if x is None else x, dy, NO_MATRIX if dW is None else dW, NOTHING if db is None else db
+    memory = scratch(threads * (MOST_ROWS + MOST_STRIPS), np.uint16)
+    _multiply(a, b, transposed, strips, bias, plus, times, c, *grads, activated, *dropout, *parts, threads, memory)
 
 
 def multiply_dw(x, dy, dW):
     """dW += x.T @ dy, all in C order."""
-    multiply(NO_MATRIX, NO_MATRIX, False, NOTHING.view(np.uint16), None, None, NO_MATRIX, grads=(x, dy, dW, None))
-
-
-def _as_product(x, dy, dW):
-    """left, right, sums, turned: dW += x.T @ dy as sums = left.T @ right, and then turned += sums.T, if it is there."""
-    if better_turned(*dW.shape, WIDE):
-        return dy, x, empty(dW.shape[::-1], dW.dtype), dW
-    return x, dy, dW, NO_MATRIX
+    multiply(NO_MATRIX, NO_MATRIX, False, NO_STRIPS, None, None, NO_MATRIX, grads=(x, dy, dW, None))
 
 
 def _in_c_order(b, transposed):
@@ -118,16 +89,14 @@ def _in_c_order(b, transposed):
     return np.ascontiguousarray(b), transposed
 
 
-def _size_of_strips(b, transposed):
-    depth, n_columns = b.shape[::-1] if transposed else b.shape
-    return -(-n_columns // WIDE) * -(-depth // STEP) * STRIP_STEP
-
-
 @parallel_kernel
-def _cut(b, transposed, n_threads, strips):
-    """Each thread cuts a part of b."""
-    for part in prange(n_threads):
-        cut_blocks(b, transposed, part, n_threads, strips)
+def _cut(b, transposed, strips):
+    """Each strip by some thread."""
+    depth, n_columns = b.shape[::-1] if transposed else b.shape
+    n_steps = (depth + STEP - 1) // STEP
+    for s in prange((n_columns + WIDE - 1) // WIDE):
+        squares = scratch_square(), scratch_square()
+        cut_strip(b, transposed, 0, depth, s * WIDE, squares, strips, s * n_steps * STRIP_STEP)
 
 
 @parallel_kernel
@@ -140,11 +109,9 @@ def _multiply(
     plus,
     times,
     c,
-    left,
-    right,
-    sums,
-    turned,
+    x,
     dy,
+    dW,
     db,
     activated,
     least,
@@ -157,33 +124,28 @@ def _multiply(
     first_step,
     more_steps,
     n_threads,
-    fresh,
     memory,
 ):
-    """Both products of `multiply`; what is not wanted has no numbers.
-
-    Each thread cuts a part of b, if there is one, and of right into strips, and then owns a band of rows of c and sums.
-    """
-    dropout, right_strips = (least, scale, key_low, key_high), memory[fresh:]
+    """Both products of `multiply`; what is not wanted has no numbers. Each thread owns a band of c, of dW and of db."""
+    dropout = least, scale, key_low, key_high
     if least > 0 and not drops_c:
         for part in prange(n_threads):
             _drop_rows(a, part, n_threads, dropout)
-    if b.size + right.size + db.size > 0:
-        for part in prange(n_threads):
-            cut_blocks(b, transposed, part, n_threads, strips)
-            cut_blocks(right, False, part, n_threads, right_strips)
-            add_rows(dy, db, part, n_threads)
     for part in prange(n_threads):
-        pieces = memory[part * MOST : (part + 1) * MOST]
-        parts = a_parts, c_parts, first_step, more_steps
-        _band(a, strips, bias, plus, times, part, n_threads, pieces, c, parts)
+        size, parts = memory.size // n_threads, (a_parts, c_parts, first_step, more_steps)
+        pieces = memory[part * size : part * size + MOST_ROWS], memory[part * size + MOST_ROWS : (part + 1) * size]
+        add_rows(dy, db, part, n_threads)
+        use_tiles()
+        if c.size > 0:
+            _band(a, (b, transposed, strips), bias, plus, times, part, n_threads, pieces, c, parts)
         if least > 0 and drops_c:
             _drop_rows(c, part, n_threads, dropout)
         if activated.size > 0:
             first, last = _numbers_of_band(c, part, n_threads)
             gelu_of(c.reshape(-1)[first:last], activated[first:last])
-        if right.size > 0:
-            _band_of_grads(left, right_strips, sums, turned, part, n_threads, pieces)
+        if dW.size > 0:
+            _band_of_grads(x, dy, dW, part, n_threads, pieces)
+        leave_tiles()
 
 
 @kernel
@@ -199,14 +161,18 @@ def _drop_rows(x, part, n_parts, dropout):
 
 
 @allocating_kernel
-def _band_of_grads(left, strips, sums, turned, part, n_parts, pieces):
-    """A band of rows of sums += left.T @ right; or of sums = left.T @ right, and turned += sums.T."""
-    nothing = sums.reshape(-1)[:0]
-    before = sums.reshape(-1) if turned.size == 0 else nothing
-    _band(left.T, strips, nothing, before, nothing, part, n_parts, pieces, sums, ONE)
-    if turned.size > 0:
-        rows = _rows_of_band(len(sums), n_parts)
-        add_rows_transposed(sums, part * rows, min(part * rows + rows, len(sums)), turned)
+def _band_of_grads(x, dy, dW, part, n_parts, pieces):
+    """A band of dW += x.T @ dy: of rows, or of columns if it is wide."""
+    nothing, zeros, width = NOTHING[:0], np.zeros(WIDE, np.float32), dW.shape[1]
+    begin, squares = ((zeros, zeros), False, dW.reshape(-1), nothing), (scratch_square(), scratch_square())
+    rows, columns = (0, len(dW)), (0, width)
+    if width > len(dW):
+        size = (width + n_parts * WIDE - 1) // (n_parts * WIDE) * WIDE
+        columns = part * size, min(part * size + size, width)
+    else:
+        size = _rows_of_band(len(dW), n_parts)
+        rows = part * size, min(part * size + size, len(dW))
+    _part_of_c(x.T, (dy, False, NO_STRIPS), begin, rows, columns, pieces, squares, dW, ONE)
 
 
 @kernel
@@ -216,38 +182,52 @@ def _rows_of_band(n_rows, n_parts):
 
 
 @allocating_kernel
-def _band(a, strips, bias, plus, times, part, n_parts, left, c, parts):
-    """A band of rows of c; left is memory for what is cut of a."""
+def _band(a, right, bias, plus, times, part, n_parts, pieces, c, parts):
+    """A band of rows of c."""
     width = (c.shape[1] + WIDE - 1) // WIDE * WIDE * parts[1]
     rows, start = _rows_of_band(len(a), n_parts), (filled_up(bias, width), np.zeros(WIDE, np.float32))
-    begin, band = (start, bias.size > 0, plus, times), (part * rows, min(part * rows + rows, len(a)))
-    use_tiles()
-    _rows_of_c(a, strips, begin, band, left, (scratch_square(), scratch_square()), c, parts)
-    leave_tiles()
+    begin, squares = (start, bias.size > 0, plus, times), (scratch_square(), scratch_square())
+    band, columns = (part * rows, min(part * rows + rows, len(a))), (0, c.shape[1])
+    _part_of_c(a, right, begin, band, columns, pieces, squares, c, parts)
 
 
 @kernel
-def _rows_of_c(a, strips, begin, band, left, squares, c, parts):
-    """Rows of c in a band of rows of a. Parts of a and of c follow upon each other in memory."""
-    (depth, n_columns), (a_parts, c_parts, all_before, all_behind) = (a.shape[1], c.shape[1]), parts
-    ((bias, zeros), has_bias, plus, times), n_rows = begin, len(a)
-    n_strips, part_steps = (n_columns + WIDE - 1) // WIDE, (depth + STEP - 1) // STEP
-    all_steps = all_before + a_parts * part_steps + all_behind
+def _part_of_c(a, right, begin, rows, columns, pieces, squares, c, parts):
+    """Some rows and columns of c. Parts of a and of c follow upon each other in memory.
+
+    right: b, whether it is b.T that is wanted, and its strips; if they have no numbers, b is cut now.
+    pieces: memory for what is cut of a and of b. Columns begin with a strip.
+    """
+    (depth, (a_parts, c_parts, all_before, all_behind)), n_rows = (a.shape[1], parts), len(a)
+    ((bias, zeros), has_bias, plus, times), (b, transposed, strips), (left, memory) = begin, right, pieces
+    n_strips, part_steps = (c.shape[1] + WIDE - 1) // WIDE, (depth + STEP - 1) // STEP
+    all_steps, cut = all_before + a_parts * part_steps + all_behind, strips.size > 0
+    first, last = columns[0] // WIDE, (columns[1] + WIDE - 1) // WIDE if c_parts == 1 else c_parts * n_strips
+    group = last - first if cut else GROUP
     for part in range(a_parts):
         for k0 in range(0, max(depth, 1), DEPTH):
             k1, first_step = min(k0 + DEPTH, depth), all_before + part * part_steps + k0 // STEP
             n_steps, is_first = (k1 - k0 + STEP - 1) // STEP, part == 0 and k0 == 0
             before = plus if is_first else c.reshape(-1)
             factors = times[: times.size if part == a_parts - 1 and k1 >= depth else 0]
-            for i0 in range(band[0], band[1], BLOCK):
-                i1 = min(i0 + BLOCK, band[1])
-                cut_rows(a, part * n_rows + i0, part * n_rows + i1, k0, k1, squares, left)
-                for s in range(c_parts * n_strips):
-                    row, start = s // n_strips * n_rows, bias[s * WIDE : (s + 1) * WIDE] if is_first else zeros
-                    right = Places(strips, (s * all_steps + first_step) * STRIP_STEP, STRIP_STEP)
-                    following = (min(s + 1, c_parts * n_strips - 1) * all_steps + first_step) * STRIP_STEP
-                    begins, j = (start, has_bias and is_first, before), s % n_strips * WIDE
-                    _strip_of(c, row + i0, row + i1, j, left, right, n_steps, begins, factors, squares[0], following)
+            for s0 in range(first, last, max(group, 1)):
+                s1, between = min(s0 + group, last), (all_steps if cut else n_steps) * STRIP_STEP
+                if not cut:
+                    for s in range(s0, s1):
+                        cut_strip(b, transposed, k0, k1, s * WIDE, squares, memory, (s - s0) * between)
+                begins_at = first_step * STRIP_STEP + s0 * between if cut else 0
+                for i0 in range(rows[0], rows[1], BLOCK):
+                    i1 = min(i0 + BLOCK, rows[1])
+                    if s0 == first or rows[1] - rows[0] > BLOCK:
+                        cut_rows(a, part * n_rows + i0, part * n_rows + i1, k0, k1, squares, left)
+                    for s in range(s0, s1):
+                        row, start = s // n_strips * n_rows, bias[s * WIDE : (s + 1) * WIDE] if is_first else zeros
+                        factor = Places(strips if cut else memory, begins_at + (s - s0) * between, STRIP_STEP)
+                        following = begins_at + (min(s + 1, s1 - 1) - s0) * between
+                        begins, j = (start, has_bias and is_first, before), s % n_strips * WIDE
+                        _strip_of(
+                            c, row + i0, row + i1, j, left, factor, n_steps, begins, factors, squares[0], following
+                        )
 
 
 @kernel

@@ -33,7 +33,6 @@ from .amx import (
     leading,
     load_sums,
     store_in_turns,
-    store_one_behind_other,
     store_sums,
 )
 from .simd import load, store, subtract, transpose_square
@@ -62,34 +61,26 @@ def scratch_square():
 
 
 @kernel
-def _cut(first, second, out, at, in_turns):
-    """Two vectors of numbers, whose pieces are TILE from each other."""
+def _cut(first, second, out, at):
+    """Two vectors of numbers, whose pieces are TILE from each other, those of the second in turns with the first's."""
     for _ in range(PIECES - 1):
-        _store(first, second, out, at, in_turns)
+        store_in_turns(out, at, first, second)
         first, second = subtract(first, leading(first)), subtract(second, leading(second))
         at += TILE
-    _store(first, second, out, at, in_turns)
-
-
-@kernel
-def _store(first, second, out, at, in_turns):
-    if in_turns:
-        store_in_turns(out, at, first, second)
-    else:
-        store_one_behind_other(out, at, first, second)
+    store_in_turns(out, at, first, second)
 
 
 @kernel
 def cut_row(a, i, k, out, at):
     """32 numbers from a[i, k] on, a row of a left factor's tile."""
-    _cut(load(a, (i, k)), load(a, (i, k + SIDE)), out, at, False)
+    _cut(load(a, (i, k)), load(a, (i, k + SIDE)), out, at)
 
 
 @kernel
 def cut_columns(b, k, j, out, at):
     """b[k : k + 32, j : j + 16], a tile of a right factor."""
     for r in range(SIDE):
-        _cut(load(b, (k + 2 * r, j)), load(b, (k + 2 * r + 1, j)), out, at + r * STEP, True)
+        _cut(load(b, (k + r, j)), load(b, (k + SIDE + r, j)), out, at + r * STEP)
 
 
 @kernel
@@ -116,24 +107,36 @@ def transpose_tall(x, i, rows, j, columns, out, spare):
     transpose_square(x, (i + SIDE, j), out, (0, SIDE))
 
 
-@allocating_kernel
-def cut_blocks(b, transposed, part, n_parts, strips):
-    """A part of the strips' blocks of 32 steps of k and 32 columns."""
-    depth, n_columns = b.shape[::-1] if transposed else b.shape
-    n_steps, n_strips = (depth + STEP - 1) // STEP, (n_columns + WIDE - 1) // WIDE
-    square, spare = scratch_square(), scratch_square()
-    for block in range(part * n_strips * n_steps // n_parts, (part + 1) * n_strips * n_steps // n_parts):
-        j, k = block // n_steps * WIDE, block % n_steps * STEP
-        columns, steps = min(WIDE, n_columns - j), min(STEP, depth - k)
-        if transposed:
-            take(b, j, columns, k, steps, spare, WIDE, STEP)
-            for r in range(0, WIDE, SIDE):
-                for n in range(0, STEP, SIDE):
-                    transpose_square(spare, (r, n), square, (n, r))
+@kernel
+def cut_strip(b, transposed, k0, k1, j, squares, out, at):
+    """Steps k0:k1 of b, or of b.T, and 32 columns from j on, as a strip of a right factor, with zeros at its ends."""
+    square, spare = squares
+    columns = min(WIDE, b.shape[0 if transposed else 1] - j)
+    for k in range(k0, k1, STEP):
+        steps = min(STEP, k1 - k)
+        whole = columns == WIDE and steps == STEP
+        if whole and not transposed:
+            for half in range(2):
+                cut_columns(b, k, j + half * SIDE, out, at + half * CUT)
         else:
-            take(b, k, steps, j, columns, square, STEP, WIDE)
-        for half in range(2):
-            cut_columns(square, 0, half * SIDE, strips, (2 * block + half) * CUT)
+            if not transposed:
+                take(b, k, steps, j, columns, square, STEP, WIDE)
+            elif whole:
+                transpose_wide(b, j, k, square)
+            else:
+                take(b, j, columns, k, steps, spare, WIDE, STEP)
+                transpose_wide(spare, 0, 0, square)
+            for half in range(2):
+                cut_columns(square, 0, half * SIDE, out, at + half * CUT)
+        at += STRIP_STEP
+
+
+@kernel
+def transpose_wide(x, i, j, out):
+    """out = x[i : i + 32, j : j + 32].T"""
+    for r in range(0, 2 * SIDE, SIDE):
+        for c in range(0, 2 * SIDE, SIDE):
+            transpose_square(x, (i + r, j + c), out, (c, r))
 
 
 @kernel
