@@ -30,7 +30,7 @@ from .sums import add_rows
 from .threads import n_threads
 from .tile import Places, filled_up
 
-DEPTH, BLOCK, GROUP = 384, 256, 12  # steps of k, rows and strips that are cut at a time
+DEPTH, BLOCK, GROUP = 384, 384, 12  # steps of k, rows and strips that are cut at a time
 STEPS = DEPTH // STEP
 MOST_ROWS, MOST_STRIPS = BLOCK // SIDE * STEPS * CUT, GROUP * STEPS * STRIP_STEP  # numbers that a thread cuts at a time
 NOTHING, NO_MATRIX, NO_STRIPS = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.empty(0, np.uint16)
@@ -203,10 +203,12 @@ def _part_of_c(a, right, begin, rows, columns, pieces, squares, c, parts):
     n_strips, part_steps = (c.shape[1] + WIDE - 1) // WIDE, (depth + STEP - 1) // STEP
     all_steps, cut = all_before + a_parts * part_steps + all_behind, strips.size > 0
     first, last = columns[0] // WIDE, (columns[1] + WIDE - 1) // WIDE if c_parts == 1 else c_parts * n_strips
-    group = last - first if cut else GROUP
+    depth_now, block = _balanced(depth, DEPTH, STEP), _balanced(rows[1] - rows[0], BLOCK, HIGH)
+    one_block = rows[1] - rows[0] <= block
+    group = last - first if cut else 1 if one_block else GROUP
     for part in range(a_parts):
-        for k0 in range(0, max(depth, 1), DEPTH):
-            k1, first_step = min(k0 + DEPTH, depth), all_before + part * part_steps + k0 // STEP
+        for k0 in range(0, max(depth, 1), depth_now):
+            k1, first_step = min(k0 + depth_now, depth), all_before + part * part_steps + k0 // STEP
             n_steps, is_first = (k1 - k0 + STEP - 1) // STEP, part == 0 and k0 == 0
             before = plus if is_first else c.reshape(-1)
             factors = times[: times.size if part == a_parts - 1 and k1 >= depth else 0]
@@ -216,9 +218,9 @@ def _part_of_c(a, right, begin, rows, columns, pieces, squares, c, parts):
                     for s in range(s0, s1):
                         cut_strip(b, transposed, k0, k1, s * WIDE, squares, memory, (s - s0) * between)
                 begins_at = first_step * STRIP_STEP + s0 * between if cut else 0
-                for i0 in range(rows[0], rows[1], BLOCK):
-                    i1 = min(i0 + BLOCK, rows[1])
-                    if s0 == first or rows[1] - rows[0] > BLOCK:
+                for i0 in range(rows[0], rows[1], block):
+                    i1 = min(i0 + block, rows[1])
+                    if s0 == first or not one_block:
                         cut_rows(a, part * n_rows + i0, part * n_rows + i1, k0, k1, squares, left)
                     for s in range(s0, s1):
                         row, start = s // n_strips * n_rows, bias[s * WIDE : (s + 1) * WIDE] if is_first else zeros
@@ -228,6 +230,13 @@ def _part_of_c(a, right, begin, rows, columns, pieces, squares, c, parts):
                         _strip_of(
                             c, row + i0, row + i1, j, left, factor, n_steps, begins, factors, squares[0], following
                         )
+
+
+@kernel
+def _balanced(size, most, unit):
+    """How large equal parts of `size` are that are at most `most` large, in whole units."""
+    parts = max((size + most - 1) // most, 1)
+    return max((size + parts * unit - 1) // (parts * unit), 1) * unit
 
 
 @kernel
