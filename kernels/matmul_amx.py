@@ -30,9 +30,10 @@ from .sums import add_rows
 from .threads import n_threads
 from .tile import Places, filled_up
 
-DEPTH, BLOCK, GROUP = 384, 384, 12  # steps of k, rows and strips that are cut at a time
+DEPTH, BLOCK, GROUP = 384, 256, 12  # steps of k, rows and strips that are cut at a time
+MOST_ROWS = 384
 STEPS = DEPTH // STEP
-MOST_ROWS, MOST_STRIPS = BLOCK // SIDE * STEPS * CUT, GROUP * STEPS * STRIP_STEP  # numbers that a thread cuts at a time
+MOST_OF_A, MOST_OF_B = MOST_ROWS // SIDE * STEPS * CUT, GROUP * STEPS * STRIP_STEP  # numbers that a thread cuts at a time
 NOTHING, NO_MATRIX, NO_STRIPS = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.empty(0, np.uint16)
 ONE = (1, 1, 0, 0)  # parts of a, and of c; steps of k of other parts before and behind those of a in each strip
 NO_GRADS = (NO_MATRIX, NO_MATRIX, NO_MATRIX, NOTHING)
@@ -72,7 +73,7 @@ def multiply(
     if grads is not NO_GRADS:
         x, dy, dW, db = grads
         grads = NO_MATRIX if x is None else x, dy, NO_MATRIX if dW is None else dW, NOTHING if db is None else db
-    memory = scratch(threads * (MOST_ROWS + MOST_STRIPS), np.uint16)
+    memory = scratch(threads * (MOST_OF_A + MOST_OF_B), np.uint16)
     _multiply(a, b, transposed, strips, bias, plus, times, c, *grads, activated, *dropout, *parts, threads, memory)
 
 
@@ -133,7 +134,7 @@ def _multiply(
             _drop_rows(a, part, n_threads, dropout)
     for part in prange(n_threads):
         size, parts = memory.size // n_threads, (a_parts, c_parts, first_step, more_steps)
-        pieces = memory[part * size : part * size + MOST_ROWS], memory[part * size + MOST_ROWS : (part + 1) * size]
+        pieces = memory[part * size : part * size + MOST_OF_A], memory[part * size + MOST_OF_A : (part + 1) * size]
         add_rows(dy, db, part, n_threads)
         use_tiles()
         if c.size > 0:
@@ -203,9 +204,9 @@ def _part_of_c(a, right, begin, rows, columns, pieces, squares, c, parts):
     n_strips, part_steps = (c.shape[1] + WIDE - 1) // WIDE, (depth + STEP - 1) // STEP
     all_steps, cut = all_before + a_parts * part_steps + all_behind, strips.size > 0
     first, last = columns[0] // WIDE, (columns[1] + WIDE - 1) // WIDE if c_parts == 1 else c_parts * n_strips
-    depth_now, block = _balanced(depth, DEPTH, STEP), _balanced(rows[1] - rows[0], BLOCK, HIGH)
-    one_block = rows[1] - rows[0] <= block
-    group = last - first if cut else 1 if one_block else GROUP
+    at_once = not cut and rows[1] - rows[0] <= MOST_ROWS
+    depth_now, block = _balanced(depth, DEPTH, STEP), _balanced(rows[1] - rows[0], MOST_ROWS if at_once else BLOCK, HIGH)
+    group = last - first if cut else 1 if at_once else GROUP
     for part in range(a_parts):
         for k0 in range(0, max(depth, 1), depth_now):
             k1, first_step = min(k0 + depth_now, depth), all_before + part * part_steps + k0 // STEP
@@ -220,7 +221,7 @@ def _part_of_c(a, right, begin, rows, columns, pieces, squares, c, parts):
                 begins_at = first_step * STRIP_STEP + s0 * between if cut else 0
                 for i0 in range(rows[0], rows[1], block):
                     i1 = min(i0 + block, rows[1])
-                    if s0 == first or not one_block:
+                    if s0 == first or not at_once:
                         cut_rows(a, part * n_rows + i0, part * n_rows + i1, k0, k1, squares, left)
                     for s in range(s0, s1):
                         row, start = s // n_strips * n_rows, bias[s * WIDE : (s + 1) * WIDE] if is_first else zeros
