@@ -29,7 +29,7 @@ NOTHING = np.empty(0, np.float32)
 def fits(a, b, transposed, c):
     """Whether `multiply` can do it: float32, a narrow b, and its other side as long as whole vectors."""
     depth, columns = b.shape[::-1] if transposed else b.shape
-    if ROWS == 0 or c.dtype != np.float32 or not all(x.flags.c_contiguous for x in (a, b, c)):
+    if ROWS == 0 or c.dtype != np.float32 or not (a.flags.c_contiguous and b.flags.c_contiguous):
         return False
     if columns <= FEW:
         return columns > 0 and depth > 0 and depth % lanes(c) == 0 and len(a) >= ROWS

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections import OrderedDict
 from contextlib import suppress
 
 import numpy as np
@@ -88,10 +87,8 @@ class _Block:
             _pieces.remove(self.piece)
 
 
-_pool: OrderedDict[int, list[_Block]] = OrderedDict()  # free blocks by size, the size used last at the end
-_free = _lent = _most_lent = 0  # bytes
-
-
+_pool: dict[int, list[_Block]] = {}  # free blocks by size, the size used last at the end
+_owned = _lent = _most_lent = 0  # bytes: lent and free, lent, and lent at the busiest moment
 _returned: list[_Block] = []  # blocks of which nobody has told the pool yet
 
 
@@ -104,38 +101,37 @@ class _Loan(np.ndarray):
         returned.append(self.block)  # and no more: Python may be anywhere, in the middle of `_borrow`, too
 
 
-def _give_back(block: _Block) -> None:
-    global _free, _lent
-    _pool.setdefault(block.size, []).append(block)
-    _pool.move_to_end(block.size)
-    _free += block.size
-    _lent -= block.size
-    while _free + _lent > SLACK * _most_lent:  # free what has been unused for longest
-        _take(next(iter(_pool))).free()
-
-
-def _take(size: int) -> _Block:
-    global _free
-    blocks = _pool[size]
-    block = blocks.pop()
-    _free -= size
-    if not blocks:
-        del _pool[size]
-    return block
-
-
 def _borrow(size: int) -> _Block:
     """A block of at least `size` bytes. Rounded up by at most a quarter, so that batches of nearly the same size
     share."""
     global _lent, _most_lent
     while _returned:
-        _give_back(_returned.pop())
+        block = _returned.pop()
+        blocks = _pool.pop(block.size, [])
+        blocks.append(block)
+        _pool[block.size] = blocks
+        _lent -= block.size
     step = 1 << max(size.bit_length() - 3, 6)
     rounded = (size + step - 1) // step * step
-    block = _take(rounded) if rounded in _pool else _Block(rounded)
     _lent += rounded
     _most_lent = max(_lent, _most_lent)
-    return block
+    blocks = _pool.get(rounded)
+    return blocks.pop() if blocks else _new_block(rounded)
+
+
+def _new_block(size: int) -> _Block:
+    """A block that was not in the pool. For it free ones that have been unused for longest are given up."""
+    global _owned
+    _owned += size
+    while _owned > SLACK * _most_lent:
+        oldest = next(iter(_pool))
+        blocks = _pool[oldest]
+        if blocks:
+            blocks.pop(0).free()
+            _owned -= oldest
+        else:
+            del _pool[oldest]
+    return _Block(size)
 
 
 def empty(shape, dtype) -> np.ndarray:
