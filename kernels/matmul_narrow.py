@@ -15,7 +15,7 @@ import numpy as np
 from numba import prange
 
 from ._compile import allocating_kernel, kernel, parallel_kernel
-from .simd import VECTOR_BITS, add, lanes, load, splat, store
+from .simd import VECTOR_BITS, add, lanes, load, prefetch, splat, store
 from .simd_rows import add_inner, add_outer, copies, start_rows, store_rows, totals
 from .threads import n_threads
 from .tile import Places, filled_up, tile
@@ -110,6 +110,8 @@ def _inner_products(a, i, columns):
     zero = splat(a.dtype.type(0))
     sums = copies(ROWS, (zero, zero, zero, zero, zero, zero, zero, zero))
     for k in range(0, a.shape[1], lanes(a)):
+        prefetch(a, (i + 4, k))
+        prefetch(a, (i + 5, k))
         sums = add_inner(sums, a, (i, k), columns)
     return totals(sums)
 
@@ -155,7 +157,7 @@ def _few_rows(narrow, wide, c):
     for strip in prange(wide.shape[1] // width):
         j, sums, zeros = strip * width, np.zeros((FEW, width), wide.dtype), np.zeros(width, wide.dtype)
         nothing = Places(zeros, 0, 0)
-        tile(FEW, narrow.T, wide[:, j : j + width], zeros, nothing, sums, 0, 0, nothing)
+        tile(FEW, narrow.T, wide[:, j : j + width], zeros, nothing, sums, 0, 0, Places(wide.reshape(-1), j + 16 * wide.shape[1], wide.shape[1]))
         for r in range(c.shape[0]):
             for n in range(width):
                 c[r, j + n] += sums[r, n]
