@@ -3,13 +3,15 @@
 b may be in pieces since long ago, a frozen weight's (`in_strips`). Else each thread cuts what it needs of it, as it
 does with a: pieces that another one has cut would have to come from the other's caches, which takes longer.
 
-    for each thread's band of rows of c
+    for each thread's band of c, some rows of it or some columns
         for each 384 steps of k
-            for each group of strips of b: cut them into pieces, 74 KB each, if they are not
-                for each 256 rows of the band: cut them into pieces, 590 KB for the L2 cache
+            for each group of strips of b: cut them into pieces, if they are not
+                for each block of rows of the band: cut them into pieces
                     for each strip of the group
                         for each 32 rows: sum in the unit's registers, then store in c
 
+Pieces shall lie in the L2 cache until they are used, and what is written leaves the caches first: so `_at_a_time` says
+how many rows and strips are cut.
 While the unit sums, the next strip and the places of the sums in c are fetched.
 """
 
@@ -30,10 +32,9 @@ from .sums import add_rows
 from .threads import n_threads
 from .tile import Places, filled_up
 
-DEPTH, BLOCK, GROUP = 384, 256, 12  # steps of k, rows and strips that are cut at a time
-MOST_ROWS = 384
-STEPS = DEPTH // STEP
-MOST_OF_A, MOST_OF_B = MOST_ROWS // SIDE * STEPS * CUT, GROUP * STEPS * STRIP_STEP  # numbers that a thread cuts at a time
+DEPTH, ROWS_AT_A_TIME, MOST_ROWS, GROUP = 384, 256, 384, 12  # steps of k, rows and strips, see _at_a_time
+OF_A = MOST_ROWS // SIDE * DEPTH // STEP * CUT  # numbers that a thread cuts at a time
+OF_B = GROUP * DEPTH // STEP * STRIP_STEP
 NOTHING, NO_MATRIX, NO_STRIPS = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.empty(0, np.uint16)
 ONE = (1, 1, 0, 0)  # parts of a, and of c; steps of k of other parts before and behind those of a in each strip
 NO_GRADS = (NO_MATRIX, NO_MATRIX, NO_MATRIX, NOTHING)
@@ -73,7 +74,7 @@ def multiply(
     if grads is not NO_GRADS:
         x, dy, dW, db = grads
         grads = NO_MATRIX if x is None else x, dy, NO_MATRIX if dW is None else dW, NOTHING if db is None else db
-    memory = scratch(threads * (MOST_OF_A + MOST_OF_B), np.uint16)
+    memory = scratch(threads * (OF_A + OF_B), np.uint16)
     _multiply(a, b, transposed, strips, bias, plus, times, c, *grads, activated, *dropout, *parts, threads, memory)
 
 
@@ -134,7 +135,7 @@ def _multiply(
             _drop_rows(a, part, n_threads, dropout)
     for part in prange(n_threads):
         size, parts = memory.size // n_threads, (a_parts, c_parts, first_step, more_steps)
-        pieces = memory[part * size : part * size + MOST_OF_A], memory[part * size + MOST_OF_A : (part + 1) * size]
+        pieces = memory[part * size : part * size + OF_A], memory[part * size + OF_A : (part + 1) * size]
         add_rows(dy, db, part, n_threads)
         use_tiles()
         if c.size > 0:
@@ -194,43 +195,57 @@ def _band(a, right, bias, plus, times, part, n_parts, pieces, c, parts):
 
 @kernel
 def _part_of_c(a, right, begin, rows, columns, pieces, squares, c, parts):
-    """Some rows and columns of c. Parts of a and of c follow upon each other in memory.
+    """Some rows and columns of c; columns begin with a strip. Parts of a and of c follow upon each other in memory.
 
     right: b, whether it is b.T that is wanted, and its strips; if they have no numbers, b is cut now.
-    pieces: memory for what is cut of a and of b. Columns begin with a strip.
+    pieces: memory for what is cut of a and of b.
     """
     (depth, (a_parts, c_parts, all_before, all_behind)), n_rows = (a.shape[1], parts), len(a)
-    ((bias, zeros), has_bias, plus, times), (b, transposed, strips), (left, memory) = begin, right, pieces
+    ((bias, zeros), has_bias, plus, times), (b, transposed, strips), (left, fresh) = begin, right, pieces
     n_strips, part_steps = (c.shape[1] + WIDE - 1) // WIDE, (depth + STEP - 1) // STEP
-    all_steps, cut = all_before + a_parts * part_steps + all_behind, strips.size > 0
+    all_steps, is_cut = all_before + a_parts * part_steps + all_behind, strips.size > 0
     first, last = columns[0] // WIDE, (columns[1] + WIDE - 1) // WIDE if c_parts == 1 else c_parts * n_strips
-    at_once = not cut and rows[1] - rows[0] <= MOST_ROWS
-    depth_now, block = _balanced(depth, DEPTH, STEP), _balanced(rows[1] - rows[0], MOST_ROWS if at_once else BLOCK, HIGH)
-    group = last - first if cut else 1 if at_once else GROUP
+    chunk, block, group = _at_a_time(depth, rows[1] - rows[0], last - first, is_cut)
     for part in range(a_parts):
-        for k0 in range(0, max(depth, 1), depth_now):
-            k1, first_step = min(k0 + depth_now, depth), all_before + part * part_steps + k0 // STEP
+        for k0 in range(0, max(depth, 1), chunk):
+            k1, first_step = min(k0 + chunk, depth), all_before + part * part_steps + k0 // STEP
             n_steps, is_first = (k1 - k0 + STEP - 1) // STEP, part == 0 and k0 == 0
             before = plus if is_first else c.reshape(-1)
             factors = times[: times.size if part == a_parts - 1 and k1 >= depth else 0]
-            for s0 in range(first, last, max(group, 1)):
-                s1, between = min(s0 + group, last), (all_steps if cut else n_steps) * STRIP_STEP
-                if not cut:
+            for s0 in range(first, last, group):
+                s1 = min(s0 + group, last)
+                if is_cut:
+                    apart, at = all_steps * STRIP_STEP, (s0 * all_steps + first_step) * STRIP_STEP
+                else:
+                    apart, at = n_steps * STRIP_STEP, 0
                     for s in range(s0, s1):
-                        cut_strip(b, transposed, k0, k1, s * WIDE, squares, memory, (s - s0) * between)
-                begins_at = first_step * STRIP_STEP + s0 * between if cut else 0
+                        cut_strip(b, transposed, k0, k1, s * WIDE, squares, fresh, (s - s0) * apart)
                 for i0 in range(rows[0], rows[1], block):
                     i1 = min(i0 + block, rows[1])
-                    if s0 == first or not at_once:
+                    if s0 == first or block < rows[1] - rows[0]:
                         cut_rows(a, part * n_rows + i0, part * n_rows + i1, k0, k1, squares, left)
                     for s in range(s0, s1):
                         row, start = s // n_strips * n_rows, bias[s * WIDE : (s + 1) * WIDE] if is_first else zeros
-                        factor = Places(strips if cut else memory, begins_at + (s - s0) * between, STRIP_STEP)
-                        following = begins_at + (min(s + 1, s1 - 1) - s0) * between
-                        begins, j = (start, has_bias and is_first, before), s % n_strips * WIDE
+                        place, following = at + (s - s0) * apart, at + (min(s + 1, s1 - 1) - s0) * apart
+                        factor, begins = Places(strips if is_cut else fresh, place, STRIP_STEP), (start, before)
+                        has, j = has_bias and is_first, s % n_strips * WIDE
                         _strip_of(
-                            c, row + i0, row + i1, j, left, factor, n_steps, begins, factors, squares[0], following
+                            c, row + i0, row + i1, j, left, factor, n_steps, has, begins, factors, squares[0], following
                         )
+
+
+@kernel
+def _at_a_time(depth, n_rows, n_strips, is_cut):
+    """How many steps of k, rows and strips: all strips if they are cut; one, if all rows can be cut before; or a group.
+
+    A strip takes 74 KB, 256 rows 590 KB.
+    """
+    chunk = _balanced(depth, DEPTH, STEP)
+    if is_cut:
+        return chunk, _balanced(n_rows, ROWS_AT_A_TIME, HIGH), max(n_strips, 1)
+    if n_rows <= MOST_ROWS:
+        return chunk, max(n_rows, 1), 1
+    return chunk, _balanced(n_rows, ROWS_AT_A_TIME, HIGH), GROUP
 
 
 @kernel
@@ -241,13 +256,13 @@ def _balanced(size, most, unit):
 
 
 @kernel
-def _strip_of(c, i0, i1, j, left, right, n_steps, begin, times, sums, following):
+def _strip_of(c, i0, i1, j, left, right, n_steps, has_bias, begin, times, sums, following):
     """Rows i0:i1 of a strip of c, from column j on, = bias + before + the product of the pieces.
 
     Sums begin with bias or before, and what else there is to add is added at the end, and then multiplied by times, if
     it has numbers. Whole tiles are moved between the unit and memory; all others go by a scratch.
     """
-    (bias, has_bias, before), memory, aside = begin, c.reshape(-1), sums.reshape(-1)
+    (bias, before), memory, aside = begin, c.reshape(-1), sums.reshape(-1)
     columns, width = min(WIDE, c.shape[1] - j), c.shape[1]
     before_first = before.size > 0 and not has_bias
     after = before[: 0 if before_first else before.size]

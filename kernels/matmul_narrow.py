@@ -15,13 +15,14 @@ import numpy as np
 from numba import prange
 
 from ._compile import allocating_kernel, kernel, parallel_kernel
-from .simd import VECTOR_BITS, add, lanes, load, prefetch, splat, store
+from .simd import VECTOR_BITS, add, lanes, load, prefetch, splat, store, transpose_square
 from .simd_rows import add_inner, add_outer, copies, start_rows, store_rows, totals
 from .threads import n_threads
 from .tile import Places, filled_up, tile
 
 FEW = 8
 BLOCK = 16  # rows
+AHEAD = 16  # so many rows ahead they are fetched where neighbours in memory are not what comes next
 ROWS = VECTOR_BITS // 32 // FEW  # of a, whose sums with eight columns of b fill a vector; 0 where vectors are short
 NOTHING = np.empty(0, np.float32)
 
@@ -93,9 +94,13 @@ def _few_columns(a, b, transposed, bias, plus, n_threads, c):
 
 @allocating_kernel
 def _eight_rows(b, transposed, width):
-    """The rows of b, or of b.T, and zeros for those that are missing."""
-    rows = np.zeros((FEW, width), b.dtype)
-    for i in range(b.shape[0]):
+    """The rows of b, or of b.T, and zeros for those that are missing; more rows behind them mean nothing."""
+    rows, done, side = np.zeros((max(FEW, lanes(b)), width), b.dtype), 0, lanes(b)
+    if transposed and b.shape[1] == FEW:  # squares as wide as a vector, which reads into the next row of b
+        while (done + side - 1) * FEW + side <= b.size:
+            transpose_square(b, (done, 0), rows, (0, done))
+            done += side
+    for i in range(done, b.shape[0]):
         for j in range(b.shape[1]):
             if transposed:
                 rows[j, i] = b[i, j]
@@ -110,8 +115,8 @@ def _inner_products(a, i, columns):
     zero = splat(a.dtype.type(0))
     sums = copies(ROWS, (zero, zero, zero, zero, zero, zero, zero, zero))
     for k in range(0, a.shape[1], lanes(a)):
-        prefetch(a, (i + 4, k))
-        prefetch(a, (i + 5, k))
+        prefetch(a, (i + 2 * ROWS, k))  # the tile after the next one
+        prefetch(a, (i + 2 * ROWS + 1, k))
         sums = add_inner(sums, a, (i, k), columns)
     return totals(sums)
 
@@ -156,8 +161,8 @@ def _few_rows(narrow, wide, c):
     width = 2 * lanes(wide)
     for strip in prange(wide.shape[1] // width):
         j, sums, zeros = strip * width, np.zeros((FEW, width), wide.dtype), np.zeros(width, wide.dtype)
-        nothing = Places(zeros, 0, 0)
-        tile(FEW, narrow.T, wide[:, j : j + width], zeros, nothing, sums, 0, 0, Places(wide.reshape(-1), j + 16 * wide.shape[1], wide.shape[1]))
+        ahead = Places(wide.reshape(-1), j + AHEAD * wide.shape[1], wide.shape[1])
+        tile(FEW, narrow.T, wide[:, j : j + width], zeros, Places(zeros, 0, 0), sums, 0, 0, ahead)
         for r in range(c.shape[0]):
             for n in range(width):
                 c[r, j + n] += sums[r, n]

@@ -145,10 +145,10 @@ def cut_rows(a, i0, i1, k0, k1, squares, out):
     n_steps, whole = (k1 - k0 + STEP - 1) // STEP, (k1 - k0) // STEP if _in_order(a) else 0
     square, spare = squares
     for i in range(i0, i1, SIDE):
-        at = (i - i0) // SIDE * n_steps * CUT
-        for r in range(min(SIDE, i1 - i)):
-            for step in range(whole):
-                cut_row(a, i + r, k0 + step * STEP, out, at + r * STEP + step * CUT)
+        rows, at = min(SIDE, i1 - i), (i - i0) // SIDE * n_steps * CUT
+        for step in range(whole):
+            for r in range(rows):
+                cut_row(a, i + r, k0 + step * STEP, out, at + step * CUT + r * STEP)
     for step in range(whole, n_steps):
         k, steps = k0 + step * STEP, min(STEP, k1 - k0 - step * STEP)
         for i in range(i0, i1, SIDE):
