@@ -12,6 +12,7 @@ what backward will need. grads None means that no backward will come this way, a
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -45,10 +46,13 @@ class Dropout(NamedTuple):
     @property
     def key(self) -> tuple[np.uint32, np.uint32]:
         """Two 32-bit keys for the kernels' random numbers."""
-        if not self.place:
-            return NO_KEY
-        name = "/".join(map(str, self.place)).encode()
-        return np.uint32(zlib.crc32(name)), np.uint32(zlib.crc32(b"second" + name[::-1]))
+        return _key_of(self.place) if self.place else NO_KEY
+
+
+@lru_cache(maxsize=1024)  # backward asks again for those of forward
+def _key_of(place: tuple) -> tuple[np.uint32, np.uint32]:
+    name = "/".join(map(str, place)).encode()
+    return np.uint32(zlib.crc32(name)), np.uint32(zlib.crc32(b"second" + name[::-1]))
 
 
 NO_DROPOUT = Dropout()

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
 from kernels.memory import LINE, zeros
+
+
+class _Layout(NamedTuple):
+    """Which number of the memory is an array's first; how many numbers come before the `rest`, and in all."""
+
+    places: dict[str, int]
+    first_other: int
+    size: int
+
+    @classmethod
+    def of(cls, shapes: dict[str, tuple], per_line: int) -> _Layout:
+        places, end = {}, 0
+        is_weight = {name: name.endswith("/W") for name in shapes}
+        for name in sorted(shapes, key=lambda name: not is_weight[name]):
+            places[name] = end
+            end += -(-prod(shapes[name]) // per_line) * per_line
+        return cls(places, min((places[name] for name in shapes if not is_weight[name]), default=end), end)
 
 
 class Packed(dict):
@@ -18,22 +36,19 @@ class Packed(dict):
     Names and shapes are those of the start; `packed[name] = array` writes into the memory.
     """
 
-    def __init__(self, shapes: dict[str, tuple], dtype):
-        per_line, places, end = LINE // np.dtype(dtype).itemsize, {}, 0
-        is_weight = {name: name.endswith("/W") for name in shapes}
-        for name in sorted(shapes, key=lambda name: not is_weight[name]):
-            places[name] = end
-            end += -(-prod(shapes[name]) // per_line) * per_line
-        first_other = min((places[name] for name in shapes if not is_weight[name]), default=end)
-        memory = zeros(end, dtype)
-        self.weights, self.rest = memory[:first_other], memory[first_other:]
-        super().__init__({name: memory[places[name] :][: prod(shape)].reshape(shape) for name, shape in shapes.items()})
+    def __init__(self, shapes: dict[str, tuple], dtype, layout: _Layout | None = None):
+        self._layout = layout = layout or _Layout.of(shapes, LINE // np.dtype(dtype).itemsize)
+        memory = zeros(layout.size, dtype)
+        self.weights, self.rest = memory[: layout.first_other], memory[layout.first_other :]
+        places = ((name, layout.places[name] * memory.itemsize, shape) for name, shape in shapes.items())
+        super().__init__({name: np.ndarray(shape, dtype, memory, place) for name, place, shape in places})
 
     @classmethod
     def zeros_like(cls, arrays: dict[str, np.ndarray]) -> Packed:
         """The same names, shapes and dtype, all zero."""
         dtype = next(iter(arrays.values())).dtype
-        return cls({name: a.shape for name, a in arrays.items()}, dtype)
+        layout = arrays._layout if isinstance(arrays, Packed) else None
+        return cls({name: a.shape for name, a in arrays.items()}, dtype, layout)
 
     @classmethod
     def copy_of(cls, arrays: dict[str, np.ndarray]) -> Packed:
