@@ -162,7 +162,8 @@ def _indexed(folder: Path) -> int:
 
 def _start_compiler(name: str, share: str, folder: Path) -> subprocess.Popen:
     environment = {"NUMBA_CACHE_DIR": str(folder.parent.parent)}
-    environment["MINIBERT_KERNELS"] = "numba"  # all kernels, even if this process needs fewer
+    if kernels.BACKEND != "fma":  # which has kernels of its own
+        environment["MINIBERT_KERNELS"] = "numba"  # all kernels, even if this process needs fewer
     # These kernels, whatever lies in the folder that the program was started in: `-m` would look there first.
     here = str(Path(__file__).parent.parent)
     program = f"import sys; sys.path[:] = [{here!r}, *filter(None, sys.path)]; "

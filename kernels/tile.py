@@ -37,14 +37,6 @@ def rows_of_band(n_rows: int, height: int) -> int:
     return max(-(-n_rows // (height * n_threads())), 1) * height
 
 
-def better_turned(n_rows, n_columns, width):
-    """Whether dW = x.T @ dy is less work as dW.T = dy.T @ x, with strips of this width.
-
-    A strip would be half empty, but not of dW.T; or all of a wide dy would be brought into strips for few tiles.
-    """
-    return n_columns < width <= n_rows or width <= n_rows <= n_columns // 6
-
-
 @kernel
 def tile(rows, a, strip, bias, plus, c, i, j, ahead):
     """Rows i:i+rows and columns j:j+width of c = a @ strip + bias + plus.
