@@ -139,58 +139,57 @@ def _multiply(
         add_rows(dy, db, part, n_threads)
         use_tiles()
         if c.size > 0:
-            _band(a, (b, transposed, strips), bias, plus, times, part, n_threads, pieces, c, parts)
-        if least > 0 and drops_c:
-            _drop_rows(c, part, n_threads, dropout)
-        if activated.size > 0:
-            first, last = _numbers_of_band(c, part, n_threads)
-            gelu_of(c.reshape(-1)[first:last], activated[first:last])
+            wide = strips.size == 0 and c.shape[1] > len(a)
+            rows, columns = _band(len(a), c.shape[1], part, n_threads, wide)
+            _product(a, (b, transposed, strips), bias, plus, times, rows, columns, pieces, c, parts)
+            _finish(rows, columns, activated, least > 0 and drops_c, dropout, c)
         if dW.size > 0:
-            _band_of_grads(x, dy, dW, part, n_threads, pieces)
+            rows, columns = _band(len(dW), dW.shape[1], part, n_threads, dW.shape[1] > len(dW))
+            _product(x.T, (dy, False, NO_STRIPS), db[:0], dW.reshape(-1), db[:0], rows, columns, pieces, dW, ONE)
         leave_tiles()
 
 
 @kernel
-def _numbers_of_band(x, part, n_parts):
-    rows = _rows_of_band(len(x), n_parts)
-    return min(part * rows, len(x)) * x.shape[1], min(part * rows + rows, len(x)) * x.shape[1]
-
-
-@kernel
 def _drop_rows(x, part, n_parts, dropout):
-    first, last = _numbers_of_band(x, part, n_parts)
-    drop(x.reshape(-1), first, last, dropout)
-
-
-@allocating_kernel
-def _band_of_grads(x, dy, dW, part, n_parts, pieces):
-    """A band of dW += x.T @ dy: of rows, or of columns if it is wide."""
-    nothing, zeros, width = NOTHING[:0], np.zeros(WIDE, np.float32), dW.shape[1]
-    begin, squares = ((zeros, zeros), False, dW.reshape(-1), nothing), (scratch_square(), scratch_square())
-    rows, columns = (0, len(dW)), (0, width)
-    if width > len(dW):
-        size = (width + n_parts * WIDE - 1) // (n_parts * WIDE) * WIDE
-        columns = part * size, min(part * size + size, width)
-    else:
-        size = _rows_of_band(len(dW), n_parts)
-        rows = part * size, min(part * size + size, len(dW))
-    _part_of_c(x.T, (dy, False, NO_STRIPS), begin, rows, columns, pieces, squares, dW, ONE)
+    rows, _ = _band(len(x), 1, part, n_parts, False)
+    drop(x.reshape(-1), rows[0] * x.shape[1], rows[1] * x.shape[1], dropout)
 
 
 @kernel
-def _rows_of_band(n_rows, n_parts):
-    """How many rows each thread owns: whole tiles."""
-    return (n_rows + n_parts * SIDE - 1) // (n_parts * SIDE) * SIDE
+def _finish(rows, columns, activated, drops, dropout, c):
+    """GELU of some rows and columns of c, if it is wanted, and their dropout."""
+    numbers, width = c.reshape(-1), c.shape[1]
+    together = max(rows[1] - rows[0], 1) if columns[1] - columns[0] == width else 1  # whole rows are one piece
+    for i in range(rows[0], rows[1] if drops or activated.size > 0 else rows[0], together):
+        first, last = i * width + columns[0], (i + together - 1) * width + columns[1]
+        if activated.size > 0:
+            gelu_of(numbers[first:last], activated[first:last])
+        if drops:
+            drop(numbers, first, last, dropout)
+
+
+@kernel
+def _band(n_rows, n_columns, part, n_parts, by_columns):
+    """From where to where the rows and columns of a thread go: some of one kind, all of the other.
+
+    Where both factors are cut, the longer side is shared out, so that the shorter one is what all threads cut.
+    """
+    if by_columns:
+        size = (n_columns + n_parts * WIDE - 1) // (n_parts * WIDE) * WIDE
+        return (0, n_rows), (part * size, max(min(part * size + size, n_columns), part * size))
+    size = (n_rows + n_parts * SIDE - 1) // (n_parts * SIDE) * SIDE
+    first = min(part * size, n_rows)
+    return (first, min(first + size, n_rows)), (0, n_columns)
 
 
 @allocating_kernel
-def _band(a, right, bias, plus, times, part, n_parts, pieces, c, parts):
-    """A band of rows of c."""
-    width = (c.shape[1] + WIDE - 1) // WIDE * WIDE * parts[1]
-    rows, start = _rows_of_band(len(a), n_parts), (filled_up(bias, width), np.zeros(WIDE, np.float32))
-    begin, squares = (start, bias.size > 0, plus, times), (scratch_square(), scratch_square())
-    band, columns = (part * rows, min(part * rows + rows, len(a))), (0, c.shape[1])
-    _part_of_c(a, right, begin, band, columns, pieces, squares, c, parts)
+def _product(a, right, bias, plus, times, rows, columns, pieces, c, parts):
+    """Some rows and columns of c = (a @ b + bias + plus) times."""
+    if rows[0] < rows[1] and columns[0] < columns[1]:
+        width = (c.shape[1] + WIDE - 1) // WIDE * WIDE * parts[1]
+        start = filled_up(bias, width), np.zeros(WIDE, np.float32)
+        begin, squares = (start, bias.size > 0, plus, times), (scratch_square(), scratch_square())
+        _part_of_c(a, right, begin, rows, columns, pieces, squares, c, parts)
 
 
 @kernel

@@ -88,7 +88,7 @@ def multiply(a, b, transposed, strips, bias, plus, c):
     else:
         b, fresh = c, np.empty((n_parts, 0, 0, width), c.dtype)
     panels = empty((n_parts, 0 if a.flags.c_contiguous else BLOCK // HALF, PANEL * DEPTH), a.dtype)
-    _multiply(a, b, transposed, strips, bias, plus, rows, n_own, by_columns, fresh, panels, c)
+    _multiply(a, b, transposed, strips, bias, plus, rows, by_columns, fresh, panels, c)
 
 
 def multiply_dw(x, dy, dW):
@@ -111,7 +111,7 @@ def _fill_strips(b, transposed, strips):
 
 
 @parallel_kernel
-def _multiply(a, b, transposed, strips, bias, plus, rows, n_own, by_columns, fresh, panels, c):
+def _multiply(a, b, transposed, strips, bias, plus, rows, by_columns, fresh, panels, c):
     """c = a @ b + bias + plus; both may have no numbers at all. Each thread owns some rows of c, or some strips."""
     n_rows, n_columns, width = len(a), c.shape[1], strips.shape[2]
     n_strips = (n_columns + width - 1) // width
@@ -123,7 +123,7 @@ def _multiply(a, b, transposed, strips, bias, plus, rows, n_own, by_columns, fre
         band = part * rows, min(part * rows + rows, n_rows)
         own = 0, n_strips
         if by_columns:
-            band, own = (0, n_rows), (min(part * n_own, n_strips), min(part * n_own + n_own, n_strips))
+            band, own = (0, n_rows), (part * n_strips // len(panels), (part + 1) * n_strips // len(panels))
         begin, memory = (start, nothing, plus, step), (fresh[part], panels[part], _scratch(width, c))
         _part_of_c(a, b, transposed, strips, begin, band, own, memory, c)
 
