@@ -10,9 +10,9 @@ does with a: pieces that another one has cut would have to come from the other's
                     for each strip of the group
                         for each 32 rows: sum in the unit's registers, then store in c
 
-Pieces shall lie in the L2 cache until they are used, and what is written leaves the caches first: so `_at_a_time` says
-how many rows and strips are cut.
-While the unit sums, the next strip and the places of the sums in c are fetched.
+Pieces shall lie in the L2 cache until they are used: to cut them takes three times as long where they are pushed out of
+it. So `_at_a_time` says how many rows and strips are cut at a time. While the unit sums, the next strip and the places
+of the sums in c are fetched.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Products with a matrix of at most eight rows or columns: those of small adapters, and of a head.
 
 c = a @ b, and such a product does little with each number that it reads. Nothing may be prepared that costs more than
-the product, so b is not brought into strips by all threads before they begin. Three cases:
+the product, so b is not brought into strips. Three cases:
 
     few columns of c        each number is a sum over k of products of neighbours; sixteen sums are lanes of one vector
                             in the end (simd_rows.totals)
