@@ -6,7 +6,7 @@ does with a: pieces that another one has cut would have to come from the other's
     for each thread's band of c, some rows of it or some columns
         for each 384 steps of k
             for each group of strips of b: cut them into pieces, if they are not
-                for each block of rows of the band: cut them into pieces
+                for each block of rows of the band: cut them into pieces, if they are not
                     for each strip of the group
                         for each 32 rows: sum in the unit's registers, then store in c
 
@@ -51,7 +51,7 @@ def in_strips(b, transposed):
 
 
 def multiply(
-    a, b, transposed, strips, bias, plus, c, times=None, grads=NO_GRADS, activated=None, dropout=NO_DROPOUT, parts=ONE
+    a, b, transposed, strips, bias, plus, c, times=None, grads=None, activated=None, dropout=NO_DROPOUT, parts=ONE
 ):
     """c = a @ b + bias + plus, or a @ b.T, all float32;  c is in C order.
 
@@ -59,10 +59,12 @@ def multiply(
     once, while numbers are in the caches:
 
         times      like c: c is multiplied by it, number by number
-        grads      (x, dy, dW, db), in C order: dW += x.T @ dy, db += the sum of dy over its rows; or each None
+        grads      (x, dy, dW, db), in C order: dW += x.T @ dy, db += the sum of dy over its rows; x, dW, db may be None
         activated  becomes gelu(c), and c the slope there
         dropout    what dropout.settings returns, and whether it is for c, or for a before everything else
         parts      several products in one, their weights side by side in strips: see matmul.prepare_each
+
+    activated, dropout of c and parts exclude each other.
     """
     bias = NOTHING if bias is None else bias
     plus, times = NOTHING if plus is None else plus.reshape(-1), NOTHING if times is None else times.reshape(-1)
@@ -71,9 +73,12 @@ def multiply(
         (b, transposed), strips = _in_c_order(b, transposed), NO_STRIPS
     else:
         b = NO_MATRIX
-    if grads is not NO_GRADS:
+    if grads is None:
+        grads = NO_GRADS
+    else:
         x, dy, dW, db = grads
-        grads = NO_MATRIX if x is None else x, dy, NO_MATRIX if dW is None else dW, NOTHING if db is None else db
+        x, dW = (NO_MATRIX, NO_MATRIX) if dW is None else (x, dW)
+        grads = x, dy, dW, NOTHING if db is None else db
     memory = scratch(threads * (OF_A + OF_B), np.uint16)
     _multiply(a, b, transposed, strips, bias, plus, times, c, *grads, activated, *dropout, *parts, threads, memory)
 
@@ -134,7 +139,7 @@ def _multiply(
         for part in prange(n_threads):
             _drop_rows(a, part, n_threads, dropout)
     for part in prange(n_threads):
-        size, parts = memory.size // n_threads, (a_parts, c_parts, first_step, more_steps)
+        size, parts = OF_A + OF_B, (a_parts, c_parts, first_step, more_steps)
         pieces = memory[part * size : part * size + OF_A], memory[part * size + OF_A : (part + 1) * size]
         add_rows(dy, db, part, n_threads)
         use_tiles()
@@ -158,9 +163,11 @@ def _drop_rows(x, part, n_parts, dropout):
 @kernel
 def _finish(rows, columns, activated, drops, dropout, c):
     """GELU of some rows and columns of c, if it is wanted, and their dropout."""
+    if activated.size == 0 and not drops:
+        return
     numbers, width = c.reshape(-1), c.shape[1]
     together = max(rows[1] - rows[0], 1) if columns[1] - columns[0] == width else 1  # whole rows are one piece
-    for i in range(rows[0], rows[1] if drops or activated.size > 0 else rows[0], together):
+    for i in range(rows[0], rows[1], together):
         first, last = i * width + columns[0], (i + together - 1) * width + columns[1]
         if activated.size > 0:
             gelu_of(numbers[first:last], activated[first:last])

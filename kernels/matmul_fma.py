@@ -16,9 +16,9 @@ training step. And the lines of c in which the next tile will be stored are fetc
 
 b must first be copied into its strips: a frozen weight once (`in_strips`), and then 56 rows go through all steps of k
 before the next. Any other b each thread copies for itself, 384 steps at a time: strips that another one has written
-would have to come from the other's caches, which takes longer. If b is wide, each thread has some columns of c, and
-then nothing is copied twice. a is read as it lies in memory; only of a x.T, whose neighbours in a row lie far apart,
-384 steps of k of a tile's rows are copied to a panel.
+would have to come from the other's caches, which takes longer. Where there are strips enough for all threads, each has
+some columns of c, and no strip is copied twice. a is read as it lies in memory; only of a x.T, whose neighbours in a
+row lie far apart, 384 steps of k of a tile's rows are copied to a panel.
 
 Every number of c is summed by one thread, in an order that depends on the shapes alone: not on the number of threads,
 not on the other numbers, not on where arrays lie.
@@ -86,7 +86,7 @@ def multiply(a, b, transposed, strips, bias, plus, c):
         b, strips = np.ascontiguousarray(b), np.empty((0, 0, width), c.dtype)
         fresh = empty((n_parts, n_own, min(a.shape[1], DEPTH), width), c.dtype)
     else:
-        b, fresh = c, np.empty((n_parts, 0, 0, width), c.dtype)
+        b, fresh = c, np.empty((n_parts, 0, 0, width), c.dtype)  # b is not read: any matrix will do
     panels = empty((n_parts, 0 if a.flags.c_contiguous else BLOCK // HALF, PANEL * DEPTH), a.dtype)
     _multiply(a, b, transposed, strips, bias, plus, rows, by_columns, fresh, panels, c)
 

@@ -107,31 +107,33 @@ def _borrow(size: int) -> _Block:
     global _lent, _most_lent
     while _returned:
         block = _returned.pop()
-        blocks = _pool.pop(block.size, [])
-        blocks.append(block)
-        _pool[block.size] = blocks
+        _pool.setdefault(block.size, []).append(block)
+        _pool[block.size] = _pool.pop(block.size)  # now the last
         _lent -= block.size
     step = 1 << max(size.bit_length() - 3, 6)
     rounded = (size + step - 1) // step * step
+    blocks = _pool.get(rounded)
+    block = blocks.pop() if blocks else _new_block(rounded)
     _lent += rounded
     _most_lent = max(_lent, _most_lent)
-    blocks = _pool.get(rounded)
-    return blocks.pop() if blocks else _new_block(rounded)
+    return block
 
 
 def _new_block(size: int) -> _Block:
     """A block that was not in the pool. For it free ones that have been unused for longest are given up."""
     global _owned
-    _owned += size
-    while _owned > SLACK * _most_lent:
+    most = SLACK * max(_most_lent, _lent + size)
+    while _pool and _owned + size > most:
         oldest = next(iter(_pool))
         blocks = _pool[oldest]
         if blocks:
-            blocks.pop(0).free()
             _owned -= oldest
+            blocks.pop(0).free()
         else:
             del _pool[oldest]
-    return _Block(size)
+    block = _Block(size)
+    _owned += size
+    return block
 
 
 def empty(shape, dtype) -> np.ndarray:

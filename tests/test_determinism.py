@@ -57,7 +57,9 @@ def results_of_kernels():
     """{name and number of the call: everything that it returned or changed}"""
     shapes = {"lengths": (40, 17, 70, 150), "size": 96, "n_out": 200, "n_heads": 4}
     large = {"lengths": (400, 500), "size": 420, "n_out": 410}  # on one or two threads more than is cut at a time
-    products = ((name, a) for name, a in examples_of_layers(np.float32, **large) if name.startswith("matmul"))
+    wide = {"lengths": (20, 30), "size": 96, "n_out": 450}  # columns are shared out, and not rows
+    products = chain(*(examples_of_layers(np.float32, **shape) for shape in (large, wide)))
+    products = ((name, a) for name, a in products if name.startswith("matmul"))
     for i, (name, arguments) in enumerate(chain(examples(np.float32, **shapes), products)):
         result = getattr(kernels, name)(*arguments)
         result = result if isinstance(result, (tuple, list)) else (result,)
