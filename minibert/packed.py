@@ -19,6 +19,7 @@ class _Layout(NamedTuple):
 
     @classmethod
     def of(cls, shapes: dict[str, tuple], per_line: int) -> _Layout:
+        """Weights first; each array on a line of its own, of per_line numbers."""
         places, end = {}, 0
         is_weight = {name: name.endswith("/W") for name in shapes}
         for name in sorted(shapes, key=lambda name: not is_weight[name]):
