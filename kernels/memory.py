@@ -16,10 +16,12 @@ from __future__ import annotations
 import math
 import mmap
 from contextlib import suppress
+from functools import lru_cache
 
 import numpy as np
 
 LINE = 64  # bytes of a cache line, and of the widest vector
+BYTE = np.dtype(np.uint8)
 SMALL = 1 << 15  # below this many bytes malloc is good enough
 PIECE, PAGE = 1 << 26, 1 << 21  # bytes of a piece from the system, and of a large page
 SLACK = 1.05  # lent and free blocks together take at most this many times what was lent at the busiest moment
@@ -101,20 +103,28 @@ class _Loan(np.ndarray):
         returned.append(self.block)  # and no more: Python may be anywhere, in the middle of `_borrow`, too
 
 
+@lru_cache(maxsize=4096)
+def _bytes_of_block(shape, dtype) -> int:
+    """How many an array takes, rounded up by at most a quarter, so that batches of nearly the same size share blocks.
+    0 if it is small."""
+    size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
+    step = 1 << max(size.bit_length() - 3, 6)
+    return 0 if size < SMALL else (size + step - 1) // step * step
+
+
 def _borrow(size: int) -> _Block:
-    """A block of at least `size` bytes. Rounded up by at most a quarter, so that batches of nearly the same size
-    share."""
+    """A block of this size. At best one that was just given back, and then nothing is to be counted."""
     global _lent, _most_lent
     while _returned:
         block = _returned.pop()
+        if block.size == size:
+            return block
         _pool.setdefault(block.size, []).append(block)
         _pool[block.size] = _pool.pop(block.size)  # now the last
         _lent -= block.size
-    step = 1 << max(size.bit_length() - 3, 6)
-    rounded = (size + step - 1) // step * step
-    blocks = _pool.get(rounded)
-    block = blocks.pop() if blocks else _new_block(rounded)
-    _lent += rounded
+    blocks = _pool.get(size)
+    block = blocks.pop() if blocks else _new_block(size)
+    _lent += size
     _most_lent = max(_lent, _most_lent)
     return block
 
@@ -138,11 +148,11 @@ def _new_block(size: int) -> _Block:
 
 def empty(shape, dtype) -> np.ndarray:
     """Like np.empty, C order; if it is not small, its first element lies on a 64-byte boundary."""
-    size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
-    if size < SMALL:
+    size = _bytes_of_block(shape, dtype)
+    if size == 0:
         return np.empty(shape, dtype)
     block = _borrow(size)
-    loan = _Loan(block.size, np.uint8, block.memory, block.first)
+    loan = _Loan(size, BYTE, block.memory, block.first)
     loan.block = block
     return np.ndarray(shape, dtype, loan)
 
@@ -166,7 +176,11 @@ def zeros(shape, dtype) -> np.ndarray:
 
 
 def aligned_copy(array: np.ndarray) -> np.ndarray:
-    """A copy in C order, aligned as `empty`."""
-    copy = empty(array.shape, array.dtype)
+    """A copy in C order that begins on a cache line, however small it is."""
+    if array.nbytes >= SMALL:
+        copy = empty(array.shape, array.dtype)
+    else:
+        memory = np.empty(array.nbytes + LINE, np.uint8)
+        copy = np.ndarray(array.shape, array.dtype, memory, -memory.ctypes.data % LINE)
     copy[...] = array
     return copy
