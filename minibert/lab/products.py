@@ -12,6 +12,7 @@ from kernels.memory import aligned_copy, empty
 from minibert.config import PRESETS
 from minibert.lab.check import TOLERANCE, distance
 from minibert.lab.timing import in_turns
+from minibert.packed import Packed
 
 ROWS = (200, 500, 1000, 4096)  # T: a batch of 32 short sentences has 400 tokens, one of 32 long texts 4096
 ADAPTERS = (8, 64)  # M
@@ -34,13 +35,15 @@ def _normal(rng, *shape) -> np.ndarray:
 def pairs_of_calls(T: int, n_in: int, n_out: int, frozen: bool) -> dict[str, tuple]:
     """{product: (our call, BLAS's call)}, each returning its result.
 
-    Ours does what a layer needs: it adds the bias, or adds to dW; a frozen weight is prepared once, as in training.
+    Ours does what a layer needs: it adds the bias, or adds to dW, which lies where training has it; a frozen weight is
+    prepared once, as there.
     BLAS only multiplies, into memory that is there already.
     """
     rng = np.random.default_rng(0)
     x, W, dy, b = _normal(rng, T, n_in), _normal(rng, n_in, n_out), _normal(rng, T, n_out), np.zeros(n_out, np.float32)
     strips, strips_t = kernels.prepare(W) if frozen else (None, None)
-    y, dx, dW, ours_dW = empty(dy.shape, x.dtype), empty(x.shape, x.dtype), empty(W.shape, x.dtype), np.zeros_like(W)
+    y, dx, dW = empty(dy.shape, x.dtype), empty(x.shape, x.dtype), empty(W.shape, x.dtype)
+    ours_dW = Packed.zeros_like({"W": W})["W"]
 
     def our_dw():
         kernels.matmul_dw(x, dy, ours_dW)
