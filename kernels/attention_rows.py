@@ -7,7 +7,7 @@ import numpy as np
 from ._compile import allocating_kernel, kernel
 from .scalar import exp, random_bits
 from .simd import add, fma, lanes, larger, largest, load, multiply, splat, store, subtract, total, where
-from .tile import HALF, ROWS, Places, tile
+from .tile import HALF, ROWS, Places, on_a_line, tile
 
 QUERIES = 28 // ROWS * ROWS  # asked together: the more, the less often the gradients of keys and values are fetched
 # What is done with each weight by itself (exponentials, dropout) is one loop over all weights of those queries, up to a
@@ -24,13 +24,10 @@ def up_to(n, step):
 
 @allocating_kernel
 def strips_of_zeros(depth, columns, like):
-    """Strips of zeros for a factor (depth, columns). They begin on a cache line, so that no vector lies on two."""
-    width, line = 2 * lanes(like), 64 // like.itemsize
+    """Strips of zeros for a factor (depth, columns)."""
+    width = 2 * lanes(like)
     n_strips = up_to(columns, width) // width
-    size = n_strips * depth * width
-    memory = np.zeros(size + line, like.dtype)
-    first = (-memory.ctypes.data // like.itemsize) % line
-    return memory[first : first + size].reshape(n_strips, depth, width)
+    return on_a_line(n_strips * depth * width, like.dtype).reshape(n_strips, depth, width)
 
 
 @kernel

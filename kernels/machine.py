@@ -12,8 +12,9 @@ from numba import prange
 from ._compile import parallel_kernel
 from .amx import STEP, add_products, leave_tiles, load_sums, store_sums, use_tiles
 from .memory import empty
-from .pieces import CUT, HIGH, WIDE, scratch
+from .pieces import CUT, HIGH, WIDE
 from .simd import fma, lanes, load, splat, store
+from .tile import on_a_line
 
 STEPS = 3  # steps of k of a product whose pieces fit the L1 cache
 CHAINS = 12  # vectors of a thread that do not wait for each other
@@ -74,7 +75,8 @@ def _multiply_adds(start, turns):
 @parallel_kernel
 def _tile_products(turns, sums):
     for thread in prange(len(sums)):
-        row, left, right = sums[thread], scratch(2 * STEPS * CUT), scratch(2 * STEPS * CUT)
+        row, size = sums[thread], 2 * STEPS * CUT
+        left, right = on_a_line(size, np.uint16), on_a_line(size, np.uint16)
         left[:], right[:] = 0x3F80, 0x3F80  # the upper half of a float32 that is 1
         use_tiles()
         load_sums(2, 2, row, 0, WIDE)

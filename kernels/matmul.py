@@ -207,7 +207,7 @@ def _check(a, b, transposed, bias, plus, times, c):
         b = b.T if transposed else b
         raise ValueError(f"a product of {a.shape} and {b.shape}{more}: the shapes do not fit")
     for x in (a, bias, plus, times, c):
-        if x is not None and x.dtype != dtype:
+        if x is not None and x.dtype is not dtype and x.dtype != dtype:
             raise ValueError(f"a product of {a.dtype} and {dtype}: all arrays must have one dtype")
 
 

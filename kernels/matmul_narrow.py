@@ -15,13 +15,15 @@ import numpy as np
 from numba import prange
 
 from ._compile import allocating_kernel, kernel, parallel_kernel
+from .memory import LINE
 from .simd import VECTOR_BITS, add, lanes, load, prefetch, splat, store, transpose_square
 from .simd_rows import add_inner, add_outer, copies, start_rows, store_rows, totals
 from .threads import n_threads
-from .tile import Places, filled_up, tile
+from .tile import Places, filled_up, on_a_line, tile
 
 FEW = 8
-BLOCK = 16  # rows
+BLOCK = 16  # rows of c at a time, where steps of k are few
+DEPTH = 64  # steps of k at a time, where rows of dW are few
 AHEAD = 16  # so many rows ahead they are fetched where neighbours in memory are not what comes next
 ROWS = VECTOR_BITS // 32 // FEW  # of a, whose sums with eight columns of b fill a vector; 0 where vectors are short
 NOTHING = np.empty(0, np.float32)
@@ -30,7 +32,9 @@ NOTHING = np.empty(0, np.float32)
 def fits(a, b, transposed, c):
     """Whether `multiply` can do it: float32, a narrow b, and its other side as long as whole vectors."""
     depth, columns = b.shape[::-1] if transposed else b.shape
-    if ROWS == 0 or c.dtype != np.float32 or not (a.flags.c_contiguous and b.flags.c_contiguous):
+    if min(depth, columns) > FEW or ROWS == 0 or c.dtype != np.float32:
+        return False
+    if not (a.flags.c_contiguous and b.flags.c_contiguous):
         return False
     if columns <= FEW:
         return columns > 0 and depth > 0 and depth % lanes(c) == 0 and len(a) >= ROWS
@@ -65,7 +69,7 @@ def fits_dw(x, dy, dW):
 def multiply_dw(x, dy, dW):
     """dW += x.T @ dy, where x or dy is narrow."""
     wide, narrow = (x, dy) if dy.shape[1] <= FEW else (dy, x)
-    _few_rows(_filled_up(narrow), wide, dW.T if wide is x else dW)
+    _few_rows(_filled_up(narrow), wide, n_threads(), dW.T if wide is x else dW)
 
 
 @parallel_kernel
@@ -94,18 +98,26 @@ def _few_columns(a, b, transposed, bias, plus, n_threads, c):
 
 @allocating_kernel
 def _eight_rows(b, transposed, width):
-    """The rows of b, or of b.T, and zeros for those that are missing; more rows behind them mean nothing."""
-    rows, done, side = np.zeros((max(FEW, lanes(b)), width), b.dtype), 0, lanes(b)
-    if transposed and b.shape[1] == FEW:  # squares as wide as a vector, which reads into the next row of b
+    """The rows of b, or of b.T, and zeros for those that are missing; more rows behind them mean nothing.
+
+    They begin on a cache line: a vector that lies on two takes two loads, and each is loaded many times.
+    """
+    side = lanes(b)
+    if not transposed and b.shape[0] == FEW and b.ctypes.data % LINE == 0:
+        return b
+    rows, done = on_a_line(max(FEW, side) * width, b.dtype).reshape(max(FEW, side), width), 0
+    if not transposed:
+        for i in range(b.shape[0]):
+            for j in range(0, width, side):
+                store(rows, (i, j), load(b, (i, j)))
+        return rows
+    if b.shape[1] == FEW:  # squares as wide as a vector, which reads into the next row of b
         while (done + side - 1) * FEW + side <= b.size:
             transpose_square(b, (done, 0), rows, (0, done))
             done += side
     for i in range(done, b.shape[0]):
         for j in range(b.shape[1]):
-            if transposed:
-                rows[j, i] = b[i, j]
-            else:
-                rows[i, j] = b[i, j]
+            rows[j, i] = b[i, j]
     return rows
 
 
@@ -156,13 +168,28 @@ def _rows_of_strip(a, b, j, top, bottom, begin, bias, c):
 
 
 @parallel_kernel
-def _few_rows(narrow, wide, c):
-    """c += narrow.T @ wide.   (8, T) @ (T, N), added to the first rows of it; each thread owns columns of c"""
+def _few_rows(narrow, wide, n_threads, c):
+    """c += narrow.T @ wide.   (8, T) @ (T, N), added to the first rows of it; each thread owns columns of c."""
+    n_strips = wide.shape[1] // (2 * lanes(wide))
+    for part in prange(n_threads):
+        _columns_of_dw(narrow, wide, part * n_strips // n_threads, (part + 1) * n_strips // n_threads, c)
+
+
+@allocating_kernel
+def _columns_of_dw(narrow, wide, first, last, c):
+    """Strips first:last, some rows of the factors at a time: so what is read next lies near, for all strips."""
     width = 2 * lanes(wide)
-    for strip in prange(wide.shape[1] // width):
-        j, sums, zeros = strip * width, np.zeros((FEW, width), wide.dtype), np.zeros(width, wide.dtype)
-        ahead = Places(wide.reshape(-1), j + AHEAD * wide.shape[1], wide.shape[1])
-        tile(FEW, narrow.T, wide[:, j : j + width], zeros, Places(zeros, 0, 0), sums, 0, 0, ahead)
+    n_rows, zeros, x = (last - first) * FEW, np.zeros(width, wide.dtype), wide.reshape(-1)
+    so_far = on_a_line(n_rows * width, wide.dtype)
+    sums = so_far.reshape(n_rows, width)
+    for t in range(0, len(wide), DEPTH):
+        end = min(t + DEPTH, len(wide))
+        for s in range(first, last):
+            j, row = s * width, (s - first) * FEW
+            begin = Places(so_far, row * width, width)
+            ahead = Places(x, (t + AHEAD) * wide.shape[1] + j, wide.shape[1])
+            tile(FEW, narrow[t:end].T, wide[t:end, j : j + width], zeros, begin, sums, row, 0, ahead)
+    for s in range(first, last):
         for r in range(c.shape[0]):
             for n in range(width):
-                c[r, j + n] += sums[r, n]
+                c[r, s * width + n] += sums[(s - first) * FEW + r, n]

@@ -36,6 +36,7 @@ from .amx import (
     store_sums,
 )
 from .simd import load, store, subtract, transpose_square
+from .tile import on_a_line
 
 HIGH = WIDE = 2 * SIDE  # rows and columns that are summed at a time; WIDE is a strip's
 CUT = PIECES * TILE  # pieces of 16 x 32 numbers
@@ -44,17 +45,9 @@ PACE = 2  # steps, see _sum
 
 
 @allocating_kernel
-def scratch(size):
-    """16-bit numbers that begin on a cache line, so that no vector or row of a tile lies on two."""
-    memory = np.empty(size + 32, np.uint16)
-    first = (-memory.ctypes.data // 2) % 32
-    return memory[first : first + size]
-
-
-@allocating_kernel
 def scratch_square():
     """A square of 32 x 32 float32."""
-    return scratch(2 * HIGH * WIDE).view(np.float32).reshape(HIGH, WIDE)
+    return on_a_line(HIGH * WIDE, np.float32).reshape(HIGH, WIDE)
 
 
 # ------------------------------------------------------------------------------------------------------------ cutting

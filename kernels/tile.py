@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._compile import allocating_kernel, kernel
+from .memory import LINE
 from .simd import VECTOR_BITS, lanes, load, prefetch, store, transpose_square
 from .simd_rows import add_outer, start_rows, store_rows
 from .threads import n_threads
@@ -53,6 +54,14 @@ def tile(rows, a, strip, bias, plus, c, i, j, ahead):
         prefetch(ahead.memory, ahead.first + k * ahead.step)
         sums = add_outer(sums, a, (0, k), (load(strip, (k, 0)), load(strip, (k, half))))
     store_rows(sums, c, (i, j))
+
+
+@allocating_kernel
+def on_a_line(size, dtype):
+    """Zeros that begin on a cache line: so no vector lies on two."""
+    memory = np.zeros(size + LINE, dtype)
+    first = (-memory.ctypes.data // memory.itemsize) % (LINE // memory.itemsize)
+    return memory[first : first + size]
 
 
 @allocating_kernel
