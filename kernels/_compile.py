@@ -120,6 +120,15 @@ def kernel(function):
     return _jit(function, _nrt=False)
 
 
+def inlined_kernel(function):
+    """The same, and wherever it is called its code becomes part of the caller's, which without this LLVM decides.
+
+    For what is short or called often: to pass an array takes a store for each of its seven properties, and stores
+    behind those of a tile of the matrix unit wait until it has summed.
+    """
+    return _jit(function, _nrt=False, forceinline=True)
+
+
 def allocating_kernel(function):
     """The same for a function that makes arrays, or returns parts of some. None should stand in an innermost loop."""
     return _jit(function)

@@ -22,7 +22,7 @@ from __future__ import annotations
 import numpy as np
 from numba.extending import overload
 
-from ._compile import allocating_kernel, kernel
+from ._compile import allocating_kernel, inlined_kernel, kernel
 from .amx import (
     PIECES,
     ROWS,
@@ -168,7 +168,7 @@ def _is_in_order(a):
 # ------------------------------------------------------------------------------------------------------------ summing
 
 
-@kernel
+@inlined_kernel
 def sum_tiles(rows, left, first, n_steps, right, begin, end, ahead, coming, aside):
     """end = begin + the product of up to 32 rows, from left[first] on, and of 32 columns, in the Places of right.
 
@@ -182,7 +182,7 @@ def sum_tiles(rows, left, first, n_steps, right, begin, end, ahead, coming, asid
         _sum(1, left, first, n_steps, right, begin, end, ahead, coming, aside)
 
 
-@kernel
+@inlined_kernel
 def _sum(rows, left, first, n_steps, right, begin, end, ahead, coming, aside):
     """The same; rows are now 1 or 2 tiles, written as a number.
 

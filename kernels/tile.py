@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._compile import allocating_kernel, kernel
+from ._compile import allocating_kernel, inlined_kernel, kernel
 from .memory import LINE
 from .simd import VECTOR_BITS, lanes, load, prefetch, store, transpose_square
 from .simd_rows import add_outer, start_rows, store_rows
@@ -38,7 +38,7 @@ def rows_of_band(n_rows: int, height: int) -> int:
     return max(-(-n_rows // (height * n_threads())), 1) * height
 
 
-@kernel
+@inlined_kernel
 def tile(rows, a, strip, bias, plus, c, i, j, ahead):
     """Rows i:i+rows and columns j:j+width of c = a @ strip + bias + plus.
 
