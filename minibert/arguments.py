@@ -283,7 +283,9 @@ def _add_bench(commands) -> None:
     step.add_argument("--data", metavar="DIR", help="the folder with SST-2/ and MRPC/ (default: random tokens)")
     step.add_argument("--sort-by-length", action="store_true", help="texts of similar length in one batch")
     step.add_argument("--repeats", type=int, default=3, metavar="N", help="passes over a workload (3)")
-    step.add_argument("--peer", metavar="PYTHON", help="the Python that runs another program in turns with ours")
+    step.add_argument(
+        "--peer", metavar="PYTHON", help="the Python that runs another program in turns with ours (matmul: PyTorch)"
+    )
     step.add_argument("--peer-script", metavar="FILE", help="that program, and its own arguments, in one string")
     step.add_argument("--turns", type=int, default=3, metavar="N", help="how often each of the two runs (3)")
 

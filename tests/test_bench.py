@@ -246,6 +246,40 @@ def test_the_peer_takes_turns(capsys, place, tmp_path):
     assert row["peak_ratio"] == pytest.approx(1 / row["peak_mb"], abs=1e-3)
 
 
+FAKE_TORCH = """
+import time, numpy
+set_num_threads = lambda n: None
+randn = lambda *shape: numpy.zeros(shape)
+def mm(a, b):
+    time.sleep(0.001)
+    return a @ b
+"""
+
+
+def test_products_in_turns_with_torch(capsys, tmp_path, monkeypatch):
+    (tmp_path / "torch.py").write_text(FAKE_TORCH)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    code, out, err = run(capsys, "matmul", "--peer", sys.executable, "--json")
+    rows = [row for row in rows_of(out) if row["bench"] == "matmul"]
+    assert code == 0 and len(rows) == 7, err
+    for row in rows[:-1]:
+        work = 2e-9 * row["T"] * row["in"] * row["out"]
+        assert 0 < row["torch_gflops"] <= work / 0.001
+        assert row["of_torch"] == pytest.approx(row["gflops"] / row["torch_gflops"], rel=1e-3)
+    assert rows[-1]["of_torch"] == pytest.approx(np.prod([row["of_torch"] for row in rows[:-1]]) ** (1 / 6), rel=1e-3)
+    code, out, _ = run(capsys, "matmul", "--peer", sys.executable)
+    assert code == 0 and "of torch" in out and "of torch.mm" in out
+
+
+def test_a_peer_without_torch_is_told(capsys, tmp_path, monkeypatch):
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    code, _, err = run(capsys, "matmul", "--peer", sys.executable)
+    assert code == 2 and "needs a Python with PyTorch" in err.splitlines()[-1]
+    code, _, err = run(capsys, "matmul", "--peer", tmp_path / "nothing")
+    assert code == 2 and "cannot run" in err.splitlines()[-1]
+
+
 def test_medians_of_turns(monkeypatch):
     from argparse import Namespace
 

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 
 import numba
 import numpy as np
@@ -24,7 +25,7 @@ from minibert.interrupt import compile_kernels
 from minibert.lab import products, roofline
 from minibert.lab.check import check_kernels, describe
 from minibert.lab.counts import bytes_moved, named_arguments, operations
-from minibert.lab.peer import KINDS, in_turns_with_peer, our_row
+from minibert.lab.peer import KINDS, in_turns_with_peer, our_row, torch_products
 from minibert.lab.timing import Machine, in_turns, memory_gb_per_second, multiply_add_gflops, tile_product_gflops
 from minibert.lab.workloads import WORKLOADS, check_inputs, open_workload, run_workload
 
@@ -55,14 +56,14 @@ def bench(args) -> int:
 
 def _sections(args) -> list[str]:
     """What was asked for; without a section everything, or the step if an option is given that only it has."""
-    given = [name for name in STEP_OPTIONS if getattr(args, name)]
+    given = [name for name in STEP_OPTIONS if getattr(args, name) and (name, args.section) != ("peer", "matmul")]
     args.section = args.section or ("step" if given else "all")
     sections = ["matmul", "kernels", "step"] if args.section == "all" else [args.section]
     if given and "step" not in sections:
         raise InputError(f"--{given[0].replace('_', '-')} is for the training step: minibert bench step")
     if args.plot and "kernels" not in sections:
         raise InputError("--plot draws the kernels: minibert bench kernels --plot FILE")
-    if bool(args.peer) != bool(args.peer_script):
+    if args.section != "matmul" and bool(args.peer) != bool(args.peer_script):
         raise InputError("--peer PYTHON and --peer-script FILE go together: a program and the Python that runs it")
     for name in ("repeats", "turns"):
         if getattr(args, name) < 1:
@@ -123,9 +124,11 @@ def _matmul(args, peak: float) -> int:
     header = f"{title:<40}{'GFLOP/s':>9}{'of BLAS':>9}{'of peak':>9}"
     rungs = _rows(args, ladder, header, lambda row: f"{_rung_name(row):<40}{_speeds(row)}")
     columns = f"{'model':<10}{'product':<9}{'T':>6}{'in':>6}{'out':>6}"
-    header = f"{columns}{'GFLOP/s':>9}{'of BLAS':>9}{'of peak':>9}"
-    rows = products.time_products(products.product_shapes(), peak, args.seconds)
-    rows = _rows(args, rows, header, _product_line)
+    peer = args.peer if args.section == "matmul" else None  # else it is the training step's
+    header = f"{columns}{'GFLOP/s':>9}{'of BLAS':>9}{'of peak':>9}" + f"{'of torch':>10}" * bool(peer)
+    with torch_products(peer, args.seconds) if peer else nullcontext() as torch:
+        rows = products.time_products(products.product_shapes(), peak, args.seconds, torch)
+        rows = _rows(args, rows, header, _product_line)
     _rows(args, products.summary(rows), "all products", _summary_line)
     return int(any(row["wrong"] for row in rungs + rows))
 
@@ -142,15 +145,16 @@ def _rung_name(row: dict) -> str:
 
 def _product_line(row: dict) -> str:
     where = f"{row['model']:<10}{row['product']:<9}{row['T']:>6}{row['in']:>6}{row['out']:>6}"
-    return where + _speeds(row)
+    return where + _speeds(row) + (f"{_percent(row['of_torch']):>10}" if "of_torch" in row else "")
 
 
 def _summary_line(row: dict) -> str:
     worst = row["worst"]
     where = f"{worst['product']} of {worst['model']}, T {worst['T']}, {worst['in']} x {worst['out']}"
+    torch = f" {_percent(row['of_torch'])} of torch.mm," if "of_torch" in row else ""
     return (
-        f"geometric mean of {row['products']}: {_percent(row['of_blas'])} of BLAS, {_percent(row['of_peak'])} of peak; "
-        f"worst {_percent(worst['of_blas'])} of BLAS ({where})"
+        f"geometric mean of {row['products']}: {_percent(row['of_blas'])} of BLAS,{torch} "
+        f"{_percent(row['of_peak'])} of peak; worst {_percent(worst['of_blas'])} of BLAS ({where})"
     )
 
 

@@ -8,11 +8,14 @@ import shlex
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numba
 
 from minibert.config import InputError
+from minibert.lab import timing
 
 KINDS = {  # what is compared: how much better we are
     "step": lambda ours, theirs: ours["step_tokens_per_second"] / theirs["step_tokens_per_second"],
@@ -58,6 +61,31 @@ def _last_row(command: list[str], environment: dict) -> dict:
             pass
     told = f"printed {lines[-1][:200]!r}" if lines else "printed nothing"
     raise InputError(f"{shlex.join(command)} ended with {done.returncode} and {told}; expected one line of JSON")
+
+
+@contextmanager
+def torch_products(python: str, seconds: float) -> Iterator[Callable[[int, int, int], dict[str, float]]]:
+    """Yields a function of T, in and out that returns {product: GFLOP/s of torch.mm}, measured by another Python."""
+    command = [python, str(Path(__file__).with_name("torch_mm.py"))]
+    command += [str(numba.get_num_threads()), str(seconds), str(timing.REST)]
+    try:
+        peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+    except OSError as error:
+        raise InputError(f"cannot run {python}: {error.strerror}") from None
+
+    def measure(*shape: int) -> dict[str, float]:
+        with suppress(BrokenPipeError):
+            print(*shape, file=peer.stdin, flush=True)
+        line = peer.stdout.readline()
+        if not line:
+            raise InputError(f"{shlex.join(command)} ended with {peer.wait()}; it needs a Python with PyTorch")
+        return json.loads(line)
+
+    try:
+        yield measure
+    finally:
+        peer.kill()
+        peer.communicate()
 
 
 def in_turns_with_peer(workload: str, args) -> dict:

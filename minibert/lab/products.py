@@ -56,9 +56,13 @@ def pairs_of_calls(T: int, n_in: int, n_out: int, frozen: bool) -> dict[str, tup
     }
 
 
-def time_products(shapes, peak_gflops: float, seconds: float) -> Iterator[dict]:
-    """A row for every product of every shape; one that is wrong is told as wrong, and not timed."""
+def time_products(shapes, peak_gflops: float, seconds: float, torch=None) -> Iterator[dict]:
+    """A row for every product of every shape; one that is wrong is told as wrong, and not timed.
+
+    torch: what peer.torch_products yields, if torch.mm is to be compared with, too.
+    """
     for model, T, n_in, n_out in shapes:
+        torch_gflops = torch(T, n_in, n_out) if torch else {}
         calls = pairs_of_calls(T, n_in, n_out, frozen=min(n_in, n_out) > max(ADAPTERS))
         for product, (ours, theirs) in calls.items():
             row = {"bench": "matmul", "model": model, "product": product, "T": T, "in": n_in, "out": n_out}
@@ -68,6 +72,9 @@ def time_products(shapes, peak_gflops: float, seconds: float) -> Iterator[dict]:
                 gflop = 2e-9 * T * n_in * n_out
                 row |= {"gflops": gflop / spent["ours"], "blas_gflops": gflop / spent["blas"]}
                 row |= {"of_blas": spent["blas"] / spent["ours"], "of_peak": row["gflops"] / peak_gflops}
+                if torch:
+                    row |= {"torch_gflops": torch_gflops[product]}
+                    row |= {"of_torch": row["gflops"] / row["torch_gflops"]}
             yield row
 
 
@@ -77,7 +84,8 @@ def summary(rows: list[dict]) -> list[dict]:
     if not timed:
         return []
     worst = min(timed, key=lambda row: row["of_blas"])
-    means = {key: math.exp(sum(math.log(row[key]) for row in timed) / len(timed)) for key in ("of_blas", "of_peak")}
+    shares = [key for key in ("of_blas", "of_torch", "of_peak") if key in timed[0]]
+    means = {key: math.exp(sum(math.log(row[key]) for row in timed) / len(timed)) for key in shares}
     return [{"bench": "matmul", "products": len(timed), **means, "worst": worst}]
 
 
