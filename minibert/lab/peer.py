@@ -23,6 +23,22 @@ KINDS = {  # what is compared: how much better we are
     "peak": lambda ours, theirs: theirs["peak_mb"] / ours["peak_mb"],
 }
 
+CORES = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None  # before OMP_PROC_BIND takes effect
+
+
+@contextmanager
+def _on_all_cores() -> Iterator[None]:
+    """What is started here may use the cores that this program was given, also if its own threads are bound to one."""
+    if CORES is None:
+        yield
+        return
+    bound = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, CORES)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, bound)
+
 
 def our_row(workload: str, args) -> dict:
     """The row of a workload, measured by this program in a new process."""
@@ -50,7 +66,8 @@ def _shared_options(args) -> list[str]:
 
 def _last_row(command: list[str], environment: dict) -> dict:
     try:
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+        with _on_all_cores():
+            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     except OSError as error:
         raise InputError(f"cannot run {command[0]}: {error.strerror}") from None
     lines = done.stdout.strip().splitlines()
@@ -69,7 +86,8 @@ def torch_products(python: str, seconds: float) -> Iterator[Callable[[int, int, 
     command = [python, str(Path(__file__).with_name("torch_mm.py"))]
     command += [str(numba.get_num_threads()), str(seconds), str(timing.REST)]
     try:
-        peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        with _on_all_cores():
+            peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
     except OSError as error:
         raise InputError(f"cannot run {python}: {error.strerror}") from None
 
