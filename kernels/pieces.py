@@ -41,7 +41,7 @@ from .tile import on_a_line
 HIGH = WIDE = 2 * SIDE  # rows and columns that are summed at a time; WIDE is a strip's
 CUT = PIECES * TILE  # pieces of 16 x 32 numbers
 STRIP_STEP = 2 * CUT  # numbers of a strip in a step of k
-PACE = 2  # steps, see _sum
+PACE = 3  # steps, see _sum
 
 
 @allocating_kernel
@@ -186,7 +186,7 @@ def sum_tiles(rows, left, first, n_steps, right, begin, end, ahead, coming, asid
 def _sum(rows, left, first, n_steps, right, begin, end, ahead, coming, aside):
     """The same; rows are now 1 or 2 tiles, written as a number.
 
-    Every other step a tile is stored, for nothing but its effect on the pace: where stores are rare, loads run far
+    Every third step a tile is stored, for nothing but its effect on the pace: where stores are rare, loads run far
     ahead of the unit, and the next store costs some 900 cycles. 12 steps take 4,500 cycles, with four stores at their
     end 5,700, and with stores in between 4,500 again.
     """
@@ -200,6 +200,6 @@ def _sum(rows, left, first, n_steps, right, begin, end, ahead, coming, aside):
             (ahead.memory, ahead.first + step * ahead.step),
             (coming.memory, coming.first + step * ROWS * coming.step, coming.step),
         )
-        if step % PACE == PACE - 1:
+        if step % PACE == 1:
             store_sums(1, 1, aside, 0, 0)
     store_sums(rows, 2, end.memory, end.first, end.step)
