@@ -33,6 +33,7 @@ from .threads import n_threads
 from .tile import Places, filled_up
 
 DEPTH, ROWS_AT_A_TIME, MOST_ROWS, GROUP = 384, 256, 384, 12  # steps of k, rows and strips, see _at_a_time
+WIDER = 3  # so many times as many columns as rows: see _band
 OF_A = MOST_ROWS // SIDE * DEPTH // STEP * CUT  # numbers that a thread cuts at a time
 OF_B = GROUP * DEPTH // STEP * STRIP_STEP
 NOTHING, NO_MATRIX, NO_STRIPS = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.empty(0, np.uint16)
@@ -144,8 +145,9 @@ def _multiply(
         add_rows(dy, db, part, n_threads)
         use_tiles()
         if c.size > 0:
-            wide = strips.size == 0 and c.shape[1] > len(a)
-            rows, columns = _band(len(a), c.shape[1], part, n_threads, wide)
+            width = c_parts * c.shape[1]
+            wide = width > len(a) * (1 if strips.size == 0 else WIDER)
+            rows, columns = _band(len(a), width, part, n_threads, wide)
             _product(a, (b, transposed, strips), bias, plus, times, rows, columns, pieces, c, parts)
             _finish(rows, columns, activated, least > 0 and drops_c, dropout, c)
         if dW.size > 0:
@@ -179,7 +181,9 @@ def _finish(rows, columns, activated, drops, dropout, c):
 def _band(n_rows, n_columns, part, n_parts, by_columns):
     """From where to where the rows and columns of a thread go: some of one kind, all of the other.
 
-    Where both factors are cut, the longer side is shared out, so that the shorter one is what all threads cut.
+    Where both factors are cut, the longer side is shared out, so that the shorter one is what all threads cut. Where
+    only a is cut, all threads cut a if columns are shared out, and all fetch b's strips if rows are: these are shared
+    out unless there are few. Columns of several parts of c are counted through.
     """
     if by_columns:
         size = (n_columns + n_parts * WIDE - 1) // (n_parts * WIDE) * WIDE
@@ -206,11 +210,11 @@ def _part_of_c(a, right, begin, rows, columns, pieces, squares, c, parts):
     right: b, whether it is b.T that is wanted, and its strips; if they have no numbers, b is cut now.
     pieces: memory for what is cut of a and of b.
     """
-    (depth, (a_parts, c_parts, all_before, all_behind)), n_rows = (a.shape[1], parts), len(a)
+    (depth, (a_parts, _, all_before, all_behind)), n_rows = (a.shape[1], parts), len(a)
     ((bias, zeros), has_bias, plus, times), (b, transposed, strips), (left, fresh) = begin, right, pieces
     n_strips, part_steps = (c.shape[1] + WIDE - 1) // WIDE, (depth + STEP - 1) // STEP
     all_steps, is_cut = all_before + a_parts * part_steps + all_behind, strips.size > 0
-    first, last = columns[0] // WIDE, (columns[1] + WIDE - 1) // WIDE if c_parts == 1 else c_parts * n_strips
+    first, last = columns[0] // WIDE, (columns[1] + WIDE - 1) // WIDE
     chunk, block, group = _at_a_time(depth, rows[1] - rows[0], last - first, is_cut)
     for part in range(a_parts):
         for k0 in range(0, max(depth, 1), chunk):
