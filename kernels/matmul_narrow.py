@@ -19,33 +19,35 @@ from .memory import LINE
 from .simd import VECTOR_BITS, add, lanes, load, prefetch, splat, store, transpose_square
 from .simd_rows import add_inner, add_outer, copies, start_rows, store_rows, totals
 from .threads import n_threads
-from .tile import Places, filled_up, on_a_line, tile
+from .tile import Places, on_a_line, tile
 
 FEW = 8
-BLOCK = 16  # rows of c at a time, where steps of k are few
-DEPTH = 64  # steps of k at a time, where rows of dW are few
+BLOCK = 64  # rows of the wide factor, or of c, that are read or written for all columns before the next ones
 AHEAD = 16  # so many rows ahead they are fetched where neighbours in memory are not what comes next
-ROWS = VECTOR_BITS // 32 // FEW  # of a, whose sums with eight columns of b fill a vector; 0 where vectors are short
-NOTHING = np.empty(0, np.float32)
+LANES = VECTOR_BITS // 32
+ROWS = LANES // FEW  # of a, whose sums with eight columns of b fill a vector; 0 where vectors are short
+FLOAT32, NOTHING = np.dtype(np.float32), np.empty(0, np.float32)
 
 
 def fits(a, b, transposed, c):
     """Whether `multiply` can do it: float32, a narrow b, and its other side as long as whole vectors."""
-    depth, columns = b.shape[::-1] if transposed else b.shape
-    if min(depth, columns) > FEW or ROWS == 0 or c.dtype != np.float32:
+    depth, columns = b.shape
+    if transposed:
+        depth, columns = columns, depth
+    if (depth > FEW and columns > FEW) or ROWS == 0 or c.dtype != FLOAT32:
         return False
     if not (a.flags.c_contiguous and b.flags.c_contiguous):
         return False
     if columns <= FEW:
-        return columns > 0 and depth > 0 and depth % lanes(c) == 0 and len(a) >= ROWS
-    return 0 < depth <= FEW and columns % (2 * lanes(c)) == 0 and len(a) >= 2
+        return columns > 0 and depth > 0 and depth % LANES == 0 and len(a) >= ROWS
+    return depth > 0 and columns % (2 * LANES) == 0 and len(a) >= 2
 
 
 def multiply(a, b, transposed, bias, plus, c):
     """c = a @ b + bias + plus, or a @ b.T; bias (C,) and plus may be None, and plus is not c."""
     bias, plus = NOTHING if bias is None else bias, NOTHING if plus is None else plus.reshape(-1)
     if c.shape[1] <= FEW:
-        _few_columns(a, b, transposed, bias, plus, n_threads(), c.reshape(-1))
+        _few_columns(a, b, transposed, bias, plus, n_threads(), c)
     else:
         _few_steps(_filled_up(a), b, transposed, bias, plus, n_threads(), c)
 
@@ -63,7 +65,7 @@ def fits_dw(x, dy, dW):
     """Whether `multiply_dw` can do it: one side narrow, the other as long as whole strips."""
     few, many = sorted(dW.shape)
     in_order = x.flags.c_contiguous and dy.flags.c_contiguous
-    return ROWS > 0 and dW.dtype == np.float32 and in_order and 0 < few <= FEW and many % (2 * lanes(dW)) == 0
+    return ROWS > 0 and dW.dtype == FLOAT32 and in_order and 0 < few <= FEW and many % (2 * LANES) == 0
 
 
 def multiply_dw(x, dy, dW):
@@ -74,8 +76,8 @@ def multiply_dw(x, dy, dW):
 
 @parallel_kernel
 def _few_columns(a, b, transposed, bias, plus, n_threads, c):
-    """Each thread owns some rows of c, which is given as it lies in memory."""
-    (n_rows, depth), n_columns = a.shape, b.shape[0] if transposed else b.shape[1]
+    """Each thread owns some rows of c."""
+    (n_rows, depth), n_columns = a.shape, c.shape[1]
     n_tiles = (n_rows + ROWS - 1) // ROWS
     for part in prange(n_threads):
         columns, first = _eight_rows(b, not transposed, depth), np.zeros((ROWS, FEW), a.dtype)
@@ -87,13 +89,13 @@ def _few_columns(a, b, transposed, bias, plus, n_threads, c):
             i = min(t * ROWS, n_rows - ROWS)  # the last tile is moved back: it computes a row again, to the last bit
             result = add(_inner_products(a, i, columns), load(first, (0, 0)))
             if n_columns == FEW:
-                store(c, i * FEW, add(load(plus, i * FEW), result) if plus.size > 0 else result)
+                store(c, (i, 0), add(load(plus, i * FEW), result) if plus.size > 0 else result)
             else:
                 store(sums, 0, result)
                 for r in range(ROWS):
                     for j in range(n_columns):
-                        at = (i + r) * n_columns + j
-                        c[at] = sums[r * FEW + j] + (plus[at] if plus.size > 0 else sums.dtype.type(0))
+                        more = plus[(i + r) * n_columns + j] if plus.size > 0 else sums.dtype.type(0)
+                        c[i + r, j] = sums[r * FEW + j] + more
 
 
 @allocating_kernel
@@ -139,7 +141,8 @@ def _few_steps(a, b, transposed, bias, plus, n_threads, c):
     n_rows, n_columns = c.shape
     width = 2 * lanes(c)
     for part in prange(n_threads):
-        rows, start, zeros = _eight_rows(b, transposed, n_columns), filled_up(bias, n_columns), np.zeros(width, c.dtype)
+        rows, zeros = _eight_rows(b, transposed, n_columns), np.zeros(width, c.dtype)
+        start = bias if bias.size > 0 else np.zeros(n_columns, c.dtype)
         top, bottom = part * n_rows // n_threads // 2 * 2, (part + 1) * n_rows // n_threads // 2 * 2
         bottom = n_rows if part == n_threads - 1 else bottom
         for block in range(top, bottom, BLOCK):
@@ -182,8 +185,8 @@ def _columns_of_dw(narrow, wide, first, last, c):
     n_rows, zeros, x = (last - first) * FEW, np.zeros(width, wide.dtype), wide.reshape(-1)
     so_far = on_a_line(n_rows * width, wide.dtype)
     sums = so_far.reshape(n_rows, width)
-    for t in range(0, len(wide), DEPTH):
-        end = min(t + DEPTH, len(wide))
+    for t in range(0, len(wide), BLOCK):
+        end = min(t + BLOCK, len(wide))
         for s in range(first, last):
             j, row = s * width, (s - first) * FEW
             begin = Places(so_far, row * width, width)
