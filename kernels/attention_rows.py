@@ -27,7 +27,9 @@ def strips_of_zeros(depth, columns, like):
     """Strips of zeros for a factor (depth, columns)."""
     width = 2 * lanes(like)
     n_strips = up_to(columns, width) // width
-    return on_a_line(n_strips * depth * width, like.dtype).reshape(n_strips, depth, width)
+    memory = on_a_line(n_strips * depth * width, like.dtype)
+    memory[:] = 0
+    return memory.reshape(n_strips, depth, width)
 
 
 @kernel

@@ -108,6 +108,8 @@ def _eight_rows(b, transposed, width):
     if not transposed and b.shape[0] == FEW and b.ctypes.data % LINE == 0:
         return b
     rows, done = on_a_line(max(FEW, side) * width, b.dtype).reshape(max(FEW, side), width), 0
+    if b.shape[1 if transposed else 0] < FEW:
+        rows[:] = 0
     if not transposed:
         for i in range(b.shape[0]):
             for j in range(0, width, side):
@@ -184,7 +186,7 @@ def _columns_of_dw(narrow, wide, first, last, c):
     width = 2 * lanes(wide)
     n_rows, zeros, x = (last - first) * FEW, np.zeros(width, wide.dtype), wide.reshape(-1)
     so_far = on_a_line(n_rows * width, wide.dtype)
-    sums = so_far.reshape(n_rows, width)
+    so_far[:], sums = 0, so_far.reshape(n_rows, width)
     for t in range(0, len(wide), BLOCK):
         end = min(t + BLOCK, len(wide))
         for s in range(first, last):

@@ -58,8 +58,8 @@ def tile(rows, a, strip, bias, plus, c, i, j, ahead):
 
 @allocating_kernel
 def on_a_line(size, dtype):
-    """Zeros that begin on a cache line: so no vector lies on two."""
-    memory = np.zeros(size + LINE, dtype)
+    """Memory that begins on a cache line, so that no vector lies on two; it holds anything."""
+    memory = np.empty(size + LINE, dtype)
     first = (-memory.ctypes.data // memory.itemsize) % (LINE // memory.itemsize)
     return memory[first : first + size]
 
