@@ -73,6 +73,16 @@ def test_products_of_every_remainder(dtype):
                 assert np.abs(ours - theirs).max() <= 10 * TOLERANCE[dtype] * scale, (name, T, n_in, n_out)
 
 
+@pytest.mark.parametrize("few", range(1, 9))
+def test_narrow_factors_of_every_width(few):
+    """What fills a factor up to eight rows adds nothing."""
+    rng = np.random.default_rng(few)
+    x, W = (rng.standard_normal(s).astype(np.float32) for s in ((9, few), (few, 64)))
+    for a, b in ((x, W), (rng.standard_normal((9, 64)).astype(np.float32), np.ascontiguousarray(W.T))):
+        assert np.abs(kernels.matmul(a, b) - a @ b).max() <= 1e-5
+        assert np.abs(kernels.matmul_dx(a, np.ascontiguousarray(b.T)) - a @ b).max() <= 1e-5
+
+
 @pytest.mark.parametrize("T, n_in, n_out", [(40, 64, 64), (7, 384, 384), (100, 800, 416), (33, 96, 32), (50, 40, 70)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_weights_that_read_the_same(T, n_in, n_out, dtype):
