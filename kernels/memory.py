@@ -68,17 +68,17 @@ _pieces: list[_Piece] = []
 
 
 class _Block:
-    """`size` bytes of a piece, from memory[first] on."""
+    """`size` bytes of a piece, from memory[first] on, and the list that it goes to when nobody has it."""
 
-    __slots__ = ("first", "memory", "piece", "size", "start")
+    __slots__ = ("first", "home", "memory", "piece", "size", "start", "used")
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, home: list[_Block]):
         """The smallest part that is large enough, or a new piece."""
         fitting = ((n, i, start) for i, piece in enumerate(_pieces) for start, n in piece.parts.items() if n >= size)
         _, i, start = min(fitting, default=(0, len(_pieces), 0))
         if i == len(_pieces):
             _pieces.append(_Piece(max(size, PIECE)))
-        self.size, self.piece, self.start = size, _pieces[i], start
+        self.size, self.home, self.piece, self.start = size, home, _pieces[i], start
         self.memory, self.first = self.piece.memory, self.piece.first + start
         self.piece.take(start, size)
 
@@ -89,9 +89,9 @@ class _Block:
             _pieces.remove(self.piece)
 
 
-_pool: dict[int, list[_Block]] = {}  # free blocks by size, the size used last at the end
-_owned = _lent = _most_lent = 0  # bytes: lent and free, lent, and lent at the busiest moment
-_returned: list[_Block] = []  # blocks of which nobody has told the pool yet
+_pool: dict[int, list[_Block]] = {}  # free blocks by size, the one that came back last at the end of its list
+_owned = _most_lent = 0  # bytes: lent and free, and lent at the busiest moment
+_misses = 0  # so many times the pool had no block; blocks tell by it how long they have been unused
 
 
 class _Loan(np.ndarray):
@@ -99,8 +99,8 @@ class _Loan(np.ndarray):
 
     __slots__ = ("block",)
 
-    def __del__(self, returned=_returned):
-        returned.append(self.block)  # and no more: Python may be anywhere, in the middle of `_borrow`, too
+    def __del__(self):
+        self.block.home.append(self.block)  # and no more: Python may be anywhere, in the middle of `empty`, too
 
 
 @lru_cache(maxsize=4096)
@@ -112,38 +112,21 @@ def _bytes_of_block(shape, dtype) -> int:
     return 0 if size < SMALL else (size + step - 1) // step * step
 
 
-def _borrow(size: int) -> _Block:
-    """A block of this size. At best one that was just given back, and then nothing is to be counted."""
-    global _lent, _most_lent
-    while _returned:
-        block = _returned.pop()
-        if block.size == size:
-            return block
-        _pool.setdefault(block.size, []).append(block)
-        _pool[block.size] = _pool.pop(block.size)  # now the last
-        _lent -= block.size
-    blocks = _pool.get(size)
-    block = blocks.pop() if blocks else _new_block(size)
-    _lent += size
-    _most_lent = max(_lent, _most_lent)
-    return block
-
-
 def _new_block(size: int) -> _Block:
     """A block that was not in the pool. For it free ones that have been unused for longest are given up."""
-    global _owned
-    most = SLACK * max(_most_lent, _lent + size)
-    while _pool and _owned + size > most:
-        oldest = next(iter(_pool))
-        blocks = _pool[oldest]
-        if blocks:
-            _owned -= oldest
-            blocks.pop(0).free()
-        else:
-            del _pool[oldest]
-    block = _Block(size)
+    global _owned, _most_lent, _misses
+    _misses += 1
+    free = sum(block.size for blocks in list(_pool.values()) for block in blocks)
+    _most_lent = max(_most_lent, _owned - free + size)
+    while _owned + size > SLACK * _most_lent:
+        blocks = min(filter(None, list(_pool.values())), key=lambda blocks: blocks[0].used, default=None)
+        if blocks is None:
+            break
+        oldest = blocks.pop(0)
+        _owned -= oldest.size
+        oldest.free()
     _owned += size
-    return block
+    return _Block(size, _pool.setdefault(size, []))
 
 
 def empty(shape, dtype) -> np.ndarray:
@@ -151,21 +134,14 @@ def empty(shape, dtype) -> np.ndarray:
     size = _bytes_of_block(shape, dtype)
     if size == 0:
         return np.empty(shape, dtype)
-    block = _borrow(size)
+    try:
+        block = _pool[size].pop()  # the last: it may still be in the processor's caches
+    except (KeyError, IndexError):
+        block = _new_block(size)
+    block.used = _misses
     loan = _Loan(size, BYTE, block.memory, block.first)
     loan.block = block
     return np.ndarray(shape, dtype, loan)
-
-
-_scratch = {}
-
-
-def scratch(size: int, dtype) -> np.ndarray:
-    """At least `size` numbers, the same each time: for what a kernel needs only until it returns."""
-    array = _scratch.get(dtype)
-    if array is None or array.size < size:
-        array = _scratch[dtype] = empty(size, dtype)
-    return array
 
 
 def zeros(shape, dtype) -> np.ndarray:
