@@ -45,19 +45,33 @@ def _adam(p, g, m, v, step_size, beta1, beta2, eps, root_correction, decay):
             ps[i] = keep * ps[i] - rate * ms[i] / (np.sqrt(vs[i]) * correction + tiny)
 
 
-def squared_norm(x) -> float:
-    """The sum of the squares of all elements, in float64; block by block, so that it does not depend on the threads."""
-    flat = x.reshape(-1)
-    sums = np.empty((flat.size + BLOCK - 1) // BLOCK, np.float64)
-    _squared_norm(flat, sums)
-    return float(sums.sum())
+def squared_norm(x, largest=0.0) -> float:
+    """The sum of the squares of all elements, in float64; block by block, so that it does not depend on the threads.
+
+    largest above 0: a norm, the root of this sum, that is larger but finite is made `largest`; x is scaled in place.
+    Raises ValueError if x could not be changed in place.
+    """
+    if largest > 0 and not x.flags.c_contiguous:
+        raise ValueError(f"x must be in C order, got shape {x.shape} with strides {x.strides}")
+    return _squared_norm(x.reshape(-1), largest)
 
 
 @parallel_kernel
-def _squared_norm(x, sums):
+def _squared_norm(x, largest):
+    sums = np.empty((x.size + BLOCK - 1) // BLOCK, np.float64)
     for block in prange(sums.size):
         part = x[block * BLOCK : (block + 1) * BLOCK]
         total = 0.0
         for i in range(part.size):
             total += np.float64(part[i]) * np.float64(part[i])
         sums[block] = total
+    total = 0.0
+    for block in range(sums.size):
+        total += sums[block]
+    norm = np.sqrt(total)
+    scale = x.dtype.type(largest / norm)
+    for block in prange(sums.size if 0 < largest < norm < np.inf else 0):
+        part = x[block * BLOCK : (block + 1) * BLOCK]
+        for i in range(part.size):
+            part[i] *= scale
+    return total

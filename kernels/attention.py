@@ -66,20 +66,19 @@ def attention(q, k, v, q_offsets, offsets, n_heads, rate=0.0, key=NO_KEY):
 
 
 def attention_backward(dcontext, q, k, v, log_sum, q_offsets, offsets, rate=0.0, key=NO_KEY):
-    """dq, dk, dv.   (R, D) -> (R, D), (T, D), (T, D)
+    """dq, dk, dv; if there are as many queries as keys, one array.   (R, D) -> (R, D), (T, D), (T, D), or (3, T, D)
 
     forward was context = dropout(P) V with P = softmax(S), so now, with m the dropout mask,
     dV = (P m).T dcontext;  dP = (dcontext V.T) m;  dS = P (dP - rowsum(dP P));
     dQ = dS K / sqrt(head size);  dK = dS.T Q / sqrt(head size).
     """
-    q, k, v, dcontext = (np.ascontiguousarray(x) for x in (q, k, v, dcontext))  # rows are read as vectors
-    # One behind the other in memory, as matmul_dx_each wants them.
-    dq, dk, dv = (
-        empty((3, *k.shape), k.dtype) if len(q) == len(k) else (empty(q.shape, q.dtype), *empty((2, *k.shape), k.dtype))
-    )
-    n_heads, dropout = log_sum.shape[1], settings(rate, key)
-    _attention_backward(dcontext, q, k, v, log_sum, q_offsets, offsets, n_heads, *dropout, n_threads(), dq, dk, dv)
-    return dq, dk, dv
+    q, k, v = np.ascontiguousarray(q), np.ascontiguousarray(k), np.ascontiguousarray(v)  # rows are read as vectors
+    dcontext, n_heads = np.ascontiguousarray(dcontext), log_sum.shape[1]
+    # In one array, for matmul_dx_each.
+    grads = empty((3, *k.shape), k.dtype) if len(q) == len(k) else tuple(empty(x.shape, x.dtype) for x in (q, k, v))
+    dropout = settings(rate, key)
+    _attention_backward(dcontext, q, k, v, log_sum, q_offsets, offsets, n_heads, *dropout, n_threads(), *grads)
+    return grads
 
 
 @allocating_kernel

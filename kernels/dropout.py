@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numba import prange
 
@@ -12,6 +14,7 @@ BLOCK = 4096
 NO_KEY = (np.uint32(0), np.uint32(0))
 
 
+@lru_cache(maxsize=16)
 def threshold(rate: float) -> np.uint32:
     """A place is kept if its 32 random bits are at least this: a share of 1 - rate of all places."""
     return np.uint32(min(int(rate * 2**32), 2**32 - 1))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from numba import prange
 
-from ._compile import parallel_kernel
+from ._compile import kernel, parallel_kernel
 from .memory import empty
 
 
 def embedding(ids, segments, positions, word, segment, position):
-    """x[t] = word[ids[t]] + segment[segments[t]] + position[positions[t]].   int32 (T,) three times -> (T, D)"""
+    """x[t] = word[ids[t]] + segment[segments[t]] + position[positions[t]].   int32 (T,) three times -> (T, D)
+
+    Raises IndexError if a number is not that of a row in its table.
+    """
     x = empty((ids.size, word.shape[1]), word.dtype)
-    _gather(ids, segments, positions, word, segment, position, x)
+    if not _gather(ids, segments, positions, word, segment, position, x):
+        raise IndexError("a number is not that of a row in its table")
     return x
 
 
@@ -22,10 +26,21 @@ def embedding_backward(dx, index, dW):
 
 @parallel_kernel
 def _gather(ids, segments, positions, word, segment, position, x):
-    for t in prange(ids.size):
+    """Whether all rows are there, and then x."""
+    there = _has_rows(word, ids) & _has_rows(segment, segments) & _has_rows(position, positions)
+    for t in prange(ids.size * there):
         w, s, p, out = word[ids[t]], segment[segments[t]], position[positions[t]], x[t]
         for d in range(out.size):
             out[d] = w[d] + s[d] + p[d]
+    return there
+
+
+@kernel
+def _has_rows(table, numbers):
+    outside = 0
+    for t in range(numbers.size):
+        outside += numbers[t] < 0 or numbers[t] >= len(table)
+    return outside == 0
 
 
 @parallel_kernel

@@ -66,6 +66,7 @@ def examples_of_layers(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n
     yield "dropout", (normal(T, D), 0.25, KEY)
     yield "adam", (normal(D, F), normal(D, F), normal(D, F), normal(D, F) ** 2, 1e-3, 0.9, 0.999, 1e-8, 0.01, 3)
     yield "squared_norm", (normal(T, D),)
+    yield "squared_norm", (normal(T, D), 2.0)
 
 
 def examples_of_narrow_products(dtype, seed: int = 0, lengths=(3, 8, 1)):

@@ -32,9 +32,9 @@ def layernorm_backward(dy, normalized, inverse_std, gamma, dgamma=None, dbeta=No
     ds = inverse_std (g - mean(g) - n mean(g n)): the mean and the variance depend on every element of the row.
     And if they are there, dgamma += sum of dy n over the rows, dbeta += sum of dy.
     """
-    ds, nothing = empty(dy.shape, dy.dtype), inverse_std[:0]
-    to_gamma, to_beta = nothing if dgamma is None else dgamma, nothing if dbeta is None else dbeta
-    _layernorm_backward(dy, normalized, inverse_std, gamma, ds, to_gamma, to_beta)
+    ds = empty(dy.shape, dy.dtype)
+    dgamma, dbeta = inverse_std[:0] if dgamma is None else dgamma, inverse_std[:0] if dbeta is None else dbeta
+    _layernorm_backward(dy, normalized, inverse_std, gamma, ds, dgamma, dbeta)
     return ds
 
 

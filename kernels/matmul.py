@@ -14,7 +14,7 @@ MINIBERT_KERNELS=blas puts NumPy's BLAS in the place of all of them: blas.py.
 
 What follows a product can be done with it, which saves a pass over memory: adding another gradient (`plus`), and
 multiplying by the slope of an activation (`times`). And since Python, too, finds its caches empty after a kernel, and
-takes 40 us where it took 10, what follows most products is part of the same call: dropout, GELU (`matmul_gelu`), and
+takes 40 us instead of 6, what follows most products is part of the same call: dropout, GELU (`matmul_gelu`), and
 all gradients of a linear layer (`matmul_backward`).
 """
 
@@ -27,6 +27,7 @@ import numpy as np
 from . import amx, blas, matmul_amx, matmul_fma, matmul_narrow
 from .dropout import NO_KEY, dropout, settings
 from .gelu import gelu
+from .matmul_narrow import FLOAT32
 from .memory import empty, zeros
 from .sums import bias_db, check_db
 
@@ -39,10 +40,12 @@ def matmul(x, W, b=None, strips=None, plus=None, rate=0.0, key=NO_KEY):
     strips: the first of `prepare(W)`, if the caller keeps it. plus (T, O): what is to be added, on the way to memory.
     rate, key: those of `dropout`; rate 0 switches it off.
     """
-    y = empty((x.shape[0], W.shape[1]), x.dtype)
+    y, plus = empty((x.shape[0], W.shape[1]), x.dtype), _in_rows(plus)
     if rate > 0 and _at_once(x, W):
-        return _product(x, W, False, strips, b, _in_rows(plus), y, dropout=(*settings(rate, key), True))
-    _product(x, W, False, strips, b, _in_rows(plus), y)
+        _check(x, W, False, b, plus, None, y)
+        matmul_amx.multiply(_in_rows(x), W, False, strips, b, plus, y, dropout=(*settings(rate, key), True))
+        return y
+    _product(x, W, False, strips, b, plus, y)
     return dropout(y, rate, key) if rate > 0 else y
 
 
@@ -51,7 +54,9 @@ def matmul_gelu(x, W, b=None, strips=None):
     u = empty((x.shape[0], W.shape[1]), x.dtype)
     if _at_once(x, W):
         y = empty(u.shape, u.dtype)
-        return y, _product(x, W, False, strips, b, None, u, activated=y)
+        _check(x, W, False, b, None, None, u)
+        matmul_amx.multiply(_in_rows(x), W, False, strips, b, None, u, activated=y)
+        return y, u
     return gelu(_product(x, W, False, strips, b, None, u))
 
 
@@ -86,25 +91,25 @@ def matmul_backward(dy, x, W, dW=None, db=None, strips=None, plus=None, times=No
 
     x may be None if dW is. With dropout, dy is written over: what y dropped is dropped there, too.
     """
-    fits = dW is None or (dW.flags.c_contiguous and min(dW.shape) > matmul_narrow.FEW)
-    if not (fits and _at_once(dy, W)):
+    if not ((dW is None or dW.flags.c_contiguous) and _at_once(dy, W)):
         dy = dropout(dy, rate, key) if rate > 0 else dy
         if dW is not None:
             matmul_dw(x, dy, dW)
         if db is not None:
             bias_db(dy, db)
         return matmul_dx(dy, W, strips, plus, times)
-    dx, dy, more = empty((dy.shape[0], W.shape[0]), dy.dtype), _in_rows(dy), {}
-    if dW is not None or db is not None:
-        if dW is not None:
-            _check_dw(x, dy, dW)
-            x = _in_rows(x)
-        if db is not None:
-            check_db(dy, db)
-        more["grads"] = x, dy, dW, db
-    if rate > 0:
-        more["dropout"] = *settings(rate, key), False
-    return _product(dy, W, True, strips, None, _in_rows(plus), dx, _in_rows(times), **more)
+    dx, dy, plus, times = empty((dy.shape[0], W.shape[0]), dy.dtype), _in_rows(dy), _in_rows(plus), _in_rows(times)
+    _check(dy, W, True, None, plus, times, dx)
+    if dW is None:
+        x = None
+    else:
+        _check_dw(x, dy, dW)
+        x = _in_rows(x)
+    if db is not None:
+        check_db(dy, db)
+    dropped = (*settings(rate, key), False) if rate > 0 else matmul_amx.NO_DROPOUT
+    matmul_amx.multiply(dy, W, True, strips, None, plus, dx, times, grads=(x, dy, dW, db), dropout=dropped)
+    return dx
 
 
 def _at_once(x, W):
@@ -131,45 +136,42 @@ def prepare_each(Ws, bs):
 
 
 def matmul_each(x, Ws, bs, prepared, first=0):
-    """x @ W + b for each of the weights.   (T, I), n times (I, O) -> n times (T, O)
+    """x @ W + b for each of the weights.   (T, I), n times (I, O) -> n times (T, O), a list or an array (n, T, O)
 
     prepared: what `prepare_each` made of these weights, and of `first` others before them, and maybe more behind.
     """
     if isinstance(prepared, list):
         return [matmul(x, W, b, strips) for W, b, (strips, _) in zip(Ws, bs, prepared[first:], strict=False)]
     (strips, _, bias), n, width = prepared, len(Ws), Ws[0].shape[1]
-    size = strips.size // (bias.size // width)
-    strips, bias = strips[first * size : (first + n) * size], bias[first * width : (first + n) * width]
+    if n * width < bias.size:
+        size = strips.size // (bias.size // width)
+        strips, bias = strips[first * size : (first + n) * size], bias[first * width : (first + n) * width]
     ys = empty((n, len(x), width), x.dtype)
     c = ys.reshape(n * len(x), width)
     _check(x, Ws[0], False, None, None, None, c)
     matmul_amx.multiply(_in_rows(x), Ws[0], False, strips, bias, None, c, parts=(1, n, 0, 0))
-    return list(ys)
+    return ys
 
 
 def matmul_dx_each(dys, Ws, prepared, first=0, plus=None):
-    """dx = the sum of dy @ W.T over several weights, + plus.   n times (T, O), n times (I, O) -> (T, I)"""
-    if isinstance(prepared, list) or not _follow_each_other(dys):
+    """dx = the sum of dy @ W.T over several weights, + plus.   n times (T, O), n times (I, O) -> (T, I)
+
+    It can be one product if dys are one array (n, T, O). Raises ValueError if there are not as many weights.
+    """
+    if len(dys) != len(Ws):
+        raise ValueError(f"{len(dys)} gradients for {len(Ws)} weights")
+    if isinstance(prepared, list) or not isinstance(dys, np.ndarray):
         all_strips = [strips for _, strips in prepared[first:]] if isinstance(prepared, list) else [None] * len(Ws)
         for dy, W, strips in zip(dys, Ws, all_strips, strict=False):
             plus = matmul_dx(dy, W, strips, plus)
         return plus
-    (_, strips, bias), n, width = prepared, len(Ws), Ws[0].shape[1]
+    (_, strips, bias), n, width, dys, plus = prepared, len(Ws), Ws[0].shape[1], _in_rows(dys), _in_rows(plus)
     steps, others = width // matmul_amx.STEP, bias.size // width - first - n
-    dx = empty((len(dys[0]), len(Ws[0])), dys[0].dtype)
-    _check(dys[0], Ws[0], True, None, plus, None, dx)
+    dx, dy = empty((dys.shape[1], len(Ws[0])), dys.dtype), dys[0]
+    _check(dy, Ws[0], True, None, plus, None, dx)
     parts = n, 1, first * steps, others * steps
-    matmul_amx.multiply(dys[0], Ws[0], True, strips, None, _in_rows(plus), dx, parts=parts)
+    matmul_amx.multiply(dy, Ws[0], True, strips, None, plus, dx, parts=parts)
     return dx
-
-
-def _follow_each_other(arrays) -> bool:
-    """Whether they are of one shape, and each begins in memory where the one before ends."""
-    places = [array.ctypes.data for array in arrays]
-    shape, n_bytes = arrays[0].shape, arrays[0].nbytes
-    return all(array.flags.c_contiguous and array.shape == shape for array in arrays) and places == list(
-        range(places[0], places[0] + len(arrays) * n_bytes, max(n_bytes, 1))
-    )
 
 
 # ----------------------------------------------------------------------------------------------------------- product
@@ -178,16 +180,16 @@ def _follow_each_other(arrays) -> bool:
 def _way_of(numbers):
     if BLAS:
         return blas
-    return matmul_amx if amx.ALLOWED and numbers.dtype == np.float32 else matmul_fma
+    return matmul_amx if amx.ALLOWED and numbers.dtype == FLOAT32 else matmul_fma
 
 
-def _product(a, b, transposed, strips, bias, plus, c, times=None, **at_once):
-    """c = (a @ b + bias + plus) times, or a @ b.T; at_once is what matmul_amx.multiply may do further. Returns c."""
+def _product(a, b, transposed, strips, bias, plus, c, times=None):
+    """c = (a @ b + bias + plus) times, or a @ b.T. Returns c."""
     _check(a, b, transposed, bias, plus, times, c)
-    if not (at_once or BLAS) and strips is None and matmul_narrow.fits(a, b, transposed, c):
+    if strips is None and not BLAS and matmul_narrow.fits(a, b, transposed, c):
         matmul_narrow.multiply(a, b, transposed, bias, plus, c)
     elif _way_of(c) is matmul_amx:
-        matmul_amx.multiply(_in_rows(a), b, transposed, strips, bias, plus, c, times, **at_once)
+        matmul_amx.multiply(_in_rows(a), b, transposed, strips, bias, plus, c, times)
         return c
     else:
         _way_of(c).multiply(_in_rows(a), b, transposed, strips, bias, plus, c)
@@ -200,15 +202,15 @@ def _in_rows(plus):
 
 def _check(a, b, transposed, bias, plus, times, c):
     """Kernels do not check bounds: a shape that does not fit would be whatever memory lies there."""
-    shape, dtype = c.shape, b.dtype
-    fits = a.shape[1] == b.shape[1 if transposed else 0] and (bias is None or bias.shape == shape[1:])
+    shape, dtype = c.shape, c.dtype
+    fits = a.shape[1] == b.shape[transposed] and (bias is None or bias.shape == shape[1:])
     if not (fits and (plus is None or plus.shape == shape) and (times is None or times.shape == shape)):
         more = "".join(f", and {x.shape} beside it" for x in (bias, plus, times) if x is not None)
         b = b.T if transposed else b
         raise ValueError(f"a product of {a.shape} and {b.shape}{more}: the shapes do not fit")
-    for x in (a, bias, plus, times, c):
+    for x in (a, b, bias, plus, times):
         if x is not None and x.dtype is not dtype and x.dtype != dtype:
-            raise ValueError(f"a product of {a.dtype} and {dtype}: all arrays must have one dtype")
+            raise ValueError(f"a product of {a.dtype} and {x.dtype}: all arrays must have one dtype")
 
 
 def _check_dw(x, dy, dW):

@@ -17,6 +17,8 @@ of the sums in c are fetched.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numba import prange
 
@@ -24,7 +26,7 @@ from ._compile import allocating_kernel, kernel, parallel_kernel
 from .amx import LINES, ROWS, SIDE, STEP, leave_tiles, use_tiles
 from .dropout import NO_KEY, drop, settings
 from .gelu import gelu_of
-from .memory import empty, scratch
+from .memory import empty
 from .pieces import CUT, HIGH, STRIP_STEP, WIDE, cut_rows, cut_strip, scratch_square, sum_tiles, take
 from .simd import add, load, prefetch_rows, store
 from .simd import multiply as times_each
@@ -52,7 +54,7 @@ def in_strips(b, transposed):
 
 
 def multiply(
-    a, b, transposed, strips, bias, plus, c, times=None, grads=None, activated=None, dropout=NO_DROPOUT, parts=ONE
+    a, b, transposed, strips, bias, plus, c, times=None, grads=NO_GRADS, activated=None, dropout=NO_DROPOUT, parts=ONE
 ):
     """c = a @ b + bias + plus, or a @ b.T, all float32;  c is in C order.
 
@@ -68,20 +70,22 @@ def multiply(
     activated, dropout of c and parts exclude each other.
     """
     bias = NOTHING if bias is None else bias
-    plus, times = NOTHING if plus is None else plus.reshape(-1), NOTHING if times is None else times.reshape(-1)
-    activated, threads = NOTHING if activated is None else activated.reshape(-1), n_threads()
+    plus, times = NO_MATRIX if plus is None else plus, NO_MATRIX if times is None else times
+    activated = NO_MATRIX if activated is None else activated
     if strips is None:
         (b, transposed), strips = _in_c_order(b, transposed), NO_STRIPS
     else:
         b = NO_MATRIX
-    if grads is None:
-        grads = NO_GRADS
-    else:
-        x, dy, dW, db = grads
-        x, dW = (NO_MATRIX, NO_MATRIX) if dW is None else (x, dW)
-        grads = x, dy, dW, NOTHING if db is None else db
-    memory = scratch(threads * (OF_A + OF_B), np.uint16)
-    _multiply(a, b, transposed, strips, bias, plus, times, c, *grads, activated, *dropout, *parts, threads, memory)
+    x, dy, dW, db = grads
+    x, dW, db = NO_MATRIX if x is None else x, NO_MATRIX if dW is None else dW, NOTHING if db is None else db
+    memory = _for_pieces(n_threads())
+    _multiply(a, b, transposed, strips, bias, plus, times, c, x, dy, dW, db, activated, *dropout, *parts, memory)
+
+
+@lru_cache(maxsize=1)
+def _for_pieces(n_threads: int) -> np.ndarray:
+    """Memory for what each thread cuts, the same for all products."""
+    return empty(n_threads * (OF_A + OF_B), np.uint16)
 
 
 def multiply_dw(x, dy, dW):
@@ -131,11 +135,10 @@ def _multiply(
     c_parts,
     first_step,
     more_steps,
-    n_threads,
     memory,
 ):
     """Both products of `multiply`; what is not wanted has no numbers. Each thread owns a band of c, of dW and of db."""
-    dropout = least, scale, key_low, key_high
+    dropout, n_threads = (least, scale, key_low, key_high), memory.size // (OF_A + OF_B)
     if least > 0 and not drops_c:
         for part in prange(n_threads):
             _drop_rows(a, part, n_threads, dropout)
@@ -152,7 +155,7 @@ def _multiply(
             _finish(rows, columns, activated, least > 0 and drops_c, dropout, c)
         if dW.size > 0:
             rows, columns = _band(len(dW), dW.shape[1], part, n_threads, dW.shape[1] > len(dW))
-            _product(x.T, (dy, False, NO_STRIPS), db[:0], dW.reshape(-1), db[:0], rows, columns, pieces, dW, ONE)
+            _product(x.T, (dy, False, NO_STRIPS), db[:0], dW, dW[:0], rows, columns, pieces, dW, ONE)
         leave_tiles()
 
 
@@ -172,7 +175,7 @@ def _finish(rows, columns, activated, drops, dropout, c):
     for i in range(rows[0], rows[1], together):
         first, last = i * width + columns[0], (i + together - 1) * width + columns[1]
         if activated.size > 0:
-            gelu_of(numbers[first:last], activated[first:last])
+            gelu_of(numbers[first:last], activated.reshape(-1)[first:last])
         if drops:
             drop(numbers, first, last, dropout)
 
@@ -199,7 +202,8 @@ def _product(a, right, bias, plus, times, rows, columns, pieces, c, parts):
     if rows[0] < rows[1] and columns[0] < columns[1]:
         width = (c.shape[1] + WIDE - 1) // WIDE * WIDE * parts[1]
         start = filled_up(bias, width), np.zeros(WIDE, np.float32)
-        begin, squares = (start, bias.size > 0, plus, times), (scratch_square(), scratch_square())
+        begin = start, bias.size > 0, plus.reshape(-1), times.reshape(-1)
+        squares = scratch_square(), scratch_square()
         _part_of_c(a, right, begin, rows, columns, pieces, squares, c, parts)
 
 

@@ -194,7 +194,7 @@ def attention_backward(dcontext, q, k, v, log_sum, q_offsets, offsets, rate=0.0,
         dk[rows] = _rows(dS.transpose(0, 2, 1) @ Q / scale)
         dv[rows] = _rows((P * m).transpose(0, 2, 1) @ dC)
         place += P.size
-    return dq, dk, dv
+    return np.stack((dq, dk, dv)) if len(q) == len(k) else (dq, dk, dv)
 
 
 def softmax_cross_entropy(logits, labels):
@@ -209,6 +209,8 @@ def softmax_cross_entropy(logits, labels):
 
 def embedding(ids, segments, positions, word, segment, position):
     """x[t] = word[ids[t]] + segment[segments[t]] + position[positions[t]]."""
+    if any((rows < 0).any() for rows in (ids, segments, positions)):  # NumPy would count from the end
+        raise IndexError("a number is not that of a row in its table")
     return word[ids] + segment[segments] + position[positions]
 
 
@@ -225,6 +227,9 @@ def adam(p, g, m, v, lr, beta1, beta2, eps, weight_decay, step):
     p -= lr / (1 - beta1**step) * m / (np.sqrt(v / (1 - beta2**step)) + eps)
 
 
-def squared_norm(x) -> float:
-    """The sum of the squares of all elements, in float64."""
-    return float(np.sum(x.astype(np.float64) ** 2))
+def squared_norm(x, largest=0.0) -> float:
+    """The sum of the squares of all elements, in float64; if its root is above a `largest` above 0, x is scaled."""
+    total = float(np.sum(x.astype(np.float64) ** 2))
+    if 0 < largest < total**0.5 < np.inf:
+        x *= x.dtype.type(largest / total**0.5)
+    return total

@@ -62,12 +62,12 @@ def self_attention_backward(dcontext, p, cache, grads, run: Run, plus):
     """
     caches, q, k, v, log_sum = cache
     dropout = run.dropout
-    dq, dk, dv = kernels.attention_backward(
+    dqkv = kernels.attention_backward(
         dcontext, q, k, v, log_sum, query_offsets(run), run.offsets, dropout.attention, dropout.key
     )
     if not run.first_only:
-        return projections_backward([dq, dk, dv], p, caches, grads, PROJECTIONS, plus)
-    dasking = projections_backward([dq], p, caches[:1], grads, PROJECTIONS[:1], plus)
-    dx = projections_backward([dk, dv], p, caches[1:], grads, PROJECTIONS[1:], None)
+        return projections_backward(dqkv, p, caches, grads, PROJECTIONS, plus)
+    dasking = projections_backward(dqkv[:1], p, caches[:1], grads, PROJECTIONS[:1], plus)
+    dx = projections_backward(dqkv[1:], p, caches[1:], grads, PROJECTIONS[1:], None)
     dx[run.offsets[:-1]] += dasking
     return dx

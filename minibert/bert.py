@@ -92,7 +92,8 @@ def first_trained_layer(grads, n_layers: int) -> int:
 
 def run_of_layer(run: Run, i: int) -> Run:
     """The run as layer i sees it: its own dropout, and every token unless it is the last layer."""
-    return run.at(i)._replace(first_only=run.first_only and i == run.config.n_layers - 1)
+    first_only = run.first_only and i == run.config.n_layers - 1
+    return Run(run.config, run.offsets, run.adapter, run.dropout.at(i), first_only)
 
 
 def encoder_forward(batch, params, grads, run: Run):

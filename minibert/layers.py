@@ -83,7 +83,7 @@ class Run(NamedTuple):
 
     def at(self, site) -> Run:
         """The same run, its dropout placed inside a layer or at a site."""
-        return self._replace(dropout=self.dropout.at(site))
+        return Run(self.config, self.offsets, self.adapter, self.dropout.at(site), self.first_only)
 
 
 # ----------------------------------------------------------------------------------------------------------- linear
@@ -167,8 +167,7 @@ def _rows_of_tables(batch) -> dict[str, np.ndarray]:
 
 
 def _check_rows(table: str, rows, n_rows: int) -> None:
-    """Kernels do not check bounds: a row beyond the table would be whatever memory lies there."""
-    if rows.size and not 0 <= rows.min() <= rows.max() < n_rows:
+    if not 0 <= rows.min() <= rows.max() < n_rows:
         raise InputError(
             f"{table} ids must be from 0 to {n_rows - 1} for this backbone, got {rows.min()} to {rows.max()}"
         )
@@ -178,9 +177,12 @@ def embeddings_forward(batch, p, grads, run: Run):
     """x = dropout(LayerNorm(word + segment + position)).   (T,) ids -> (T, D)"""
     rows = _rows_of_tables(batch)
     tables = [p[name]["W"] for name in rows]
-    for name, table in zip(rows, tables, strict=True):
-        _check_rows(name, rows[name], len(table))
-    x = kernels.embedding(*rows.values(), *tables)
+    try:
+        x = kernels.embedding(*rows.values(), *tables)
+    except IndexError:
+        for name, table in zip(rows, tables, strict=True):
+            _check_rows(name, rows[name], len(table))
+        raise
     y, norm_cache = residual_layernorm_forward(x, None, p["norm"], inside(grads, "norm"), run.config.layernorm_eps)
     return dropout_forward(y, run.dropout), norm_cache
 

@@ -232,9 +232,13 @@ class Model:
             raise InputError(f"labels must be {n} a sequence: {len(batch)} sequences, labels of shape {labels.shape}")
         if self.head == "regress":
             return labels.astype(np.float64)
-        last = np.diff(batch.offsets)[:, None] - 1 if span else self.n_out - 1
-        if labels.dtype.kind not in "iu" or labels.min() < 0 or (labels > last).any():
-            raise InputError(f"labels must be whole numbers from 0 to {'the last token' if span else last}")
+        if span:
+            last, fit = "the last token", labels.min() >= 0 and (labels < np.diff(batch.offsets)[:, None]).all()
+        else:
+            last, numbers = self.n_out - 1, labels.tolist()
+            fit = min(numbers) >= 0 and max(numbers) <= last
+        if labels.dtype.kind not in "iu" or not fit:
+            raise InputError(f"labels must be whole numbers from 0 to {last}")
         return labels.astype(np.int64)
 
     def to_record(self, name: str, labels=(), training=None, dev=None) -> TaskRecord:

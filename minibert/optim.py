@@ -24,10 +24,11 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float = 0.1) -> fl
 def clip_by_global_norm(grads: dict[str, np.ndarray], largest: float) -> float:
     """Scale all gradients in place so that their norm together is at most `largest` (0: leave them). Returns the norm
     before."""
-    pieces = [grads.weights, grads.rest] if isinstance(grads, Packed) else list(grads.values())
-    norm = math.sqrt(sum(kernels.squared_norm(g) for g in pieces))
+    if isinstance(grads, Packed):
+        return math.sqrt(kernels.squared_norm(grads.all, largest))
+    norm = math.sqrt(sum(kernels.squared_norm(g) for g in grads.values()))
     if 0 < largest < norm < math.inf:
-        for g in pieces:
+        for g in grads.values():
             g *= g.dtype.type(largest / norm)
     return norm
 

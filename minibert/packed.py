@@ -31,16 +31,16 @@ class _Layout(NamedTuple):
 class Packed(dict):
     """Flat name -> array, all of them views into one piece of memory, so that one call of a kernel walks through all.
 
-    It begins with the weights, whose names end in "/W", as `weights`; the others, which never decay, are `rest`. Each
-    array begins a whole number of cache lines behind the first; the gaps are zero and stay so, as what is done to one
-    number is done to all.
+    It is `all`, and begins with the weights, whose names end in "/W", as `weights`; the others, which never decay, are
+    `rest`. Each array begins a whole number of cache lines behind the first; the gaps are zero and stay so, as what is
+    done to one number is done to all.
     Names and shapes are those of the start; `packed[name] = array` writes into the memory.
     """
 
     def __init__(self, shapes: dict[str, tuple], dtype, layout: _Layout | None = None):
         self._layout = layout = layout or _Layout.of(shapes, LINE // np.dtype(dtype).itemsize)
         memory = zeros(layout.size, dtype)
-        self.weights, self.rest = memory[: layout.first_other], memory[layout.first_other :]
+        self.all, self.weights, self.rest = memory, memory[: layout.first_other], memory[layout.first_other :]
         places = ((name, layout.places[name] * memory.itemsize, shape) for name, shape in shapes.items())
         super().__init__({name: np.ndarray(shape, dtype, memory, place) for name, place, shape in places})
 

@@ -86,13 +86,13 @@ def test_narrow_factors_of_every_width(few):
 @pytest.mark.parametrize("T, n_in, n_out", [(40, 64, 64), (7, 384, 384), (100, 800, 416), (33, 96, 32), (50, 40, 70)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_weights_that_read_the_same(T, n_in, n_out, dtype):
-    """All, some and one of three; gradients that follow upon each other in memory, and some that do not."""
+    """All, some and one of three; gradients that are one array, and some that are not."""
     rng = np.random.default_rng(0)
     Ws, bs, dys = (rng.standard_normal((3, *s)).astype(dtype) for s in ((n_in, n_out), (n_out,), (T, n_out)))
     x, plus = (rng.standard_normal((T, n_in)).astype(dtype) for _ in range(2))
     prepared = kernels.prepare_each(list(Ws), list(bs))
     for first, last in ((0, 3), (1, 3), (0, 1), (2, 3)):
-        some, biases, grads = Ws[first:last], bs[first:last], list(dys[first:last])
+        some, biases, grads = Ws[first:last], bs[first:last], dys[first:last]
         for y, W, b in zip(kernels.matmul_each(x, some, biases, prepared, first), some, biases, strict=True):
             assert np.abs(y - (x @ W + b)).max() <= TOLERANCE[dtype] * np.abs(y).max()
         for before in (None, plus):
@@ -101,6 +101,8 @@ def test_weights_that_read_the_same(T, n_in, n_out, dtype):
             assert np.abs(dx - exact).max() <= TOLERANCE[dtype] * np.abs(dx).max()
             apart = kernels.matmul_dx_each([dy.copy() for dy in grads], some, prepared, first, before)
             np.testing.assert_array_equal(apart, dx)
+    with pytest.raises(ValueError):
+        kernels.matmul_dx_each(dys, Ws[:2], prepared)
 
 
 @pytest.mark.parametrize("n_in, n_out", [(384, 7), (384, 64), (64, 384), (7, 450)])
@@ -161,6 +163,8 @@ def test_adam_says_what_it_cannot_change():
             kernels.adam(np.ones((4, 3), np.float32).T, *arrays[1:], *rest)
         with pytest.raises(ValueError, match="one shape"):
             kernels.adam(arrays[0], np.ones(5, np.float32), *arrays[2:], *rest)
+        with pytest.raises(ValueError, match="C order"):
+            kernels.squared_norm(np.ones((4, 3), np.float32).T, 1.0)
 
 
 @pytest.mark.skipif(kernels.BACKEND in ("numpy", "blas"), reason="NumPy says it in its own words")

@@ -96,7 +96,9 @@ def test_input_that_does_not_fit_is_refused(backbone):
         encode(backbone, TEXTS, ["one"])
 
 
-@pytest.mark.parametrize("ids, segments, table", [([1, 999], [0, 0], "word"), ([1, 2], [0, 2], "segment")])
+@pytest.mark.parametrize(
+    "ids, segments, table", [([1, 999], [0, 0], "word"), ([1, -1], [0, 0], "word"), ([1, 2], [0, 2], "segment")]
+)
 def test_ids_beyond_a_table_are_refused(backbone, ids, segments, table):
     """Kernels do not check bounds, so this would read foreign memory."""
     with pytest.raises(InputError, match=f"{table} ids must be from 0 to"):

@@ -152,6 +152,9 @@ def test_packed_or_not_adam_does_the_same():
     one, other = {name: a.copy() for name, a in arrays.items()}, Packed.copy_of(arrays)
     packed_grads = Packed.copy_of(grads)
     assert clip_by_global_norm(packed_grads, 1.0) == pytest.approx(clip_by_global_norm(grads, 1.0))
+    for name, grad in grads.items():
+        np.testing.assert_allclose(packed_grads[name], grad, rtol=1e-6)
+    assert clip_by_global_norm(packed_grads, 1.1) == pytest.approx(1)
     adams = Adam(one, 0.1), Adam(other, 0.1)
     for _ in range(3):
         adams[0].step(grads, 0.1)
