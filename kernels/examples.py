@@ -41,6 +41,8 @@ def examples_of_layers(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n
     yield "matmul_dw", (normal(T, D), normal(T, F), normal(D, F))
     yield "matmul_dw", (normal(T, D), normal(T, 450), normal(D, 450))
     yield "matmul_dw", (normal(T, 450), normal(T, 2), normal(450, 2))
+    yield "matmul_dw", (normal(T, 32), normal(T, 3), normal(32, 3))
+    yield "matmul_dw", (normal(T, 3), normal(T, 32), normal(3, 32))
     yield "matmul", (normal(T, D), normal(D, F), normal(F), None, None, 0.25, KEY)
     yield "matmul_gelu", (normal(T, D), normal(D, F) / np.array(D, dtype), normal(F))
     for trained in ((normal(D, F), normal(F)), (None, normal(F)), (normal(D, F), None), (None, None)):
@@ -70,13 +72,11 @@ def examples_of_layers(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n
 
 
 def examples_of_narrow_products(dtype, seed: int = 0, lengths=(3, 8, 1)):
-    """Few columns of the weight, and few rows."""
+    """Few columns of the weight, and few rows, forward and dx."""
     normal, T = _normal(dtype, np.random.default_rng(seed)), sum(lengths)
     yield "matmul", (normal(T, 32), normal(32, 3), normal(3))
     yield "matmul", (normal(T, 3), normal(3, 32), normal(32))
     yield "matmul_dx", (normal(T, 3), normal(32, 3))
-    yield "matmul_dw", (normal(T, 32), normal(T, 3), normal(32, 3))
-    yield "matmul_dw", (normal(T, 3), normal(T, 32), normal(3, 32))
 
 
 def examples_of_attention(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_heads: int = 2):

@@ -18,6 +18,7 @@ of the sums in c are fetched.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numba import prange
@@ -39,9 +40,40 @@ WIDER = 3  # so many times as many columns as rows: see _band
 OF_A = MOST_ROWS // SIDE * DEPTH // STEP * CUT  # numbers that a thread cuts at a time
 OF_B = GROUP * DEPTH // STEP * STRIP_STEP
 NOTHING, NO_MATRIX, NO_STRIPS = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.empty(0, np.uint16)
-ONE = (1, 1, 0, 0)  # parts of a, and of c; steps of k of other parts before and behind those of a in each strip
 NO_GRADS = (NO_MATRIX, NO_MATRIX, NO_MATRIX, NOTHING)
 NO_DROPOUT = (*settings(0.0, NO_KEY), False)
+
+
+# Numba compiles a function for each set of types it is called with, and a tuple with `True` written in it has another
+# type than one with `False`. Fields of these have the same type whatever they hold.
+
+
+class Left(NamedTuple):
+    """A left factor: a, or its transpose."""
+
+    a: np.ndarray
+    transposed: bool
+
+
+class Right(NamedTuple):
+    """A right factor: b, or its transpose, and its strips. If they have no numbers, b is cut now."""
+
+    b: np.ndarray
+    transposed: bool
+    strips: np.ndarray
+
+
+class Parts(NamedTuple):
+    """Of several products in one: how many parts of a are summed, and how many parts c has, all one behind the other in
+    memory; and steps of k that are not a's, before and behind those of a in each strip."""
+
+    of_a: int
+    of_c: int
+    before: int
+    behind: int
+
+
+ONE = Parts(1, 1, 0, 0)
 
 
 def in_strips(b, transposed):
@@ -143,7 +175,7 @@ def _multiply(
         for part in prange(n_threads):
             _drop_rows(a, part, n_threads, dropout)
     for part in prange(n_threads):
-        size, parts = OF_A + OF_B, (a_parts, c_parts, first_step, more_steps)
+        size, parts = OF_A + OF_B, Parts(a_parts, c_parts, first_step, more_steps)
         pieces = memory[part * size : part * size + OF_A], memory[part * size + OF_A : (part + 1) * size]
         add_rows(dy, db, part, n_threads)
         use_tiles()
@@ -151,11 +183,13 @@ def _multiply(
             width = c_parts * c.shape[1]
             wide = width > len(a) * (1 if strips.size == 0 else WIDER)
             rows, columns = _band(len(a), width, part, n_threads, wide)
-            _product(a, (b, transposed, strips), bias, plus, times, rows, columns, pieces, c, parts)
+            left, right = Left(a, False), Right(b, transposed, strips)
+            _product(left, right, bias, plus, times, rows, columns, pieces, c, parts)
             _finish(rows, columns, activated, least > 0 and drops_c, dropout, c)
         if dW.size > 0:
             rows, columns = _band(len(dW), dW.shape[1], part, n_threads, dW.shape[1] > len(dW))
-            _product(x.T, (dy, False, NO_STRIPS), db[:0], dW, dW[:0], rows, columns, pieces, dW, ONE)
+            left, right = Left(x, True), Right(dy, False, strips[:0])
+            _product(left, right, db[:0], dW, dW[:0], rows, columns, pieces, dW, Parts(1, 1, 0, 0))
         leave_tiles()
 
 
@@ -197,35 +231,32 @@ def _band(n_rows, n_columns, part, n_parts, by_columns):
 
 
 @allocating_kernel
-def _product(a, right, bias, plus, times, rows, columns, pieces, c, parts):
-    """Some rows and columns of c = (a @ b + bias + plus) times."""
+def _product(left, right, bias, plus, times, rows, columns, pieces, c, parts):
+    """Some rows and columns of c = (left @ right + bias + plus) times."""
     if rows[0] < rows[1] and columns[0] < columns[1]:
-        width = (c.shape[1] + WIDE - 1) // WIDE * WIDE * parts[1]
+        width = (c.shape[1] + WIDE - 1) // WIDE * WIDE * parts.of_c
         start = filled_up(bias, width), np.zeros(WIDE, np.float32)
         begin = start, bias.size > 0, plus.reshape(-1), times.reshape(-1)
         squares = scratch_square(), scratch_square()
-        _part_of_c(a, right, begin, rows, columns, pieces, squares, c, parts)
+        _part_of_c(left, right, begin, rows, columns, pieces, squares, c, parts)
 
 
 @kernel
-def _part_of_c(a, right, begin, rows, columns, pieces, squares, c, parts):
-    """Some rows and columns of c; columns begin with a strip. Parts of a and of c follow upon each other in memory.
-
-    right: b, whether it is b.T that is wanted, and its strips; if they have no numbers, b is cut now.
-    pieces: memory for what is cut of a and of b.
-    """
-    (depth, (a_parts, _, all_before, all_behind)), n_rows = (a.shape[1], parts), len(a)
-    ((bias, zeros), has_bias, plus, times), (b, transposed, strips), (left, fresh) = begin, right, pieces
+def _part_of_c(left, right, begin, rows, columns, pieces, squares, c, parts):
+    """Some rows and columns of c; columns begin with a strip. pieces: memory for what is cut of both factors."""
+    (a, a_turned), (b, b_turned, strips), (cut_of_a, cut_of_b) = left, right, pieces
+    n_rows, depth = a.shape[::-1] if a_turned else a.shape
+    (bias, zeros), has_bias, plus, times = begin
     n_strips, part_steps = (c.shape[1] + WIDE - 1) // WIDE, (depth + STEP - 1) // STEP
-    all_steps, is_cut = all_before + a_parts * part_steps + all_behind, strips.size > 0
+    all_steps, is_cut = parts.before + parts.of_a * part_steps + parts.behind, strips.size > 0
     first, last = columns[0] // WIDE, (columns[1] + WIDE - 1) // WIDE
     chunk, block, group = _at_a_time(depth, rows[1] - rows[0], last - first, is_cut)
-    for part in range(a_parts):
+    for part in range(parts.of_a):
         for k0 in range(0, max(depth, 1), chunk):
-            k1, first_step = min(k0 + chunk, depth), all_before + part * part_steps + k0 // STEP
+            k1, first_step = min(k0 + chunk, depth), parts.before + part * part_steps + k0 // STEP
             n_steps, is_first = (k1 - k0 + STEP - 1) // STEP, part == 0 and k0 == 0
             before = plus if is_first else c.reshape(-1)
-            factors = times[: times.size if part == a_parts - 1 and k1 >= depth else 0]
+            factors = times[: times.size if part == parts.of_a - 1 and k1 >= depth else 0]
             for s0 in range(first, last, group):
                 s1 = min(s0 + group, last)
                 if is_cut:
@@ -233,19 +264,18 @@ def _part_of_c(a, right, begin, rows, columns, pieces, squares, c, parts):
                 else:
                     apart, at = n_steps * STRIP_STEP, 0
                     for s in range(s0, s1):
-                        cut_strip(b, transposed, k0, k1, s * WIDE, squares, fresh, (s - s0) * apart)
+                        cut_strip(b, b_turned, k0, k1, s * WIDE, squares, cut_of_b, (s - s0) * apart)
                 for i0 in range(rows[0], rows[1], block):
                     i1 = min(i0 + block, rows[1])
                     if s0 == first or block < rows[1] - rows[0]:
-                        cut_rows(a, part * n_rows + i0, part * n_rows + i1, k0, k1, squares, left)
+                        cut_rows(a, a_turned, part * n_rows + i0, part * n_rows + i1, k0, k1, squares, cut_of_a)
                     for s in range(s0, s1):
                         row, start = s // n_strips * n_rows, bias[s * WIDE : (s + 1) * WIDE] if is_first else zeros
                         place, following = at + (s - s0) * apart, at + (min(s + 1, s1 - 1) - s0) * apart
-                        factor, begins = Places(strips if is_cut else fresh, place, STRIP_STEP), (start, before)
-                        has, j = has_bias and is_first, s % n_strips * WIDE
-                        _strip_of(
-                            c, row + i0, row + i1, j, left, factor, n_steps, has, begins, factors, squares[0], following
-                        )
+                        strip = Places(strips if is_cut else cut_of_b, place, STRIP_STEP)
+                        has, begins, j = has_bias and is_first, (start, before), s % n_strips * WIDE
+                        top, bottom, aside = row + i0, row + i1, squares[0]
+                        _strip_of(c, top, bottom, j, cut_of_a, strip, n_steps, has, begins, factors, aside, following)
 
 
 @kernel

@@ -16,8 +16,8 @@ from numba import prange
 
 from ._compile import allocating_kernel, kernel, parallel_kernel
 from .memory import LINE
-from .simd import VECTOR_BITS, add, lanes, load, prefetch, splat, store, transpose_square
-from .simd_rows import add_inner, add_outer, copies, start_rows, store_rows, totals
+from .simd import VECTOR_BITS, add, lanes, load, prefetch, splat, store
+from .simd_rows import add_inner, add_outer, columns_of, copies, rows_of, start_rows, store_rows, totals
 from .threads import n_threads
 from .tile import Places, on_a_line, tile
 
@@ -62,16 +62,18 @@ def _filled_up(x):
 
 
 def fits_dw(x, dy, dW):
-    """Whether `multiply_dw` can do it: one side narrow, the other as long as whole strips."""
-    few, many = sorted(dW.shape)
-    in_order = x.flags.c_contiguous and dy.flags.c_contiguous
-    return ROWS > 0 and dW.dtype == FLOAT32 and in_order and 0 < few <= FEW and many % (2 * LANES) == 0
+    """Whether `multiply_dw` can do it: float32 in C order, one side narrow, the other as long as whole strips."""
+    rows, columns = dW.shape
+    few, many = (rows, columns) if rows < columns else (columns, rows)
+    if few > FEW or few == 0 or many % (2 * LANES) or ROWS == 0 or dW.dtype != FLOAT32:
+        return False
+    return x.flags.c_contiguous and dy.flags.c_contiguous and dW.flags.c_contiguous
 
 
 def multiply_dw(x, dy, dW):
     """dW += x.T @ dy, where x or dy is narrow."""
     wide, narrow = (x, dy) if dy.shape[1] <= FEW else (dy, x)
-    _few_rows(_filled_up(narrow), wide, n_threads(), dW.T if wide is x else dW)
+    _few_rows(_filled_up(narrow), wide, n_threads(), wide is x, dW)
 
 
 @parallel_kernel
@@ -115,9 +117,10 @@ def _eight_rows(b, transposed, width):
             for j in range(0, width, side):
                 store(rows, (i, j), load(b, (i, j)))
         return rows
-    if b.shape[1] == FEW:  # squares as wide as a vector, which reads into the next row of b
-        while (done + side - 1) * FEW + side <= b.size:
-            transpose_square(b, (done, 0), rows, (0, done))
+    if b.shape[1] == FEW:
+        numbers, nothing = b.reshape(-1), (splat(b.dtype.type(-0.0)),)
+        while done + side <= len(b):
+            store_rows(columns_of(start_rows(FEW, numbers, done * FEW, side, nothing)), rows, (0, done))
             done += side
     for i in range(done, b.shape[0]):
         for j in range(b.shape[1]):
@@ -173,17 +176,20 @@ def _rows_of_strip(a, b, j, top, bottom, begin, bias, c):
 
 
 @parallel_kernel
-def _few_rows(narrow, wide, n_threads, c):
-    """c += narrow.T @ wide.   (8, T) @ (T, N), added to the first rows of it; each thread owns columns of c."""
+def _few_rows(narrow, wide, n_threads, turned, c):
+    """c += narrow.T @ wide, or c.T if it is turned.   (8, T) @ (T, N), of which c may have some rows only
+
+    Each thread owns columns.
+    """
     n_strips = wide.shape[1] // (2 * lanes(wide))
     for part in prange(n_threads):
-        _columns_of_dw(narrow, wide, part * n_strips // n_threads, (part + 1) * n_strips // n_threads, c)
+        _columns_of_dw(narrow, wide, part * n_strips // n_threads, (part + 1) * n_strips // n_threads, turned, c)
 
 
 @allocating_kernel
-def _columns_of_dw(narrow, wide, first, last, c):
+def _columns_of_dw(narrow, wide, first, last, turned, c):
     """Strips first:last, some rows of the factors at a time: so what is read next lies near, for all strips."""
-    width = 2 * lanes(wide)
+    width, side = 2 * lanes(wide), lanes(wide)
     n_rows, zeros, x = (last - first) * FEW, np.zeros(width, wide.dtype), wide.reshape(-1)
     so_far = on_a_line(n_rows * width, wide.dtype)
     so_far[:], sums = 0, so_far.reshape(n_rows, width)
@@ -194,7 +200,21 @@ def _columns_of_dw(narrow, wide, first, last, c):
             begin = Places(so_far, row * width, width)
             ahead = Places(x, (t + AHEAD) * wide.shape[1] + j, wide.shape[1])
             tile(FEW, narrow[t:end].T, wide[t:end, j : j + width], zeros, begin, sums, row, 0, ahead)
-    for s in range(first, last):
-        for r in range(c.shape[0]):
+    if turned and c.shape[1] == FEW:
+        out, square, nothing = c.reshape(-1), np.empty((FEW, side), c.dtype), (splat(c.dtype.type(-0.0)),)
+        for j in range(first * width, last * width, side):
+            place = (j // width - first) * FEW * width + j % width
+            store_rows(rows_of(start_rows(FEW, so_far, place, width, nothing)), square, (0, 0))
+            for r in range(FEW):
+                for n in range(side):
+                    out[j * FEW + r * side + n] += square[r, n]
+    elif turned:
+        for s in range(first, last):
             for n in range(width):
-                c[r, s * width + n] += sums[(s - first) * FEW + r, n]
+                for r in range(c.shape[1]):
+                    c[s * width + n, r] += sums[(s - first) * FEW + r, n]
+    else:
+        for s in range(first, last):
+            for r in range(len(c)):
+                for n in range(width):
+                    c[r, s * width + n] += sums[(s - first) * FEW + r, n]

@@ -20,7 +20,6 @@ PIECES, tile).
 from __future__ import annotations
 
 import numpy as np
-from numba.extending import overload
 
 from ._compile import allocating_kernel, inlined_kernel, kernel
 from .amx import (
@@ -133,9 +132,9 @@ def transpose_wide(x, i, j, out):
 
 
 @kernel
-def cut_rows(a, i0, i1, k0, k1, squares, out):
-    """a[i0:i1, k0:k1] as a left factor. Where a is some x.T, x is read row by row, and transposed in registers."""
-    n_steps, whole = (k1 - k0 + STEP - 1) // STEP, (k1 - k0) // STEP if _in_order(a) else 0
+def cut_rows(a, transposed, i0, i1, k0, k1, squares, out):
+    """Rows i0:i1 of a, or of a.T, and steps k0:k1, as a left factor. Rows of a.T are transposed in registers."""
+    n_steps, whole = (k1 - k0 + STEP - 1) // STEP, 0 if transposed else (k1 - k0) // STEP
     square, spare = squares
     for i in range(i0, i1, SIDE):
         rows, at = min(SIDE, i1 - i), (i - i0) // SIDE * n_steps * CUT
@@ -146,23 +145,12 @@ def cut_rows(a, i0, i1, k0, k1, squares, out):
         k, steps = k0 + step * STEP, min(STEP, k1 - k0 - step * STEP)
         for i in range(i0, i1, SIDE):
             rows, at = min(SIDE, i1 - i), ((i - i0) // SIDE * n_steps + step) * CUT
-            if _in_order(a):
-                take(a, i, rows, k, steps, square, SIDE, STEP)
+            if transposed:
+                transpose_tall(a, k, steps, i, rows, square, spare)
             else:
-                transpose_tall(a.T, k, steps, i, rows, square, spare)
+                take(a, i, rows, k, steps, square, SIDE, STEP)
             for r in range(SIDE):
                 cut_row(square, r, 0, out, at + r * STEP)
-
-
-def _in_order(a):
-    raise TypeError("compiled code only")
-
-
-@overload(_in_order, inline="always")
-def _is_in_order(a):
-    """Whether neighbours in a row are neighbours in memory."""
-    answer = a.layout == "C"
-    return lambda a: answer
 
 
 # ------------------------------------------------------------------------------------------------------------ summing

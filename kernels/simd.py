@@ -201,12 +201,23 @@ def total(typing, a):
     return a.dtype(a), build
 
 
+def swap_across_diagonal(builder, rows, n):
+    """Transpose squares as wide as there are rows, of n lanes each: in rounds, in which squares of 1, 2, 4, ... numbers
+    change places with those across the diagonal."""
+    size = 1
+    while size < len(rows):
+        upper = [c if not c & size else n + c - size for c in range(n)]
+        lower = [c + size if not c & size else n + c for c in range(n)]
+        for r in (r for r in range(len(rows)) if not r & size):
+            pair = rows[r], rows[r + size]
+            for place, order in ((r, upper), (r + size, lower)):
+                rows[place] = builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), n), order))
+        size *= 2
+
+
 @intrinsic
 def transpose_square(typing, x, index, out, to):
-    """out[to + (r, c)] = x[index + (c, r)], as many rows as a vector has lanes.
-
-    Four rounds: squares of 1, 2, 4 and 8 numbers change places with those across the diagonal.
-    """
+    """out[to + (r, c)] = x[index + (c, r)], as many rows as a vector has lanes."""
     vector = Vector(x.dtype)
 
     def build(context, builder, signature, values):
@@ -218,16 +229,7 @@ def transpose_square(typing, x, index, out, to):
 
         n, align = vector.lanes, vector.dtype.bitwidth // 8
         rows = [builder.load(row_at(values[0], x, values[1], r), align=align) for r in range(n)]
-        size = 1
-        while size < n:
-            upper = [c if not c & size else n + c - size for c in range(n)]
-            lower = [c + size if not c & size else n + c for c in range(n)]
-            for r in (r for r in range(n) if not r & size):
-                pair = rows[r], rows[r + size]
-                for place, order in ((r, upper), (r + size, lower)):
-                    lanes = ir.Constant(ir.VectorType(ir.IntType(32), n), order)
-                    rows[place] = builder.shuffle_vector(*pair, lanes)
-            size *= 2
+        swap_across_diagonal(builder, rows, n)
         for r, row in enumerate(rows):
             builder.store(row, row_at(values[2], out, values[3], r), align=align)
         return context.get_dummy_value()

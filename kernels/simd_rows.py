@@ -9,6 +9,7 @@ kernel is compiled:
     add_inner(tile, a, (i, k), b)          + a[i + r, k] and behind times b[v, k] and behind, in vector v of row r
     store_rows(tile, array, (i, j))        write them to array[i, j], array[i + 1, j], ... and behind
     totals(tile)                           a vector of the sums of all the tile's vectors, of which there are LANES
+    columns_of(tile), rows_of(tile)        of LANES short rows one behind the other the columns, and the rows again
 
 What simd.py says of arrays holds here, but `add_outer` takes single numbers of a, which may lie anywhere.
 """
@@ -20,7 +21,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .simd import fused, in_every_lane, vector_pointer
+from .simd import fused, in_every_lane, swap_across_diagonal, vector_pointer
 
 
 def _unpack(builder, tile_type, tile):
@@ -149,3 +150,43 @@ def totals(typing, tile):
         return vectors[0]
 
     return vector(tile), build
+
+
+@intrinsic
+def columns_of(typing, tile):
+    """n vectors that hold rows of n numbers, one behind the other: as n vectors, each of them a column."""
+    vector, n = tile.dtype.dtype, tile.count
+
+    def build(context, builder, signature, values):
+        vectors = [row[0] for row in _unpack(builder, tile, values[0])]
+        swap_across_diagonal(builder, vectors, vector.lanes)
+        return _pack(context, builder, tile, _in_order(builder, vectors, _rows_in_turn(vector.lanes, n)))
+
+    return tile(tile), build
+
+
+@intrinsic
+def rows_of(typing, tile):
+    """What `columns_of` was given."""
+    vector, n = tile.dtype.dtype, tile.count
+
+    def build(context, builder, signature, values):
+        vectors, order = [row[0] for row in _unpack(builder, tile, values[0])], _rows_in_turn(vector.lanes, n)
+        back = [order.index(lane) for lane in range(vector.lanes)]
+        vectors = [vector for (vector,) in _in_order(builder, vectors, back)]
+        swap_across_diagonal(builder, vectors, signature.return_type.dtype.dtype.lanes)
+        return _pack(context, builder, tile, [[vector] for vector in vectors])
+
+    return tile(tile), build
+
+
+def _rows_in_turn(lanes: int, n: int) -> list[int]:
+    """From squares of n rows each, side by side, rows are taken in turns: each vector held one of every square."""
+    squares = lanes // n
+    return [lane % squares * n + lane // squares for lane in range(lanes)]
+
+
+def _in_order(builder, vectors, order):
+    """The lanes of every vector in another order; as rows of a tile."""
+    lanes = ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order)
+    return [[builder.shuffle_vector(vector, vector, lanes)] for vector in vectors]

@@ -208,8 +208,14 @@ def test_products_take_what_is_not_in_c_order_and_refuse_to_write_there():
     kernels.matmul_dw(x, dy, wider[:, 5:95])
     np.testing.assert_allclose(wider[:, 5:95], x.T @ dy, rtol=1e-9)
     assert (wider[:, :5] == 0).all() and (wider[:, 95:] == 0).all()
+    x, dy = (rng.standard_normal(shape).astype(np.float32) for shape in ((50, 64), (50, 8)))
+    for few, many, shape in ((dy, x, (64, 12)), (x, dy, (12, 68))):  # narrow products
+        wider = np.zeros(shape, np.float32)
+        kernels.matmul_dw(many, few, wider[: many.shape[1], 2 : 2 + few.shape[1]])
+        np.testing.assert_allclose(wider[: many.shape[1], 2 : 2 + few.shape[1]], many.T @ few, atol=1e-4)
+        assert (wider[:, :2] == 0).all() and (wider[:, 2 + few.shape[1] :] == 0).all()
     with pytest.raises(ValueError, match="dW must be in C order"):
-        kernels.matmul_dw(x, dy, np.zeros((90, 70)).T)
+        kernels.matmul_dw(x, dy, np.zeros((8, 64), np.float32).T)
 
 
 def test_attention_takes_what_is_not_in_c_order():
