@@ -19,6 +19,7 @@ from minibert.layers import (
     feed_forward_backward,
     feed_forward_forward,
     inside,
+    key_of,
     linear_backward,
     linear_forward,
     residual_layernorm_backward,
@@ -96,8 +97,20 @@ def run_of_layer(run: Run, i: int) -> Run:
     return Run(run.config, run.offsets, run.adapter, run.dropout.at(i), first_only)
 
 
+DROPOUT_SITES = ("attention",), ("attention", "weights"), ("feed_forward",)
+
+
+def compute_keys(run: Run) -> None:
+    """The dropout keys of all layers, at once: later, between two kernels, each would find the processor's caches
+    empty, and take ten times as long."""
+    for i in range(run.config.n_layers if run.dropout.place else 0):
+        for sites in DROPOUT_SITES:
+            key_of((*run.dropout.place, i, *sites))
+
+
 def encoder_forward(batch, params, grads, run: Run):
     """A packed batch to hidden states.   (T,) ids -> (T, D), or (B, D) if run.first_only; and caches for backward"""
+    compute_keys(run)
     first = first_trained_layer(grads, run.config.n_layers)
     embeddings_grads = inside(grads, "embeddings") if first < 0 else None
     x, cache = embeddings_forward(batch, params["embeddings"], embeddings_grads, run.at("embeddings"))

@@ -46,11 +46,12 @@ class Dropout(NamedTuple):
     @property
     def key(self) -> tuple[np.uint32, np.uint32]:
         """Two 32-bit keys for the kernels' random numbers."""
-        return _key_of(self.place) if self.place else NO_KEY
+        return key_of(self.place) if self.place else NO_KEY
 
 
 @lru_cache(maxsize=1024)  # backward asks again for those of forward
-def _key_of(place: tuple) -> tuple[np.uint32, np.uint32]:
+def key_of(place: tuple) -> tuple[np.uint32, np.uint32]:
+    """The two keys of a place."""
     name = "/".join(map(str, place)).encode()
     return np.uint32(zlib.crc32(name)), np.uint32(zlib.crc32(b"second" + name[::-1]))
 

@@ -10,10 +10,10 @@ from tiny import CONFIG, WORDS, write_tiny_backbone
 from kernels.memory import aligned_copy
 from minibert import AdapterConfig, Model, load_backbone
 from minibert.adapter import adapter_init, truncated_normal
-from minibert.bert import encoder_backward, encoder_forward
+from minibert.bert import compute_keys, encoder_backward, encoder_forward
 from minibert.config import METHODS, PRESETS, InputError
 from minibert.files import fingerprint, read_bank, write_bank
-from minibert.layers import Run
+from minibert.layers import Run, key_of
 from minibert.model import Backbone, random_backbone
 from minibert.optim import Adam
 from minibert.text import pack
@@ -105,6 +105,17 @@ def test_ids_beyond_a_table_are_refused(backbone, ids, segments, table):
         backbone.forward(pack([ids], [segments]))
     with pytest.raises(InputError, match="position ids must be from 0 to 23"):
         backbone.forward(pack([[1] * 25], [[0] * 25]))
+
+
+def test_dropout_keys_of_all_layers_are_those_that_are_asked_for(backbone):
+    """None is computed for nobody, and none but the embeddings' and the head's later, between two kernels."""
+    model, batch = make_model(backbone), encode(backbone, TEXTS)
+    key_of.cache_clear()
+    compute_keys(model._run(batch, model._dropout(3)))
+    at_once = key_of.cache_info().misses
+    model.loss_and_grads(batch, LABELS, dropout_step=3)
+    assert at_once == 3 * backbone.config.n_layers
+    assert key_of.cache_info().misses == at_once + 2 and key_of.cache_info().hits >= 3 * at_once
 
 
 # -------------------------------------------------------------------------------------------------- what is trained
