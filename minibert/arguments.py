@@ -282,6 +282,7 @@ def _add_bench(commands) -> None:
     step.add_argument("--backbone", metavar="FILE.h5", help="default: a random one with the shape of minilm-l6")
     step.add_argument("--data", metavar="DIR", help="the folder with SST-2/ and MRPC/ (default: random tokens)")
     step.add_argument("--sort-by-length", action="store_true", help="texts of similar length in one batch")
+    step.add_argument("--batch-size", type=int, metavar="N", help="sequences a batch (32; base 16)")
     step.add_argument("--repeats", type=int, default=3, metavar="N", help="passes over a workload (3)")
     step.add_argument(
         "--peer", metavar="PYTHON", help="the Python that runs another program in turns with ours (matmul: PyTorch)"

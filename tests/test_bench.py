@@ -189,6 +189,9 @@ def test_random_batches_resemble_the_real_ones(name, n, size, mean):
     assert not workload.real
     assert [len(batch) for batch, _ in workload.batches] == [size] * (n // size)
     assert mean - 1.5 < workload.tokens / n < mean + 1.5
+    few = workloads.make_workload(name, backbone, None, size=48)
+    assert [len(batch) for batch, _ in few.batches] == [48] * (n // 48) + [n % 48] * (n % 48 > 0)
+    assert few.tokens == workload.tokens
     full = workloads.make_workload("full", backbone, None)
     assert full.real and full.tokens == full.padded_tokens == 8 * 32 * 128
     assert full.batches[0][0].ids.min() >= 1000
@@ -217,6 +220,8 @@ def test_one_json_line_with_the_keys_of_the_peer(capsys, place):
     assert row["cache_mb_predicted"] == row["cache_mb_measured"] > 0
     code, out, _ = run(capsys, "step", *options, "--sort-by-length")
     assert code == 0 and "natural" in out and "of peak" in out
+    _, out, _ = run(capsys, *options, "--json", "--batch-size", row["tokens"])
+    assert rows_of(out)[0]["batches"] == 1 and rows_of(out)[0]["tokens"] == row["tokens"]
 
 
 FAKE_PEER = """
@@ -329,6 +334,8 @@ def plot_options(folder):
         (["--peer", "python"], "go together"),
         (["--workload", "natural", "--data", "."], "--data needs --backbone"),
         (["step", "--repeats", "0"], "--repeats must be at least 1"),
+        (["step", "--batch-size", "0"], "--batch-size must be at least 1"),
+        (["step", "--batch-size", "8", "--peer", "p", "--peer-script", "s"], "--batch-size changes our batches alone"),
         (["--workload", "full", "--backbone", "nowhere.h5"], "nowhere.h5"),
     ],
 )

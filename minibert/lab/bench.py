@@ -31,7 +31,7 @@ from minibert.lab.workloads import WORKLOADS, check_inputs, open_workload, run_w
 
 KERNEL_SHAPE = {"lengths": (128,) * 32, "size": 384, "n_out": 1536, "n_heads": 12}  # the workload full on MiniLM
 LIMIT_TIME = 5  # times --seconds: how long the machine's own limits are measured
-STEP_OPTIONS = ("workload", "backbone", "data", "peer", "peer_script", "sort_by_length")
+STEP_OPTIONS = ("workload", "backbone", "data", "peer", "peer_script", "sort_by_length", "batch_size")
 
 
 def bench(args) -> int:
@@ -65,9 +65,12 @@ def _sections(args) -> list[str]:
         raise InputError("--plot draws the kernels: minibert bench kernels --plot FILE")
     if args.section != "matmul" and bool(args.peer) != bool(args.peer_script):
         raise InputError("--peer PYTHON and --peer-script FILE go together: a program and the Python that runs it")
-    for name in ("repeats", "turns"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name} must be at least 1, got {getattr(args, name)}")
+    if args.peer and args.batch_size is not None:
+        raise InputError("--batch-size changes our batches alone, not those of --peer: leave one of the two out")
+    for name in ("repeats", "turns", "batch_size"):
+        number = getattr(args, name)
+        if number is not None and number < 1:
+            raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {number}")
     if not 0 < args.seconds < 1e6:
         raise InputError(f"--seconds must be above 0, got {args.seconds}")
     return sections
@@ -226,7 +229,7 @@ def _workload_rows(args, peak: float) -> Iterator[dict]:
         elif len(args.workload) > 1 or args.section == "all":
             yield our_row(name, args)
         else:
-            workload, model = open_workload(name, args.backbone, args.data, args.sort_by_length)
+            workload, model = open_workload(name, args.backbone, args.data, args.sort_by_length, args.batch_size)
             yield run_workload(workload, model, args.repeats, peak, args.sort_by_length)
 
 

@@ -46,6 +46,8 @@ def our_row(workload: str, args) -> dict:
     command += ["--repeats", str(args.repeats), *_shared_options(args)]
     if args.backbone is not None:
         command += ["--backbone", args.backbone]
+    if args.batch_size is not None:
+        command += ["--batch-size", str(args.batch_size)]
     here = str(Path(__file__).parent.parent.parent)
     path = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
     return _last_row(command, os.environ | {"PYTHONPATH": path})

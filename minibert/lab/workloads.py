@@ -52,12 +52,15 @@ class Workload:
         return sum(len(batch) * int(np.diff(batch.offsets).max()) for batch, _ in self.batches)
 
 
-def make_workload(name: str, backbone: Backbone, tokenizer, data=None, sort: bool = False) -> Workload:
+def make_workload(
+    name: str, backbone: Backbone, tokenizer, data=None, sort: bool = False, size: int | None = None
+) -> Workload:
     """The batches of a workload. data: the folder with the GLUE folders, or None for random tokens.
 
-    sort puts texts of similar lengths together first. Raises InputError if data cannot be read.
+    sort puts texts of similar lengths together first; size, if given, is how many are a batch. Raises InputError if
+    data cannot be read.
     """
-    size, max_length = (16 if name == "base" else 32), min(MAX_LENGTH, backbone.config.max_positions)
+    size, max_length = size or (16 if name == "base" else 32), min(MAX_LENGTH, backbone.config.max_positions)
     if name == "full":
         everything, labels = _random_tokens(backbone, np.full(size, max_length)), np.arange(size) % 2
         return Workload(name, [(everything, labels)] * 8, real=True)
@@ -100,13 +103,15 @@ def check_inputs(names, backbone_file=None, data=None) -> None:
             load_task(task, data)
 
 
-def open_workload(name: str, backbone_file=None, data=None, sort: bool = False) -> tuple[Workload, Model]:
+def open_workload(
+    name: str, backbone_file=None, data=None, sort: bool = False, size: int | None = None
+) -> tuple[Workload, Model]:
     """A workload and the model to run it on: that of the file, or a random one of the same shape."""
     backbone = load_backbone(backbone_file) if backbone_file is not None else random_backbone(PRESETS["minilm-l6"])
     tokenizer = backbone.tokenizer
     if name == "base":
         backbone = random_backbone(PRESETS["bert-base"])
-    workload = make_workload(name, backbone, tokenizer, data, sort)
+    workload = make_workload(name, backbone, tokenizer, data, sort, size)
     return workload, Model(backbone, method="adapter", seed=0)
 
 
