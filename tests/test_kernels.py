@@ -369,6 +369,20 @@ def test_lent_memory_never_overlaps_and_comes_back():
         assert {start + n: start for start, n in piece.parts.items()} == piece.ends
 
 
+def test_what_was_unused_for_longest_is_given_up(monkeypatch):
+    from kernels import memory
+
+    for name, start in (("_pool", {}), ("_pieces", []), ("_owned", 0), ("_most_lent", 0), ("_misses", 0)):
+        monkeypatch.setattr(memory, name, start)
+    arrays = [empty(quarters << 16, np.float32) for quarters in (4, 8, 12)]  # quarters of a megabyte
+    del arrays
+    assert not empty(4 << 16, np.float32).ctypes.data % LINE  # the first of the three is used once more
+    other = empty(6 << 16, np.float32)  # more than was ever lent at once, unless one is given up
+    assert {size >> 18: len(blocks) for size, blocks in memory._pool.items()} == {4: 1, 8: 0, 12: 1, 6: 0}
+    taken = sum(piece.size - sum(piece.parts.values()) for piece in memory._pieces)
+    assert taken == memory._owned == (4 + 12) * 2**18 + other.nbytes
+
+
 def test_memory_is_lent_again_only_when_the_last_view_is_gone():
     first = empty((100, 100), np.float32)
     address, view = first.ctypes.data, first[3:, 5:].T
