@@ -173,9 +173,9 @@ def rows_of(typing, tile):
     def build(context, builder, signature, values):
         vectors, order = [row[0] for row in _unpack(builder, tile, values[0])], _rows_in_turn(vector.lanes, n)
         back = [order.index(lane) for lane in range(vector.lanes)]
-        vectors = [vector for (vector,) in _in_order(builder, vectors, back)]
-        swap_across_diagonal(builder, vectors, signature.return_type.dtype.dtype.lanes)
-        return _pack(context, builder, tile, [[vector] for vector in vectors])
+        vectors = [row[0] for row in _in_order(builder, vectors, back)]
+        swap_across_diagonal(builder, vectors, vector.lanes)
+        return _pack(context, builder, tile, [[row] for row in vectors])
 
     return tile(tile), build
 

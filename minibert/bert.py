@@ -97,7 +97,7 @@ def run_of_layer(run: Run, i: int) -> Run:
     return Run(run.config, run.offsets, run.adapter, run.dropout.at(i), first_only)
 
 
-DROPOUT_SITES = ("attention",), ("attention", "weights"), ("feed_forward",)
+DROPOUT_SITES = ("attention",), ("attention", "weights"), ("feed_forward",)  # in a layer: where layer_forward drops
 
 
 def compute_keys(run: Run) -> None:
