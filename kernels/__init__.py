@@ -17,14 +17,12 @@ COMPILED = BACKEND in ("numba", "fma", "blas")  # kernels of Numba are used
 if BACKEND == "numpy":
     from .reference import *  # noqa: F403
 elif COMPILED:
-    from .activations import relu, swish, tanh  # noqa: F401
+    from .activations import gelu, gelu_tanh, relu, swish, tanh  # noqa: F401
     from .adam import adam, squared_norm  # noqa: F401
-    from .attention import attention, attention_backward  # noqa: F401
     from .dropout import dropout  # noqa: F401
     from .embedding import embedding, embedding_backward  # noqa: F401
-    from .gelu import gelu, gelu_tanh  # noqa: F401
-    from .layernorm import layernorm, layernorm_backward  # noqa: F401
-    from .matmul import (  # noqa: F401
+    from .engine.attention import attention, attention_backward  # noqa: F401
+    from .engine.gemm import (  # noqa: F401
         matmul,
         matmul_backward,
         matmul_dw,
@@ -35,7 +33,8 @@ elif COMPILED:
         prepare,
         prepare_each,
     )
+    from .engine.sums import bias_db  # noqa: F401
+    from .layernorm import layernorm, layernorm_backward  # noqa: F401
     from .softmax import softmax_cross_entropy  # noqa: F401
-    from .sums import bias_db  # noqa: F401
 else:
     raise ImportError(f"MINIBERT_KERNELS must be numba, fma, blas or numpy, got {BACKEND!r}")

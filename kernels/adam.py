@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import prange
 
-from ._compile import parallel_kernel
+from .runtime.compiling import parallel_kernel
 
 BLOCK = 4096
 

@@ -7,8 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numba import prange
 
-from ._compile import kernel, parallel_kernel
-from .scalar import random_bits
+from .runtime.compiling import kernel, parallel_kernel
+from .runtime.vector_math import random_bits
 
 BLOCK = 4096
 NO_KEY = (np.uint32(0), np.uint32(0))

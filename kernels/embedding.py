@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from numba import prange
 
-from ._compile import kernel, parallel_kernel
-from .memory import empty
+from .runtime.compiling import kernel, parallel_kernel
+from .runtime.pool import empty
 
 
 def embedding(ids, segments, positions, word, segment, position):

@@ -11,12 +11,12 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from . import amx
-from ._compile import kernel, parallel_kernel, serial_kernel
-from .matmul import matmul
-from .matmul_fma import multiply
-from .memory import empty
-from .scalar import add_four, four
+from .engine import amx
+from .engine.gemm import matmul
+from .engine.gemm_fma import multiply
+from .runtime.compiling import kernel, parallel_kernel, serial_kernel
+from .runtime.pool import empty
+from .runtime.vector_math import add_four, four
 
 PANEL_ROWS, PANEL_COLUMNS = 64, 256  # of W: 64 KB in float32, which the L2 cache of any processor holds
 TILE_ROWS, TILE_STEPS = 8, 4  # rows of y, and steps of k, that one pass over a panel's columns does together

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from ._compile import allocating_kernel, kernel, parallel_kernel
-from .memory import empty
+from .runtime.compiling import allocating_kernel, kernel, parallel_kernel
+from .runtime.pool import empty
 
 ROWS = 16  # rows a task of the thread pool
 CHUNK = 64  # rows whose part of dgamma and dbeta is summed at a time

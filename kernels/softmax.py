@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from ._compile import serial_kernel
-from .memory import empty
+from .runtime.compiling import serial_kernel
+from .runtime.pool import empty
 
 
 def softmax_cross_entropy(logits, labels):

@@ -9,7 +9,7 @@ with h what the sublayer computed from x. The adapter is there if the parameters
 
 from __future__ import annotations
 
-from kernels.memory import aligned_copy
+from kernels.runtime.pool import aligned_copy
 from minibert.adapter import adapter_backward, adapter_forward
 from minibert.attention import self_attention_backward, self_attention_forward
 from minibert.layers import (

@@ -1,8 +1,7 @@
 """Ctrl-C that waits for the end of a training step, so that nothing is left half done, and that is never lost.
 
 Python's own way is to raise KeyboardInterrupt wherever the program happens to be. In a `__del__` (arrays are freed all
-the time here, see kernels/memory.py) or in a callback of the compiler such an exception is printed and forgotten, and
-the program goes on.
+the time here) or in a callback of the compiler such an exception is printed and forgotten, and the program goes on.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import signal
 
 import numpy as np
 
-from kernels.examples import warm_up
+from kernels.runtime.examples import warm_up
 
 
 class CtrlC:

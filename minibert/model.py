@@ -7,19 +7,18 @@ from copy import copy
 import numpy as np
 
 import kernels
-from kernels.examples import ensure_compiled
-from kernels.memory import aligned_copy
+from kernels.runtime.examples import ensure_compiled
+from kernels.runtime.pool import aligned_copy
 from minibert.adapter import adapter_init
 from minibert.attention import PROJECTIONS
 from minibert.bert import encoder_backward, encoder_forward
 from minibert.config import HEADS, SUBLAYERS, AdapterConfig, BertConfig, InputError
-from minibert.files import TaskRecord, check_backbone, fingerprint, read_backbone
 from minibert.heads import LOSSES, head_backward, head_forward, head_init, softmax
 from minibert.layers import NO_DROPOUT, Dropout, Run
-from minibert.packed import Packed
+from minibert.methods import format_table, parameter_table, trained_names
+from minibert.params import Packed, flatten, unflatten
+from minibert.storage.files import TaskRecord, check_backbone, fingerprint, read_backbone
 from minibert.text import Batch, Tokenizer
-from minibert.tree import flatten, unflatten
-from minibert.tuning import format_table, parameter_table, trained_names
 
 
 def read_only(array: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 import kernels
-from minibert.packed import Packed
+from minibert.params import Packed
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 

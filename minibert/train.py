@@ -16,15 +16,15 @@ from tqdm import tqdm
 
 from minibert.config import InputError, TrainConfig
 from minibert.data.task import Task
-from minibert.files import read_bank, read_state, write_bank, write_state
+from minibert.evaluate import NonFiniteLoss, Split, evaluate_all, format_scores, tokenize
 from minibert.interrupt import CtrlC
 from minibert.model import Model
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
-from minibert.run_folder import RunFolder
-from minibert.scoring import NonFiniteLoss, Split, evaluate_all, format_scores, tokenize
+from minibert.params import flatten
+from minibert.spans import Windows
+from minibert.storage.files import read_bank, read_state, write_bank, write_state
+from minibert.storage.run_folder import RunFolder
 from minibert.text import Batch
-from minibert.tree import flatten
-from minibert.windows import Windows
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 from minibert.config import InputError
+from minibert.evaluate import Split, evaluate
 from minibert.model import Model
-from minibert.scoring import Split, evaluate
 
 
 def ablated_scores(model: Model, split: Split, metric: str) -> tuple[float, np.ndarray]:

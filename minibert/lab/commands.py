@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from minibert.commands import open_splits, open_task, read_task
+from minibert.cli.commands import open_splits, open_task, read_task
 from minibert.data import limit_train
+from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels
 from minibert.lab import plots
 from minibert.lab.ablate import ablated_scores, ablation_metric, ablation_rows, format_heatmap
 from minibert.lab.baseline import no_bert
-from minibert.run_folder import write_rows
-from minibert.scoring import format_scores
+from minibert.storage.run_folder import write_rows
 
 
 def baseline(args) -> None:

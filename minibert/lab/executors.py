@@ -27,7 +27,7 @@ def with_threads(threads: int | None, function, *arguments):
     """Call a function whose kernels use that many threads at most; None: as many as set."""
     import numba
 
-    from kernels.threads import use_threads
+    from kernels.runtime.threads import use_threads
 
     before = numba.get_num_threads()
     use_threads(min(threads or before, numba.config.NUMBA_NUM_THREADS))

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from minibert.config import InputError
+from minibert.evaluate import tokenize
 from minibert.lab.ledger import latest
-from minibert.lab.run import load, measure_speed, open_backbone
-from minibert.lab.trial import Trial, data_fingerprint, trial_id
+from minibert.methods import trained_names
 from minibert.model import Backbone
-from minibert.scoring import tokenize
-from minibert.tuning import trained_names
+from minibert.run import load, measure_speed, open_backbone
+from minibert.trial import Trial, data_fingerprint, trial_id
 
 FORWARD_SHARE = 0.4  # what scoring a token costs, in training steps of a token
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minibert.files import add_task, read_bank
+from minibert.evaluate import predict
 from minibert.lab.experiment import Experiment, Keep, Report, Scope, format_rows
-from minibert.scoring import predict
+from minibert.storage.files import add_task, read_bank
 
 
 def stream(scope: Scope) -> Experiment:

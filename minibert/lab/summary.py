@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.lab.trial import Trial
-from minibert.run_folder import write_rows
+from minibert.storage.run_folder import write_rows
+from minibert.trial import Trial
 
 COLUMNS = ("task", "method", "setting", "adapter_size", "top_k", "lr", "epochs", "split", "metric", "seeds", "mean")
 COLUMNS += ("standard_error", "trained_params", "total_params", "seconds")

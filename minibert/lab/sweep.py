@@ -21,14 +21,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from minibert.config import InputError
+from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels
 from minibert.lab.executors import Dask, InProcess, Processes
 from minibert.lab.ledger import Ledger, latest, read_ledger
 from minibert.lab.plan import Job, format_seconds, make_plan
-from minibert.lab.run import run_trial
 from minibert.lab.summary import summarize, write_summary
-from minibert.lab.trial import TRIAL_OPTIONS, Trial, grid
-from minibert.scoring import format_scores
+from minibert.run import run_trial
+from minibert.trial import TRIAL_OPTIONS, Trial, grid
 
 RETRIES = 2  # how often a trial is run again whose worker died
 

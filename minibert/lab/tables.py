@@ -20,7 +20,7 @@ from minibert.lab.experiment import (
     sweep_then_seeds,
     top_layers,
 )
-from minibert.lab.run import load
+from minibert.run import load
 
 
 def full_and_adapters(scope: Scope, sizes, ks=()) -> Experiment:

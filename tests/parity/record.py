@@ -1,4 +1,4 @@
-"""Record what transformers and PyTorch make of a tiny random BERT, for tests/test_recorded.py, which has neither.
+"""Record what transformers and PyTorch make of a tiny random BERT, for tests/model/test_recorded.py, which has neither.
 
     python tests/parity/record.py        # needs the extra "parity"; writes tests/fixtures/tiny_bert.h5
 

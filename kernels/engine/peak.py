@@ -1,0 +1,98 @@
+"""What the processor can do at most: multiply-adds a second, and bytes a second to and from memory.
+
+Every kernel's speed is a share of one of the two; but where there is a matrix unit (amx.py), products can be faster
+than any multiply-adds. `minibert bench` measures all three; nothing else imports this file.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from ..runtime.compiling import parallel_kernel
+from ..runtime.pool import empty
+from .amx import STEP, add_products, leave_tiles, load_sums, store_sums, use_tiles
+from .bf16x3 import CUT, HIGH, WIDE
+from .micro_kernel import on_a_line
+from .vectors import fma, lanes, load, splat, store
+
+STEPS = 3  # steps of k of a product whose pieces fit the L1 cache
+CHAINS = 12  # vectors of a thread that do not wait for each other
+
+
+def multiply_adds(turns: int, threads: int, dtype=np.float32) -> int:
+    """Do nothing but multiply-adds, on every thread. Returns their number, each counted as two operations."""
+    start = np.linspace(0, 1, threads * CHAINS * lanes(np.empty(0, dtype)), dtype=dtype).reshape(threads, -1)
+    _multiply_adds(start, turns)  # x * 0.5 + 0.5 tends to 1
+    return 2 * start.size * turns
+
+
+def tile_products(turns: int, threads: int) -> int:
+    """Do nothing but float32 products on the matrix unit, on every thread, with all numbers in the L1 cache.
+
+    Returns their operations, counted as those of multiply-adds: two for each number of the one factor and column of the
+    other, not the twelve that are done.
+    """
+    _tile_products(turns, np.zeros((threads, HIGH * WIDE), np.float32))
+    return 2 * HIGH * WIDE * STEP * STEPS * turns * threads
+
+
+def triad(a, b, scale, out):
+    """out = a + scale * b, the loop that measures memory (STREAM's triad). Three times out's bytes are moved."""
+    _triad(a, b, a.dtype.type(scale), out)
+
+
+def triad_arrays(megabytes: float, dtype=np.float32):
+    """Three arrays for `triad`, together that large; they should be larger than the caches."""
+    size = int(megabytes * 1e6 / 3 / np.dtype(dtype).itemsize)
+    arrays = [empty((size,), dtype) for _ in range(3)]
+    for array in arrays:
+        array.fill(1)
+    return arrays
+
+
+@parallel_kernel
+def _multiply_adds(start, turns):
+    """Each thread has 12 vectors in registers, and multiplies and adds to each of them, turn after turn.
+
+    A multiply-add takes four or five cycles and two can begin in each: ten or more that do not wait for each other keep
+    the processor busy. With the two constants the 12 fit the 16 registers of AVX2.
+    """
+    for thread in prange(start.shape[0]):
+        row, n = start[thread], lanes(start)
+        v0, v1, v2, v3 = load(row, 0), load(row, n), load(row, 2 * n), load(row, 3 * n)
+        v4, v5, v6, v7 = load(row, 4 * n), load(row, 5 * n), load(row, 6 * n), load(row, 7 * n)
+        v8, v9, v10, v11 = load(row, 8 * n), load(row, 9 * n), load(row, 10 * n), load(row, 11 * n)
+        m = c = splat(row.dtype.type(0.5))
+        for _ in range(turns):
+            v0, v1, v2, v3 = fma(v0, m, c), fma(v1, m, c), fma(v2, m, c), fma(v3, m, c)
+            v4, v5, v6, v7 = fma(v4, m, c), fma(v5, m, c), fma(v6, m, c), fma(v7, m, c)
+            v8, v9, v10, v11 = fma(v8, m, c), fma(v9, m, c), fma(v10, m, c), fma(v11, m, c)
+        for i, v in enumerate((v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11)):
+            store(row, i * n, v)
+
+
+@parallel_kernel
+def _tile_products(turns, sums):
+    for thread in prange(len(sums)):
+        row, size = sums[thread], 2 * STEPS * CUT
+        left, right = on_a_line(size, np.uint16), on_a_line(size, np.uint16)
+        left[:], right[:] = 0x3F80, 0x3F80  # the upper half of a float32 that is 1
+        use_tiles()
+        load_sums(2, 2, row, 0, WIDE)
+        for _ in range(turns):
+            for step in range(STEPS):
+                at = 2 * step * CUT
+                add_products(2, 2, (left, step * CUT, STEPS * CUT), (right, at, CUT), (right, at), (row, 0, 0))
+        store_sums(2, 2, row, 0, WIDE)
+        leave_tiles()
+
+
+@parallel_kernel
+def _triad(a, b, scale, out):
+    block = 16384
+    for task in prange((out.size + block - 1) // block):
+        start, stop = task * block, min((task + 1) * block, out.size)
+        x, y, z = a[start:stop], b[start:stop], out[start:stop]
+        for i in range(z.size):
+            z[i] = x[i] + scale * y[i]

@@ -1,0 +1,66 @@
+"""Files of answers to questions: what `eval` does with --predictions and --predictions-out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from minibert.config import InputError
+from minibert.data.squad import find_file, read_predictions, read_questions
+from minibert.metrics import squad_scores
+from minibert.storage.run_folder import write_text
+
+
+def check_eval(args) -> None:
+    """Raise InputError if eval was given options that do not go together."""
+    of_squad = {"--predictions": args.predictions, "--predictions-out": args.predictions_out}
+    given = [option for option, value in of_squad.items() if value is not None]
+    if given and args.task != "squad":
+        raise InputError(f"{given[0]} needs --task squad: no other task has answers to write or read")
+    if args.dev_rows is not None and args.split != "dev":
+        raise InputError(f"--dev-rows is for the dev split; leave it out with --split {args.split}")
+    if args.predictions is None:
+        missing = [f"--{name}" for name in ("backbone", "bank") if getattr(args, name) is None]
+        if missing:
+            raise InputError(f"eval needs {' and '.join(missing)} (or --predictions FILE: the answers of task squad)")
+    else:
+        needless = ("backbone", "bank", "name", "predictions_out", "dev_rows")
+        needless = [f"--{name.replace('_', '-')}" for name in needless if getattr(args, name) is not None]
+        if needless:
+            raise InputError(f"--predictions scores every answer of a file and runs no model: leave out {needless[0]}")
+        if args.data is None:
+            raise InputError("--predictions needs --data: the file with the questions, or its folder")
+    if args.predictions_out is not None:
+        _check_place(Path(args.predictions_out))
+
+
+def _check_place(path: Path) -> None:
+    """Raise InputError if answers cannot be written there. Earlier answers may be replaced, another file may not."""
+    if not path.parent.is_dir():
+        raise InputError(f"--predictions-out {path}: there is no folder {path.parent}")
+    if path.exists():
+        try:
+            read_predictions(path)
+        except InputError:
+            raise InputError(
+                f"--predictions-out {path} is there, and is no file of answers; it is not replaced"
+            ) from None
+
+
+def eval_predictions(args) -> None:
+    """Score a file of answers as SQuAD's own scorer does, and print the same JSON object."""
+    path = find_file(args.data, "train" if args.split == "train" else "dev")
+    questions, predictions = read_questions(path), read_predictions(Path(args.predictions))
+    known = set(questions.ids)
+    unanswered, unknown = len(known - set(predictions)), len(set(predictions) - known)
+    if unanswered:
+        print(f"note: {unanswered} of {len(questions)} questions have no answer and score 0", file=sys.stderr)
+    if unknown:
+        print(f"note: {unknown} answers are to questions that {path} does not have", file=sys.stderr)
+    print(json.dumps(squad_scores(predictions, questions.ids, questions.answers)))
+
+
+def write_predictions(path, predictions: dict[str, str]) -> None:
+    """{id: answer} as the official scorer reads it."""
+    write_text(Path(path), json.dumps(predictions, indent=1) + "\n")

@@ -1,0 +1,256 @@
+"""The commands that compute: train, eval, predict. Each takes the parsed arguments and returns an exit
+code or None. Everything that can be wrong with the arguments is found before any work starts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from minibert.cli.answers import check_eval, eval_predictions, write_predictions
+from minibert.config import InputError, TrainConfig
+from minibert.data import CSV_OPTIONS, DEFAULT_MAX_LENGTH, SPLIT_OPTIONS, Task, limit_dev, load_task, task_options
+from minibert.data.builtin import opinion_kinds
+from minibert.data.squad import without_answers
+from minibert.data.task import Examples
+from minibert.evaluate import Split, format_scores, tokenize
+from minibert.evaluate import predict as predict_batch
+from minibert.interrupt import compile_kernels
+from minibert.model import Model, load_backbone
+from minibert.run import load, prepare, score_test
+from minibert.spans import Windows
+from minibert.storage import files
+from minibert.storage.files import TaskRecord
+from minibert.storage.run_folder import RunFolder, bank_file
+from minibert.train import Training
+from minibert.trial import TRIAL_OPTIONS, make_trial
+
+CONTROL = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")  # would break a line, or the terminal
+
+
+# ------------------------------------------------------------------------------------------------------------- train
+
+
+def train(args) -> int:
+    """Tune a backbone on a task and write RUN/."""
+    folder = RunFolder(args.out)
+    folder.check_free(args.force, args.resume)
+    training = _prepare(args, folder)
+    if args.resume:
+        training.resume()
+    _announce(training)
+    compile_kernels()
+    if args.force:
+        folder.clear()
+    result = training.run()
+    if result["finished"]:
+        scores = score_test(training)
+        if scores:
+            result["test"] = scores
+            folder.write_result(result)
+    _summarize(training, result)
+    return 0 if result["finished"] else 130
+
+
+def _prepare(args, folder: RunFolder) -> Training:
+    trial = make_trial(**{name: getattr(args, name) for name in TRIAL_OPTIONS})
+    return prepare(trial, load(trial), load_backbone(args.backbone), folder.path, args.quiet)
+
+
+def read_task(args, defaults: dict | None = None) -> tuple[Task, dict]:
+    """The task of --task and --data, and its options that were given; defaults stand in for others."""
+    options = {name: getattr(args, name) for name in CSV_OPTIONS}
+    options = {name: value for name, value in options.items() if value is not None and value is not False}
+    defaults = {name: value for name, value in (defaults or {}).items() if name in task_options(args.task)}
+    options = defaults | options
+    task = load_task(args.task, args.data, **options)
+    return task if args.dev_rows is None else limit_dev(task, args.dev_rows), options
+
+
+def _announce(training: Training) -> None:
+    """What is trained, on what: before step 1."""
+    model, task, config, say = training.model, training.task, training.config, training.say
+    for note in task.notes:
+        say(f"note: {note}")
+    sizes = [f"{len(task.train)} train", *(f"{len(split)} {name}" for name, split in task.dev.items())]
+    say(f"task {task.name} ({', '.join(sizes)}), method {model.method}, seed {config.seed}")
+    for name, split in {"train": training.train, **training.dev}.items():
+        for note in split.notes(name):
+            say(f"note: {note}")
+    say(model.table())
+    say(f"{training.total_steps} steps of {config.batch_size} texts, learning rate {config.lr:g}")
+    if training.progress.epoch:
+        say(f"going on after epoch {training.progress.epoch}, step {training.progress.steps}")
+
+
+def _summarize(training: Training, result: dict) -> None:
+    folder, say = training.folder, training.say
+    share = f"{result['trained_params']:,} of {result['total_params']:,} parameters"
+    say(f"trained {share} ({100 * result['trained_fraction']:.2f} %) in {result['seconds']:.0f} s")
+    for split in ("dev", "test"):
+        if result.get(split):
+            say(f"{split}: {format_scores(result[split])} (epoch {result['best_epoch']})")
+    written = [f"{folder.bank} ({folder.bank.stat().st_size / 1e6:.1f} MB)", str(folder.result)]
+    say(", ".join(written + [str(folder.history)] * folder.history.exists()))
+    if not result["finished"]:
+        say("go on with the same command and --resume")
+
+
+# ---------------------------------------------------------------------------------------------------- eval, predict
+
+
+def open_task(args) -> tuple[Model, TaskRecord]:
+    """The model of a task in a bank, and the record it was built from."""
+    path = bank_file(args.bank)
+    records = files.read_bank(path)
+    names = ", ".join(records)
+    if args.name is None and len(records) != 1:
+        raise InputError(f"{path} holds {len(records)} tasks; choose one with --name: {names}")
+    if args.name is not None and args.name not in records:
+        raise InputError(f"{path} has no task {args.name!r}; it has {names}")
+    record = records[args.name or names]
+    return Model.from_record(load_backbone(args.backbone), record, path), record
+
+
+def _max_length(record: TaskRecord) -> int:
+    """That of the training; a task put into a bank by hand need not tell."""
+    usual = DEFAULT_MAX_LENGTH.get(record.training.get("task"), TrainConfig.max_length)
+    return record.training.get("train", {}).get("max_length", usual)
+
+
+def open_splits(args, model: Model, record: TaskRecord) -> tuple[Task, dict[str, Split | Windows]]:
+    """The task of --task and --data, and its splits of the kind --split, tokenized as for the training.
+
+    Raises InputError if it is not a task of the kind that the model was trained for, or has no such labelled split.
+    """
+    trained_with = record.training.get("task_options", {})
+    task, _ = read_task(args, {name: trained_with[name] for name in SPLIT_OPTIONS if name in trained_with})
+    _check_fit(record, task)
+    examples = task.dev if args.split == "dev" else {args.split: getattr(task, args.split)}
+    if any(part is None or part.labels is None for part in examples.values()):
+        raise InputError(f"task {task.name} has no labelled {args.split} split")
+    splits = {name: tokenize(model.backbone, part, _max_length(record)) for name, part in examples.items()}
+    for name, split in splits.items():
+        for note in split.notes(name):
+            print(f"note: {note}", file=sys.stderr)
+    return task, splits
+
+
+def eval(args) -> None:
+    """Score a trained task on a split, or answers in a file."""
+    check_eval(args)
+    if args.predictions is not None:
+        return eval_predictions(args)
+    model, record = open_task(args)
+    task, splits = open_splits(args, model, record)
+    compile_kernels()
+    for name, split in splits.items():
+        outputs = predict_batch(model, split.batch)
+        scores, n = split.score(outputs, task.metrics), split.n_examples
+        if args.predictions_out is not None:
+            write_predictions(args.predictions_out, split.predictions(outputs))
+        if args.json:
+            print(json.dumps({"task": task.name, "split": name, "examples": n, **scores}))
+            continue
+        print(f"{task.name} {name} ({n}): {format_scores(scores)}")
+        if task.name == "opinions" and args.dev_rows is None:
+            _print_kinds(outputs.argmax(axis=1) == split.labels, opinion_kinds()[args.split])
+
+
+def _check_fit(record: TaskRecord, task: Task) -> None:
+    def describe(head: str, labels, pairs: bool) -> str:
+        return f"{head}, {'pairs' if pairs else 'single texts'}" + (f", labels {', '.join(labels)}" if labels else "")
+
+    trained = describe(record.head, record.labels, record.training.get("pairs", False))
+    given = describe(task.head, task.labels, task.train.pairs is not None)
+    if trained != given:
+        raise InputError(f"task {record.name} in the bank ({trained}) does not fit task {task.name} ({given})")
+
+
+def _print_kinds(right: np.ndarray, kinds: list[str]) -> None:
+    """Accuracy by kind of sentence: where the linear head on frozen features fails, and adapters do not."""
+    for kind in dict.fromkeys(kinds):
+        rows = np.array([k == kind for k in kinds])
+        print(f"  {kind:<10}{right[rows].mean():.3f}  of {rows.sum()}")
+
+
+def predict(args) -> None:
+    """Label texts, or answer questions: one line each, label, probability, text."""
+    model, record = open_task(args)
+    texts, pairs = _texts_and_pairs(args, record)
+    examples = without_answers(texts, pairs) if record.head == "span" else Examples(texts, pairs, None)
+    split = tokenize(model.backbone, examples, _max_length(record))
+    compile_kernels()
+    for note in split.notes():
+        print(f"note: {note}", file=sys.stderr)
+    for i, (fields, answer) in enumerate(_described(record, split, predict_batch(model, split.batch))):
+        out = {"text": texts[i]} if pairs is None else {"text": texts[i], "pair": pairs[i]}
+        if args.json:
+            print(json.dumps(out | answer, ensure_ascii=False))
+        else:
+            print("\t".join(field.translate(CONTROL) for field in [*fields, *out.values()]))
+
+
+def _described(record: TaskRecord, split: Split | Windows, outputs: np.ndarray) -> Iterator[tuple[list[str], dict]]:
+    """For each text what to print of a prediction, and the same as a JSON object."""
+    for row in split.answers(outputs) if record.head == "span" else outputs:
+        if record.head == "classify":
+            best = int(row.argmax())
+            answer = {"label": record.labels[best], "probability": float(row[best])}
+            answer["probabilities"] = dict(zip(record.labels, map(float, row), strict=True))
+            yield [answer["label"], f"{answer['probability']:.4f}"], answer
+        elif record.head == "span":
+            score = row.score if np.isfinite(row.score) else None  # None: the paragraph is empty
+            answer = {"answer": row.text, "start": row.start, "end": row.end, "score": score}
+            yield [row.text, f"{row.score:.4f}"], answer
+        else:
+            yield [f"{row:.4f}"], {"score": float(row)}
+
+
+def _texts_and_pairs(args, record: TaskRecord) -> tuple[list[str], list[str] | None]:
+    lines = _texts(args)
+    if not record.training.get("pairs"):
+        if args.pair is not None:
+            raise InputError(f"task {record.name} reads single texts: leave out --pair")
+        return lines, None
+    return _cut_pairs(lines, record.name) if args.pair is None else (lines, [args.pair] * len(lines))
+
+
+def _cut_pairs(lines: list[str], task: str) -> tuple[list[str], list[str]]:
+    for i, line in enumerate(lines, 1):
+        if line.count("\t") != 1:
+            raise InputError(f"text {i}: task {task} reads pairs, two texts with one tab between them (or --pair)")
+    texts, pairs = zip(*(line.split("\t") for line in lines), strict=True)
+    return list(texts), list(pairs)
+
+
+def _texts(args) -> list[str]:
+    if args.texts and args.file:
+        raise InputError("give texts as arguments or with --file, not both")
+    if args.texts:
+        return args.texts
+    source = args.file or "standard input"
+    try:
+        data = Path(args.file).read_bytes() if args.file else _standard_input()
+        lines = data.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InputError(f"{source}: line {line} is not UTF-8") from None
+    if lines[-1] == "":
+        lines.pop()  # the last line's end is not another line
+    if not lines:
+        raise InputError("there is no text to label: give texts as arguments, with --file, or on standard input")
+    return lines
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        return b""
+    if sys.stdin.isatty():
+        print("reading standard input: one text a line, and Ctrl-D at the end", file=sys.stderr)
+    return sys.stdin.buffer.read()

@@ -1,0 +1,149 @@
+"""The commands around training: bank, params, gradcheck, download, env. Each takes the parsed arguments and returns an
+exit code or None."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+import kernels
+from minibert import gradcheck as checks
+from minibert.adapter import VARIANTS
+from minibert.config import PRESETS, AdapterConfig, InputError
+from minibert.evaluate import format_scores
+from minibert.interrupt import compile_kernels
+from minibert.methods import format_table, parameter_table, trained_names
+from minibert.storage import files
+from minibert.storage.run_folder import bank_file
+
+
+def bank(args) -> None:
+    """Show a bank, after adding the tasks of other banks to it."""
+    path = bank_file(args.bank)
+    if args.add:
+        _add_tasks(path, args)
+    elif args.new_name or args.replace:
+        raise InputError("--as and --replace are for tasks that are added: give --add")
+    for record in files.read_bank(path).values():
+        size = sum(a.size for a in record.params.values())
+        if args.json:
+            row = {"task": record.name, "head": record.head, "labels": record.labels, "method": record.method}
+            print(json.dumps({**row, "parameters": size, "dev": record.dev}))
+        else:
+            dev = format_scores(record.dev) or "not scored"
+            print(f"{record.name:<16}{record.method:<11}{size:>12,} parameters   dev {dev}")
+
+
+def _add_tasks(path: Path, args) -> None:
+    records = [record for other in args.add for record in files.read_bank(bank_file(other)).values()]
+    if not path.exists() and path.suffix != ".h5":
+        raise InputError(f"{path} does not exist; the name of a new bank ends in .h5")
+    if args.new_name is not None:
+        if len(records) != 1:
+            raise InputError(f"--as names one task, and {len(records)} are added")
+        records = [replace(records[0], name=args.new_name)]
+    files.add_task(path, *records, replace=args.replace)
+
+
+def params(args) -> None:
+    """Print the table of what is trained for the shapes of known backbones."""
+    if args.classes < 2:
+        raise InputError(f"--classes must be at least 2, got {args.classes}")
+    adapters = [AdapterConfig(size) for size in args.adapter_size] if args.method == "adapter" else [None]
+    for name in args.config:
+        config = PRESETS[name]
+        head = {"head/W": (config.hidden_size, args.classes), "head/b": (args.classes,)}
+        backbone = {n: s for n, s in config.shapes().items() if not n.startswith("pooler/")}
+        for adapter in adapters:
+            shapes = backbone | (adapter.shapes(config) if adapter else {}) | head
+            trained = trained_names(shapes, args.method, config.n_layers, args.top_k)
+            size = f", M = {adapter.size}" if adapter else ""
+            print(f"{name}, method {args.method}{size}, {args.classes} classes")
+            print(format_table(parameter_table(shapes, trained)), end="\n\n")
+
+
+def gradcheck(args) -> int:
+    """Check every gradient of every method, head and form of the adapter, dropout off and on; print the worst case of
+    each tensor."""
+    compile_kernels(np.float64)
+    found: dict[str, list[checks.Check]] = {}
+    settings = list(product(args.method, args.head, (None, 0), ({},)))
+    if "adapter" in args.method:
+        variants = [{"size": 4} | variant for variant in VARIANTS.values() if variant]
+        settings += product(("adapter",), args.head[:1], (None, 7), variants)  # step 7: no unit of ReLU near its kink
+    for method, head, step, variant in settings:
+        model = checks.tiny_model(method, head, variant=variant)
+        for check in checks.check_gradients(model, *checks.tiny_batch(model.config, head), step):
+            found.setdefault(check.name, []).append(check)
+    print(f"{'tensor':<48}{'settings':>9}{'difference':>12}{'relative':>10}  result")
+    failed = 0
+    for name, cases in found.items():
+        c = max(cases, key=lambda c: (not c.passed, c.relative_error))
+        failed += not c.passed
+        relative = "zero" if c.zero else f"{c.relative_error:.1e}"
+        print(f"{name:<48}{len(cases):>9}{c.largest_difference:>12.1e}{relative:>10}  {'pass' if c.passed else 'FAIL'}")
+    print(
+        f"{len(found)} tensors in {len(settings)} settings (method x head x dropout, forms of the adapter), float64, ",
+        end="",
+    )
+    print(f"tolerance {checks.TOLERANCE:g}: {'all pass' if not failed else f'{failed} FAIL'}")
+    return 1 if failed else 0
+
+
+def download(args) -> None:
+    """Get the data of a task."""
+    from minibert.data.download import download as get
+
+    get(args.name, args.out, args.mirror)
+
+
+def env(args) -> None:
+    """Print what the program runs on, and what to do if something is amiss."""
+    for package in ("minibert", "numpy", "numba", "tokenizers", "h5py"):
+        print(f"{package:<18}{_version(package)}")
+    print(f"{'python':<18}{platform.python_version()} on {platform.system()} {platform.machine()}")
+    print(f"{'kernels':<18}{kernels.BACKEND}")
+    if kernels.BACKEND == "blas":
+        from kernels.engine.blas import library
+
+        print(f"{'matrix products':<18}{library()} by NumPy, for comparison; unset MINIBERT_KERNELS for our own")
+    if kernels.COMPILED:
+        to_do = _report_numba()
+    else:
+        to_do = ["the NumPy reference runs: slow, for reading and debugging; unset MINIBERT_KERNELS for speed"]
+    print("\n".join(f"to do: {advice}" for advice in to_do) or "OK")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed (it runs from its folder)"
+
+
+def _report_numba() -> list[str]:
+    """Print how the kernels are compiled and run. Returns what could be better."""
+    import numba
+
+    from kernels.engine import amx
+    from kernels.runtime.compiling import CACHE_FOLDER, CACHE_IS_KEPT, vector_bits
+
+    compile_kernels()
+    size = sum(file.stat().st_size for file in CACHE_FOLDER.rglob("*") if file.is_file())
+    print(f"{'threads':<18}{numba.get_num_threads()} of {numba.config.NUMBA_NUM_THREADS}")
+    print(f"{'threading layer':<18}{numba.threading_layer()}")
+    unit = ", and products on the matrix unit (AMX)" if amx.ALLOWED else ""
+    print(f"{'vectors':<18}{vector_bits() or 'unknown'} bits{unit}")
+    print(f"{'kernel cache':<18}{CACHE_FOLDER} ({size / 1e6:.1f} MB)")
+    to_do = []
+    if not CACHE_IS_KEPT:
+        to_do.append("kernels are compiled anew in every run: set NUMBA_CACHE_DIR to a folder that can be written")
+    if numba.config.NUMBA_NUM_THREADS == 1:
+        to_do.append("only one thread: unset NUMBA_NUM_THREADS, or give the program more cores")
+    return to_do

@@ -1,0 +1,90 @@
+"""From a model to scores: a split is tokenized, predicted in batches, and scored by its task's metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minibert.data.squad import Questions
+from minibert.data.task import Examples
+from minibert.interrupt import CtrlC
+from minibert.metrics import METRICS
+from minibert.model import Backbone, Model
+from minibert.spans import Windows, cut_windows
+from minibert.text import Batch
+
+EVAL_BATCH = 64
+
+
+class NonFiniteLoss(ArithmeticError):
+    """A loss, a gradient or a score was NaN or infinite. What is on disk is as it was after the last epoch."""
+
+
+@dataclass
+class Split:
+    """A tokenized split: one packed batch of all its sequences, cut to max_length tokens, and their labels.
+
+    windows.Windows is the same for questions; a new kind of task is a new class with batch, labels, n_examples, score
+    and notes.
+    """
+
+    batch: Batch
+    labels: np.ndarray
+    max_length: int
+
+    @property
+    def n_examples(self) -> int:
+        """How many are scored."""
+        return len(self.labels)
+
+    def score(self, scores: np.ndarray, metrics: tuple[str, ...]) -> dict[str, float]:
+        """{metric: value} of what `predict` gave."""
+        guesses = scores.argmax(axis=1) if scores.ndim == 2 else scores
+        return {name: METRICS[name](guesses, self.labels) for name in metrics}
+
+    def notes(self, name: str = "") -> list[str]:
+        """What to tell of the split called `name` before it is used."""
+        cut, texts = self.batch.truncated, f"{name} texts".strip()
+        return [f"{cut} of {len(self.batch)} {texts} are cut to {self.max_length} tokens"] if cut else []
+
+
+def tokenize(backbone: Backbone, examples: Examples, max_length: int) -> Split | Windows:
+    """All texts of a split as one packed batch."""
+    if isinstance(examples, Questions):
+        backbone.check_length(max_length)
+        return cut_windows(backbone.tokenizer, examples, max_length)
+    return Split(backbone.encode(examples.texts, examples.pairs, max_length), examples.labels, max_length)
+
+
+def predict(model: Model, batch: Batch) -> np.ndarray:
+    """Class probabilities (N, C), scores (N,), or logits of start and end of each token (T, 2), for any number of
+    sequences. Raises NonFiniteLoss."""
+    parts = []
+    with CtrlC() as ctrl_c:
+        for i in range(0, len(batch), EVAL_BATCH):
+            parts.append(model.predict(batch.take(range(i, min(i + EVAL_BATCH, len(batch))))))
+            ctrl_c.check()
+    scores = np.concatenate(parts)
+    if not np.isfinite(scores).all():
+        raise NonFiniteLoss("the model gives scores that are NaN or infinite")
+    return scores
+
+
+def evaluate(model: Model, split: Split | Windows, metrics: tuple[str, ...]) -> dict[str, float]:
+    """{metric: value} on a split. Raises NonFiniteLoss."""
+    return split.score(predict(model, split.batch), metrics)
+
+
+def evaluate_all(model: Model, splits: dict[str, Split | Windows], metrics: tuple[str, ...]) -> dict[str, float]:
+    """{metric: value} on the first split; those of further ones are named metric_split, as in accuracy_mismatched."""
+    scores = {}
+    for i, (split_name, split) in enumerate(splits.items()):
+        for metric, value in evaluate(model, split, metrics).items():
+            scores[metric if i == 0 else f"{metric}_{split_name}"] = value
+    return scores
+
+
+def format_scores(scores: dict[str, float]) -> str:
+    """The scores for people: accuracy 0.9000, f1 0.8800."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items())

@@ -1,0 +1,125 @@
+"""Running a trial: in a run folder of its own, or in one that is gone when it ends."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import tempfile
+import threading
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numba
+import numpy as np
+
+from minibert.data import Task, limit_dev, limit_train, load_task
+from minibert.evaluate import evaluate, tokenize
+from minibert.interrupt import compile_kernels
+from minibert.model import Backbone, Model, load_backbone
+from minibert.train import Training
+from minibert.trial import Trial, data_fingerprint, trial_id
+
+PROBE_STEPS, PROBE_DEV = 8, 64  # how much of a trial is run to measure its speed
+_ONE_AT_A_TIME = threading.Lock()  # kernels share a pool of memory, so a process runs one trial at a time
+
+
+def load(trial: Trial) -> Task:
+    """Read the trial's task, cut to train_rows and dev_rows."""
+    task = load_task(trial.task, trial.data, **trial.task_options)
+    if trial.train_rows is not None:
+        task = limit_train(task, trial.train_rows, seed=0)
+    return task if trial.dev_rows is None else limit_dev(task, trial.dev_rows)
+
+
+def prepare(trial: Trial, task: Task, backbone: Backbone, out, quiet: bool = False, resumable: bool = True) -> Training:
+    """The training run of a trial on its task, ready to start."""
+    model = Model(
+        backbone,
+        task.head,
+        task.n_out,
+        trial.method,
+        trial.adapter,
+        trial.train.seed,
+        top_k=trial.top_k,
+        pooled=trial.pooled,
+        train_layernorm=trial.train_layernorm,
+    )
+    return Training(model, task, trial.train, out, quiet, trial.task_options, resumable)
+
+
+def score_test(training: Training) -> dict[str, float] | None:
+    """Scores of the best epoch on the test split; None if the release has no labels for it. Raises NonFiniteLoss."""
+    test = training.task.test
+    if test is None or test.labels is None:
+        return None
+    model = training.best_model()
+    split = tokenize(model.backbone, test, training.config.max_length)
+    for note in split.notes("test"):
+        training.say(f"note: {note}")
+    return evaluate(model, split, training.task.metrics)
+
+
+def open_backbone(path) -> Backbone:
+    """Load a backbone, or take the one loaded last: trials of a process share it."""
+    path = Path(path).resolve()
+    stat = path.stat() if path.exists() else None
+    return _open_backbone(path, stat and (stat.st_mtime_ns, stat.st_size))
+
+
+@functools.lru_cache(maxsize=1)
+def _open_backbone(path: Path, stamp) -> Backbone:
+    return load_backbone(path)
+
+
+def run_trial(trial: Trial, backbone_path, folder=None) -> dict:
+    """Train, and score the best epoch on dev and on a labelled test split.
+
+    folder: where the run's files are left (as by `minibert train`); None: nowhere. Returns what result.json holds, and
+    test (scores or None), metric (that which chose the epoch), id, data and backbone (fingerprints), train_rows,
+    wall_seconds (all of it), threads, versions. Raises what training raises: InputError, NonFiniteLoss, …; and
+    KeyboardInterrupt if it was interrupted.
+    """
+    with _ONE_AT_A_TIME, _folder(folder) as out:
+        start = time.perf_counter()
+        backbone, task = open_backbone(backbone_path), load(trial)
+        data = data_fingerprint(task)
+        training = prepare(trial, task, backbone, out, quiet=True, resumable=False)
+        training.folder.clear()  # what a worker left that died
+        result = training.run()
+        if not result["finished"]:
+            raise KeyboardInterrupt
+        result["test"] = score_test(training)
+        training.folder.write_result(result)
+    del result["settings"], result["finished"]
+    names = {"id": trial_id(trial, data, backbone.fingerprint), "data": data, "backbone": backbone.fingerprint}
+    result |= {**names, "metric": task.metrics[0], "train_rows": len(task.train), "threads": numba.get_num_threads()}
+    return result | {"wall_seconds": time.perf_counter() - start, "versions": _versions()}
+
+
+def measure_speed(trial: Trial, backbone_path) -> float:
+    """Tokens of training a second, from a few steps of the trial."""
+    with _ONE_AT_A_TIME, _folder(None) as out:
+        task = load(trial)
+        rows = range(min(len(task.train), PROBE_STEPS * trial.train.batch_size))
+        dev = {name: split.take(range(min(len(split), PROBE_DEV))) for name, split in task.dev.items()}
+        task = replace(task, train=task.train.take(rows), dev=dev, test=None)
+        trial = replace(trial, train=replace(trial.train, epochs=1, max_steps=0))
+        training = prepare(trial, task, open_backbone(backbone_path), out, quiet=True, resumable=False)
+        compile_kernels()
+        return training.run()["tokens_per_second"]
+
+
+def _folder(folder):
+    return tempfile.TemporaryDirectory(prefix="minibert-trial-") if folder is None else nullcontext(os.fspath(folder))
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "numpy": np.__version__, "numba": numba.__version__}
+    try:
+        return {"minibert": version("minibert"), **found}
+    except PackageNotFoundError:  # it runs from its folder
+        return found

@@ -1,0 +1,201 @@
+"""A trial: everything that decides what a training run gives, as data.
+
+Trials are what sweeps and the paper's experiments are made of: lists of them go to `run_trials` (sweep.py), and what
+they gave is found in the ledger. `minibert train` runs a single one. How one is run stands in run.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from minibert.config import METHODS, AdapterConfig, InputError, TrainConfig
+from minibert.data import CSV_OPTIONS, DEFAULT_MAX_LENGTH, Task
+from minibert.methods import DEFAULT_LR
+from minibert.params import flatten
+
+# The options of `minibert train`, and the settings that they stand for.
+ADAPTER_OPTIONS = {name if name == "init_std" else f"adapter_{name}": name for name in vars(AdapterConfig())}
+TRAIN_OPTIONS = {name: name for name in ("lr", "epochs", "batch_size", "max_length", "warmup", "weight_decay", "seed")}
+TRAIN_OPTIONS |= {"clip": "clip_norm", "max_steps": "max_steps"}
+MODEL_OPTIONS = ("top_k", "freeze_layernorm", "pooled_head")
+TRIAL_OPTIONS = (
+    "task",
+    "data",
+    "method",
+    "train_rows",
+    "dev_rows",
+    *MODEL_OPTIONS,
+    *ADAPTER_OPTIONS,
+    *TRAIN_OPTIONS,
+    *CSV_OPTIONS,
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run, but for its backbone. Settings that are not given are those of `minibert train`.
+
+    adapter: for method adapter alone. task_options: those of task csv. Raises InputError if something does not fit.
+    """
+
+    task: str
+    data: str | None = None
+    method: str = "adapter"
+    adapter: AdapterConfig | None = None
+    train: TrainConfig = field(default_factory=TrainConfig)
+    train_rows: int | None = None
+    dev_rows: int | None = None
+    top_k: int = 0
+    train_layernorm: bool = True
+    pooled: bool = False
+    task_options: dict = field(default_factory=dict, hash=False)
+
+    def __post_init__(self):
+        if self.method not in METHODS:
+            raise InputError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}")
+        if self.method == "adapter" and self.adapter is None:
+            object.__setattr__(self, "adapter", AdapterConfig())
+        if (self.adapter or not self.train_layernorm) and self.method != "adapter":
+            flags = "--init-std, --freeze-layernorm and all --adapter options"
+            raise InputError(f"{flags} need --method adapter, not {self.method}")
+        if self.top_k and self.method != "top_k":
+            raise InputError(f"--top-k needs --method top_k, not {self.method}")
+        if self.data is not None:
+            object.__setattr__(self, "data", str(self.data))
+
+    def to_dict(self) -> dict:
+        """All settings, as JSON gives them back."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Trial:
+        """Read back what `to_dict` gave. Raises InputError if a setting is not known here."""
+        adapter, train = values.get("adapter"), values.get("train", {})
+        try:
+            return cls(**{**values, "adapter": adapter and AdapterConfig(**adapter), "train": TrainConfig(**train)})
+        except TypeError as error:
+            raise InputError(f"a trial of the ledger has settings that this version does not know: {error}") from None
+
+    def with_seed(self, seed: int) -> Trial:
+        """The same with another seed."""
+        return replace(self, train=replace(self.train, seed=seed))
+
+    def located(self) -> Trial:
+        """The same with the absolute path of its data, for a worker that runs in another folder."""
+        return self if self.data is None else replace(self, data=os.path.abspath(self.data))
+
+    def changed(self) -> dict:
+        """The settings that are not the defaults, without the place of the data: what the trial's name is made of.
+
+        Defaults are left out so that a setting that did not exist yet does not make strangers of old results.
+        """
+        own = _changed(self, Trial)
+        del own["task"]
+        own.pop("data", None)
+        own |= {"adapter": _changed(self.adapter, AdapterConfig)} if self.adapter else {}
+        return {"task": self.task, **own, "train": _changed(self.train, TrainConfig)}
+
+    @property
+    def label(self) -> str:
+        """What to call the task: its name, and the file for the user's own."""
+        return f"csv:{Path(self.data).name}" if self.task == "csv" and self.data else self.task
+
+    def describe(self, seed: bool = True) -> str:
+        """One line for people: task, method, settings."""
+        return f"{self.label} {self.method} {self.describe_settings(seed)}"
+
+    def describe_settings(self, seed: bool = False) -> str:
+        """What is usually varied, and whatever else is not the default."""
+        shown = {name: value for name, value in flatten(self.changed()).items() if value != {}}
+        for name in ("task", "method", "adapter/size", "train/lr", "train/epochs", "train/seed"):
+            shown.pop(name, None)
+        usual = {"M": self.adapter.size} if self.adapter else {}
+        usual |= {"lr": self.train.lr, "epochs": self.train.epochs}
+        usual |= {name.split("/")[-1]: v for name, v in shown.items() if not name.startswith("task_options/")}
+        usual |= {"seed": self.train.seed} if seed else {}
+        return " ".join(f"{name}={value}" for name, value in usual.items())
+
+
+def _changed(settings, kind: type) -> dict:
+    found = {}
+    for f in fields(kind):
+        value = getattr(settings, f.name)
+        if f.name not in ("adapter", "train") and value != f.default and value != {}:
+            found[f.name] = float(value) if f.type == "float" else value  # 1 and 1.0 are the same setting
+    return found
+
+
+def make_trial(**options) -> Trial:
+    """A trial from the options of `minibert train`, by their names (adapter_size=64, lr=1e-3, …); None: not given."""
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    unknown = sorted(set(given) - set(TRIAL_OPTIONS))
+    if unknown:
+        raise InputError(f"a trial has no option {', '.join(unknown)}; it has {', '.join(TRIAL_OPTIONS)}")
+    method = given.get("method", "adapter")
+    adapter = {setting: given[name] for name, setting in ADAPTER_OPTIONS.items() if name in given}
+    train = {setting: given[name] for name, setting in TRAIN_OPTIONS.items() if name in given}
+    usual = {"lr": DEFAULT_LR.get(method, TrainConfig.lr)}
+    usual["max_length"] = DEFAULT_MAX_LENGTH.get(given.get("task"), TrainConfig.max_length)
+    return Trial(
+        task=given.get("task"),
+        data=given.get("data"),
+        method=method,
+        adapter=AdapterConfig(**adapter) if adapter else None,
+        train=TrainConfig(**usual | train),
+        train_rows=given.get("train_rows"),
+        dev_rows=given.get("dev_rows"),
+        top_k=given.get("top_k", 0),
+        train_layernorm="freeze_layernorm" not in given,
+        pooled="pooled_head" in given,
+        task_options={name: given[name] for name in CSV_OPTIONS if name in given},
+    )
+
+
+def grid(**options) -> list[Trial]:
+    """Every combination of the options of `make_trial`, each a value or a list of values.
+
+    An option that only one method has (adapter_size, top_k, …) is left out of the trials of the other methods, and
+    data of those of the built-in task. A tuple of layers or sublayers is one value.
+    """
+    lists = {}
+    for name, value in options.items():
+        several = list if name in ("adapter_layers", "adapter_sublayers") else (list, tuple)
+        lists[name] = list(value) if isinstance(value, several) else [value]
+    of_one = {"adapter": (*ADAPTER_OPTIONS, "freeze_layernorm"), "top_k": ("top_k",)}
+    trials = []
+    for values in product(*lists.values()):
+        chosen = dict(zip(lists, values, strict=True))
+        for method, names in of_one.items():
+            if chosen.get("method", "adapter") != method and method in lists.get("method", ()):
+                chosen = {name: value for name, value in chosen.items() if name not in names}
+        if chosen.get("task") == "opinions" and len(lists["task"]) > 1:
+            chosen["data"] = None
+        trials.append(make_trial(**chosen))
+    return list(dict.fromkeys(trials))
+
+
+def data_fingerprint(task: Task) -> str:
+    """SHA-256 over every text and label that the task holds, whatever file they came from."""
+    content = {name: value for name, value in vars(task).items() if name != "notes"}
+    return hashlib.sha256(json.dumps(content, default=_plain, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value):
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else vars(value)
+
+
+def trial_id(trial: Trial, data: str, backbone: str) -> str:
+    """The trial's name: a hash over its settings and the fingerprints of its data and of the backbone.
+
+    Where the data lie is not part of it, and what they hold is: so a folder may be moved, and a file that was changed
+    makes another trial.
+    """
+    canonical = json.dumps([trial.changed(), data, backbone], sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]

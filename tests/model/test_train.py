@@ -1,0 +1,295 @@
+"""Training end to end on a tiny random backbone: it learns, keeps the best, stops well, and goes on bit for bit."""
+
+import csv
+import json
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tiny import random_texts, write_tiny_backbone
+
+import kernels
+from kernels.runtime.examples import warm_up
+from minibert import train as train_module
+from minibert.config import METHODS, AdapterConfig, InputError, TrainConfig
+from minibert.data.task import Examples, Task
+from minibert.evaluate import NonFiniteLoss, evaluate, tokenize
+from minibert.interrupt import CtrlC
+from minibert.model import Model, load_backbone
+from minibert.params import flatten
+from minibert.storage.files import read_bank, read_state
+from minibert.train import Training
+
+KEYS = ["task", "method", "seed", "lr", "epochs", "adapter_size", "trained_params", "total_params", "trained_fraction"]
+KEYS += ["dev", "best_epoch", "steps", "seconds", "tokens_per_second", "finished"]
+CONFIG = TrainConfig(lr=3e-3, epochs=4, batch_size=8, max_length=24)
+
+
+@pytest.fixture(scope="module")
+def backbone_file(tmp_path_factory):
+    return write_tiny_backbone(tmp_path_factory.mktemp("backbone") / "tiny.h5")
+
+
+@pytest.fixture(scope="module")
+def backbone(backbone_file):
+    return load_backbone(backbone_file)
+
+
+def make_task(n=20, n_dev=None):
+    """n random texts; dev is the training set itself, unless n_dev says that it is others."""
+    texts, labels = random_texts(n + (n_dev or 0))
+    examples = Examples(texts, None, np.array([label == "yes" for label in labels], np.int64))
+    dev = examples if n_dev is None else examples.take(range(n, n + n_dev))
+    return Task("byheart", "classify", ("no", "yes"), ("accuracy",), examples.take(range(n)), {"dev": dev})
+
+
+def make_training(backbone, out, config=CONFIG, method="adapter", task=None):
+    model = Model(backbone, "classify", 2, method, AdapterConfig(16) if method == "adapter" else None, 0, top_k=1)
+    return Training(model, task or make_task(), config, out, quiet=True)
+
+
+def history_of(folder):
+    """history.csv without the column of seconds, which no two runs share."""
+    with open(folder.history, newline="") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def same_outcome(one, other):
+    """Banks and histories are equal, bit for bit."""
+    first, second = (read_bank(run.folder.bank)["byheart"] for run in (one, other))
+    assert first.dev == second.dev
+    assert all(np.array_equal(first.params[name], second.params[name]) for name in first.params)
+    assert history_of(one.folder) == history_of(other.folder)
+
+
+def at_step(monkeypatch, training, step, action):
+    """Call action() in place of that step (from 0)."""
+    usual = training.model.loss_and_grads
+
+    def loss_and_grads(batch, labels, dropout_step=None):
+        result = usual(batch, labels, dropout_step)
+        return (action() or result) if dropout_step == step else result
+
+    monkeypatch.setattr(training.model, "loss_and_grads", loss_and_grads)
+
+
+@pytest.mark.parametrize(
+    ("method", "lr", "least"),
+    [("adapter", 2e-2, 1.0), ("full", 3e-3, 1.0), ("top_k", 3e-3, 0.95), ("layernorm", 0.1, 0.95), ("head", 0.1, 0.8)],
+)
+def test_each_method_learns_twenty_texts_by_heart(backbone, tmp_path, method, lr, least):
+    training = make_training(backbone, tmp_path, replace(CONFIG, lr=lr, epochs=60), method)
+    frozen = {name: a.copy() for name, a in flatten(backbone.params).items()}
+    result = training.run()
+    assert result["dev"]["accuracy"] >= least
+    assert result["steps"] == 60 * 3
+    assert all(np.array_equal(frozen[name], a) for name, a in flatten(backbone.params).items())
+
+
+@pytest.mark.skipif(kernels.BACKEND != "numba", reason="the reference is not compiled")
+def test_everything_is_compiled_before_the_first_step(backbone, tmp_path):
+    from kernels.runtime.compiling import KERNELS
+
+    def compiled():
+        return {kernel.__name__: len(kernel.signatures) for kernel in KERNELS}
+
+    warm_up()
+    before = compiled()
+    for method in METHODS:
+        make_training(backbone, tmp_path / method, replace(CONFIG, epochs=1), method).run()
+    assert compiled() == before
+
+
+def test_the_run_folder(backbone, backbone_file, tmp_path):
+    before = backbone_file.read_bytes()
+    training = make_training(backbone, tmp_path / "deep" / "run")
+    result = training.run()
+    folder = training.folder
+    assert sorted(file.name for file in folder.path.iterdir()) == ["bank.h5", "history.csv", "result.json"]
+    on_disk = json.loads(folder.result.read_text())
+    assert on_disk == json.loads(json.dumps(result))
+    assert set(KEYS) <= set(on_disk)
+    assert on_disk["finished"] is True
+    assert on_disk["trained_params"] == sum(a.size for a in training.model.trained().values())
+    assert on_disk["trained_fraction"] == on_disk["trained_params"] / on_disk["total_params"]
+    rows = history_of(folder)
+    assert [(row["epoch"], row["step"]) for row in rows] == [("1", "3"), ("2", "6"), ("3", "9"), ("4", "12")]
+    assert folder.bank.stat().st_size < 4 * on_disk["trained_params"] + 60_000
+    assert backbone_file.read_bytes() == before
+
+
+def test_the_best_epoch_is_kept_not_the_last(backbone, tmp_path, monkeypatch):
+    scores = iter([0.5, 0.9, 0.7, 0.9])  # the second 0.9 is not better than the first
+    training, weights = make_training(backbone, tmp_path), []
+
+    def scripted(model, splits, metrics):
+        weights.append({name: a.copy() for name, a in model.trained().items()})
+        return {"accuracy": next(scores)}
+
+    monkeypatch.setattr(train_module, "evaluate_all", scripted)
+    result = training.run()
+    assert (result["best_epoch"], result["dev"]) == (2, {"accuracy": 0.9})
+    kept = read_bank(training.folder.bank)["byheart"]
+    assert kept.dev == {"accuracy": 0.9}
+    assert all(np.array_equal(kept.params[name], a) for name, a in weights[1].items())
+    assert not all(np.array_equal(kept.params[name], a) for name, a in weights[3].items())
+
+
+def test_the_bank_gives_the_score_again(backbone, tmp_path):
+    training = make_training(backbone, tmp_path, task=make_task(20, 30))
+    result = training.run()
+    split = tokenize(backbone, training.task.dev["dev"], CONFIG.max_length)
+    assert evaluate(training.best_model(), split, ("accuracy",)) == result["dev"]
+
+
+@pytest.mark.parametrize("step", [0, 1, 3, 7, 11])
+@pytest.mark.parametrize("method", ["adapter", "full"])
+def test_ctrl_c_then_resume_is_bit_for_bit_a_run_without(backbone, tmp_path, monkeypatch, method, step):
+    whole = make_training(backbone, tmp_path / "whole", method=method)
+    whole.run()
+    stopped = make_training(backbone, tmp_path / "stopped", method=method)
+    at_step(monkeypatch, stopped, step, lambda: os.kill(os.getpid(), signal.SIGINT))
+    result = stopped.run()
+    folder = stopped.folder
+    assert stopped.optimizer.steps == step + 1
+    assert result["finished"] is False and json.loads(folder.result.read_text())["finished"] is False
+    assert result["best_epoch"] == 0 if step < 2 else result["best_epoch"] > 0
+    assert read_bank(folder.bank)["byheart"].dev == result["dev"]
+    assert stopped.best_model().predict(stopped.train.batch.take([0])).shape == (1, 2)
+    again = make_training(backbone, tmp_path / "stopped", method=method)
+    again.resume()
+    assert again.progress.epoch == step // 3 if step < 11 else again.progress.epoch == 3
+    assert again.run()["finished"] is True
+    assert not folder.state.exists()
+    same_outcome(whole, again)
+
+
+def test_ctrl_c_twice_does_not_wait(backbone, tmp_path, monkeypatch):
+    training = make_training(backbone, tmp_path)
+
+    def twice():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("the second Ctrl-C did not interrupt")
+
+    at_step(monkeypatch, training, 4, twice)
+    assert training.run()["finished"] is False
+    assert training.optimizer.steps == 4
+
+
+def test_ctrl_c_while_dev_is_scored(backbone, tmp_path, monkeypatch):
+    whole = make_training(backbone, tmp_path / "whole")
+    whole.run()
+    stopped = make_training(backbone, tmp_path / "stopped")
+    usual = stopped.model.predict
+
+    def predict(batch):
+        if stopped.optimizer.steps == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+        return usual(batch)
+
+    monkeypatch.setattr(stopped.model, "predict", predict)
+    assert stopped.run()["best_epoch"] == 1
+    again = make_training(backbone, tmp_path / "stopped")
+    again.resume()
+    again.run()
+    same_outcome(whole, again)
+
+
+def test_a_killed_run_is_resumed(backbone, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def kill():
+        raise Killed
+
+    whole = make_training(backbone, tmp_path / "whole")
+    whole.run()
+    killed = make_training(backbone, tmp_path / "killed")
+    at_step(monkeypatch, killed, 7, kill)
+    with pytest.raises(Killed):
+        killed.run()
+    again = make_training(backbone, tmp_path / "killed")
+    again.resume()
+    again.run()
+    same_outcome(whole, again)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_good_epoch(backbone, tmp_path, monkeypatch):
+    training = make_training(backbone, tmp_path)
+    at_step(monkeypatch, training, 4, lambda: (float("nan"), {}))
+    with pytest.raises(NonFiniteLoss, match=r"step 5 of 12 \(epoch 2\).*bank.h5 holds epoch 1"):
+        training.run()
+    result = json.loads(training.folder.result.read_text())
+    assert (result["finished"], result["best_epoch"]) == (False, 1)
+    assert len(history_of(training.folder)) == 1
+    record = read_bank(training.folder.bank)["byheart"]
+    arrays, _ = read_state(training.folder.state)
+    assert all(np.array_equal(arrays[f"params/{name}"], a) for name, a in record.params.items())
+
+
+def test_a_gradient_that_is_not_finite_moves_nothing(backbone, tmp_path, monkeypatch):
+    training = make_training(backbone, tmp_path)
+    start = {name: a.copy() for name, a in training.model.trained().items()}
+    bad = {name: np.full_like(a, np.inf) for name, a in start.items()}
+    at_step(monkeypatch, training, 0, lambda: (0.5, bad))
+    with pytest.raises(NonFiniteLoss, match=r"step 1 of 12 .*No epoch was finished, and no bank written"):
+        training.run()
+    assert all(np.array_equal(start[name], a) for name, a in training.model.trained().items())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scores_that_are_not_finite_are_no_scores(backbone, tmp_path, monkeypatch):
+    training = make_training(backbone, tmp_path)
+    monkeypatch.setattr(training.model, "predict", lambda batch: np.full((len(batch), 2), np.nan, np.float32))
+    with pytest.raises(NonFiniteLoss, match="scores that are NaN"):
+        training.run()
+
+
+def test_max_steps_ends_early_scores_and_saves(backbone, tmp_path):
+    training = make_training(backbone, tmp_path, replace(CONFIG, max_steps=5))
+    result = training.run()
+    assert (result["steps"], result["finished"], len(history_of(training.folder))) == (5, True, 2)
+    assert result["dev"] == read_bank(training.folder.bank)["byheart"].dev != {}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"config": replace(CONFIG, lr=1e-3)}, "train/lr was 0.003, now it is 0.001"),
+        ({"config": replace(CONFIG, epochs=9)}, "train/epochs"),
+        ({"method": "layernorm"}, "method was 'adapter', now it is 'layernorm'"),
+        ({"task": make_task(20, 5)}, "data"),
+        ({"task": make_task(21)}, "train_rows"),
+    ],
+)
+def test_resume_with_other_settings_is_refused(backbone, tmp_path, monkeypatch, change, named):
+    stopped = make_training(backbone, tmp_path)
+    at_step(monkeypatch, stopped, 4, lambda: os.kill(os.getpid(), signal.SIGINT))
+    stopped.run()
+    before = stopped.folder.state.read_bytes()
+    with pytest.raises(InputError, match=f"cannot resume: {named}"):
+        make_training(backbone, tmp_path, **change).resume()
+    assert stopped.folder.state.read_bytes() == before
+
+
+@pytest.fixture
+def ctrl_c_is_heeded():
+    """Where these tests run in the background, it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_that_nobody_checked_for_is_not_lost(ctrl_c_is_heeded):
+    with pytest.raises(KeyboardInterrupt), CtrlC():
+        os.kill(os.getpid(), signal.SIGINT)
+    with CtrlC() as around:
+        with CtrlC():
+            os.kill(os.getpid(), signal.SIGINT)
+        assert around.asked
+        with pytest.raises(KeyboardInterrupt):
+            around.check()
+        around.asked = False
