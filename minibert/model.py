@@ -17,7 +17,7 @@ from minibert.heads import LOSSES, head_backward, head_forward, head_init, softm
 from minibert.layers import NO_DROPOUT, Dropout, Run
 from minibert.methods import format_table, parameter_table, trained_names
 from minibert.params import Packed, flatten, unflatten
-from minibert.storage.files import TaskRecord, check_backbone, fingerprint, read_backbone
+from minibert.storage import TaskRecord, check_backbone, fingerprint, read_backbone
 from minibert.text import Batch, Tokenizer
 
 

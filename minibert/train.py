@@ -22,8 +22,7 @@ from minibert.model import Model
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
 from minibert.params import flatten
 from minibert.spans import Windows
-from minibert.storage.files import read_bank, read_state, write_bank, write_state
-from minibert.storage.run_folder import RunFolder
+from minibert.storage import RunFolder, read_bank, read_state, write_bank, write_state
 from minibert.text import Batch
 
 

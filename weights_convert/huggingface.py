@@ -12,7 +12,7 @@ from pathlib import Path
 
 from minibert.config import BertConfig, InputError
 from minibert.params import flatten
-from minibert.storage.files import BackboneFile, TokenizerSpec
+from minibert.storage import BackboneFile, TokenizerSpec
 from weights_convert.names import Account, to_ours, to_theirs
 
 WEIGHTS, CONFIG, VOCAB, CASING = "model.safetensors", "config.json", "vocab.txt", "tokenizer_config.json"

@@ -25,7 +25,7 @@ from minibert.config import PRESETS, InputError
 from minibert.data import load_task
 from minibert.model import Backbone, Model, load_backbone, random_backbone
 from minibert.optim import Adam, clip_by_global_norm
-from minibert.storage.files import read_backbone
+from minibert.storage import read_backbone
 from minibert.text import Batch, pack
 
 WORKLOADS = ("natural", "pairs", "full", "base")

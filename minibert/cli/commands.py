@@ -22,9 +22,7 @@ from minibert.interrupt import compile_kernels
 from minibert.model import Model, load_backbone
 from minibert.run import load, prepare, score_test
 from minibert.spans import Windows
-from minibert.storage import files
-from minibert.storage.files import TaskRecord
-from minibert.storage.run_folder import RunFolder, bank_file
+from minibert.storage import RunFolder, TaskRecord, bank_file, read_bank
 from minibert.train import Training
 from minibert.trial import TRIAL_OPTIONS, make_trial
 
@@ -105,7 +103,7 @@ def _summarize(training: Training, result: dict) -> None:
 def open_task(args) -> tuple[Model, TaskRecord]:
     """The model of a task in a bank, and the record it was built from."""
     path = bank_file(args.bank)
-    records = files.read_bank(path)
+    records = read_bank(path)
     names = ", ".join(records)
     if args.name is None and len(records) != 1:
         raise InputError(f"{path} holds {len(records)} tasks; choose one with --name: {names}")

@@ -19,8 +19,7 @@ from minibert.config import PRESETS, AdapterConfig, InputError
 from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels
 from minibert.methods import format_table, parameter_table, trained_names
-from minibert.storage import files
-from minibert.storage.run_folder import bank_file
+from minibert.storage import add_task, bank_file, read_bank
 
 
 def bank(args) -> None:
@@ -30,7 +29,7 @@ def bank(args) -> None:
         _add_tasks(path, args)
     elif args.new_name or args.replace:
         raise InputError("--as and --replace are for tasks that are added: give --add")
-    for record in files.read_bank(path).values():
+    for record in read_bank(path).values():
         size = sum(a.size for a in record.params.values())
         if args.json:
             row = {"task": record.name, "head": record.head, "labels": record.labels, "method": record.method}
@@ -41,14 +40,14 @@ def bank(args) -> None:
 
 
 def _add_tasks(path: Path, args) -> None:
-    records = [record for other in args.add for record in files.read_bank(bank_file(other)).values()]
+    records = [record for other in args.add for record in read_bank(bank_file(other)).values()]
     if not path.exists() and path.suffix != ".h5":
         raise InputError(f"{path} does not exist; the name of a new bank ends in .h5")
     if args.new_name is not None:
         if len(records) != 1:
             raise InputError(f"--as names one task, and {len(records)} are added")
         records = [replace(records[0], name=args.new_name)]
-    files.add_task(path, *records, replace=args.replace)
+    add_task(path, *records, replace=args.replace)
 
 
 def params(args) -> None:

@@ -12,7 +12,7 @@ from minibert.interrupt import compile_kernels
 from minibert.lab import plots
 from minibert.lab.ablate import ablated_scores, ablation_metric, ablation_rows, format_heatmap
 from minibert.lab.baseline import no_bert
-from minibert.storage.run_folder import write_rows
+from minibert.storage import write_rows
 
 
 def baseline(args) -> None:

@@ -21,8 +21,7 @@ from minibert.lab.summary import mean_and_error
 from minibert.methods import DEFAULT_LR
 from minibert.model import Backbone, Model
 from minibert.run import load, open_backbone, run_trial
-from minibert.storage.files import TaskRecord, read_bank
-from minibert.storage.run_folder import RunFolder
+from minibert.storage import RunFolder, TaskRecord, read_bank
 from minibert.trial import Trial, data_fingerprint, make_trial, trial_id
 
 SIZE = 64  # M of the adapters that are compared with full fine-tuning, and whose rate is that of other sizes

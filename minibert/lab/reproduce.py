@@ -18,7 +18,7 @@ from minibert.lab import figures, plots, stream, tables
 from minibert.lab.experiment import Keep, Planned, Report, Scope
 from minibert.lab.ledger import Ledger
 from minibert.lab.sweep import make_executor, run_trials, tell_plan
-from minibert.storage.run_folder import write_rows
+from minibert.storage import write_rows
 from minibert.trial import Trial
 
 GLUE_TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")  # all of the paper's but WNLI, as there

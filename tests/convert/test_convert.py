@@ -13,7 +13,7 @@ import safetensors.numpy
 
 from minibert.config import BertConfig
 from minibert.params import flatten
-from minibert.storage.files import read_backbone
+from minibert.storage import read_backbone
 from weights_convert import cli, huggingface
 from weights_convert.names import name_map
 

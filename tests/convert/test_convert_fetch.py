@@ -14,7 +14,7 @@ import pytest
 from test_convert import FILES, run_command, write_checkpoint
 
 from minibert.config import BertConfig, InputError
-from minibert.storage.files import read_backbone
+from minibert.storage import read_backbone
 from weights_convert import cli, huggingface, registry
 from weights_convert import fetch as fetching
 from weights_convert.fetch import url

@@ -17,7 +17,7 @@ from minibert.methods import parameter_table, trained_names
 from minibert.model import Backbone, random_backbone
 from minibert.optim import Adam
 from minibert.params import flatten, unflatten
-from minibert.storage.files import fingerprint, read_bank, write_bank
+from minibert.storage import fingerprint, read_bank, write_bank
 from minibert.text import pack
 
 TEXTS = ["a good film, was it not?", "awful", "the tea was very fine", "dull book . dull film ! poor tea"]

@@ -19,7 +19,7 @@ from minibert.evaluate import NonFiniteLoss, evaluate, tokenize
 from minibert.interrupt import CtrlC
 from minibert.model import Model, load_backbone
 from minibert.params import flatten
-from minibert.storage.files import read_bank, read_state
+from minibert.storage import read_bank, read_state
 from minibert.train import Training
 
 KEYS = ["task", "method", "seed", "lr", "epochs", "adapter_size", "trained_params", "total_params", "trained_fraction"]
