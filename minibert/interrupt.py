@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import signal
 
-import numpy as np
+from minibert import check_kernels
 
-from kernels.runtime.examples import warm_up
+check_kernels()
+import kernels  # noqa: E402 (another package of that name is reported first)
 
 
 class CtrlC:
@@ -48,7 +49,8 @@ class CtrlC:
             raise KeyboardInterrupt
 
 
-def compile_kernels(dtype=np.float32) -> None:
-    """Compile every kernel, or load it from the cache. Ctrl-C waits for the end of one kernel."""
+def compile_kernels(purpose: str = "train") -> None:
+    """Compile the kernels for a purpose of `kernels.compile_for`, or load them from the cache. Ctrl-C waits for the end
+    of one kernel."""
     with CtrlC() as ctrl_c:
-        warm_up(dtype, between=ctrl_c.check)
+        kernels.compile_for(purpose, between=ctrl_c.check)

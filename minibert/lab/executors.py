@@ -27,14 +27,14 @@ def with_threads(threads: int | None, function, *arguments):
     """Call a function whose kernels use that many threads at most; None: as many as set."""
     import numba
 
-    from kernels.runtime.threads import use_threads
+    import kernels
 
     before = numba.get_num_threads()
-    use_threads(min(threads or before, numba.config.NUMBA_NUM_THREADS))
+    kernels.use_threads(min(threads or before, numba.config.NUMBA_NUM_THREADS))
     try:
         return function(*arguments)
     finally:
-        use_threads(before)
+        kernels.use_threads(before)
 
 
 class InProcess(Executor):
@@ -78,7 +78,8 @@ class Processes(Executor):
 
         self.at_once = count
         self.threads = threads or max(1, numba.config.NUMBA_NUM_THREADS // count)
-        self._scratch = tempfile.TemporaryDirectory(prefix="minibert-sweep-")  # a process that dies leaves its files
+        # A process that dies leaves its files; on Windows those that it has open cannot be removed.
+        self._scratch = tempfile.TemporaryDirectory(prefix="minibert-sweep-", ignore_cleanup_errors=True)
         self._workers = [_Worker(self._scratch.name) for _ in range(count)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._workers:
