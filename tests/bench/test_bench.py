@@ -13,7 +13,6 @@ from tiny import CONFIG, VOCAB, environment, random_texts, write_tiny_backbone
 import kernels
 from kernels import reference
 from kernels.engine import blas
-from kernels.ladder import RUNGS
 from kernels.runtime.examples import examples
 from kernels.runtime.threads import use_threads
 from minibert.bench import check, counts, products, timing, workloads
@@ -113,7 +112,7 @@ def test_a_product_that_is_wrong_at_one_shape_only_is_not_timed_there(capsys, mo
 # ------------------------------------------------------------------------------------------------------------ ladder
 
 
-@pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.__name__)
+@pytest.mark.parametrize("rung", products.rungs(), ids=lambda rung: rung.__name__)
 def test_every_rung_computes_the_product(rung):
     rng = np.random.default_rng(0)
     for T, n_in, n_out in ((1, 1, 1), (2, 7, 3), (8, 4, 16), (9, 5, 17), (37, 67, 259), (65, 130, 33)):
