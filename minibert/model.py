@@ -213,6 +213,11 @@ class Model:
         encoder_backward(dstates, batch, self._tree, caches, grads, run)
         return loss, flat_grads
 
+    def caches(self, batch: Batch, labels, dropout_step: int | None = 0) -> list:
+        """What a training forward pass keeps for the backward pass: a cache of the embeddings and one of each layer."""
+        run = self._run(batch, self._dropout(dropout_step))
+        return self._loss_forward(batch, labels, unflatten(self.trained()), run)[3]
+
     def _loss_forward(self, batch: Batch, labels, grads, run: Run):
         labels = self._checked(labels, batch)
         states, caches = encoder_forward(batch, self._tree, grads, run)

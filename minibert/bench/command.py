@@ -3,8 +3,9 @@
     matmul   the ladder, then the three products at the shapes of real models, beside NumPy's BLAS
     kernels  every operation: GB/s, GFLOP/s, share of the roof above it; a plot of them
     step     training step and forward pass on four workloads, alone or in turns with another program
+    busy     prediction, gradient check and training steps while another program holds a core
 
-docs/speed.md tells how to read the tables.
+docs/speed.md explains the tables.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ import numpy as np
 import kernels
 from kernels.runtime.examples import examples
 from minibert.bench import products, roofline
+from minibert.bench.busy import HEADER as BUSY_HEADER
+from minibert.bench.busy import busy_line, busy_rows
 from minibert.bench.check import check_kernels, describe
 from minibert.bench.counts import bytes_moved, named_arguments, operations
 from minibert.bench.peer import KINDS, in_turns_with_peer, our_row, torch_products
-from minibert.bench.timing import Machine, in_turns, memory_gb_per_second, multiply_add_gflops, tile_product_gflops
+from minibert.bench.timing import Machine, amx_gflops, in_turns, memory_gb_per_second, multiply_add_gflops
 from minibert.bench.workloads import WORKLOADS, check_inputs, open_workload, run_workload
 from minibert.config import InputError
 from minibert.interrupt import compile_kernels
@@ -45,9 +48,11 @@ def bench(args) -> int:
     if not _all_right():
         return 1
     _warn_if_busy()
+    if sections == ["busy"]:
+        return _busy(args)
     peak = multiply_add_gflops(LIMIT_TIME * args.seconds)
-    unit = tile_product_gflops(LIMIT_TIME * args.seconds)
-    more = f", and {unit:.0f} in products on its matrix units" if unit else ""
+    on_tiles = amx_gflops(LIMIT_TIME * args.seconds)
+    more = f", and {on_tiles:.0f} in products on AMX tiles" if on_tiles else ""
     threads = f"{numba.get_num_threads()} thread(s)"
     print(f"this machine does {peak:.0f} GFLOP/s on {threads} at most, the peak below{more}", file=sys.stderr)
     run = {"matmul": _matmul, "kernels": _kernels, "step": _step}
@@ -55,8 +60,9 @@ def bench(args) -> int:
 
 
 def _sections(args) -> list[str]:
-    """What was asked for; without a section everything, or the step if an option is given that only it has."""
-    given = [name for name in STEP_OPTIONS if getattr(args, name) and (name, args.section) != ("peer", "matmul")]
+    """The sections to run. Without one given all but busy, or the step if an option is given that only it has."""
+    shared = {("peer", "matmul"), ("backbone", "busy")}
+    given = [name for name in STEP_OPTIONS if getattr(args, name) and (name, args.section) not in shared]
     args.section = args.section or ("step" if given else "all")
     sections = ["matmul", "kernels", "step"] if args.section == "all" else [args.section]
     if given and "step" not in sections:
@@ -67,7 +73,7 @@ def _sections(args) -> list[str]:
         raise InputError("--peer PYTHON and --peer-script FILE go together: a program and the Python that runs it")
     if args.peer and args.batch_size is not None:
         raise InputError("--batch-size changes our batches alone, not those of --peer: leave one of the two out")
-    for name in ("repeats", "turns", "batch_size"):
+    for name in ("repeats", "turns", "batch_size", "busy_cores"):
         number = getattr(args, name)
         if number is not None and number < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {number}")
@@ -87,7 +93,7 @@ def _all_right() -> bool:
     n, wrong = check_kernels()
     for name, shapes, far in wrong:
         print(
-            f"WRONG: {name} ({shapes}) differs from the reference by {far:.1e} of its largest number", file=sys.stderr
+            f"WRONG: {name} ({shapes}) differs from the reference by {far:.1e} of its largest element", file=sys.stderr
         )
     if wrong:
         print("nothing is timed: a wrong kernel's speed means nothing", file=sys.stderr)
@@ -159,6 +165,15 @@ def _summary_line(row: dict) -> str:
         f"geometric mean of {row['products']}: {_percent(row['of_blas'])} of BLAS,{torch} "
         f"{_percent(row['of_peak'])} of peak; worst {_percent(worst['of_blas'])} of BLAS ({where})"
     )
+
+
+# ------------------------------------------------------------------------------------------------------------- busy
+
+
+def _busy(args) -> int:
+    compile_kernels("gradcheck")
+    _rows(args, busy_rows(args.backbone, args.busy_cores, args.seconds, args.turns), BUSY_HEADER, busy_line)
+    return 0
 
 
 # ---------------------------------------------------------------------------------------------------------- kernels

@@ -55,7 +55,9 @@ def our_row(workload: str, args) -> dict:
 
 def peer_row(workload: str, args) -> dict:
     """The row of a workload, measured by the peer. Raises InputError if the peer fails or prints something else."""
-    command = [args.peer, *shlex.split(args.peer_script), "--only", workload, *_shared_options(args)]
+    # A backslash is an escape for shlex, and a separator of folders on Windows.
+    script = [word.strip("\"'") for word in shlex.split(args.peer_script, posix=os.name == "posix")]
+    command = [args.peer, *script, "--only", workload, *_shared_options(args)]
     return _last_row(command, os.environ.copy())
 
 
@@ -78,8 +80,8 @@ def _last_row(command: list[str], environment: dict) -> dict:
             return json.loads(lines[-1])
         except ValueError:
             pass
-    told = f"printed {lines[-1][:200]!r}" if lines else "printed nothing"
-    raise InputError(f"{shlex.join(command)} ended with {done.returncode} and {told}; expected one line of JSON")
+    what = f"printed {lines[-1][:200]!r}" if lines else "printed nothing"
+    raise InputError(f"{shlex.join(command)} ended with {done.returncode} and {what}; expected one line of JSON")
 
 
 @contextmanager
@@ -121,7 +123,7 @@ def in_turns_with_peer(workload: str, args) -> dict:
     for kind, ratio in KINDS.items():
         try:
             ratios[f"{kind}_ratio"] = round(statistics.median(ratio(*turn) for turn in turns), 3)
-        except (KeyError, TypeError):  # a peer that only does the forward pass, or a system that tells no peak
+        except (KeyError, TypeError):  # a peer that only does the forward pass, or a system that reports no peak
             continue
     return ours | ratios | {"turns": len(turns), "peer": theirs}
 

@@ -58,7 +58,7 @@ def pairs_of_calls(T: int, n_in: int, n_out: int, frozen: bool) -> dict[str, tup
 
 
 def time_products(shapes, peak_gflops: float, seconds: float, torch=None) -> Iterator[dict]:
-    """A row for every product of every shape; one that is wrong is told as wrong, and not timed.
+    """A row for every product of every shape; one that is wrong is reported as wrong, and not timed.
 
     torch: what peer.torch_products yields, if torch.mm is to be compared with, too.
     """

@@ -14,6 +14,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numba
@@ -35,7 +36,7 @@ MAX_LENGTH = 128
 
 @dataclass(frozen=True)
 class Workload:
-    """Batches with their labels. real: texts of the data set, not random numbers of similar lengths."""
+    """Batches with their labels. real: texts of the data set, not random tokens of similar lengths."""
 
     name: str
     batches: list[tuple[Batch, np.ndarray]]
@@ -116,7 +117,7 @@ def open_workload(
 
 
 def peak_megabytes() -> int | None:
-    """The most memory that this process has had so far; None where the system does not tell."""
+    """The most memory that this process has had so far; None where the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -125,15 +126,21 @@ def peak_megabytes() -> int | None:
     return round(most / (2**20 if sys.platform == "darwin" else 2**10))
 
 
-def run_workload(workload: Workload, model: Model, repeats: int, peak_gflops: float, sort: bool) -> dict:
-    """Time training steps and forward passes; count and predict. Returns the row that --json prints."""
+def training_step(model: Model) -> Callable[[Batch, np.ndarray], None]:
+    """A function of a batch and its labels: forward, backward, clipping, Adam."""
     optimizer = Adam(model.trained(), weight_decay=0.01)
 
-    def step(batch, labels):
+    def step(batch: Batch, labels: np.ndarray) -> None:
         _, grads = model.loss_and_grads(batch, labels, dropout_step=optimizer.steps)
         clip_by_global_norm(grads, 1.0)
         optimizer.step(grads, 1e-4)
 
+    return step
+
+
+def run_workload(workload: Workload, model: Model, repeats: int, peak_gflops: float, sort: bool) -> dict:
+    """Time training steps and forward passes; count and predict. Returns the row that --json prints."""
+    step = training_step(model)
     seconds = {
         "step": _median_pass(step, workload, repeats),
         "forward": _median_pass(lambda batch, labels: model.forward(batch), workload, repeats),
@@ -173,12 +180,12 @@ def _efficiency(workload: Workload, model: Model, step, seconds: dict, peak_gflo
     with counting() as counts:
         for batch, labels in workload.batches:
             step(batch, labels)
-    largest = max((batch for batch, _ in workload.batches), key=lambda batch: batch.n_tokens)
+    largest, labels = max(workload.batches, key=lambda pair: pair[0].n_tokens)
     row = {
         "step_gflop_predicted": sum(p["step"] for p in predicted) / 1e9,
         "step_gflop_counted": sum(counts.values()) / 1e9,
         "cache_mb_predicted": predicted_cache(model, largest) / 1e6,
-        "cache_mb_measured": measured_cache(model, largest) / 1e6,
+        "cache_mb_measured": measured_cache(model, largest, labels) / 1e6,
         "peak_gflops": peak_gflops,
     }
     for kind, s in seconds.items():

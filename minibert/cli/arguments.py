@@ -205,7 +205,8 @@ def _add_reports(commands) -> None:
 
 def _add_bench(commands) -> None:
     p = commands.add_parser("bench", help="check every kernel, then time kernels, training step and forward pass")
-    p.add_argument("section", nargs="?", choices=("matmul", "kernels", "step", "all"), help="default all; see docs")
+    sections = ("matmul", "kernels", "step", "busy", "all")
+    p.add_argument("section", nargs="?", choices=sections, help="default all: the first three; see docs")
     p.add_argument("--seconds", type=float, default=0.2, metavar="X", help="time for each kernel and shape (0.2)")
     p.add_argument("--plot", metavar="FILE", help="kernels: draw the roofline to a .png, .svg or .pdf file")
     p.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -222,6 +223,8 @@ def _add_bench(commands) -> None:
     )
     step.add_argument("--peer-script", metavar="FILE", help="that program, and its own arguments, in one string")
     step.add_argument("--turns", type=int, default=3, metavar="N", help="how often each of the two runs (3)")
+    busy = p.add_argument_group("busy")
+    busy.add_argument("--busy-cores", type=int, default=1, metavar="N", help="cores that another program holds (1)")
 
 
 def build_parser() -> argparse.ArgumentParser:

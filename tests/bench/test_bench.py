@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import numba
 import numpy as np
@@ -15,7 +16,7 @@ from kernels import reference
 from kernels.engine import blas
 from kernels.runtime.examples import examples
 from kernels.runtime.threads import use_threads
-from minibert.bench import check, counts, products, timing, workloads
+from minibert.bench import busy, check, counts, products, timing, workloads
 from minibert.bench import command as bench
 from minibert.cli import main
 from minibert.config import METHODS, BertConfig, InputError
@@ -145,7 +146,7 @@ def test_predicted_operations_and_cache_are_what_happens(method):
     with counts.counting() as counted:
         model.loss_and_grads(batch, labels, dropout_step=0)
     assert sum(counted.values()) == predicted["step"] > predicted["forward"]
-    assert counts.measured_cache(model, batch) == counts.predicted_cache(model, batch)
+    assert counts.measured_cache(model, batch, labels) == counts.predicted_cache(model, batch)
 
 
 def test_training_everything_costs_more_than_adapters():
@@ -307,7 +308,7 @@ def test_medians_of_turns(monkeypatch):
 def test_the_tables_and_the_plot(capsys, tmp_path):
     code, out, err = run(capsys, "matmul")
     assert code == 0 and "agree with the NumPy reference" in err and "geometric mean of 6" in out
-    for line in ("0 three loops", "4 threads", "5 sums in registers", "tiny      dW            5   300   200"):
+    for line in ("0 three loops", "4 threads", "5 micro kernel", "tiny      dW            5   300   200"):
         assert line in out
     code, out, _ = run(capsys, "kernels", "--json", *plot_options(tmp_path))
     rows = rows_of(out)
@@ -378,6 +379,7 @@ def test_products_by_blas_agree_with_the_reference(dtype, monkeypatch):
 
 GRADIENTS = """
 import sys
+import time
 import numpy as np
 from minibert import gradcheck
 from minibert.model import Model, random_backbone
@@ -418,3 +420,45 @@ def test_env_names_the_blas():
 def test_a_pack_of_pairs_knows_its_padding():
     batch = pack([[1, 2, 3], [1]], [[0] * 3, [0]])
     assert workloads.Workload("x", [(batch, np.zeros(2))], True).padded_tokens == 6
+
+
+# -------------------------------------------------------------------------------------------------------------- busy
+
+
+def test_busy_times_three_pieces_of_work_idle_and_busy(capsys, monkeypatch):
+    started = []
+
+    class Other(subprocess.Popen):
+        def __init__(self, command):
+            super().__init__(command)
+            started.append(self)
+
+    monkeypatch.setattr(busy, "Popen", Other)
+    monkeypatch.setattr(busy, "SETTLE", 0.0)
+    monkeypatch.setattr(busy, "open_workload", tiny_workload)
+    monkeypatch.setattr(busy, "check_gradients", lambda model, *batch: model.loss(*batch))  # the whole takes long
+    code, out, err = run(capsys, "busy", "--json", "--turns", 2, "--busy-cores", 2)
+    assert code == 0, err
+    rows = rows_of(out)
+    assert [row["most"] for row in rows] == [3.0, 2.0, pytest.approx(1 / 0.45, rel=1e-3)]
+    assert all(row["cores"] == 2 and row["idle_ms"] > 0 and row["busy_ms"] > 0 and row["ratio"] > 0 for row in rows)
+    assert len(started) == 3 * 2 * 2  # works, turns, cores
+    assert all(process.returncode is not None for process in started), "another program was left running"
+
+
+def tiny_workload(*_):
+    model = Model(random_backbone(CONFIG))
+    return workloads.Workload("natural", [tiny_batch(CONFIG, "classify", n_classes=2)] * 2, False), model
+
+
+def test_the_other_program_ends_with_ours():
+    code = "import subprocess, sys, os; from minibert.bench import busy; "
+    code += "print(subprocess.Popen([sys.executable, '-c', busy.OTHER_PROGRAM]).pid, flush=True); os._exit(0)"
+    pid = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    for _ in range(50):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("it goes on alone")
