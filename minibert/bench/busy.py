@@ -6,6 +6,7 @@ in turns: the prediction of one text, the gradient check of a tiny model, and tr
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import time
@@ -24,11 +25,11 @@ from minibert.text import pack
 SETTLE = 0.3  # seconds after the other program has started or ended, before anything is timed
 TOKENS, BATCHES = 12, 8  # of the one text; batches of the workload that are one call
 
-# A program that computes and never waits. It ends with the one that started it, however that ends.
+# A program that computes and never waits. It ends with the one that started it, and after ten minutes in any case.
 OTHER_PROGRAM = """
-import os
-parent = os.getppid()
-while os.getppid() == parent:
+import os, sys, time
+end = time.monotonic() + 600
+while os.getppid() == int(sys.argv[1]) and time.monotonic() < end:
     for i in range(1_000_000):
         pass
 """
@@ -44,7 +45,7 @@ class Work(NamedTuple):
 @contextmanager
 def other_programs(cores: int) -> Iterator[None]:
     """While this is open, that many processes of plain Python compute without a pause."""
-    running = [Popen([sys.executable, "-c", OTHER_PROGRAM]) for _ in range(cores)]
+    running = [Popen([sys.executable, "-c", OTHER_PROGRAM, str(os.getpid())]) for _ in range(cores)]
     try:
         time.sleep(SETTLE)
         yield
