@@ -19,9 +19,9 @@ from minibert.bert import first_trained_layer
 from minibert.params import unflatten
 
 
-def _pairs(q_offsets, offsets, **_) -> int:
+def _pairs(offsets_q, offsets_kv, **_) -> int:
     """Pairs of a query and a key: the sum over the sequences of m n."""
-    return int(np.diff(q_offsets) @ np.diff(offsets))
+    return int(np.diff(offsets_q) @ np.diff(offsets_kv))
 
 
 # Operations of a call, by the names of its arguments.
@@ -154,9 +154,9 @@ def predicted_cache(model, batch) -> int:
     return numbers * next(iter(trained.values())).itemsize
 
 
-def measured_cache(model, batch, labels) -> int:
-    """Bytes of the arrays that a training forward pass has kept: each counted once, whoever shares it."""
-    found, to_visit = {}, [model.caches(batch, labels)]
+def measured_cache(model, batch) -> int:
+    """Bytes of the arrays that the encoder's forward pass of a training step keeps; a shared one is counted once."""
+    found, to_visit = {}, [model.caches(batch, dropout_step=0)]
     while to_visit:
         item = to_visit.pop()
         if isinstance(item, np.ndarray):

@@ -180,12 +180,12 @@ def _efficiency(workload: Workload, model: Model, step, seconds: dict, peak_gflo
     with counting() as counts:
         for batch, labels in workload.batches:
             step(batch, labels)
-    largest, labels = max(workload.batches, key=lambda pair: pair[0].n_tokens)
+    largest = max((batch for batch, _ in workload.batches), key=lambda batch: batch.n_tokens)
     row = {
         "step_gflop_predicted": sum(p["step"] for p in predicted) / 1e9,
         "step_gflop_counted": sum(counts.values()) / 1e9,
         "cache_mb_predicted": predicted_cache(model, largest) / 1e6,
-        "cache_mb_measured": measured_cache(model, largest, labels) / 1e6,
+        "cache_mb_measured": measured_cache(model, largest) / 1e6,
         "peak_gflops": peak_gflops,
     }
     for kind, s in seconds.items():
