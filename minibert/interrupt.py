@@ -21,11 +21,11 @@ class CtrlC:
     """
 
     def __init__(self):
-        self.asked = False
+        self.pressed = False
         self._before = None
 
     def __enter__(self) -> CtrlC:
-        self.asked = False
+        self.pressed = False
         try:
             self._before = signal.signal(signal.SIGINT, self._note)
         except ValueError:
@@ -35,17 +35,17 @@ class CtrlC:
     def __exit__(self, kind, *_) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
-            if self.asked and kind is None:  # nobody has checked since: whoever is around this context shall know
+            if self.pressed and kind is None:  # nobody has checked since: whoever is around this context shall know
                 signal.raise_signal(signal.SIGINT)
 
     def _note(self, *_) -> None:
-        if self.asked:
+        if self.pressed:
             raise KeyboardInterrupt
-        self.asked = True
+        self.pressed = True
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if Ctrl-C was pressed."""
-        if self.asked:
+        if self.pressed:
             raise KeyboardInterrupt
 
 

@@ -69,7 +69,7 @@ class Training:
         self.settings = self._settings(task_options or {})
 
     def _settings(self, task_options: dict) -> dict:
-        """What must be the same in a resumed run, and what the result and the bank tell of a run."""
+        """What must be the same in a resumed run, and what the result and the bank record of a run."""
         adapter = self.model.adapter
         return {
             "task": self.task.name,

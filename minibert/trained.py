@@ -33,7 +33,7 @@ def choose(records: dict[str, TaskRecord], path: Path, name: str | None) -> Task
 
 
 def max_length(record: TaskRecord) -> int:
-    """That of the training; a task put into a bank by hand need not tell."""
+    """That of the training; a task put into a bank by hand need not have one."""
     usual = DEFAULT_MAX_LENGTH.get(record.training.get("task"), TrainConfig.max_length)
     return record.training.get("train", {}).get("max_length", usual)
 

@@ -204,7 +204,7 @@ def time_kernels(machine: Machine, seconds: float) -> Iterator[dict]:
 
 
 def _note(name: str, arguments) -> str:
-    """What tells two calls of the same kernel apart."""
+    """What distinguishes two calls of the same kernel."""
     given = named_arguments(name, arguments)
     notes = ["dropout"] * (given.get("dropout") is not None and name != "dropout")
     if "offsets_q" in given and given["offsets_q"][-1] < given["offsets_kv"][-1]:

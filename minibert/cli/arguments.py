@@ -8,7 +8,7 @@ from minibert.cli.settings import Lists, comma_separated, method_arguments, sett
 from minibert.config import HEADS, METHODS, PRESETS
 from minibert.data import TASK_NAMES
 
-# The tables and figures that `reproduce` knows; lab/reproduce.py tells how.
+# The tables and figures that `reproduce` knows; see lab/reproduce.py.
 EXPERIMENTS = ("table1", "table2", "figure3", "figure4", "figure5", "figure6", "extensions", "stream")
 
 EXAMPLES = """\
@@ -21,7 +21,7 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument that cannot be used is told in one line; argparse would print the whole usage before it."""
+    """An argument that cannot be used is reported in one line; argparse would print the whole usage before it."""
 
     def error(self, message: str):
         self.exit(2, f"error: {' '.join(message.split())} (see {self.prog} --help)\n")
@@ -90,7 +90,7 @@ def _add_baseline(commands) -> None:
 
 def _where_arguments(p) -> None:
     where = p.add_mutually_exclusive_group()
-    where.add_argument("--processes", type=int, metavar="N", help="run N trials at once, each on its share of cores")
+    where.add_argument("--processes", type=int, metavar="N", help="run N trials together, each on its share of cores")
     where.add_argument("--dask", metavar="ADDRESS", help="run them on the workers of a Dask cluster")
     _threads_argument(p)
 

@@ -105,7 +105,7 @@ def env(args) -> None:
     for package in ("minibert", "numpy", "numba", "tokenizers", "h5py"):
         print(f"{package:<18}{_version(package)}")
     print(f"{'python':<18}{platform.python_version()} on {platform.system()} {platform.machine()}")
-    compile_kernels("predict")  # told as progress, and ended by Ctrl-C, as everywhere
+    compile_kernels("predict")  # with its message, and ended by Ctrl-C, as everywhere
     found = kernels.environment()
     print(f"{'kernels':<18}{found['kernels']}")
     if found["kernels"] == "blas":

@@ -29,7 +29,7 @@ def _tuple_of(kind: type):
     return parse
 
 
-# What --help tells of a setting, and what argparse cannot know from its type.
+# What --help says of a setting, and what argparse cannot know from its type.
 ADAPTER_HELP = {
     "size": {"metavar": "M", "help": "units of the bottleneck (default 64)"},
     "init_std": {"metavar": "X", "help": "standard deviation of the adapters' initialization (default 0.01)"},
@@ -91,7 +91,7 @@ class Lists:
         self._group = group
 
     def add_argument(self, name: str, type=str, choices=None, **rest) -> None:
-        """The argument as for one value; the trial itself tells of a value that is none of its choices."""
+        """The argument as for one value; the trial itself reports a value that is none of its choices."""
         if "action" in rest:
             self._group.add_argument(name, **rest)
         elif hasattr(type, "is_one_value"):

@@ -1,9 +1,9 @@
 """Where trials run: in this process, in processes of this machine, or on a Dask cluster.
 
-All are `concurrent.futures.Executor`s, with two things more that a sweep asks for:
+All are `concurrent.futures.Executor`s, with two attributes more that a sweep reads:
 
     at_once   how many trials to hand over at a time: as many as run, so that the death of a worker concerns but those
-    deaths    the exceptions of a future that tell that its worker died
+    deaths    the exceptions of a future that mean that its worker died
 
 Kernels take the threads of the machine by themselves; here they get their share.
 """
@@ -38,7 +38,7 @@ def with_threads(threads: int | None, function, *arguments):
 
 
 class InProcess(Executor):
-    """Runs what is submitted at once, in this thread; Ctrl-C comes out of `submit`."""
+    """Runs what is submitted immediately, in this thread; Ctrl-C comes out of `submit`."""
 
     at_once = 1
     deaths = (BrokenExecutor,)

@@ -289,7 +289,7 @@ def test_ctrl_c_that_nobody_checked_for_is_not_lost(ctrl_c_is_heeded):
     with CtrlC() as around:
         with CtrlC():
             os.kill(os.getpid(), signal.SIGINT)
-        assert around.asked
+        assert around.pressed
         with pytest.raises(KeyboardInterrupt):
             around.check()
-        around.asked = False
+        around.pressed = False
