@@ -141,7 +141,7 @@ def rooms() -> None:
     room(axes, 490, 480, 160, 58, "minibert/bench/", "timings")
     room(axes, 30, 305, 630, 140, "minibert/", "", "#d9f2e3")
     files = (
-        "trial.py  run.py  estimator.py: one run as data; running it",
+        "trial.py  run.py: one run as data; running it",
         "train.py  optim.py  evaluate.py  metrics.py  gradcheck.py",
         "model.py  methods.py  heads.py  bert.py",
         "adapter.py  attention.py  layers.py",
@@ -150,7 +150,7 @@ def rooms() -> None:
     for line, names in enumerate(files):
         weight = "bold" if "adapter.py" in names else "normal"
         axes.text(345, 408 - 21 * line, names, ha="center", va="center", fontsize=9.5, fontweight=weight)
-    room(axes, 685, 305, 205, 140, "weights_convert/", "other people's checkpoints\nto our files, and back")
+    room(axes, 685, 305, 205, 140, "weights_convert/", "other people's checkpoints\nto our files, and back\n(uses config.py, too)")
     room(axes, 465, 205, 190, 58, "minibert/data/", "every file of others")
     room(axes, 685, 205, 205, 58, "minibert/storage/", "every file of ours")
     room(axes, 30, 20, 405, 243, "kernels/", "arrays in, arrays out; knows nothing of BERT", "#ffffff")
