@@ -131,49 +131,56 @@ def down(axes, start: tuple[float, float], end: tuple[float, float], dashed: boo
     axes.add_patch(FancyArrowPatch(start, end, linestyle="--" if dashed else "-", shrinkA=0, shrinkB=0, **style))
 
 
+BANDS = (  # of minibert/, from the highest to the lowest; rooms that stand side by side do not import each other
+    (("cli/", "the command line; thin"),),
+    (("lab/", "sweeps, the paper's figures"), ("bench/", "timings")),
+    (("run.py  trial.py  train.py  evaluate.py  gradcheck.py", "one run as data; the training loop; checks"),),
+    (("model.py  bert.py  heads.py  methods.py  text.py", "layer, encoder, head; what is trained; packed batches"),),
+    (("adapter.py  attention.py  layers.py", "the maths, forward and backward: read here first"),),
+    (("data/", "every file of others"), ("storage/", "every file of ours")),
+    (("params.py  config.py", "parameter trees; settings that check themselves"),),
+)
+
+
 def rooms() -> None:
-    """Folders as rooms: arrows are imports, and point down only."""
-    figure, axes = canvas(9.2, 6.6)
-    axes.text(460, 640, "an arrow is an import, and points down", ha="center", fontsize=12)
-    room(axes, 30, 570, 860, 52, "tests/   notebooks/", "import everything; nothing imports them", "#ffffff")
-    room(axes, 40, 480, 205, 58, "minibert/cli/", "the command line; thin")
-    room(axes, 265, 480, 205, 58, "minibert/lab/", "sweeps, the paper's figures")
-    room(axes, 490, 480, 160, 58, "minibert/bench/", "timings")
-    room(axes, 30, 305, 630, 140, "minibert/", "", "#d9f2e3")
-    files = (
-        "trial.py  run.py: one run as data; running it",
-        "train.py  optim.py  evaluate.py  metrics.py  gradcheck.py",
-        "model.py  methods.py  heads.py  bert.py",
-        "adapter.py  attention.py  layers.py",
-        "text.py  params.py  config.py",
+    """Folders and files as rooms: arrows are imports, and point down only."""
+    figure, axes = canvas(9.2, 6.2)
+    axes.text(460, 600, "an arrow is an import and points down; a room may also use what is further below", ha="center")
+    room(axes, 30, 534, 860, 50, "tests/   notebooks/", "import everything; nothing imports them", "#ffffff")
+    left, width, height, step = 45, 495, 50, 69
+    for n, band in enumerate(BANDS):
+        y, share = 444 - n * step, (width + 15) / len(band)
+        for k, (name, text) in enumerate(band):
+            color = "#d9f2e3" if "adapter.py" in name else PALE
+            room(axes, left + k * share, y, share - 15, height, name, text, color)
+        parts = max(len(band), len(BANDS[n + 1]) if n + 1 < len(BANDS) else 0)
+        for k in range(parts if n + 1 < len(BANDS) else 0):
+            x = left + (k + 0.5) * (width + 15) / parts - 7
+            down(axes, (x, y), (x, y - step + height + 1))
+    axes.plot((30, 30, 555, 555, 30), (15, 520, 520, 15, 15), color=SOFT, linewidth=1, linestyle=":")
+    axes.text(45, 508, "minibert/", va="center", fontweight="bold")
+    room(
+        axes,
+        625,
+        405,
+        265,
+        89,
+        "weights_convert/",
+        "other people's checkpoints to our\nfiles, and back; imports storage/,\nparams.py and config.py",
     )
-    for line, names in enumerate(files):
-        weight = "bold" if "adapter.py" in names else "normal"
-        axes.text(345, 408 - 21 * line, names, ha="center", va="center", fontsize=9.5, fontweight=weight)
-    room(axes, 685, 305, 205, 140, "weights_convert/", "other people's checkpoints\nto our files, and back\n(uses config.py, too)")
-    room(axes, 465, 205, 190, 58, "minibert/data/", "every file of others")
-    room(axes, 685, 205, 205, 58, "minibert/storage/", "every file of ours")
-    room(axes, 30, 20, 405, 243, "kernels/", "arrays in, arrays out; knows nothing of BERT", "#ffffff")
-    room(axes, 45, 178, 375, 34, "__init__.py: the only door", "")
-    room(axes, 235, 104, 185, 52, "engine/", "fast GEMM and attention")
-    room(axes, 45, 52, 175, 52, "lesson files", "matmul.py, attention.py", "#d9f2e3")
-    room(axes, 235, 28, 185, 52, "runtime/", "compilation, pool, threads")
-    for x in (142, 367, 570):
-        down(axes, (x, 480), (x, 447))
-    for start, end in (((230, 305), (230, 265)), ((560, 305), (560, 265)), ((650, 305), (700, 265))):
-        down(axes, start, end)
-    down(axes, (787, 305), (787, 265))
-    for start, end in (((130, 178), (130, 106)), ((327, 178), (327, 158)), ((327, 104), (327, 82))):
-        down(axes, start, end)
-    down(axes, (235, 122), (205, 106))
-    down(axes, (220, 72), (234, 62))
-    notes = (
-        "Two exceptions, both for measuring:",
-        "minibert/bench/ reaches into the engine, and",
-        "kernels/ladder.py ends in the engine's products.",
+    down(axes, (640, 405), (541, 133))
+    room(axes, 625, 15, 265, 290, "kernels/", "arrays in, arrays out; knows no BERT", "#ffffff")
+    inner = (
+        ("__init__.py: the only door", "each operation by its name", PALE),
+        ("engine/", "GEMM and attention, fast", PALE),
+        ("lesson files", "matmul.py, attention.py, ...", "#d9f2e3"),
+        ("runtime/", "compilation, pool, threads", PALE),
     )
-    for line, words in enumerate(notes):
-        axes.text(465, 120 - 20 * line, words, fontsize=10, color=SOFT)
+    for n, (name, text, color) in enumerate(inner):
+        room(axes, 640, 210 - 62 * n, 235, 48, name, text, color)
+        if n > 0:
+            down(axes, (757, 272 - 62 * n), (757, 259 - 62 * n))
+    down(axes, (556, 250), (639, 238))
     save(figure, "rooms.svg")
 
 
