@@ -115,7 +115,7 @@ def multiply(
     _multiply(a, b, transposed, strips, bias, plus, times, c, x, dy, dW, db, activated, *dropout, *parts, memory)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # of one thread, and of all
 def _for_pieces(n_threads: int) -> np.ndarray:
     """Memory for what each thread cuts, the same for all products."""
     return empty(n_threads * (OF_A + OF_B), np.uint16)
