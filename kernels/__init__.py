@@ -67,9 +67,16 @@ else:
 
 def use_threads(n: int) -> None:
     """From now on kernels run on n threads."""
-    from .runtime import threads
+    from .runtime import threads as settings
 
-    threads.use_threads(n)
+    settings.use_threads(n)
+
+
+def threads() -> int:
+    """On how many threads kernels run at most; small work runs on one. (Numba knows how many were used last.)"""
+    from .runtime.threads import most_threads
+
+    return most_threads()
 
 
 def ensure_compiled(dtype="float32") -> None:
@@ -109,7 +116,7 @@ def environment() -> dict:
     compile_for("predict")
     files = [file for file in compiling.CACHE_FOLDER.rglob("*") if file.is_file()]
     return found | {
-        "threads": numba.get_num_threads(),
+        "threads": threads(),
         "most_threads": numba.config.NUMBA_NUM_THREADS,
         "threading_layer": numba.threading_layer(),
         "vector_bits": compiling.vector_bits(),

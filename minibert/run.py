@@ -16,6 +16,7 @@ from pathlib import Path
 import numba
 import numpy as np
 
+import kernels
 from minibert.data import Task, limit_dev, limit_train, load_task
 from minibert.evaluate import evaluate, tokenize
 from minibert.interrupt import compile_kernels
@@ -107,7 +108,7 @@ def run_trial(trial: Trial, backbone_path, folder=None) -> dict:
             raise KeyboardInterrupt
     del result["settings"], result["finished"]
     names = {"id": trial_id(trial, data, backbone.fingerprint), "data": data, "backbone": backbone.fingerprint}
-    result |= {**names, "metric": task.metrics[0], "train_rows": len(task.train), "threads": numba.get_num_threads()}
+    result |= {**names, "metric": task.metrics[0], "train_rows": len(task.train), "threads": kernels.threads()}
     return result | {"wall_seconds": time.perf_counter() - start, "versions": _versions()}
 
 

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 
-import numba
 import numpy as np
 
 import kernels
@@ -53,7 +52,7 @@ def bench(args) -> int:
     peak = multiply_add_gflops(LIMIT_TIME * args.seconds)
     on_tiles = amx_gflops(LIMIT_TIME * args.seconds)
     more = f", and {on_tiles:.0f} in products on AMX tiles" if on_tiles else ""
-    threads = f"{numba.get_num_threads()} thread(s)"
+    threads = f"{kernels.threads()} thread(s)"
     print(f"this machine does {peak:.0f} GFLOP/s on {threads} at most, the peak below{more}", file=sys.stderr)
     run = {"matmul": _matmul, "kernels": _kernels, "step": _step}
     return max(run[section](args, peak) for section in sections)
@@ -185,7 +184,7 @@ def _kernels(args, peak: float) -> int:
     header = f"{title:<42}{'shapes':<24}{'ms':>8}{'GB/s':>8}{'GFLOP/s':>9}{'op/byte':>9}{'of roof':>9}"
     rows = _rows(args, time_kernels(machine, args.seconds), header, _kernel_line)
     if args.plot:
-        roofline.draw(rows, machine, numba.get_num_threads(), args.plot)
+        roofline.draw(rows, machine, kernels.threads(), args.plot)
         print(f"wrote {args.plot}", file=sys.stderr)
     return 0
 

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import numba
-
+import kernels
 from minibert.bench import timing
 from minibert.config import InputError
 
@@ -63,7 +62,7 @@ def peer_row(workload: str, args) -> dict:
 
 def _shared_options(args) -> list[str]:
     """What both programs understand."""
-    options = ["--threads", str(numba.get_num_threads())]
+    options = ["--threads", str(kernels.threads())]
     options += ["--data", args.data] if args.data is not None else []
     return options + ["--sort-by-length"] * args.sort_by_length
 
@@ -88,7 +87,7 @@ def _last_row(command: list[str], environment: dict) -> dict:
 def torch_products(python: str, seconds: float) -> Iterator[Callable[[int, int, int], dict[str, float]]]:
     """Yields a function of T, in and out that returns {product: GFLOP/s of torch.mm}, measured by another Python."""
     command = [python, str(Path(__file__).with_name("torch_mm.py"))]
-    command += [str(numba.get_num_threads()), str(seconds), str(timing.REST)]
+    command += [str(kernels.threads()), str(seconds), str(timing.REST)]
     try:
         with _on_all_cores():
             peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)

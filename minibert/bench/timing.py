@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numba
-
 import kernels
 
 TURNS = 3
@@ -69,7 +67,8 @@ def amx_gflops(seconds: float) -> float | None:
 
 
 def _most_gflops(work: Callable[[int, int], int], turns: int, seconds: float) -> float:
-    threads = numba.get_num_threads()
+    threads = kernels.threads()
+    kernels.use_threads(threads)  # the last small kernel may have left Numba at one
     work(1, threads)
     best = 0.0
     for start in _until(seconds):
@@ -82,6 +81,7 @@ def memory_gb_per_second(seconds: float) -> float:
     """The most bytes that all threads together move to and from memory, in GB/s; the best of several runs."""
     from kernels.engine import peak as machine
 
+    kernels.use_threads(kernels.threads())
     a, b, out = machine.triad_arrays(TRIAD_MEGABYTES)
     machine.triad(a, b, 2.0, out)
     best = 0.0

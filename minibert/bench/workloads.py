@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 import kernels
@@ -153,7 +152,7 @@ def run_workload(workload: Workload, model: Model, repeats: int, peak_gflops: fl
         "batches": len(workload.batches),
         "sorted": sort,
         "trained_params": sum(a.size for a in model.trained().values()),
-        "threads": numba.get_num_threads(),
+        "threads": kernels.threads(),
         **{f"{kind}_tokens_per_second": round(workload.tokens / s, 1) for kind, s in seconds.items()},
         "peak_mb": peak_megabytes(),
         "real_data": workload.real,

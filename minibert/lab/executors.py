@@ -29,7 +29,7 @@ def with_threads(threads: int | None, function, *arguments):
 
     import kernels
 
-    before = numba.get_num_threads()
+    before = kernels.threads()
     kernels.use_threads(min(threads or before, numba.config.NUMBA_NUM_THREADS))
     try:
         return function(*arguments)
@@ -46,9 +46,9 @@ class InProcess(Executor):
     @property
     def threads(self) -> int:
         """What this thread's kernels use."""
-        import numba
+        import kernels
 
-        return numba.get_num_threads()
+        return kernels.threads()
 
     def submit(self, function, /, *arguments, **keywords) -> Future:
         """Run it; the future is done."""

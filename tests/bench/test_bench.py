@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 
-import numba
 import numpy as np
 import pytest
 from tiny import CONFIG, VOCAB, environment, random_texts, write_tiny_backbone
@@ -14,7 +13,6 @@ import kernels
 from kernels import reference
 from kernels.engine import blas
 from kernels.runtime.examples import examples
-from kernels.runtime.threads import use_threads
 from minibert.bench import busy, check, counts, products, timing, workloads
 from minibert.bench import command as bench
 from minibert.cli import main
@@ -36,9 +34,9 @@ def tiny_shapes(monkeypatch):
     monkeypatch.setattr(products, "LADDER_SHAPE", (13, 24, 31))
     monkeypatch.setattr(timing, "REST", 0.0)
     monkeypatch.setattr(timing, "TRIAD_MEGABYTES", 0.1)
-    threads = numba.get_num_threads()
+    threads = kernels.threads()
     yield
-    use_threads(threads)  # --threads changes them for the process
+    kernels.use_threads(threads)  # --threads changes them for the process
 
 
 @pytest.fixture(scope="module")
