@@ -48,7 +48,7 @@ def test_env_tells_of_a_single_thread_and_of_the_reference():
 def test_a_wrong_choice_of_kernels_is_told_in_one_line():
     code, out, err = run("-m", "minibert", "env", MINIBERT_KERNELS="cuda")
     assert (code, out) == (2, "")
-    assert re.fullmatch(r"error: [^\n]*MINIBERT_KERNELS must be numba, fma, blas or numpy, got 'cuda'\n", err)
+    assert re.fullmatch(r"error: [^\n]*MINIBERT_KERNELS must be numpy, plain, numba, fma or blas, got 'cuda'\n", err)
 
 
 def test_a_wrong_number_of_threads_is_told_in_one_line():
