@@ -6,9 +6,9 @@ All three are one, c = a @ b:
     dx = dy @ W.T      a = dy (T, O),   b = W.T (O, I)
     dW = x.T @ dy      a = x.T (I, T),  b = dy  (T, O)
 
-and there are two ways to it, each a file with the same two functions: `in_strips` brings b into the order in which the
-innermost loop reads it, and `multiply` does the rest. With multiply-adds of vectors: gemm_fma.py. On the matrix unit,
-if the processor has one and numbers are float32: gemm_amx.py. A b that never changes, a frozen weight, is brought
+and there are two ways to it, each a file with the same two functions: `pack_panels` copies b into the order in which
+the micro-kernel reads it, and `multiply` does the rest. With multiply-adds of vectors: gemm_fma.py. With AMX tiles, if
+the processor has them and numbers are float32: gemm_amx.py. A b that never changes, a frozen weight, is brought
 into its order once (`prepare`), all others by each product. Narrow ones are a case of their own: skinny.py. And
 MINIBERT_KERNELS=blas puts NumPy's BLAS in the place of all of them: blas.py.
 
@@ -119,7 +119,7 @@ def _at_once(x, W):
 
 def prepare(W):
     """What `matmul` and what `matmul_dx` can use of a W that never changes: W in strips, and W.T."""
-    return _way_of(W).in_strips(W, False), _way_of(W).in_strips(W, True)
+    return _way_of(W).pack_panels(W, False), _way_of(W).pack_panels(W, True)
 
 
 # ------------------------------------------------------------------------------------- several weights of the same x
@@ -130,7 +130,7 @@ def prepare_each(Ws, bs):
 
     On the matrix unit all weights side by side, whose product with x is one. Else of each what `prepare` gives.
     """
-    if _at_once(Ws[0], Ws[0]) and Ws[0].shape[1] % gemm_amx.WIDE == 0:
+    if _at_once(Ws[0], Ws[0]) and Ws[0].shape[1] % gemm_amx.NR == 0:
         return (*prepare(np.hstack(Ws)), np.concatenate(bs))
     return [prepare(W) for W in Ws]
 
@@ -166,7 +166,7 @@ def matmul_dx_each(dys, Ws, prepared, first=0, plus=None):
             plus = matmul_dx(dy, W, strips, plus)
         return plus
     (_, strips, bias), n, width, dys, plus = prepared, len(Ws), Ws[0].shape[1], _in_rows(dys), _in_rows(plus)
-    steps, others = width // gemm_amx.STEP, bias.size // width - first - n
+    steps, others = width // gemm_amx.TILE_K, bias.size // width - first - n
     dx, dy = empty((dys.shape[1], len(Ws[0])), dys.dtype), dys[0]
     _check(dy, Ws[0], True, None, plus, None, dx)
     parts = n, 1, first * steps, others * steps

@@ -224,7 +224,7 @@ def check_mistakes() -> dict:
     def nothing():
         return None
 
-    gemm_amx.use_tiles = nothing
+    gemm_amx.configure_tiles = nothing
     return {
         "distances": distances(SHAPES_OF_MISTAKES) | distances(SHAPES_OF_EACH[:1], calls_of_each),
         "not exact": not_exact(SHAPES_OF_MISTAKES),
@@ -235,6 +235,7 @@ def check_mistakes() -> dict:
 
 def start(check, folder):
     environment = {"MINIBERT_KERNELS": "numba", "NUMBA_NUM_THREADS": str(THREADS), "NUMBA_CACHE_DIR": str(folder)}
+    environment["OMP_WAIT_POLICY"] = "passive"  # the two processes share the cores
     path = os.pathsep.join([str(Path(__file__).parent), tiny.environment()["PYTHONPATH"]])
     return subprocess.Popen(
         [sys.executable, __file__, check],
