@@ -13,7 +13,7 @@ import numpy as np
 from numba import prange
 
 from ..activations import gelu_of
-from ..dropout import NO_KEY, drop, settings
+from ..dropout import NO_DROPOUT, drop, settings
 from ..runtime.compiling import kernel, parallel_kernel
 from ..runtime.pool import empty
 from ..runtime.threads import n_threads
@@ -25,7 +25,7 @@ from .sums import add_rows
 WIDER = 3  # columns are shared out if there are so many times as many as rows; see _band
 NO_VECTOR, NO_MATRIX, NO_PANELS = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.empty(0, np.uint16)
 NO_GRADS = (NO_MATRIX, NO_MATRIX, NO_MATRIX, NO_VECTOR)
-NO_DROPOUT = (*settings(0.0, NO_KEY), False)
+KEEP_ALL = settings(NO_DROPOUT)
 ONE = (1, 1, 0, 0)  # Parts, as a plain tuple
 
 
@@ -49,7 +49,7 @@ def multiply(
     act_grad=None,
     grads=NO_GRADS,
     activated=None,
-    dropout=NO_DROPOUT,
+    dropout=KEEP_ALL,
     parts=ONE,
 ):
     """c = a @ b + bias + residual, or a @ b.T, all float32;  c is in C order.
@@ -59,10 +59,10 @@ def multiply(
         act_grad   like c: c is multiplied by it, element by element
         grads      (x, dy, dW, db), in C order: dW += x.T @ dy, db += the sum of dy over its rows; x, dW, db may be None
         activated  becomes gelu(c), and c the derivative there
-        dropout    what dropout.settings returns, and whether it is for c, or for a before everything else
+        dropout    of c: what dropout.settings returns
         parts      several products in one, whose packed weights lie side by side: see gemm.matmul_each
 
-    activated, dropout of c and parts exclude each other.
+    activated, dropout and parts exclude each other.
     """
     bias = NO_VECTOR if bias is None else bias
     residual, act_grad = NO_MATRIX if residual is None else residual, NO_MATRIX if act_grad is None else act_grad
@@ -110,12 +110,9 @@ def _pack(b, transposed, panels):
 def _multiply(a, right, epilogue, c, grads, dropout, parts, workspace):
     """Both products of `multiply`; what is not wanted is an empty array. Each thread owns a band of c, dW and db."""
     (b, transposed, panels), (bias, residual, act_grad, activated), (x, dy, dW, db) = right, epilogue, grads
-    threshold, scale, key_low, key_high, drops_c = dropout
+    threshold, scale, key_low, key_high = dropout
     a_parts, c_parts, steps_before, steps_after = parts
     n_threads, size = workspace.size // (PACKED_A + PACKED_B), PACKED_A + PACKED_B
-    if threshold > 0 and not drops_c:
-        for part in prange(n_threads):
-            _drop_rows(a, part, n_threads, (threshold, scale, key_low, key_high))
     for part in prange(n_threads):
         packed = workspace[part * size : part * size + PACKED_A], workspace[part * size + PACKED_A : (part + 1) * size]
         add_rows(dy, db, part, n_threads)
@@ -127,8 +124,7 @@ def _multiply(a, right, epilogue, c, grads, dropout, parts, workspace):
             factors = Left(a, False), Right(b, transposed, panels)
             some = Parts(a_parts, c_parts, steps_before, steps_after)
             multiply_band(*factors, (bias, residual, act_grad), rows, columns, packed, c, some)
-            drops = threshold > 0 and drops_c
-            _gelu_and_dropout(rows, columns, activated, drops, (threshold, scale, key_low, key_high), c)
+            _gelu_and_dropout(rows, columns, activated, (threshold, scale, key_low, key_high), c)
         if dW.size > 0:
             rows, columns = _band(len(dW), dW.shape[1], part, n_threads, dW.shape[1] > len(dW))
             factors = Left(x, True), Right(dy, False, panels[:0])
@@ -137,14 +133,9 @@ def _multiply(a, right, epilogue, c, grads, dropout, parts, workspace):
 
 
 @kernel
-def _drop_rows(x, part, n_parts, dropout):
-    rows, _ = _band(len(x), 1, part, n_parts, False)
-    drop(x.reshape(-1), rows[0] * x.shape[1], rows[1] * x.shape[1], dropout)
-
-
-@kernel
-def _gelu_and_dropout(rows, columns, activated, drops, dropout, c):
-    """GELU of some rows and columns of c, if it is wanted, and their dropout."""
+def _gelu_and_dropout(rows, columns, activated, dropout, c):
+    """GELU of some rows and columns of c, or their dropout, if it is wanted."""
+    drops = dropout[0] > 0
     if activated.size == 0 and not drops:
         return
     flat, width = c.reshape(-1), c.shape[1]

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 import kernels
 
-KEY = (np.uint32(1), np.uint32(2))
+DROPOUT = (0.25, (np.uint32(1), np.uint32(2)))  # rate and key
 
 
 def examples(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int = 12, n_heads: int = 2):
@@ -43,18 +43,18 @@ def examples_of_layers(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n
     yield "matmul_dw", (normal(T, 450), normal(T, 2), normal(450, 2))
     yield "matmul_dw", (normal(T, 32), normal(T, 3), normal(32, 3))
     yield "matmul_dw", (normal(T, 3), normal(T, 32), normal(3, 32))
-    yield "matmul", (normal(T, D), normal(D, F), normal(F), None, None, 0.25, KEY)
+    yield "matmul", (normal(T, D), normal(D, F), normal(F), None, DROPOUT)
+    yield "matmul", (normal(T, D), kernels.freeze(normal(D, F)), normal(F), normal(T, F))
     yield "matmul_gelu", (normal(T, D), normal(D, F) / np.array(D, dtype), normal(F))
     for trained in ((normal(D, F), normal(F)), (None, normal(F)), (normal(D, F), None), (None, None)):
-        yield "matmul_backward", (normal(T, F), normal(T, D), normal(D, F), *trained, None, normal(T, D), normal(T, D))
-    rest = None, normal(T, D), normal(T, D), 0.25, KEY
+        yield "matmul_backward", (normal(T, F), normal(T, D), normal(D, F), *trained, normal(T, D), normal(T, D))
+    rest = normal(T, D), normal(T, D), DROPOUT
     yield "matmul_backward", (normal(T, F), normal(T, D), normal(D, F), normal(D, F), normal(F), *rest)
-    yield "matmul_backward", (normal(T, F), None, normal(D, F), None, None, None, None, None, 0.25, KEY)
-    Ws, bs, dys = normal(3, D, F), normal(3, F), normal(3, T, F)
+    yield "matmul_backward", (normal(T, F), None, kernels.freeze(normal(D, F)), None, None, None, None, DROPOUT)
+    Ws, bs, dys = kernels.freeze_each(normal(3, D, F)), normal(3, F), normal(3, T, F)
     for first in (0, 1):
-        prepared = kernels.prepare_each(Ws, bs)
-        yield "matmul_each", (normal(T, D), Ws[first:], bs[first:], prepared, first)
-        yield "matmul_dx_each", (dys[first:], Ws[first:], prepared, first, normal(T, D))
+        yield "matmul_each", (normal(T, D), Ws[first:], bs[first:])
+        yield "matmul_dx_each", (dys[first:], Ws[first:], normal(T, D))
     yield "bias_db", (normal(T, F), normal(F))
     for name in ("gelu", "gelu_tanh", "relu", "tanh", "swish"):
         yield name, (2 * normal(T, F),)
@@ -65,7 +65,7 @@ def examples_of_layers(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n
     yield "softmax_cross_entropy", (normal(T, 3), rng.integers(0, 3, T))
     yield "embedding", (ids, segments, positions, normal(20, D), normal(2, D), normal(max(lengths), D))
     yield "embedding_backward", (normal(T, D), ids, normal(20, D))
-    yield "dropout", (normal(T, D), 0.25, KEY)
+    yield "dropout", (normal(T, D), DROPOUT)
     yield "adam", (normal(D, F), normal(D, F), normal(D, F), normal(D, F) ** 2, 1e-3, 0.9, 0.999, 1e-8, 0.01, 3)
     yield "squared_norm", (normal(T, D),)
     yield "squared_norm", (normal(T, D), 2.0)
@@ -85,14 +85,14 @@ def examples_of_attention(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8
     T, D = sum(lengths), size
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     q, k, v = normal(T, D), normal(T, D), normal(T, D)
-    for rate in (0.0, 0.25):
-        yield "attention", (q, k, v, offsets, offsets, n_heads, rate, KEY)
-        log_sum = kernels.attention(q, k, v, offsets, offsets, n_heads, rate, KEY)[1]
-        yield "attention_backward", (normal(T, D), q, k, v, log_sum, offsets, offsets, rate, KEY)
+    for dropout in (None, DROPOUT):
+        yield "attention", (q, k, v, offsets, offsets, n_heads, dropout)
+        lse = kernels.attention(q, k, v, offsets, offsets, n_heads, dropout)[1]
+        yield "attention_backward", (normal(T, D), q, k, v, lse, offsets, offsets, dropout)
     first, one_each = q[offsets[:-1]], np.arange(len(lengths) + 1)
     yield "attention", (first, k, v, one_each, offsets, n_heads)
-    log_sum = kernels.attention(first, k, v, one_each, offsets, n_heads)[1]
-    yield "attention_backward", (normal(*first.shape), first, k, v, log_sum, one_each, offsets)
+    lse = kernels.attention(first, k, v, one_each, offsets, n_heads)[1]
+    yield "attention_backward", (normal(*first.shape), first, k, v, lse, one_each, offsets)
 
 
 def _normal(dtype, rng):
@@ -110,7 +110,6 @@ def warm_up(dtype=np.float32, between=lambda: None) -> None:
     """Load every kernel for dtype, compiled first where the cache does not have it. between() is called between two."""
     ensure_compiled(dtype, between)
     if kernels.COMPILED:
-        kernels.prepare(np.ones((8, 12), dtype))
         for name, arguments in examples(dtype):
             getattr(kernels, name)(*arguments)
             between()
@@ -180,7 +179,5 @@ def compile_share(name: str, share: str) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a compiler at once
     LISTENER.told = True
-    if share == "layers":
-        kernels.prepare(np.ones((8, 12), name))
     for operation, arguments in SHARES[share](np.dtype(name)):
         getattr(kernels, operation)(*arguments)

@@ -18,7 +18,7 @@ import tiny
 import kernels
 from kernels import reference
 from kernels.runtime.compiling import vector_bits
-from kernels.runtime.examples import KEY
+from kernels.runtime.examples import DROPOUT
 
 TOLERANCE = 1.5e-6  # of the largest element of a result, or of 1; the reference computes in float64
 ROWS, DEPTHS, COLUMNS = (1, 15, 16, 17, 33), (1, 31, 32, 33, 385), (9, 31, 33, 65)
@@ -36,21 +36,15 @@ THREADS = 3
 def call(module, name, frozen=False, first=0, **arguments):
     """The results of module.name(**arguments): what it returns, and the gradients that it has added to.
 
-    frozen: the weights are packed once, before. first: this many weights of matmul_each are left out.
+    frozen: W is frozen before. first: this many of the frozen weights Ws are left out.
     """
     arguments = {k: a.copy() if isinstance(a, np.ndarray) else a for k, a in arguments.items()}
     given = dict(arguments)
     if frozen:
-        given["strips"] = module.prepare(given["W"])[name in ("matmul_dx", "matmul_backward")]
+        given["W"] = module.freeze(given["W"])
     if "Ws" in given:
-        bs = given.get("bs", np.zeros_like(given["Ws"][:, 0]))
-        given |= {"prepared": module.prepare_each(given["Ws"], bs), "first": first}
+        given["Ws"] = module.freeze_each(given["Ws"])
         given |= {k: given[k][first:] for k in ("Ws", "bs", "dys") if k in given}
-    if "dropout" in given:
-        given["rate"], given["key"] = given.pop("dropout")
-    for new, old in (("residual", "plus"), ("dx_accum", "plus"), ("act_grad", "times")):
-        if new in given:
-            given[old] = given.pop(new)
     result = getattr(module, name)(**given)
     returned = list(result) if isinstance(result, tuple) else [] if result is None else [np.asarray(result)]
     return returned + [arguments[k] for k in ("dW", "db") if k in arguments]
@@ -63,23 +57,23 @@ def calls(T, K, N):
         rng.standard_normal(shape).astype(np.float32) for shape in ((T, K), (K, N), N, (T, N), (T, K), (T, K))
     )
     W /= np.float32(max(K, 1) ** 0.5)
-    dropout, grads = (0.25, KEY), {"dW": W, "db": b}
+    grads = {"dW": W, "db": b}
     for frozen in (False, True):
         yield "matmul", {"x": x, "W": W, "frozen": frozen}
         yield "matmul", {"x": x, "W": W, "b": b, "residual": dy, "frozen": frozen}
-        yield "matmul", {"x": x, "W": W, "b": b, "dropout": dropout, "frozen": frozen}
+        yield "matmul", {"x": x, "W": W, "b": b, "dropout": DROPOUT, "frozen": frozen}
         yield "matmul_gelu", {"x": x, "W": W, "b": b, "frozen": frozen}
         yield "matmul_dx", {"dy": dy, "W": W, "frozen": frozen}
         yield "matmul_dx", {"dy": dy, "W": W, "dx_accum": dx, "act_grad": act_grad, "frozen": frozen}
-    yield "matmul", {"x": x, "W": W, "b": b, "residual": dy, "dropout": dropout}
+    yield "matmul", {"x": x, "W": W, "b": b, "residual": dy, "dropout": DROPOUT}
     yield "matmul_gelu", {"x": x, "W": W}
     yield "matmul_dw", {"x": x, "dy": dy, "dW": W}
     backward = {"dy": dy, "x": x, "W": W}
     yield "matmul_backward", {**backward, **grads}
     yield "matmul_backward", {**backward, **grads, "dx_accum": dx}
-    yield "matmul_backward", {**backward, **grads, "act_grad": act_grad, "dropout": dropout}
-    yield "matmul_backward", {**backward, "dW": W, "dx_accum": dx, "act_grad": act_grad, "dropout": dropout}
-    yield "matmul_backward", {**backward, "db": b, "dropout": dropout, "frozen": True}
+    yield "matmul_backward", {**backward, **grads, "act_grad": act_grad, "dropout": DROPOUT}
+    yield "matmul_backward", {**backward, "dW": W, "dx_accum": dx, "act_grad": act_grad, "dropout": DROPOUT}
+    yield "matmul_backward", {**backward, "db": b, "dropout": DROPOUT, "frozen": True}
     yield "matmul_backward", {"dy": dy, "x": None, "W": W, "act_grad": act_grad, "frozen": True}
 
 
