@@ -25,7 +25,7 @@ import ctypes
 import os
 import platform
 import sys
-from itertools import islice
+from itertools import chain, islice
 
 import numba
 import numpy as np
@@ -128,34 +128,14 @@ def multiply_accumulate(typing, rows, columns, a, b, prefetch_b, prefetch_c):
 
     def build(context, builder, signature, values):
         a_at, b_at, next_b, next_c = (cgutils.unpack_tuple(builder, value) for value in values[2:])
-
-        def moved(index, step, n, constant):
-            index = builder.add(index, builder.mul(step, ir.Constant(step.type, n)))
-            return builder.add(index, ir.Constant(index.type, constant))
-
-        def load_tiles(registers, side, values, count, part):
-            array, first, apart = values
-            for n in range(count.literal_value):
-                index = moved(first, apart, n, part * TILE)
-                at = _bytes_at(context, builder, side[0], array, side[1], index)
-                _instruction(builder, "tileloadd64", _register(registers[n]), at, ir.Constant(ir.IntType(64), 64))
-
-        def prefetches():
-            array, first = next_b
-            for n in range(PREFETCH_LINES):
-                index = builder.add(first, ir.Constant(first.type, n * TILE_K))
-                yield address(context, builder, prefetch_b[0], array, prefetch_b[1], index), TO_READ, NOT_L1
-            array, first, apart = next_c
-            for n in range(2 * PREFETCH_ROWS):
-                index = moved(first, apart, n // 2, n % 2 * TILE_ROWS)
-                yield address(context, builder, prefetch_c[0], array, prefetch_c[1], index), TO_WRITE, ALL_CACHES
-
-        loaded, next_lines = (None, None), prefetches()
+        next_lines = _lines_of_b(context, builder, prefetch_b, next_b)
+        next_lines = chain(next_lines, _lines_of_c(context, builder, prefetch_c, next_c))
+        loaded = None, None
         for term in TERMS:
             if term[0] != loaded[0]:
-                load_tiles(TILES_A, a, a_at, rows, term[0])
+                _load_tiles(context, builder, TILES_A[: rows.literal_value], a, a_at, term[0])
             if term[1] != loaded[1]:
-                load_tiles(TILES_B, b, b_at, columns, term[1])
+                _load_tiles(context, builder, TILES_B[: columns.literal_value], b, b_at, term[1])
             for r, c in _tiles_of_c(rows, columns):
                 _instruction(builder, "tdpbf16ps", *map(_register, (TILES_C[2 * r + c], TILES_A[r], TILES_B[c])))
                 for pointer, write, where in islice(next_lines, 1):
@@ -164,6 +144,35 @@ def multiply_accumulate(typing, rows, columns, a, b, prefetch_b, prefetch_c):
         return context.get_dummy_value()
 
     return types.void(rows, columns, a, b, prefetch_b, prefetch_c), build
+
+
+def _moved(builder, index, step, n, constant):
+    """index + n step + constant"""
+    index = builder.add(index, builder.mul(step, ir.Constant(step.type, n)))
+    return builder.add(index, ir.Constant(index.type, constant))
+
+
+def _load_tiles(context, builder, registers, side, values, part):
+    """One of the SPLIT parts of the tiles of A or B."""
+    array, first, apart = values
+    for n, register in enumerate(registers):
+        index = _moved(builder, first, apart, n, part * TILE)
+        at = _bytes_at(context, builder, side[0], array, side[1], index)
+        _instruction(builder, "tileloadd64", _register(register), at, ir.Constant(ir.IntType(64), 64))
+
+
+def _lines_of_b(context, builder, side, values):
+    array, first = values
+    for n in range(PREFETCH_LINES):
+        index = builder.add(first, ir.Constant(first.type, n * TILE_K))
+        yield address(context, builder, side[0], array, side[1], index), TO_READ, NOT_L1
+
+
+def _lines_of_c(context, builder, side, values):
+    array, first, apart = values
+    for n in range(2 * PREFETCH_ROWS):
+        index = _moved(builder, first, apart, n // 2, n % 2 * TILE_ROWS)
+        yield address(context, builder, side[0], array, side[1], index), TO_WRITE, ALL_CACHES
 
 
 def _move_accumulators(instruction):
