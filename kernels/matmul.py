@@ -4,11 +4,12 @@
     dx[t, i] = sum over o of  dy[t, o] W [i, o]        dx = dy @ W.T       (T, O) @ (O, I) -> (T, I)
     dW[i, o] += sum over t of x [t, i] dy[t, o]        dW += x.T @ dy      (I, T) @ (T, O) -> (I, O)
 
-Three ideas make the loops fast enough to train with. The innermost loop walks along rows, so that neighbours in memory
-are loaded as one vector. Four steps of the sum are taken at a time: an element of the result is loaded and stored once
-for four multiply-adds. And each task of a `prange` loop owns the rows that it writes, so every sum is added in the same
-order on any number of threads. MINIBERT_KERNELS=plain runs the program on this file. The default replaces it by
-engine/gemm.py, the same functions at the machine's limit; ladder.py tells what lies between the two.
+All three are c += a @ b, and one kernel serves them. Three ideas make it fast enough to train with. The innermost loop
+walks along rows, so that neighbours in memory are loaded as one vector. Four steps of the sum are taken at a time: an
+element of c is loaded and stored once for four multiply-adds. And eight rows of c share what is fetched of b.
+
+MINIBERT_KERNELS=plain runs the program on this file. The default replaces it by engine/gemm.py, the same functions at
+the machine's limit; ladder.py tells what lies between the two.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from numba import prange
 from .activations import gelu
 from .dropout import dropout as apply_dropout
 from .reference import freeze, freeze_each  # noqa: F401  (plain loops, too, take a weight as it is)
+from .runtime.checks import check_dw, check_product
 from .runtime.compiling import kernel, parallel_kernel
 
-ROWS = 8  # rows of the result that are one task of the thread pool
+ROWS = 8  # rows of c that are one task of the thread pool
 
 
 def matmul(x, W, b=None, residual=None, dropout=None):
@@ -30,6 +32,7 @@ def matmul(x, W, b=None, residual=None, dropout=None):
     b, residual and dropout, (rate, key), may be None.
     """
     y = np.zeros((len(x), W.shape[1]), x.dtype)
+    check_product(x, W, False, b, residual, None, y)
     _add_product(np.ascontiguousarray(x), np.ascontiguousarray(W), y)
     for term in (b, residual):
         if term is not None:
@@ -48,8 +51,9 @@ def matmul_dx(dy, W, dx_accum=None, act_grad=None):
     dx_accum (T, I): the gradient of x from its other consumer. act_grad (T, I): x was f(u), and this is f'(u), so what
     is returned is du. Both may be None.
     """
-    dx = np.empty((len(dy), len(W)), dy.dtype)
-    _dot_rows(np.ascontiguousarray(dy), np.ascontiguousarray(W), dx)
+    dx = np.zeros((len(dy), len(W)), dy.dtype)
+    check_product(dy, W, True, None, dx_accum, act_grad, dx)
+    _add_product(np.ascontiguousarray(dy), np.ascontiguousarray(W.T), dx)
     if dx_accum is not None:
         dx += dx_accum
     return dx if act_grad is None else dx * act_grad
@@ -57,6 +61,7 @@ def matmul_dx(dy, W, dx_accum=None, act_grad=None):
 
 def matmul_dw(x, dy, dW):
     """dW += x.T @ dy.   (I, T) @ (T, O) -> (I, O), added into dW"""
+    check_dw(x, dy, dW)
     _add_product(np.ascontiguousarray(x.T), np.ascontiguousarray(dy), dW)
 
 
@@ -92,20 +97,25 @@ def matmul_dx_each(dys, Ws, dx_accum=None):
 
 @parallel_kernel
 def _add_product(a, b, c):
-    """c += a @ b.   (R, K) @ (K, C) -> (R, C)"""
+    """c += a @ b.   (R, K) @ (K, C) -> (R, C)
+
+    Each task owns eight rows of c: so threads never wait for each other, and every sum is added in the same order on
+    any number of threads.
+    """
+    depth = a.shape[1]
     for task in prange((len(a) + ROWS - 1) // ROWS):
-        for r in range(task * ROWS, min((task + 1) * ROWS, len(a))):
-            k, out = 0, c[r]
-            while k + 4 <= a.shape[1]:
-                _add_four(out, a[r, k : k + 4], b[k], b[k + 1], b[k + 2], b[k + 3])
-                k += 4
-            while k < a.shape[1]:
-                add_row(out, a[r, k], b[k])
-                k += 1
+        rows = range(task * ROWS, min((task + 1) * ROWS, len(a)))
+        for k in range(0, depth - 3, 4):
+            for r in rows:
+                _add_four_rows(c[r], a[r, k : k + 4], b[k], b[k + 1], b[k + 2], b[k + 3])
+        for k in range(depth - depth % 4, depth):
+            for r in rows:
+                add_row(c[r], a[r, k], b[k])
 
 
 @kernel
-def _add_four(out, a, b0, b1, b2, b3):
+def _add_four_rows(out, a, b0, b1, b2, b3):
+    """out += a[0] b0 + a[1] b1 + a[2] b2 + a[3] b3"""
     a0, a1, a2, a3 = a[0], a[1], a[2], a[3]
     for j in range(out.size):
         out[j] += a0 * b0[j] + a1 * b1[j] + a2 * b2[j] + a3 * b3[j]
@@ -116,21 +126,3 @@ def add_row(out, a, b):
     """out += a b, for rows out and b and a number a."""
     for j in range(out.size):
         out[j] += a * b[j]
-
-
-@parallel_kernel
-def _dot_rows(a, b, c):
-    """c = a @ b.T: each element is the inner product of two rows.   (R, K) @ (K, C) -> (R, C)"""
-    for task in prange((len(a) + ROWS - 1) // ROWS):
-        for j in range(len(b)):  # a row of b serves all rows of the task
-            for r in range(task * ROWS, min((task + 1) * ROWS, len(a))):
-                c[r, j] = dot(a[r], b[j])
-
-
-@kernel
-def dot(x, y):
-    """The inner product of two rows."""
-    total = x.dtype.type(0)
-    for k in range(x.size):
-        total += x[k] * y[k]
-    return total

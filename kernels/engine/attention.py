@@ -22,6 +22,7 @@ import numpy as np
 from numba import prange
 
 from ..dropout import NO_DROPOUT, settings
+from ..runtime.checks import check_heads
 from ..runtime.compiling import allocating_kernel, kernel, parallel_kernel
 from ..runtime.pool import empty
 from ..runtime.threads import n_threads
@@ -57,8 +58,7 @@ def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
 
     dropout: (rate, key) of the attention weights, or None.
     """
-    if q.shape[1] % n_heads:
-        raise ValueError(f"{q.shape[1]} features a token cannot be shared out over {n_heads} heads")
+    check_heads(q, n_heads)
     q, k, v = np.ascontiguousarray(q), np.ascontiguousarray(k), np.ascontiguousarray(v)  # rows are read as vectors
     context, lse = empty(q.shape, q.dtype), empty((q.shape[0], n_heads), q.dtype)
     dropping = settings(dropout or NO_DROPOUT)

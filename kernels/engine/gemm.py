@@ -28,6 +28,7 @@ import numpy as np
 from ..activations import gelu
 from ..dropout import dropout as apply_dropout
 from ..dropout import settings
+from ..runtime.checks import check_dw, check_product
 from ..runtime.pool import empty, zeros
 from . import amx, blas, gemm_amx, gemm_fma, skinny
 from .skinny import FLOAT32
@@ -140,7 +141,7 @@ def matmul_dw(x, dy, dW):
 
     Raises ValueError if neighbours in a row of dW are not neighbours in memory.
     """
-    _check_dw(x, dy, dW)
+    check_dw(x, dy, dW)
     if not BLAS and skinny.fits_dw(x, dy, dW):
         skinny.multiply_dw(x, dy, dW)
     elif dW.flags.c_contiguous:
@@ -165,7 +166,7 @@ def matmul_backward(dy, x, W, dW=None, db=None, dx_accum=None, act_grad=None, dr
         return matmul_dx(dy, W, dx_accum, act_grad)
     dx, dy = empty((dy.shape[0], W.shape[0]), dy.dtype), _in_rows(dy)
     if dW is not None:
-        _check_dw(x, dy, dW)
+        check_dw(x, dy, dW)
     if db is not None:
         check_db(dy, db)
     grads = None if dW is None else _in_rows(x), dy, dW, db
@@ -189,7 +190,7 @@ def matmul_each(x, Ws, bs):
     size = panels.size // (together.shape[1] // width)  # of the panels of one weight
     panels, ys = panels[Ws[0].index * size : (Ws[0].index + n) * size], empty((n, len(x), width), x.dtype)
     c = ys.reshape(n * len(x), width)
-    _check(x, Ws[0].W, False, None, None, None, c)
+    check_product(x, Ws[0].W, False, None, None, None, c)
     gemm_amx.multiply(_in_rows(x), Ws[0].W, False, panels, np.concatenate(bs), None, c, parts=(1, n, 0, 0))
     return ys
 
@@ -209,7 +210,7 @@ def matmul_dx_each(dys, Ws, dx_accum=None):
     n, width, dys, dx_accum = len(Ws), Ws[0].shape[1], _in_rows(dys), _in_rows(dx_accum)
     steps, others = width // gemm_amx.TILE_K, together.shape[1] // width - Ws[0].index - n
     dx, dy = empty((dys.shape[1], len(Ws[0])), dys.dtype), dys[0]
-    _check(dy, Ws[0].W, True, None, dx_accum, None, dx)
+    check_product(dy, Ws[0].W, True, None, dx_accum, None, dx)
     parts = n, 1, Ws[0].index * steps, others * steps
     gemm_amx.multiply(dy, Ws[0].W, True, together.panels(True), None, dx_accum, dx, parts=parts)
     return dx
@@ -238,7 +239,7 @@ def _back_end(x):
 def _product(a, W, transposed, bias, residual, c, act_grad=None, **fused):
     """c = (a @ W + bias + residual) act_grad, or a @ W.T. Returns c. fused: the epilogues that only AMX has."""
     b, panels = (W.W, W.panels(transposed)) if isinstance(W, Frozen) else (W, None)
-    _check(a, b, transposed, bias, residual, act_grad, c)
+    check_product(a, b, transposed, bias, residual, act_grad, c)
     if panels is None and not BLAS and skinny.fits(a, b, transposed, c):
         skinny.multiply(a, b, transposed, bias, residual, c)
     elif _back_end(c) is gemm_amx:
@@ -251,28 +252,3 @@ def _product(a, W, transposed, bias, residual, c, act_grad=None, **fused):
 
 def _in_rows(x):
     return x if x is None or x.flags.c_contiguous else np.ascontiguousarray(x)
-
-
-def _check(a, b, transposed, bias, residual, act_grad, c):
-    """Kernels do not check bounds: a shape that does not fit would be whatever memory lies there."""
-    shape, dtype = c.shape, c.dtype
-    fits = a.shape[1] == b.shape[transposed] and (bias is None or bias.shape == shape[1:])
-    same = (residual is None or residual.shape == shape) and (act_grad is None or act_grad.shape == shape)
-    if not (fits and same):
-        more = "".join(f", and {x.shape} beside it" for x in (bias, residual, act_grad) if x is not None)
-        b = b.T if transposed else b
-        raise ValueError(f"a product of {a.shape} and {b.shape}{more}: the shapes do not fit")
-    if a.dtype is b.dtype is dtype and residual is None and act_grad is None and (bias is None or bias.dtype is dtype):
-        return  # most products, checked in half the time
-    for x in (a, b, bias, residual, act_grad):
-        if x is not None and x.dtype is not dtype and x.dtype != dtype:
-            raise ValueError(f"a product of {a.dtype} and {x.dtype}: all arrays must have one dtype")
-
-
-def _check_dw(x, dy, dW):
-    if len(x) != len(dy) or dW.shape != (x.shape[1], dy.shape[1]):
-        raise ValueError(f"dW of shape {dW.shape} for a product of {x.T.shape} and {dy.shape}: the shapes do not fit")
-    if not x.dtype == dy.dtype == dW.dtype:
-        raise ValueError(f"a product of {x.dtype} and {dy.dtype} for {dW.dtype}: all arrays must have one dtype")
-    if dW.strides[1] != dW.itemsize:
-        raise ValueError(f"dW must be in C order, got shape {dW.shape} with strides {dW.strides}")
