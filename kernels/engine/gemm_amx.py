@@ -77,7 +77,7 @@ def multiply(
     _multiply(a, right, epilogue, c, grads, dropout, parts, _workspace(n_threads()))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # of one thread, and of all
 def _workspace(n_threads: int) -> np.ndarray:
     """Memory for what each thread packs, the same for all products."""
     return empty(n_threads * (PACKED_A + PACKED_B), np.uint16)

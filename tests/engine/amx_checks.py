@@ -13,7 +13,9 @@ import numpy as np
 
 import kernels
 from kernels import reference
+from kernels.runtime import threads as sharing
 from kernels.runtime.examples import DROPOUT
+from kernels.runtime.threads import n_threads, use_threads
 
 ROWS, DEPTHS, COLUMNS = (1, 15, 16, 17, 33), (1, 31, 32, 33, 385), (9, 31, 33, 65)
 SMALL = list(itertools.product(ROWS, DEPTHS, COLUMNS))
@@ -143,8 +145,6 @@ def one_hot(rows, columns):
 
 def unlike_on_threads(shapes, of=calls):
     """Calls whose bits are not the same on 1, 2 and 3 threads."""
-    from kernels.runtime.threads import use_threads
-
     unlike = []
     for shape in shapes:
         for i, (name, arguments) in enumerate(of(*shape)):
@@ -152,6 +152,7 @@ def unlike_on_threads(shapes, of=calls):
             for threads in range(1, THREADS + 1):
                 use_threads(threads)
                 found.append([a.tobytes() for a in call(kernels, name, **arguments)])
+                assert n_threads() == threads, "small work must not run on one thread here"
             if found != [found[0]] * THREADS:
                 unlike.append(f"{name} {shape} call {i}")
     return unlike
@@ -224,4 +225,5 @@ if __name__ == "__main__":
     import amx_emulation
 
     amx_emulation.install()
+    sharing.SMALL = 0  # small products, too, are shared out
     print(json.dumps({"check": check, "check_mistakes": check_mistakes}[sys.argv[1]]()))
