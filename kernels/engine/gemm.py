@@ -97,7 +97,7 @@ def freeze(W):
 def freeze_each(Ws):
     """Weights (I, O) that read the same x, frozen: `matmul_each` and `matmul_dx_each` may take them as one product."""
     frozen = [freeze(W) for W in Ws]
-    if _fuses(Ws[0], Ws[0]) and Ws[0].shape[1] % gemm_amx.WIDE == 0:
+    if _fuses(Ws[0], Ws[0]) and Ws[0].shape[1] % gemm_amx.NR == 0:
         together = Frozen(np.hstack(Ws))
         for i, weight in enumerate(frozen):
             weight.together, weight.index = together, i
@@ -111,7 +111,7 @@ def matmul(x, W, b=None, residual=None, dropout=None):
     """
     y, residual = empty((x.shape[0], W.shape[1]), x.dtype), _in_rows(residual)
     if dropout is not None and _fuses(x, W):
-        _product(x, W, False, b, residual, y, dropout=(*settings(dropout), True))
+        _product(x, W, False, b, residual, y, dropout=settings(dropout))
         return y
     _product(x, W, False, b, residual, y)
     return y if dropout is None else apply_dropout(y, dropout)
@@ -212,7 +212,7 @@ def matmul_dx_each(dys, Ws, dx_accum=None):
         return dx_accum
     n, width, dys, dx_accum = len(Ws), Ws[0].shape[1], _in_rows(dys), _in_rows(dx_accum)
     _share(n * dys.shape[1], Ws[0])
-    steps, others = width // gemm_amx.STEP, together.shape[1] // width - Ws[0].index - n
+    steps, others = width // gemm_amx.TILE_K, together.shape[1] // width - Ws[0].index - n
     dx, dy = empty((dys.shape[1], len(Ws[0])), dys.dtype), dys[0]
     check_product(dy, Ws[0].W, True, None, dx_accum, None, dx)
     parts = n, 1, Ws[0].index * steps, others * steps
