@@ -1,17 +1,8 @@
-"""One small call of every operation: what `warm_up` compiles, what the tests compare, a first look at the shapes."""
+"""One small call of every operation: what warm_up.py compiles, what the tests compare, a first look at the shapes."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
-from itertools import chain
-from pathlib import Path
-
 import numpy as np
-from tqdm import tqdm
 
 import kernels
 
@@ -97,90 +88,3 @@ def examples_of_attention(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8
 
 def _normal(dtype, rng):
     return lambda *shape: rng.standard_normal(shape).astype(dtype)
-
-
-# What two processes compile at once. No kernel is in both, as Numba keeps one index for each, and does not lock it.
-SHARES = {
-    "layers": examples_of_layers,
-    "others": lambda dtype: chain(examples_of_attention(dtype), examples_of_narrow_products(dtype)),
-}
-
-
-def warm_up(dtype=np.float32, between=lambda: None) -> None:
-    """Load every kernel for dtype, compiled first where the cache does not have it. between() is called between two."""
-    ensure_compiled(dtype, between)
-    if kernels.COMPILED:
-        kernels.prepare(np.ones((8, 12), dtype))
-        for name, arguments in examples(dtype):
-            getattr(kernels, name)(*arguments)
-            between()
-
-
-def ensure_compiled(dtype=np.float32, between=lambda: None) -> None:
-    """Fill the kernel cache for dtype if it is not filled yet, by two processes of their own, and show progress.
-
-    between() is called ten times a second; what it raises ends the two.
-
-    Numba optimizes a parallel kernel once more when it writes it to the cache, so the process that compiles it computes
-    with other last bits than every later one. That nobody may see, for the same input must give the same bits: a
-    program only ever runs kernels that came from the cache, if its arrays are as everywhere here: in C order, writable.
-    """
-    if not kernels.COMPILED:
-        return
-    from .compiling import CACHE_FOLDER, KERNELS, LISTENER
-
-    name = np.dtype(dtype).name
-    if (CACHE_FOLDER / f"{name}.complete").exists():
-        return
-    LISTENER.tell()
-    start, before = time.perf_counter(), _indexed(CACHE_FOLDER)
-    compilers = []
-    try:
-        for share in SHARES:
-            compilers.append(_start_compiler(name, share, CACHE_FOLDER))
-        with tqdm(total=len(KERNELS), unit="kernel", leave=False, disable=None if sys.stderr.isatty() else True) as bar:
-            while any(compiler.poll() is None for compiler in compilers):
-                time.sleep(0.1)
-                between()
-                bar.update(_indexed(CACHE_FOLDER) - before - bar.n)
-    finally:
-        for compiler in compilers:
-            compiler.kill()  # only one that still runs, after Ctrl-C; the cache's files are written whole
-    codes = {compiler.wait() for compiler in compilers}
-    if -signal.SIGINT in codes:
-        raise KeyboardInterrupt
-    if codes == {0}:
-        (CACHE_FOLDER / f"{name}.complete").touch()
-        print(f"compiled all kernels in {time.perf_counter() - start:.0f} s", file=sys.stderr)
-    else:
-        print(f"warning: compiling all kernels ended with {codes}; they are compiled as they are used", file=sys.stderr)
-
-
-def _indexed(folder: Path) -> int:
-    """How many kernels are in the cache: each has one index, for all dtypes."""
-    return len(list(folder.rglob("*.nbi")))
-
-
-def _start_compiler(name: str, share: str, folder: Path) -> subprocess.Popen:
-    environment = {"NUMBA_CACHE_DIR": str(folder.parent.parent)}
-    if kernels.BACKEND != "fma":  # which has kernels of its own
-        environment["MINIBERT_KERNELS"] = "numba"  # all kernels, even if this process needs fewer
-    # These kernels, whatever lies in the folder that the program was started in: `-m` would look there first.
-    here = str(Path(__file__).parent.parent)
-    program = f"import sys; sys.path[:] = [{here!r}, *filter(None, sys.path)]; "
-    program += "from kernels.runtime.examples import compile_share; "
-    return subprocess.Popen(
-        [sys.executable, "-c", program + f"compile_share({name!r}, {share!r})"], env=os.environ | environment
-    )
-
-
-def compile_share(name: str, share: str) -> None:
-    """Compile a share of the kernels for the dtype called name into the cache, silently."""
-    from .compiling import LISTENER
-
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a compiler at once
-    LISTENER.told = True
-    if share == "layers":
-        kernels.prepare(np.ones((8, 12), name))
-    for operation, arguments in SHARES[share](np.dtype(name)):
-        getattr(kernels, operation)(*arguments)

@@ -1,0 +1,137 @@
+"""Compile what a run needs before it begins: `ensure_compiled` fills the cache, `warm_up` loads from it, too.
+
+A purpose is a set of operations; each is compiled by an example call (examples.py), in one of two processes.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+import kernels
+
+from .examples import examples
+
+FORWARD = ("matmul", "matmul_gelu", "matmul_each", "gelu", "gelu_tanh", "relu", "tanh", "swish", "layernorm")
+FORWARD += ("embedding", "attention")
+BACKWARD = ("matmul_dx", "matmul_dw", "matmul_backward", "matmul_dx_each", "bias_db", "layernorm_backward")
+BACKWARD += ("softmax_cross_entropy", "embedding_backward", "dropout", "adam", "squared_norm", "attention_backward")
+PURPOSES = {"predict": FORWARD, "train": FORWARD + BACKWARD}
+
+# What the second process compiles; the first one has all the products. About as many seconds each. No kernel may be in
+# both: Numba keeps one index for each, and does not lock it.
+SECOND = ("layernorm", "embedding", "attention", "layernorm_backward", "softmax_cross_entropy", "embedding_backward")
+SECOND += ("adam", "squared_norm", "attention_backward")
+
+
+def warm_up(dtype=np.float32, purpose: str = "train", between: Callable[[], None] = lambda: None) -> None:
+    """Load the kernels of a purpose, "predict" or "train", compiled first where the cache does not have them.
+
+    between() is called after each operation; what it raises ends the warm-up.
+    """
+    ensure_compiled(dtype, purpose, between)
+    if kernels.COMPILED:
+        for _ in run_examples(dtype, PURPOSES[purpose]):
+            between()
+
+
+def ensure_compiled(dtype=np.float32, purpose: str = "train", between: Callable[[], None] = lambda: None) -> None:
+    """Fill the kernel cache for a purpose, if it is not filled yet, by two processes, and show progress.
+
+    between() is called ten times a second; what it raises ends the two.
+
+    A program only ever runs kernels that came from the cache, if its arrays are as everywhere here: in C order,
+    writable. For where linking.py cannot help, Numba optimizes a parallel kernel once more when it writes it to the
+    cache: the process that compiles it would compute with other last bits than every later one.
+    """
+    if not kernels.COMPILED:
+        return
+    from .compiling import CACHE_FOLDER, LISTENER
+
+    name = np.dtype(dtype).name
+    if any(
+        _mark(name, done).exists() for done, operations in PURPOSES.items() if {*operations} >= {*PURPOSES[purpose]}
+    ):
+        return
+    LISTENER.tell()
+    start, before, compilers = time.perf_counter(), _n_cached(CACHE_FOLDER), []
+    try:
+        for share in (0, 1):
+            compilers.append(_start_compiler(name, purpose, share, CACHE_FOLDER))
+        with tqdm(unit=" kernels", leave=False, disable=None if sys.stderr.isatty() else True) as bar:
+            while any(compiler.poll() is None for compiler in compilers):
+                time.sleep(0.1)
+                between()
+                bar.update(_n_cached(CACHE_FOLDER) - before - bar.n)
+    finally:
+        for compiler in compilers:
+            compiler.kill()  # only one that still runs, after Ctrl-C; the cache's files are written whole
+    codes = {compiler.wait() for compiler in compilers}
+    if -signal.SIGINT in codes:
+        raise KeyboardInterrupt
+    if codes == {0}:
+        _mark(name, purpose).touch()
+        print(f"compiled all kernels in {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    else:
+        print(f"warning: compiling all kernels ended with {codes}; they are compiled as they are used", file=sys.stderr)
+
+
+def run_examples(dtype, operations) -> Iterator[str]:
+    """Run an example call of each operation that is named; yield the name after each."""
+    if hasattr(kernels, "prepare"):
+        kernels.prepare(np.ones((8, 12), dtype))
+    for name, arguments in examples(np.dtype(dtype)):
+        if name in operations:
+            getattr(kernels, name)(*arguments)
+            yield name
+
+
+def _mark(dtype_name: str, purpose: str) -> Path:
+    """A file that says that a purpose's kernels are all in the cache, as they are written and compiled today."""
+    from .compiling import CACHE_FOLDER, KERNELS
+
+    versions = sorted({kernel._cache.cache_path for kernel in KERNELS})
+    return CACHE_FOLDER / f"{dtype_name}-{purpose}-{sha256(repr(versions).encode()).hexdigest()[:12]}.complete"
+
+
+def _n_cached(folder: Path) -> int:
+    return len(list(folder.rglob("*.nbc")))
+
+
+def _start_compiler(name: str, purpose: str, share: int, folder: Path) -> subprocess.Popen:
+    environment = {"NUMBA_CACHE_DIR": str(folder.parent.parent)}
+    if kernels.BACKEND == "blas":
+        environment["MINIBERT_KERNELS"] = "numba"  # all kernels, even if this process needs fewer
+    # These kernels, whatever lies in the folder that the program was started in: `-m` would look there first.
+    here = str(Path(kernels.__file__).parent.parent)
+    program = f"import sys; sys.path[:] = [{here!r}, *filter(None, sys.path)]; "
+    program += f"from kernels.runtime.warm_up import compile_share; compile_share({name!r}, {purpose!r}, {share})"
+    return subprocess.Popen([sys.executable, "-c", program], env=os.environ | environment)
+
+
+def compile_share(name: str, purpose: str, share: int) -> None:
+    """Compile one of the two shares of a purpose's kernels for the dtype called name into the cache, silently."""
+    from .compiling import LISTENER
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a compiler at once
+    LISTENER.told = True
+    use_little_garbage_collection()
+    for _ in run_examples(name, [n for n in PURPOSES[purpose] if (n in SECOND) == (share == 1)]):
+        pass
+
+
+def use_little_garbage_collection() -> None:
+    """The compiler makes millions of objects that stay; to look through them again and again takes an eighth of its
+    time."""
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 100)
