@@ -1,28 +1,41 @@
 """The operations a Transformer is made of, forward and backward. Arrays in, arrays out; nothing here knows of BERT.
 
-Some write over an array that nobody needs any more (dropout, LayerNorm, activations), and say so; all others leave what
-they are given as it is, but for gradients that they add to.
+This file is the only door: whatever is used outside stands here by name. Functions return new arrays and leave their
+arguments as they are, but for gradients that they add to (dW, db, dgamma, dbeta) and for what the optimizer moves.
 
-Each stands twice, under the same name: as a Numba kernel in a file of its own, and as plain NumPy in reference.py.
-The environment variable MINIBERT_KERNELS chooses: "numba" (the default) or "numpy". Two more change the matrix products
-alone: with "fma" they are sums of multiply-adds even where the processor has a matrix unit (amx.py), and with "blas"
-NumPy's BLAS computes them.
+Every operation stands at least twice, under the same name: as NumPy in reference.py, the formula, and as a Numba kernel
+in a file of its own. Products and attention stand a third time, in engine/, at the machine's limit. The environment
+variable MINIBERT_KERNELS chooses:
+
+    numpy   reference.py: to read, and to step through in a debugger
+    plain   the readable Numba kernels: matmul.py, attention.py, layernorm.py, ...
+    numba   the default: as plain, with products and attention of engine/
+    fma     as numba, but without AMX tiles even where the processor has them
+    blas    as numba, but NumPy's BLAS computes the products
 """
 
 import os
 
+from .runtime.pool import lay_out
+
 BACKEND = os.environ.get("MINIBERT_KERNELS", "numba")
-COMPILED = BACKEND in ("numba", "fma", "blas")  # kernels of Numba are used
+COMPILED = BACKEND in ("plain", "numba", "fma", "blas")  # kernels of Numba are used
 
 if BACKEND == "numpy":
     from .reference import *  # noqa: F403
 elif COMPILED:
-    from .activations import gelu, gelu_tanh, relu, swish, tanh  # noqa: F401
-    from .adam import adam, squared_norm  # noqa: F401
-    from .dropout import dropout  # noqa: F401
-    from .embedding import embedding, embedding_backward  # noqa: F401
-    from .engine.attention import attention, attention_backward  # noqa: F401
-    from .engine.gemm import (  # noqa: F401
+    from .activations import gelu, gelu_tanh
+    from .adam import adam, squared_norm
+
+    # The plain forms first, whatever is chosen: to import kernels.matmul later would put that module in its place here.
+    from .attention import attention, attention_backward
+    from .dropout import dropout
+    from .embedding import embedding, embedding_backward
+    from .layernorm import layernorm, layernorm_backward
+    from .matmul import (
+        bias_db,
+        freeze,
+        freeze_each,
         matmul,
         matmul_backward,
         matmul_dw,
@@ -30,11 +43,23 @@ elif COMPILED:
         matmul_dx_each,
         matmul_each,
         matmul_gelu,
-        prepare,
-        prepare_each,
     )
-    from .engine.sums import bias_db  # noqa: F401
-    from .layernorm import layernorm, layernorm_backward  # noqa: F401
-    from .softmax import softmax_cross_entropy  # noqa: F401
+    from .reference import relu, swish, tanh
+    from .softmax import softmax_cross_entropy
+
+    if BACKEND != "plain":
+        from .engine.attention import attention, attention_backward
+        from .engine.gemm import (
+            bias_db,
+            freeze,
+            freeze_each,
+            matmul,
+            matmul_backward,
+            matmul_dw,
+            matmul_dx,
+            matmul_dx_each,
+            matmul_each,
+            matmul_gelu,
+        )
 else:
-    raise ImportError(f"MINIBERT_KERNELS must be numba, fma, blas or numpy, got {BACKEND!r}")
+    raise ImportError(f"MINIBERT_KERNELS must be numpy, plain, numba, fma or blas, got {BACKEND!r}")

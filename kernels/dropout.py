@@ -1,4 +1,4 @@
-"""Dropout whose mask is a function of (key, place): nothing is stored, and backward drops the same places."""
+"""Dropout whose mask is a function of (key, position): nothing is stored, and backward drops the same elements."""
 
 from __future__ import annotations
 
@@ -8,45 +8,58 @@ import numpy as np
 from numba import prange
 
 from .runtime.compiling import kernel, parallel_kernel
+from .runtime.pool import empty
 from .runtime.vector_math import random_bits
 
-BLOCK = 4096
-NO_KEY = (np.uint32(0), np.uint32(0))
+BLOCK = 4096  # elements that are one task of the thread pool
+NO_DROPOUT = (0.0, (np.uint32(0), np.uint32(0)))
+
+
+def dropout(x, dropout):
+    """y = x / (1 - rate) where an element is kept, 0 where it is dropped.   Any shape
+
+    dropout: (rate in (0, 1), key of two uint32). Backward is the same function of dy: forward was y = x m, so now
+    dx = dy m, with the same mask m.
+    """
+    x = np.ascontiguousarray(x)
+    y = empty(x.shape, x.dtype)
+    _dropout(x.reshape(-1), y.reshape(-1), *settings(dropout))
+    return y
 
 
 @lru_cache(maxsize=16)
-def threshold(rate: float) -> np.uint32:
-    """A place is kept if its 32 random bits are at least this: a share of 1 - rate of all places."""
-    return np.uint32(min(int(rate * 2**32), 2**32 - 1))
+def _threshold_and_scale(rate: float):
+    return np.uint32(min(int(rate * 2**32), 2**32 - 1)), 1.0 / (1.0 - rate)
 
 
-def dropout(x, rate, key):
-    """x = x / (1 - rate) where kept, 0 where dropped; returned, too.   Any shape; rate in (0, 1); key: two uint32
-
-    Backward is the same function of dy: forward was y = x m, so now dx = dy m, with the same m.
-    """
-    if not x.flags.c_contiguous:
-        raise ValueError(f"x must be in C order, got shape {x.shape} with strides {x.strides}")
-    _dropout(x.reshape(-1), *settings(rate, key))
-    return x
-
-
-def settings(rate, key):
-    """What `drop` wants to know: the threshold, what is multiplied with, and the key."""
-    return threshold(rate), 1.0 / (1.0 - rate), key[0], key[1]
+def settings(dropout):
+    """(threshold, scale, key, key): an element whose 32 random bits are at least the threshold is kept, and scaled."""
+    rate, key = dropout
+    return (*_threshold_and_scale(rate), *key)
 
 
 @parallel_kernel
-def _dropout(x, least, scale, key_low, key_high):
+def _dropout(x, y, threshold, scale, key_low, key_high):
     for block in prange((x.size + BLOCK - 1) // BLOCK):
-        drop(x, block * BLOCK, min((block + 1) * BLOCK, x.size), (least, scale, key_low, key_high))
+        first, last = block * BLOCK, min((block + 1) * BLOCK, x.size)
+        from_x, to_y = x[first:last], y[first:last]
+        for i in range(to_y.size):
+            to_y[i] = from_x[i]
+        drop(y, first, last, (threshold, scale, key_low, key_high))
 
 
 @kernel
-def drop(numbers, first, last, dropout):
-    """Some of the numbers of a 1-D array; which are dropped depends on their place in it."""
-    (least, scale, key_low, key_high), part = dropout, numbers[first:last]
+def drop(x, first, last, settings):
+    """Elements first:last of a 1-D array, in place; which are dropped depends on their position in it."""
+    (threshold, scale, key_low, key_high), part = settings, x[first:last]
     typed_scale, zero = part.dtype.type(scale), part.dtype.type(0)
     for i in range(part.size):
-        keep = random_bits(key_low, key_high, np.uint32(first + i)) >= least
+        keep = random_bits(key_low, key_high, np.uint32(first + i)) >= threshold
         part[i] *= typed_scale if keep else zero  # a product, so that a NaN is not hidden by dropping it
+
+
+@kernel
+def kept_scale(settings, position):
+    """What dropout multiplies the element at a position by."""
+    threshold, scale, key_low, key_high = settings
+    return scale if random_bits(key_low, key_high, np.uint32(position)) >= threshold else 0.0

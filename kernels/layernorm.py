@@ -8,21 +8,20 @@ from numba import prange
 from .runtime.compiling import allocating_kernel, kernel, parallel_kernel
 from .runtime.pool import empty
 
-ROWS = 16  # rows a task of the thread pool
-CHUNK = 64  # rows whose part of dgamma and dbeta is summed at a time
+ROWS = 16  # rows that are one task of the thread pool
+CHUNK = 64  # rows of one partial sum of dgamma and dbeta
 
 
 def layernorm(x, residual, gamma, beta, eps):
     """y = gamma (s - mean(s)) / sqrt(var(s) + eps) + beta with s = x + residual, row by row.   (T, D) -> (T, D)
 
     residual is (T, D) or None. var divides by D, not D - 1, and eps stands inside the root.
-    Returns y, and what backward needs: normalized (T, D), which is written over x, and 1 / sqrt(var + eps) (T,).
+    Returns y, and what backward needs: normalized (T, D), and 1 / sqrt(var + eps) (T,).
     """
-    if not x.flags.c_contiguous:
-        raise ValueError(f"x must be in C order, got shape {x.shape} with strides {x.strides}")
-    y, inverse_std = empty(x.shape, x.dtype), empty(x.shape[0], x.dtype)
-    _layernorm(x, x[:0] if residual is None else residual, gamma, beta, eps, y, inverse_std)
-    return y, x, inverse_std
+    x = np.ascontiguousarray(x)
+    y, normalized, inverse_std = empty(x.shape, x.dtype), empty(x.shape, x.dtype), empty(x.shape[0], x.dtype)
+    _layernorm(x, x[:0] if residual is None else residual, gamma, beta, eps, y, normalized, inverse_std)
+    return y, normalized, inverse_std
 
 
 def layernorm_backward(dy, normalized, inverse_std, gamma, dgamma=None, dbeta=None):
@@ -39,54 +38,70 @@ def layernorm_backward(dy, normalized, inverse_std, gamma, dgamma=None, dbeta=No
 
 
 @parallel_kernel
-def _layernorm(x, residual, gamma, beta, eps, y, inverse_std):
+def _layernorm(x, residual, gamma, beta, eps, y, normalized, inverse_std):
     for task in prange((len(x) + ROWS - 1) // ROWS):
         for t in range(task * ROWS, min((task + 1) * ROWS, len(x))):
-            _row(x, residual, gamma, beta, x.dtype.type(eps), t, y, inverse_std)
+            s = normalized[t]
+            if len(residual) > 0:
+                _sum(x[t], residual[t], s)
+            else:
+                _copy(x[t], s)
+            inverse_std[t] = _normalize(s, x.dtype.type(eps))
+            _scale(s, gamma, beta, y[t])
 
 
 @kernel
-def _row(x, residual, gamma, beta, eps, t, y, inverse_std):
-    """Row t: x becomes what is normalized."""
-    numbers, out, size = x[t], y[t], x.shape[1]
-    one, zero = x.dtype.type(1), x.dtype.type(0)
-    share = one / x.dtype.type(size)
-    if len(residual) > 0:
-        more = residual[t]
-        for d in range(size):
-            numbers[d] += more[d]
-    total = zero
-    for d in range(size):
-        total += numbers[d]
+def _sum(x, residual, s):
+    for d in range(s.size):
+        s[d] = x[d] + residual[d]
+
+
+@kernel
+def _copy(x, s):
+    for d in range(s.size):
+        s[d] = x[d]
+
+
+@kernel
+def _normalize(s, eps):
+    """A row s becomes (s - mean(s)) / sqrt(var(s) + eps); what it is multiplied by is returned."""
+    total, squares = s.dtype.type(0), s.dtype.type(0)
+    share = s.dtype.type(1) / s.dtype.type(s.size)
+    for d in range(s.size):
+        total += s[d]
     mean = total * share
-    squares = zero
-    for d in range(size):
-        centred = numbers[d] - mean
+    for d in range(s.size):
+        centred = s[d] - mean
         squares += centred * centred
-    scale = one / np.sqrt(squares * share + eps)
-    inverse_std[t] = scale
-    for d in range(size):
-        numbers[d] = (numbers[d] - mean) * scale
-        out[d] = gamma[d] * numbers[d] + beta[d]
+    inverse_std = s.dtype.type(1) / np.sqrt(squares * share + eps)
+    for d in range(s.size):
+        s[d] = (s[d] - mean) * inverse_std
+    return inverse_std
+
+
+@kernel
+def _scale(normalized, gamma, beta, y):
+    for d in range(y.size):
+        y[d] = gamma[d] * normalized[d] + beta[d]
 
 
 @parallel_kernel
 def _layernorm_backward(dy, normalized, inverse_std, gamma, ds, dgamma, dbeta):
-    """Parts of dgamma and dbeta are summed for some rows each, then the parts: always in the same order."""
+    """Partial sums of dgamma and dbeta for some rows each, then their sum: always in the same order."""
     n_chunks, trained = (len(dy) + CHUNK - 1) // CHUNK, dgamma.size > 0
-    parts = _parts(n_chunks if trained else 0, gamma)
+    partial = _partial_sums(n_chunks if trained else 0, gamma)
     for chunk in prange(n_chunks):
         for t in range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(dy))):
             _row_backward(dy[t], normalized[t], inverse_std[t], gamma, ds[t])
             if trained:
-                _add_row(dy[t], normalized[t], parts[chunk, 0], parts[chunk, 1])
+                _add_row(dy[t], normalized[t], partial[chunk, 0], partial[chunk, 1])
     for which in prange(2 if trained else 0):
         for chunk in range(n_chunks):
-            _add(parts[chunk, which], dgamma if which == 0 else dbeta)
+            _add(partial[chunk, which], dgamma if which == 0 else dbeta)
 
 
 @allocating_kernel
-def _parts(n, like):
+def _partial_sums(n, like):
     return np.zeros((n, 2, like.size), like.dtype)
 
 

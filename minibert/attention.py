@@ -1,73 +1,65 @@
-"""Multi-head self-attention (Vaswani et al., 2017, section 3.2), up to the projection that ends the sublayer."""
+"""Multi-head self-attention (Vaswani et al., 2017, section 3.2) with its output projection and dropout.
+
+    y = dropout(context W_o + b_o)      context = softmax(Q K.T / sqrt(d_head)) V, head by head, within each sequence
+
+Q = x_q W_q + b_q comes from the rows x_q whose output is wanted; K and V come from x_kv, all tokens. In every layer but
+perhaps the last the two are one array.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-
 import kernels
-from minibert.layers import Run, inside, linear_backward, linear_forward
+from minibert.layers import Context, linear_backward, linear_forward, subtree
+
+QUERY, KEYS_AND_VALUES = ("query",), ("key", "value")
+PROJECTIONS = QUERY + KEYS_AND_VALUES
 
 
-def query_offsets(run: Run) -> np.ndarray:
-    """Where the queries of each sequence begin: at its tokens, or one query a sequence."""
-    return np.arange(len(run.offsets)) if run.first_only else run.offsets
-
-
-PROJECTIONS = ("query", "key", "value")
-
-
-def projections_forward(x, p, grads, names):
-    """x W + b for some of the three, all at once if they are frozen.   (T, D) -> [(T, D), ...], caches"""
-    if "projections" in p:  # see model.Backbone
-        Ws, bs = [p[name]["W"] for name in names], [p[name]["b"] for name in names]
-        first = PROJECTIONS.index(names[0])
-        return kernels.matmul_each(x, Ws, bs, p["projections"], first), [None] * len(names)
-    both = [linear_forward(x, p[name], inside(grads, name)) for name in names]
-    return [y for y, _ in both], [cache for _, cache in both]
-
-
-def projections_backward(dys, p, caches, grads, names, plus):
-    """The gradient of x, which went into all of them; plus is added.   [(T, D), ...] -> (T, D)"""
-    if "projections" in p:
-        Ws, first = [p[name]["W"] for name in names], PROJECTIONS.index(names[0])
-        return kernels.matmul_dx_each(dys, Ws, p["projections"], first, plus)
-    for dy, name, cache in zip(dys, names, caches, strict=True):
-        plus = linear_backward(dy, p[name], cache, inside(grads, name), plus)
-    return plus
-
-
-def self_attention_forward(asking, x, p, grads, run: Run):
-    """context = softmax(Q K.T / sqrt(K)) V, head by head, within each sequence.   -> as asking
-
-    asking holds the rows of x that ask, all of them (T, D) or each sequence's first token (B, D). All of x answers.
-    """
-    if run.first_only:
-        (q,), asking_caches = projections_forward(asking, p, grads, PROJECTIONS[:1])
-        (k, v), caches = projections_forward(x, p, grads, PROJECTIONS[1:])
-        caches = asking_caches + caches
+def attention_forward(x_q, x_kv, p, grads, context: Context):
+    """y of each row of x_q.   (R, D), (T, D) -> (R, D)"""
+    if x_q is x_kv:
+        (q, k, v), caches = _project_forward(x_q, p, grads, PROJECTIONS)
     else:
-        (q, k, v), caches = projections_forward(x, p, grads, PROJECTIONS)
-    dropout = run.dropout
-    context, log_sum = kernels.attention(
-        q, k, v, query_offsets(run), run.offsets, run.config.n_heads, dropout.attention, dropout.key
+        (q,), caches_q = _project_forward(x_q, p, grads, QUERY)
+        (k, v), caches_kv = _project_forward(x_kv, p, grads, KEYS_AND_VALUES)
+        caches = caches_q + caches_kv
+    weights_dropout = context.dropout.at("weights").attention
+    attended, lse = kernels.attention(
+        q, k, v, context.offsets_q, context.offsets_kv, context.config.n_heads, weights_dropout
     )
+    y, output_cache = linear_forward(attended, p["output"], subtree(grads, "output"), dropout=context.dropout.hidden)
     # q, k and v are kept, frozen or not: the softmax and the two products are not linear in them.
-    return context, None if grads is None else (caches, q, k, v, log_sum)
+    return y, None if grads is None else (caches, q, k, v, lse, output_cache)
 
 
-def self_attention_backward(dcontext, p, cache, grads, run: Run, plus):
-    """The gradient of x, which asked and answered.   (T, D) or (B, D) -> (T, D)
+def attention_backward(dy, p, cache, grads, context: Context, dx_accum):
+    """dx_q and dx_kv; the other consumer's gradient of x_q is added.   (R, D) -> (R, D), (T, D)
 
-    plus: the gradient of what asked from the residual sum, which it went into, too.
+    Where x_q and x_kv were one array, the first is its whole gradient, and the second None.
     """
-    caches, q, k, v, log_sum = cache
-    dropout = run.dropout
-    dqkv = kernels.attention_backward(
-        dcontext, q, k, v, log_sum, query_offsets(run), run.offsets, dropout.attention, dropout.key
-    )
-    if not run.first_only:
-        return projections_backward(dqkv, p, caches, grads, PROJECTIONS, plus)
-    dasking = projections_backward(dqkv[:1], p, caches[:1], grads, PROJECTIONS[:1], plus)
-    dx = projections_backward(dqkv[1:], p, caches[1:], grads, PROJECTIONS[1:], None)
-    dx[run.offsets[:-1]] += dasking
-    return dx
+    caches, q, k, v, lse, output_cache = cache
+    dattended = linear_backward(dy, p["output"], output_cache, subtree(grads, "output"), dropout=context.dropout.hidden)
+    weights_dropout = context.dropout.at("weights").attention
+    dqkv = kernels.attention_backward(dattended, q, k, v, lse, context.offsets_q, context.offsets_kv, weights_dropout)
+    if context.offsets_q is context.offsets_kv:
+        return _project_backward(dqkv, p, caches, grads, PROJECTIONS, dx_accum), None
+    dx_q = _project_backward(dqkv[:1], p, caches[:1], grads, QUERY, dx_accum)
+    return dx_q, _project_backward(dqkv[1:], p, caches[1:], grads, KEYS_AND_VALUES, None)
+
+
+def _project_forward(x, p, grads, names):
+    """x W + b for each of the names, together if all are frozen.   (T, D) -> [(T, D), ...], caches"""
+    if any(subtree(grads, name) for name in names):
+        both = [linear_forward(x, p[name], subtree(grads, name)) for name in names]
+        return [y for y, _ in both], [cache for _, cache in both]
+    Ws, bs = [p[name]["W"] for name in names], [p[name]["b"] for name in names]
+    return kernels.matmul_each(x, Ws, bs), [None] * len(names)
+
+
+def _project_backward(dys, p, caches, grads, names, dx_accum):
+    """The gradient of x, which all of them read, + dx_accum.   [(T, D), ...] -> (T, D)"""
+    if not any(subtree(grads, name) for name in names):
+        return kernels.matmul_dx_each(dys, [p[name]["W"] for name in names], dx_accum)
+    for dy, name, cache in zip(dys, names, caches, strict=True):
+        dx_accum = linear_backward(dy, p[name], cache, subtree(grads, name), dx_accum)
+    return dx_accum

@@ -1,88 +1,86 @@
-"""BERT's encoder (Devlin et al., 2018): one layer, then the stack; backward is the mirror image of forward.
+"""BERT's encoder (Devlin et al., 2018) with adapters: one layer, then the stack; backward mirrors forward.
 
-A layer has two sublayers, attention and feed-forward. Both end in the same way:
+A layer is the figure of Houlsby et al. (2019), read from below:
 
-    y = LayerNorm(x + adapter(dropout(h W + b)))
+    x ─┬─ attention ─── adapter ─(+)─ LayerNorm ─┬─ feed-forward ─── adapter ─(+)─ LayerNorm ── x
+       └──────────────────────────┘              └─────────────────────────────┘
 
-with h what the sublayer computed from x. The adapter is there if the parameters have one.
+The adapters are there if the parameters have them.
 """
 
 from __future__ import annotations
 
-from kernels.runtime.pool import aligned_copy
+import numpy as np
+
 from minibert.adapter import adapter_backward, adapter_forward
-from minibert.attention import self_attention_backward, self_attention_forward
+from minibert.adapter_variants import variant_backward, variant_forward
+from minibert.attention import attention_backward, attention_forward
 from minibert.layers import (
-    Run,
+    Context,
+    add_norm_backward,
+    add_norm_forward,
     embeddings_backward,
     embeddings_forward,
     feed_forward_backward,
     feed_forward_forward,
-    inside,
-    key_of,
-    linear_backward,
-    linear_forward,
-    residual_layernorm_backward,
-    residual_layernorm_forward,
+    subtree,
 )
 
 
-def sublayer_end_forward(h, x, p, grads, run: Run, slope=None):
-    """y = LayerNorm(x + adapter(dropout(h W + b))).   h (T, D) or (T, F), x (T, D) -> (T, D)
+def layer_forward(x_q, x_kv, p, grads, context: Context):
+    """One Transformer layer for the rows x_q of x_kv, mostly all.   (R, D), (T, D) -> (R, D)"""
+    p_a, p_f = p["attention"], p["feed_forward"]
+    grads_a, grads_f = subtree(grads, "attention"), subtree(grads, "feed_forward")
+    context_a, context_f, eps = context.at("attention"), context.at("feed_forward"), context.config.layernorm_eps
 
-    slope (T, F): h was f(u), and this is f'(u).
+    a, c1 = attention_forward(x_q, x_kv, p_a, grads_a, context_a)
+    a, c2 = _adapter_forward(a, x_q, p_a, grads_a, context)
+    x, c3 = add_norm_forward(a, x_q, p_a["norm"], subtree(grads_a, "norm"), eps)
+    h, c4 = feed_forward_forward(x, p_f, grads_f, context_f)
+    h, c5 = _adapter_forward(h, x, p_f, grads_f, context)
+    x, c6 = add_norm_forward(h, x, p_f["norm"], subtree(grads_f, "norm"), eps)
+    return x, None if grads is None else (c1, c2, c3, c4, c5, c6)
+
+
+def layer_backward(dx, p, cache, grads, context: Context):
+    """The same six lines from the last to the first: dx_q and dx_kv.   (R, D) -> (R, D), (T, D)
+
+    A residual sum passes its gradient to both of its terms: to the block, and to the block's input, dx_accum. If x_q
+    and x_kv were one array, dx_q is its whole gradient, and dx_kv is None.
     """
-    a, linear_cache = linear_forward(h, p["output"], inside(grads, "output"), dropout=run.dropout)
-    adapter_cache = None
-    if "adapter" in p:
-        a, adapter_cache = adapter_forward(a, p["adapter"], inside(grads, "adapter"), run.adapter, x)
-    y, norm_cache = residual_layernorm_forward(a, x, p["norm"], inside(grads, "norm"), run.config.layernorm_eps)
-    return y, None if grads is None else (linear_cache, slope, adapter_cache, norm_cache)
+    c1, c2, c3, c4, c5, c6 = cache
+    p_a, p_f = p["attention"], p["feed_forward"]
+    grads_a, grads_f = subtree(grads, "attention"), subtree(grads, "feed_forward")
+    context_a, context_f = context.at("attention"), context.at("feed_forward")
+
+    dh = dx_accum = add_norm_backward(dx, p_f["norm"], c6, subtree(grads_f, "norm"))
+    dh, dx_accum = _adapter_backward(dh, dx_accum, p_f, c5, grads_f, context)
+    dx = feed_forward_backward(dh, p_f, c4, grads_f, context_f, dx_accum)
+    da = dx_accum = add_norm_backward(dx, p_a["norm"], c3, subtree(grads_a, "norm"))
+    da, dx_accum = _adapter_backward(da, dx_accum, p_a, c2, grads_a, context)
+    return attention_backward(da, p_a, c1, grads_a, context_a, dx_accum)
 
 
-def sublayer_end_backward(dy, p, cache, grads, run: Run):
-    """dh, or du if h was f(u); and the gradient of x through the residual sum.   (T, D) -> (T, D) or (T, F), (T, D)"""
-    linear_cache, slope, adapter_cache, norm_cache = cache
-    d_sum = residual_layernorm_backward(dy, p["norm"], norm_cache, inside(grads, "norm"))
-    da, dx = d_sum, None
-    if "adapter" in p:
-        da, dx = adapter_backward(da, p["adapter"], adapter_cache, inside(grads, "adapter"), run.adapter)
-    da = aligned_copy(da) if da is d_sum else da  # dropout is written over it, and d_sum goes another way, too
-    dh = linear_backward(da, p["output"], linear_cache, inside(grads, "output"), slope=slope, dropout=run.dropout)
-    return dh, d_sum if dx is None else d_sum + dx  # a parallel adapter read x, too
+def _adapter_forward(x, sublayer_input, p, grads, context: Context):
+    """The block's adapter: the paper's, a variant of it, or none.   (T, D) -> (T, D)"""
+    if "adapter" not in p:
+        return x, None
+    if context.adapter.is_variant:
+        return variant_forward(x, sublayer_input, p["adapter"], subtree(grads, "adapter"), context)
+    return adapter_forward(x, p["adapter"], subtree(grads, "adapter"))
 
 
-def layer_forward(x, p, grads, run: Run):
-    """One Transformer layer.   (T, D) -> (T, D), or (B, D) if run.first_only"""
-    attention, feed_forward = run.at("attention"), run.at("feed_forward")
-    attention_grads, feed_forward_grads = inside(grads, "attention"), inside(grads, "feed_forward")
-
-    asking = x[run.offsets[:-1]] if run.first_only else x
-    h, attention_cache = self_attention_forward(asking, x, p["attention"], attention_grads, attention.at("weights"))
-    x, end_cache_1 = sublayer_end_forward(h, asking, p["attention"], attention_grads, attention)
-    h, feed_forward_cache, slope = feed_forward_forward(x, p["feed_forward"], feed_forward_grads, run)
-    x, end_cache_2 = sublayer_end_forward(h, x, p["feed_forward"], feed_forward_grads, feed_forward, slope)
-    return x, None if grads is None else (attention_cache, end_cache_1, feed_forward_cache, end_cache_2)
-
-
-def layer_backward(dy, p, cache, grads, run: Run):
-    """One layer backwards.   (T, D), or (B, D) if run.first_only -> (T, D)"""
-    attention_cache, end_cache_1, feed_forward_cache, end_cache_2 = cache
-    attention, feed_forward = run.at("attention"), run.at("feed_forward")
-    attention_grads, feed_forward_grads = inside(grads, "attention"), inside(grads, "feed_forward")
-
-    # What a sublayer reads goes two ways: into its first linear layer, and round it into the residual sum.
-    du, dy = sublayer_end_backward(dy, p["feed_forward"], end_cache_2, feed_forward_grads, feed_forward)
-    dy = feed_forward_backward(du, p["feed_forward"], feed_forward_cache, feed_forward_grads, plus=dy)
-    dh, dy = sublayer_end_backward(dy, p["attention"], end_cache_1, attention_grads, attention)
-    return self_attention_backward(
-        dh, p["attention"], attention_cache, attention_grads, attention.at("weights"), plus=dy
-    )
+def _adapter_backward(dy, dx_accum, p, cache, grads, context: Context):
+    """dx, and the gradient of the block's input, to which the parallel variant adds.   (T, D), (T, D) -> the same"""
+    if "adapter" not in p:
+        return dy, dx_accum
+    if context.adapter.is_variant:
+        return variant_backward(dy, dx_accum, p["adapter"], cache, grads["adapter"], context)
+    return adapter_backward(dy, p["adapter"], cache, grads["adapter"]), dx_accum
 
 
 def first_trained_layer(grads, n_layers: int) -> int:
-    """The lowest layer that backward must reach: -1 for the embeddings, n_layers if nothing of the encoder is
-    trained."""
+    """The lowest layer that backward must reach: -1 for the embeddings, n_layers if nothing of the encoder trains."""
     if not grads:
         return n_layers
     if grads.get("embeddings"):
@@ -91,52 +89,56 @@ def first_trained_layer(grads, n_layers: int) -> int:
     return min((int(i) for i, trained in layers.items() if trained), default=n_layers)
 
 
-def run_of_layer(run: Run, i: int) -> Run:
-    """The run as layer i sees it: its own dropout, and every token unless it is the last layer."""
-    first_only = run.first_only and i == run.config.n_layers - 1
-    return Run(run.config, run.offsets, run.adapter, run.dropout.at(i), first_only)
+def encoder_forward(batch, params, grads, context: Context):
+    """A packed batch to hidden states, and the caches for backward.   (T,) ids -> (R, D)
 
-
-DROPOUT_SITES = ("attention",), ("attention", "weights"), ("feed_forward",)  # in a layer: where layer_forward drops
-
-
-def compute_keys(run: Run) -> None:
-    """The dropout keys of all layers, at once: later, between two kernels, each would find the processor's caches
-    empty, and take ten times as long."""
-    for i in range(run.config.n_layers if run.dropout.place else 0):
-        for sites in DROPOUT_SITES:
-            key_of((*run.dropout.place, i, *sites))
-
-
-def encoder_forward(batch, params, grads, run: Run):
-    """A packed batch to hidden states.   (T,) ids -> (T, D), or (B, D) if run.first_only; and caches for backward"""
-    compute_keys(run)
-    first = first_trained_layer(grads, run.config.n_layers)
-    embeddings_grads = inside(grads, "embeddings") if first < 0 else None
-    x, cache = embeddings_forward(batch, params["embeddings"], embeddings_grads, run.at("embeddings"))
+    context.offsets_q says of which rows the last layer computes its output: all (T, D), or the first of each sequence.
+    """
+    n_layers, layers = context.config.n_layers, params["encoder"]["layers"]
+    first = first_trained_layer(grads, n_layers)
+    layers_grads = subtree(subtree(grads, "encoder"), "layers")
+    embeddings_grads = subtree(grads, "embeddings") if first < 0 else None
+    x, cache = embeddings_forward(batch, params["embeddings"], embeddings_grads, context.at("embeddings"))
     caches = [cache]
-    layers_grads = inside(inside(grads, "encoder"), "layers")
-    for i in range(run.config.n_layers):
-        layer_grads = inside(layers_grads, str(i)) if i >= first else None
-        x, cache = layer_forward(x, params["encoder"]["layers"][str(i)], layer_grads, run_of_layer(run, i))
+    for i in range(n_layers):
+        layer_grads = subtree(layers_grads, str(i)) if i >= first else None
+        here = layer_context(context, i)
+        x_q = x if here.offsets_q is here.offsets_kv else x[batch.first_rows]
+        x, cache = layer_forward(x_q, x, layers[str(i)], layer_grads, here)
         caches.append(cache)
     return x, caches
 
 
-def encoder_backward(dx, batch, params, caches, grads, run: Run) -> None:
-    """Add every gradient into grads, from the last layer down to the lowest trained parameter, and stop there.   dx
-    (T, D)
+def encoder_backward(dx, batch, params, caches, grads, context: Context) -> None:
+    """Add every gradient into grads, from the last layer down to the lowest trained parameter, and stop there.
 
-    Each cache is dropped once it is used. A second call with the same caches is an error: it would double the
-    gradients.
+    dx (R, D). Each cache is dropped once it is used. A second call with the same caches is an error: it would double
+    the gradients.
     """
     if not caches:
         raise RuntimeError("these caches have been used by a backward pass; run the forward pass again")
-    first = first_trained_layer(grads, run.config.n_layers)
-    layers_grads = inside(inside(grads, "encoder"), "layers")
-    for i in reversed(range(max(first, 0), run.config.n_layers)):
-        layer = params["encoder"]["layers"][str(i)]
-        dx = layer_backward(dx, layer, caches.pop(), inside(layers_grads, str(i)), run_of_layer(run, i))
+    first = first_trained_layer(grads, context.config.n_layers)
+    layers_grads = subtree(subtree(grads, "encoder"), "layers")
+    for i in reversed(range(max(first, 0), context.config.n_layers)):
+        p, layer_grads = params["encoder"]["layers"][str(i)], subtree(layers_grads, str(i))
+        dx, dx_kv = layer_backward(dx, p, caches.pop(), layer_grads, layer_context(context, i))
+        if dx_kv is not None:  # x_q was the first rows of x_kv
+            dx_kv[batch.first_rows] += dx
+            dx = dx_kv
     if first < 0:
-        embeddings_backward(dx, batch, params["embeddings"], caches.pop(), grads["embeddings"], run.at("embeddings"))
+        here = context.at("embeddings")
+        embeddings_backward(dx, batch, params["embeddings"], caches.pop(), grads["embeddings"], here)
     caches.clear()
+
+
+def layer_context(context: Context, i: int) -> Context:
+    """The context as layer i sees it: its own dropout, and queries of all rows unless it is the last layer."""
+    is_last = i == context.config.n_layers - 1
+    return context.at(i)._replace(offsets_q=context.offsets_q if is_last else context.offsets_kv)
+
+
+def context_of(batch, config, adapter=None, dropout=None, all_rows: bool = True) -> Context:
+    """The context of a pass over a batch. all_rows False: of the last layer only each sequence's first row is wanted,
+    [CLS], which is all that a classifier reads, so most of that layer's work need not be done."""
+    offsets_q = batch.offsets if all_rows else np.arange(len(batch.offsets))
+    return Context(config, offsets_q, batch.offsets, adapter, *([] if dropout is None else [dropout]))

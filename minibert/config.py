@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "swish", "relu", "tanh")
 METHODS = ("adapter", "full", "top_k", "layernorm", "head")
-HEADS = ("classify", "regress", "span")
+HEADS = {"classify": None, "regress": 1, "span": 2}  # name -> number of outputs; None: one for each class
 
 
 class InputError(ValueError):
@@ -136,16 +136,17 @@ class AdapterConfig(_Json):
     """The bottleneck adapter of Houlsby et al. (2019), section 2.1. The defaults are the paper's.
 
     size is M, in units. init_std is the standard deviation of the truncated Gaussian that the weights start from.
-    The others are the variants that the paper tried (end of section 3.6): adapter.py tells what they compute.
+    sublayers and layers say where adapters are. The others are variants that the paper tried (end of section 3.6):
+    adapter_variants.py tells what they compute.
     """
 
     size: int = 64
     init_std: float = 1e-2
+    sublayers: tuple[str, ...] = SUBLAYERS  # where in a layer
+    layers: tuple[int, ...] | None = None  # which layers, counted from 0; None: all
     activation: str = "gelu"
     layernorm: bool = False  # a LayerNorm on what the bottleneck reads
     depth: int = 1  # hidden layers of M units
-    sublayers: tuple[str, ...] = SUBLAYERS  # where in a layer
-    layers: tuple[int, ...] | None = None  # which layers, counted from 0; None: all
     parallel: bool = False
     multiplicative: bool = False
 
@@ -170,6 +171,12 @@ class AdapterConfig(_Json):
             )
             for layer in self.layers:
                 _need_int("adapter layers: each", layer, 0)
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether the adapter computes something else than the paper's form, adapter.py."""
+        same = {name: getattr(self, name) for name in ("size", "init_std", "sublayers", "layers")}
+        return self != AdapterConfig(**same)
 
     def shapes(self, bert: BertConfig) -> dict[str, tuple[int, ...]]:
         """Flat name and shape of every adapter parameter.

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minibert.config import AdapterConfig, BertConfig
+from minibert.config import HEADS, AdapterConfig, BertConfig
+from minibert.heads import head_record
 from minibert.model import Model, random_backbone
 from minibert.text import Batch, pack
 
@@ -40,7 +41,7 @@ class Check:
 def true_gradient_is_zero(name: str, model: Model | None = None) -> bool:
     """Softmax does not see what is added to a whole row. A key bias b adds q.b to every score of a row alike; the bias
     of a span head, and the last LayerNorm's beta before it, add the same to every token's logit."""
-    if model is not None and model.head == "span":
+    if model is not None and model.record.shift_invariant:
         last = model.config.n_layers - 1
         if name in ("head/b", f"encoder/layers/{last}/feed_forward/norm/beta"):
             return True
@@ -97,7 +98,7 @@ def tiny_model(method: str, head: str, dtype=np.float64, variant: dict | None = 
         vocab_size=11, hidden_size=6, n_layers=2, n_heads=2, feed_forward_size=7, max_positions=5, hidden_dropout=0.2
     )
     backbone = random_backbone(config, seed=1, dtype=dtype, std=0.5)
-    n_out = {"classify": 3, "regress": 1, "span": 2}[head]
+    n_out = HEADS[head] or 3
     model = Model(backbone, head, n_out, method, AdapterConfig(**{"size": 3} | (variant or {})), top_k=1, pooled=pooled)
     away_from_identity(model)
     return model
@@ -109,9 +110,4 @@ def tiny_batch(config: BertConfig, head: str, n_classes: int = 3, seed: int = 3)
     lengths = (5, 3, 4)
     ids = [rng.integers(0, config.vocab_size, n).tolist() for n in lengths]
     segments = [[0] * (n - 2) + [1] * 2 for n in lengths]
-    labels = {
-        "classify": np.arange(3) % n_classes,
-        "regress": np.array([0.5, -1.0, 2.0]),
-        "span": np.array([[1, 3], [0, 0], [2, 2]]),
-    }
-    return pack(ids, segments), labels[head]
+    return pack(ids, segments), head_record(head).example_labels(n_classes)

@@ -1,55 +1,67 @@
 """What reads the encoder's output: a linear layer on the first token, [CLS] (paper, section 3.1), and the losses.
 
-classify   C scores, softmax cross-entropy
-regress    one score, mean squared error
-span       two scores for *every* token: does the answer start here, does it end here? Cross-entropy over the tokens
+Each kind of task is one record, a Head. Nothing elsewhere asks which one it is: the model, the gradient check and the
+command line use what the record says. A new kind is a new record here, and its number of outputs in config.HEADS.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 import kernels
 from minibert.adapter import truncated_normal
-from minibert.layers import Run, dropout_backward, dropout_forward, inside, linear_backward, linear_forward
+from minibert.config import HEADS as N_OUTPUTS
+from minibert.config import InputError
+from minibert.layers import Context, dropout_backward, dropout_forward, linear_backward, linear_forward, subtree
 
-HEAD_STD = 0.02  # BERT's own start for new weights
+HEAD_STD = 0.02  # BERT's own initialization of new weights
 
 
 def head_init(hidden_size: int, n_out: int, seed: int, dtype=np.float32) -> dict[str, np.ndarray]:
-    """Flat name -> start value: a truncated Gaussian of standard deviation 0.02, and zero biases."""
+    """Flat name -> initial value: a truncated Gaussian of standard deviation 0.02, and zero biases."""
     return {
         "head/W": truncated_normal("head/W", (hidden_size, n_out), HEAD_STD, seed, dtype),
         "head/b": np.zeros(n_out, dtype),
     }
 
 
-def head_forward(first, params, grads, run: Run):
+def head_forward(x, params, grads, context: Context):
     """Scores from the hidden state of each sequence's first token, or of every token.   (B, D) or (T, D) -> (same, C)
 
     With a "pooler" in params, BERT's tanh layer stands between the two, as in the authors' published code.
     """
-    x, pooler_cache, pooled = first, None, None
+    pooler_cache, pooled = None, None
     if "pooler" in params:
-        x, pooler_cache = linear_forward(x, params["pooler"], inside(grads, "pooler"))
-        x = pooled = np.tanh(x)
-    x = dropout_forward(x.copy(), run.dropout)
-    scores, head_cache = linear_forward(x, params["head"], inside(grads, "head"))  # (B, D) @ (D, C) -> (B, C)
+        u, pooler_cache = linear_forward(x, params["pooler"], subtree(grads, "pooler"))
+        x = pooled = np.tanh(u)
+    x = dropout_forward(x, context.dropout.hidden)
+    scores, head_cache = linear_forward(x, params["head"], subtree(grads, "head"))  # (B, D) @ (D, C) -> (B, C)
     return scores, None if grads is None else (pooler_cache, pooled, head_cache)
 
 
-def head_backward(dscores, params, cache, grads, run: Run):
+def head_backward(dscores, params, cache, grads, context: Context):
     """The gradient of the hidden states that were read.   (B, C) -> (B, D), (T, 2) -> (T, D)"""
     pooler_cache, pooled, head_cache = cache
-    dx = linear_backward(dscores, params["head"], head_cache, inside(grads, "head"))
-    dx = dropout_backward(dx, run.dropout)
+    dx = linear_backward(dscores, params["head"], head_cache, subtree(grads, "head"))
+    dx = dropout_backward(dx, context.dropout.hidden)
     if "pooler" in params:
-        dx *= 1 - pooled**2  # the pooler's activation is tanh
-        dx = linear_backward(dx, params["pooler"], pooler_cache, inside(grads, "pooler"))
+        du = dx * (1 - pooled**2)  # the pooler's activation is tanh
+        dx = linear_backward(du, params["pooler"], pooler_cache, subtree(grads, "pooler"))
     return dx
 
 
-def squared_error(scores, targets):
+# ------------------------------------------------------------------------------------------------------------ losses
+
+
+def cross_entropy(scores, labels, offsets):
+    """Mean of -log softmax(scores)[label].   (B, C), (B,) -> (loss, dscores (B, C))"""
+    return kernels.softmax_cross_entropy(scores, labels)
+
+
+def squared_error(scores, targets, offsets):
     """Mean of (score - target)^2.   (B, 1), (B,) -> (loss, dscores (B, 1))"""
     difference = scores[:, 0].astype(np.float64) - targets
     dscores = (2 / len(targets) * difference).astype(scores.dtype)[:, None]
@@ -59,7 +71,7 @@ def squared_error(scores, targets):
 def span_cross_entropy(logits, targets, offsets):
     """-log p[target], p = softmax of each column over the tokens of a sequence; mean over start and end, and sequences.
 
-    (T, 2), targets (B, 2): places of the answer's first and last token in their sequence -> (loss, dlogits (T, 2))
+    (T, 2), targets (B, 2): positions of the answer's first and last token in its sequence -> (loss, dlogits (T, 2))
 
     forward was loss = -1/2B sum(log p[target]), so now dlogits = (p - one_hot(target)) / 2B. Two columns are little
     work beside the encoder's hundreds: NumPy is enough.
@@ -76,10 +88,105 @@ def span_cross_entropy(logits, targets, offsets):
     return float(loss), (dlogits / targets.size).astype(logits.dtype)
 
 
-LOSSES = {"classify": kernels.softmax_cross_entropy, "regress": squared_error, "span": span_cross_entropy}
-
-
 def softmax(scores):
     """Probabilities of the classes, each row summing to 1.   (B, C) -> (B, C)"""
     e = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
     return e / e.sum(axis=1, keepdims=True)
+
+
+# ----------------------------------------------------------------------------------------------------------- records
+
+
+def _class_labels(labels, n_out: int, lengths) -> np.ndarray:
+    return _whole_numbers(labels, (len(lengths),), n_out, f"{n_out - 1}")
+
+
+def _span_labels(labels, n_out: int, lengths) -> np.ndarray:
+    return _whole_numbers(labels, (len(lengths), 2), lengths[:, None], "the last token")
+
+
+def _target_scores(labels, n_out: int, lengths) -> np.ndarray:
+    _check_shape(labels, (len(lengths),))
+    return labels.astype(np.float64)
+
+
+def _check_shape(labels, shape) -> None:
+    if labels.shape != shape:
+        n = "two (first and last token)" if len(shape) == 2 else "one"
+        raise InputError(f"labels must be {n} a sequence: {shape[0]} sequences, labels of shape {labels.shape}")
+
+
+def _whole_numbers(labels, shape, limit, last: str) -> np.ndarray:
+    """Labels from 0 on, each below its limit."""
+    _check_shape(labels, shape)
+    if labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < limit)).all():
+        raise InputError(f"labels must be whole numbers from 0 to {last}")
+    return labels.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Head:
+    """One kind of task.
+
+    reads_all_tokens  whether it reads every token's hidden state, or the first of each sequence
+    has_dropout       whether dropout is applied to what it reads: BERT has it before a classifier, not before spans
+    shift_invariant   whether adding a number to all scores of a sequence changes nothing: then some gradients are zero
+    loss              (scores, labels, offsets) -> (loss, dscores)
+    to_labels         (labels, n_out, lengths) -> the array that the loss takes; InputError if they do not fit
+    to_prediction     scores -> what `Model.predict` returns
+    example_labels    n_out -> labels for three sequences of 5, 3 and 4 tokens, for checks
+    """
+
+    name: str
+    loss: Callable
+    to_labels: Callable
+    to_prediction: Callable
+    example_labels: Callable
+    reads_all_tokens: bool = False
+    has_dropout: bool = True
+    shift_invariant: bool = False
+
+    def check_outputs(self, n_out: int) -> None:
+        """Raise InputError if it cannot have n_out outputs."""
+        wanted = N_OUTPUTS[self.name]
+        if n_out < 2 if wanted is None else n_out != wanted:
+            needs = "2 or more" if wanted is None else f"exactly {wanted}"
+            raise InputError(f"head {self.name} needs {needs} outputs, got {n_out}")
+
+    def context(self, context: Context) -> Context:
+        """The context that the head's layers see."""
+        return context.at("head") if self.has_dropout else context._replace(dropout=type(context.dropout)())
+
+
+CLASSIFY = Head(
+    "classify",
+    loss=cross_entropy,
+    to_labels=_class_labels,
+    to_prediction=softmax,
+    example_labels=lambda n_out: np.arange(3) % n_out,
+)
+REGRESS = Head(
+    "regress",
+    loss=squared_error,
+    to_labels=_target_scores,
+    to_prediction=lambda scores: scores[:, 0],
+    example_labels=lambda n_out: np.array([0.5, -1.0, 2.0]),
+)
+SPAN = Head(
+    "span",
+    loss=span_cross_entropy,
+    to_labels=_span_labels,
+    to_prediction=np.asarray,
+    example_labels=lambda n_out: np.array([[1, 3], [0, 0], [2, 2]]),
+    reads_all_tokens=True,
+    has_dropout=False,
+    shift_invariant=True,
+)
+RECORDS = {head.name: head for head in (CLASSIFY, REGRESS, SPAN)}
+
+
+def head_record(name: str) -> Head:
+    """The record of a head by its name. Raises InputError if there is none."""
+    if name not in RECORDS:
+        raise InputError(f"head must be one of {', '.join(RECORDS)}; got {name!r}")
+    return RECORDS[name]

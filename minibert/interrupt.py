@@ -10,7 +10,7 @@ import signal
 
 import numpy as np
 
-from kernels.runtime.examples import warm_up
+from kernels.runtime.warm_up import warm_up
 
 
 class CtrlC:
@@ -48,7 +48,8 @@ class CtrlC:
             raise KeyboardInterrupt
 
 
-def compile_kernels(dtype=np.float32) -> None:
-    """Compile every kernel, or load it from the cache. Ctrl-C waits for the end of one kernel."""
+def compile_kernels(dtype=np.float32, purpose: str = "train") -> None:
+    """Compile the kernels of a purpose ("predict" or "train"), or load them from the cache. Ctrl-C waits for the end of
+    one kernel."""
     with CtrlC() as ctrl_c:
-        warm_up(dtype, between=ctrl_c.check)
+        warm_up(dtype, purpose, between=ctrl_c.check)

@@ -1,12 +1,16 @@
-"""The layers of a Transformer, forward and backward, over the kernels.
+"""The layers of a Transformer, forward and backward. The convention of all files from here to bert.py:
 
-The convention of all files from here to bert.py:
+    y, cache = f_forward(x, p, grads, ...)      dx = f_backward(dy, p, cache, grads, ...)
 
-    y, cache = f_forward(x, p, grads, ...)      dx = f_backward(dy, p, cache, grads)
+p      the layer's parameters, a dict: p["W"] (in, out), p["b"] (out,); for a larger layer a dict of such dicts.
+grads  a tree like p, with a leaf only where a parameter is trained. Backward adds into the leaf if it is there, and
+       skips that work if not. So *frozen* is no flag: it is the absence of a place for the gradient. And frozen does
+       not mean stopped: dx is passed on through a frozen weight as through any other.
+cache  what backward needs of forward. Forward looks at grads for one reason: to keep only that. With grads None no
+       backward will follow, and nothing is kept.
 
-p holds the layer's parameters. grads is a tree like p that has a leaf only where a parameter is trained: backward
-adds into the leaf if it is there, and skips that work if not. Forward looks at grads for one reason: to cache only
-what backward will need. grads None means that no backward will come this way, and nothing is cached.
+dx is the gradient of the loss with respect to x. An x with two consumers has the sum of two gradients: dx_accum is the
+one from the other consumer, and is added.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import kernels
 from minibert.config import AdapterConfig, BertConfig, InputError
 
 
-def inside(grads, key: str):
+def subtree(grads, key: str):
     """The branch of grads below key; None stays None, and a branch where nothing is trained is empty."""
     return None if grads is None else grads.get(key, {})
 
@@ -29,29 +33,31 @@ def inside(grads, key: str):
 # ---------------------------------------------------------------------------------------------------------- dropout
 
 
-NO_KEY = (np.uint32(0), np.uint32(0))
-
-
 class Dropout(NamedTuple):
-    """The rates, and the place in (seed, step, layer, site) that decides which units are dropped."""
+    """The rates, and the place in (seed, step, layer, site) that decides which elements are dropped."""
 
-    hidden: float = 0.0
-    attention: float = 0.0
+    hidden_rate: float = 0.0
+    attention_rate: float = 0.0
     place: tuple = ()
 
-    def at(self, site) -> Dropout:
-        """The dropout of a site inside this one: a layer, or a tensor in it."""
-        return Dropout(self.hidden, self.attention, (*self.place, site))
+    def at(self, *sites) -> Dropout:
+        """The dropout of a place inside this one: a layer, or a tensor in it."""
+        return Dropout(self.hidden_rate, self.attention_rate, (*self.place, *sites))
 
     @property
-    def key(self) -> tuple[np.uint32, np.uint32]:
-        """Two 32-bit keys for the kernels' random numbers."""
-        return key_of(self.place) if self.place else NO_KEY
+    def hidden(self):
+        """(rate, key) of hidden states here, as the kernels take it; None for no dropout."""
+        return (self.hidden_rate, _key_of(self.place)) if self.hidden_rate > 0 else None
+
+    @property
+    def attention(self):
+        """The same of attention weights."""
+        return (self.attention_rate, _key_of(self.place)) if self.attention_rate > 0 else None
 
 
-@lru_cache(maxsize=1024)  # backward asks again for those of forward
-def key_of(place: tuple) -> tuple[np.uint32, np.uint32]:
-    """The two keys of a place."""
+@lru_cache(maxsize=1024)  # backward needs those of forward again
+def _key_of(place: tuple) -> tuple[np.uint32, np.uint32]:
+    """A key for the kernels' random numbers, a function of the place alone."""
     name = "/".join(map(str, place)).encode()
     return np.uint32(zlib.crc32(name)), np.uint32(zlib.crc32(b"second" + name[::-1]))
 
@@ -59,104 +65,105 @@ def key_of(place: tuple) -> tuple[np.uint32, np.uint32]:
 NO_DROPOUT = Dropout()
 
 
-def dropout_forward(x, dropout: Dropout):
-    """Hidden dropout, written over x. The mask is a function of dropout.place, so there is nothing to cache."""
-    return kernels.dropout(x, dropout.hidden, dropout.key) if dropout.hidden > 0 else x
+def dropout_forward(x, dropout):
+    """y = x m. The mask m is a function of dropout, (rate, key) or None, so there is nothing to cache."""
+    return x if dropout is None else kernels.dropout(x, dropout)
 
 
-def dropout_backward(dy, dropout: Dropout):
+def dropout_backward(dy, dropout):
     """forward was y = x m, so now dx = dy m with the same mask m."""
     return dropout_forward(dy, dropout)
 
 
-class Run(NamedTuple):
-    """What every layer of one pass may look at: the shapes, where sequences end, and the dropout.
+class Context(NamedTuple):
+    """What every layer of one pass may look at: shapes, where sequences begin and end, the adapters, the dropout.
 
-    first_only: of the last layer's output only the first token of each sequence is wanted, (B, D) instead of (T, D).
-    It is all that a classifier reads, and most of that layer's work need not be done.
+    Sequence b is rows offsets_kv[b]:offsets_kv[b+1] of the hidden states (T, D) that attention reads, and rows
+    offsets_q[b]:offsets_q[b+1] of those (R, D) whose queries it computes. The two differ in a last layer of which only
+    some rows are wanted.
     """
 
     config: BertConfig
-    offsets: np.ndarray
+    offsets_q: np.ndarray
+    offsets_kv: np.ndarray
     adapter: AdapterConfig | None = None
     dropout: Dropout = NO_DROPOUT
-    first_only: bool = False
 
-    def at(self, site) -> Run:
-        """The same run, its dropout placed inside a layer or at a site."""
-        return Run(self.config, self.offsets, self.adapter, self.dropout.at(site), self.first_only)
+    def at(self, *sites) -> Context:
+        """The same context, its dropout placed inside a layer or at a site."""
+        return self._replace(dropout=self.dropout.at(*sites))
 
 
 # ----------------------------------------------------------------------------------------------------------- linear
 
 
-def linear_forward(x, p, grads, plus=None, dropout: Dropout = NO_DROPOUT):
-    """y = dropout(x W + b + plus).   (T, in) @ (in, out) -> (T, out);  plus (T, out) may be None"""
-    y = kernels.matmul(x, p["W"], p["b"], p.get("W_strips"), plus, dropout.hidden, dropout.key)
-    return y, kept_for_dw(x, grads)
+def linear_forward(x, p, grads, residual=None, dropout=None):
+    """y = dropout(x W + b + residual).   (T, in) @ (in, out) -> (T, out);  residual (T, out) may be None"""
+    y = kernels.matmul(x, p["W"], p["b"], residual, dropout)
+    return y, cached_input(x, grads)
 
 
-def kept_for_dw(x, grads):
+def cached_input(x, grads):
     """What backward needs of the input: a frozen W needs no x."""
     return x if grads and "W" in grads else None
 
 
-def linear_backward(dy, p, x, grads, plus=None, slope=None, dropout: Dropout = NO_DROPOUT):
+def linear_backward(dy, p, x, grads, dx_accum=None, act_grad=None, dropout=None):
     """forward was y = dropout(x W + b), so now dy is multiplied by the same mask, and
 
-    dW += x.T dy, db += sum of dy over rows, dx = dy W.T.
+    dW += x.T dy, db += sum of dy over rows, dx = dy W.T + dx_accum.
 
-    plus (T, in): x went another way, too, and this is the gradient from there; it is added to dx.
-    slope (T, in): x was f(u), and this is f'(u); what is returned is then du = dx f'(u).
+    act_grad (T, in): x was f(u), and this is f'(u); what is returned is then du = dx f'(u).
     """
-    strips = p.get("W_t_strips")  # if W is frozen, see model.Backbone
-    return kernels.matmul_backward(
-        dy, x, p["W"], grads.get("W"), grads.get("b"), strips, plus, slope, dropout.hidden, dropout.key
-    )
+    return kernels.matmul_backward(dy, x, p["W"], grads.get("W"), grads.get("b"), dx_accum, act_grad, dropout)
 
 
-def activated_linear_forward(x, p, grads, activation: str):
-    """y = f(u) with u = x W + b, the cache, and the slope f'(u).   (T, in) @ (in, out) -> (T, out), ..., (T, out)
+def linear_act_forward(x, p, grads, activation: str):
+    """y = f(u) with u = x W + b; the cache; and the derivative f'(u).   (T, in) @ (in, out) -> (T, out), ..., (T, out)
 
-    activation: gelu, gelu_tanh, swish, relu or tanh. It needs no backward of its own: who reads y passes the slope to
-    `linear_backward`.
+    activation: gelu, gelu_tanh, swish, relu or tanh. It has no backward of its own: who reads y gives f'(u) to
+    `linear_backward` as act_grad, which then returns du.
     """
-    if activation == "gelu":  # where u is still in the processor's caches
-        y, slope = kernels.matmul_gelu(x, p["W"], p["b"], p.get("W_strips"))
+    if activation == "gelu":
+        y, act_grad = kernels.matmul_gelu(x, p["W"], p["b"])
     else:
-        y, slope = getattr(kernels, activation)(linear_forward(x, p, grads)[0])
-    return y, kept_for_dw(x, grads), None if grads is None else slope
+        y, act_grad = getattr(kernels, activation)(kernels.matmul(x, p["W"], p["b"]))
+    return y, cached_input(x, grads), None if grads is None else act_grad
 
 
-# -------------------------------------------------------------------------------------------------------- LayerNorm
+# --------------------------------------------------------------------------------------------- feed-forward, add & norm
 
 
-def residual_layernorm_forward(x, residual, p, grads, eps: float):
-    """y = LayerNorm(x + residual).   (T, D) -> (T, D);  residual may be None; x is gone: the cache has its memory"""
+def feed_forward_forward(x, p, grads, context: Context):
+    """y = dropout(f(x W1 + b1) W2 + b2), f the activation.   (T, D) -> (T, F) -> (T, D)"""
+    h, cache_1, act_grad = linear_act_forward(
+        x, p["intermediate"], subtree(grads, "intermediate"), context.config.activation
+    )
+    y, cache_2 = linear_forward(h, p["output"], subtree(grads, "output"), dropout=context.dropout.hidden)
+    return y, None if grads is None else (cache_1, act_grad, cache_2)
+
+
+def feed_forward_backward(dy, p, cache, grads, context: Context, dx_accum):
+    """dx, the other consumer's gradient added.   (T, D) -> (T, F) -> (T, D)"""
+    cache_1, act_grad, cache_2 = cache
+    # y was dropout(h W2 + b2) and h was f(u), so du = (dropout(dy) W2.T) f'(u)
+    du = linear_backward(
+        dy, p["output"], cache_2, subtree(grads, "output"), act_grad=act_grad, dropout=context.dropout.hidden
+    )
+    # u was x W1 + b1
+    return linear_backward(du, p["intermediate"], cache_1, subtree(grads, "intermediate"), dx_accum)
+
+
+def add_norm_forward(x, residual, p, grads, eps: float):
+    """y = LayerNorm(x + residual).   (T, D) -> (T, D);  residual may be None"""
     y, normalized, inverse_std = kernels.layernorm(x, residual, p["gamma"], p["beta"], eps)
     return y, None if grads is None else (normalized, inverse_std)
 
 
-def residual_layernorm_backward(dy, p, cache, grads):
-    """The gradient of the sum x + residual, and so of x and of residual."""
+def add_norm_backward(dy, p, cache, grads):
+    """The gradient of the sum x + residual, and so of x and of residual alike."""
     normalized, inverse_std = cache
     return kernels.layernorm_backward(dy, normalized, inverse_std, p["gamma"], grads.get("gamma"), grads.get("beta"))
-
-
-# ----------------------------------------------------------------------------------------------------- feed-forward
-
-
-def feed_forward_forward(x, p, grads, run: Run):
-    """h = activation(x W1 + b1), the wide half of the feed-forward block; its cache; and the activation's slope.
-
-    (T, D) -> (T, F). The projection back to D ends the sublayer, as it does in attention: bert.sublayer_end_forward.
-    """
-    return activated_linear_forward(x, p["intermediate"], inside(grads, "intermediate"), run.config.activation)
-
-
-def feed_forward_backward(du, p, linear_cache, grads, plus=None):
-    """(T, F) -> (T, D);  plus (T, D): the gradient of x from another way"""
-    return linear_backward(du, p["intermediate"], linear_cache, inside(grads, "intermediate"), plus)
 
 
 # ------------------------------------------------------------------------------------------------------- embeddings
@@ -174,7 +181,7 @@ def _check_rows(table: str, rows, n_rows: int) -> None:
         )
 
 
-def embeddings_forward(batch, p, grads, run: Run):
+def embeddings_forward(batch, p, grads, context: Context):
     """x = dropout(LayerNorm(word + segment + position)).   (T,) ids -> (T, D)"""
     rows = _rows_of_tables(batch)
     tables = [p[name]["W"] for name in rows]
@@ -184,13 +191,14 @@ def embeddings_forward(batch, p, grads, run: Run):
         for name, table in zip(rows, tables, strict=True):
             _check_rows(name, rows[name], len(table))
         raise
-    y, norm_cache = residual_layernorm_forward(x, None, p["norm"], inside(grads, "norm"), run.config.layernorm_eps)
-    return dropout_forward(y, run.dropout), norm_cache
+    y, norm_cache = add_norm_forward(x, None, p["norm"], subtree(grads, "norm"), context.config.layernorm_eps)
+    return dropout_forward(y, context.dropout.hidden), norm_cache
 
 
-def embeddings_backward(dy, batch, p, cache, grads, run: Run):
+def embeddings_backward(dy, batch, p, cache, grads, context: Context):
     """The end of the backward pass: ids have no gradient."""
-    dx = residual_layernorm_backward(dropout_backward(dy, run.dropout), p["norm"], cache, inside(grads, "norm"))
+    dx = dropout_backward(dy, context.dropout.hidden)
+    dx = add_norm_backward(dx, p["norm"], cache, subtree(grads, "norm"))
     for table, rows in _rows_of_tables(batch).items():
         if table in grads:
             kernels.embedding_backward(dx, rows, grads[table]["W"])

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 import kernels
-from minibert.params import Packed
+from minibert.params import FlatParams
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
@@ -24,7 +24,7 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float = 0.1) -> fl
 def clip_by_global_norm(grads: dict[str, np.ndarray], largest: float) -> float:
     """Scale all gradients in place so that their norm together is at most `largest` (0: leave them). Returns the norm
     before."""
-    if isinstance(grads, Packed):
+    if isinstance(grads, FlatParams):
         return math.sqrt(kernels.squared_norm(grads.all, largest))
     norm = math.sqrt(sum(kernels.squared_norm(g) for g in grads.values()))
     if 0 < largest < norm < math.inf:
@@ -39,7 +39,7 @@ class Adam:
 
     def __init__(self, params: dict[str, np.ndarray], weight_decay: float = 0.0):
         self.params, self.weight_decay, self.steps = params, weight_decay, 0
-        self.m, self.v = Packed.zeros_like(params), Packed.zeros_like(params)
+        self.m, self.v = FlatParams.zeros_like(params), FlatParams.zeros_like(params)
 
     def step(self, grads: dict[str, np.ndarray], lr: float) -> None:
         """Move every parameter, in place. grads may hold those of further parameters, too."""
@@ -51,9 +51,9 @@ class Adam:
     def _pieces(self, grads: dict[str, np.ndarray]):
         """(p, g, m, v, is it weights?): two pieces where all four are packed alike, else one for every parameter."""
         four = self.params, grads, self.m, self.v
-        if all(isinstance(arrays, Packed) for arrays in four) and list(grads) == list(self.params):
-            yield *(arrays.weights for arrays in four), True
-            yield *(arrays.rest for arrays in four), False
+        if all(isinstance(arrays, FlatParams) for arrays in four) and list(grads) == list(self.params):
+            yield *(arrays.decay for arrays in four), True
+            yield *(arrays.no_decay for arrays in four), False
         else:
             for name in self.params:
                 yield *(arrays[name] for arrays in four), name.endswith("/W")

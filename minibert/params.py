@@ -1,13 +1,15 @@
-"""Parameters: one tree of plain dicts, flat names, and many arrays in one piece of memory."""
+"""Parameters: one tree of plain dicts, as the groups of the HDF5 files; flat names; and many arrays in one memory.
+
+A tree {"encoder": {"layers": {"0": {...}}}} has at its leaves what the flat names "encoder/layers/0/..." stand for.
+"""
 
 from __future__ import annotations
 
 from math import prod
-from typing import NamedTuple
 
 import numpy as np
 
-from kernels.runtime.pool import LINE, zeros
+import kernels
 
 
 def flatten(tree: dict, prefix: str = "") -> dict:
@@ -33,53 +35,34 @@ def unflatten(flat: dict) -> dict:
     return tree
 
 
-class _Layout(NamedTuple):
-    """Which number of the memory is an array's first; how many numbers come before the `rest`, and in all."""
+class FlatParams(dict):
+    """Flat name -> array, all of them views into one memory, so that one call of a kernel walks through all.
 
-    places: dict[str, int]
-    first_other: int
-    size: int
-
-    @classmethod
-    def of(cls, shapes: dict[str, tuple], per_line: int) -> _Layout:
-        """Weights first; each array on a line of its own, of per_line numbers."""
-        places, end = {}, 0
-        is_weight = {name: name.endswith("/W") for name in shapes}
-        for name in sorted(shapes, key=lambda name: not is_weight[name]):
-            places[name] = end
-            end += -(-prod(shapes[name]) // per_line) * per_line
-        return cls(places, min((places[name] for name in shapes if not is_weight[name]), default=end), end)
-
-
-class Packed(dict):
-    """Flat name -> array, all of them views into one piece of memory, so that one call of a kernel walks through all.
-
-    It is `all`, and begins with the weights, whose names end in "/W", as `weights`; the others, which never decay, are
-    `rest`. Each array begins a whole number of cache lines behind the first; the gaps are zero and stay so, as what is
-    done to one number is done to all.
-    Names and shapes are those of the start; `packed[name] = array` writes into the memory.
+    `all` is the whole memory. It begins with the weights, whose names end in "/W": `decay`. The others, which weight
+    decay leaves alone, are `no_decay`. There are gaps between arrays; they are zero and stay so, as what is done to one
+    element is done to all. Names and shapes are fixed; `flat[name] = array` writes into the memory.
     """
 
-    def __init__(self, shapes: dict[str, tuple], dtype, layout: _Layout | None = None):
-        self._layout = layout = layout or _Layout.of(shapes, LINE // np.dtype(dtype).itemsize)
-        memory = zeros(layout.size, dtype)
-        self.all, self.weights, self.rest = memory, memory[: layout.first_other], memory[layout.first_other :]
-        places = ((name, layout.places[name] * memory.itemsize, shape) for name, shape in shapes.items())
-        super().__init__({name: np.ndarray(shape, dtype, memory, place) for name, place, shape in places})
+    def __init__(self, shapes: dict[str, tuple], dtype):
+        names = sorted(shapes, key=lambda name: not name.endswith("/W"))  # weights first, else in their order
+        self.all, firsts = kernels.lay_out([prod(shapes[name]) for name in names], dtype)
+        first_of = dict(zip(names, firsts, strict=True))
+        n_weights = min((first_of[name] for name in names if not name.endswith("/W")), default=self.all.size)
+        self.decay, self.no_decay = self.all[:n_weights], self.all[n_weights:]
+        super().__init__({name: _view(self.all, first_of[name], shape) for name, shape in shapes.items()})
 
     @classmethod
-    def zeros_like(cls, arrays: dict[str, np.ndarray]) -> Packed:
+    def zeros_like(cls, arrays: dict[str, np.ndarray]) -> FlatParams:
         """The same names, shapes and dtype, all zero."""
         dtype = next(iter(arrays.values())).dtype
-        layout = arrays._layout if isinstance(arrays, Packed) else None
-        return cls({name: a.shape for name, a in arrays.items()}, dtype, layout)
+        return cls({name: a.shape for name, a in arrays.items()}, dtype)
 
     @classmethod
-    def copy_of(cls, arrays: dict[str, np.ndarray]) -> Packed:
-        """The same arrays, packed."""
-        packed = cls.zeros_like(arrays)
-        packed.update(arrays)
-        return packed
+    def copy_of(cls, arrays: dict[str, np.ndarray]) -> FlatParams:
+        """The same arrays, in one memory."""
+        flat = cls.zeros_like(arrays)
+        flat.update(arrays)
+        return flat
 
     def __setitem__(self, name: str, array) -> None:
         self[name][...] = array
@@ -89,11 +72,15 @@ class Packed(dict):
         for name, array in arrays.items():
             self[name] = array
 
-    def __deepcopy__(self, memo) -> Packed:
-        """One piece of memory again, and whatever shares an array with this shares it with the copy."""
-        memo[id(self)] = packed = Packed.copy_of(self)
-        memo |= {id(array): packed[name] for name, array in self.items()}
-        return packed
+    def __deepcopy__(self, memo) -> FlatParams:
+        """One memory again, and whatever shares an array with this shares it with the copy."""
+        memo[id(self)] = copy = FlatParams.copy_of(self)
+        memo |= {id(array): copy[name] for name, array in self.items()}
+        return copy
 
     def __reduce_ex__(self, protocol):
-        raise TypeError("packed parameters cannot be pickled or copied one by one; Model.to_record gives plain arrays")
+        raise TypeError("FlatParams cannot be pickled or copied one by one; Model.to_record gives plain arrays")
+
+
+def _view(memory: np.ndarray, first: int, shape: tuple) -> np.ndarray:
+    return memory[first : first + prod(shape)].reshape(shape)

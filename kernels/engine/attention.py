@@ -21,7 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import prange
 
-from ..dropout import NO_KEY, settings
+from ..dropout import NO_DROPOUT, settings
+from ..runtime.checks import check_heads
 from ..runtime.compiling import allocating_kernel, kernel, parallel_kernel
 from ..runtime.pool import empty
 from ..runtime.threads import n_threads
@@ -52,32 +53,32 @@ from .vectors import lanes, prefetch
 MORE = 24
 
 
-def attention(q, k, v, q_offsets, offsets, n_heads, rate=0.0, key=NO_KEY):
-    """context and log_sum.   q (R, D), k and v (T, D), int64 offsets (B + 1,) -> (R, D), (R, H)
+def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
+    """context and lse.   q (R, D), k and v (T, D), int64 offsets (B + 1,) -> (R, D), (R, H)
 
-    rate and key are the dropout of the attention weights; rate 0 switches it off.
+    dropout: (rate, key) of the attention weights, or None.
     """
-    if q.shape[1] % n_heads:
-        raise ValueError(f"{q.shape[1]} numbers a token cannot be shared out over {n_heads} heads")
+    check_heads(q, n_heads)
     q, k, v = np.ascontiguousarray(q), np.ascontiguousarray(k), np.ascontiguousarray(v)  # rows are read as vectors
-    context, log_sum = empty(q.shape, q.dtype), empty((q.shape[0], n_heads), q.dtype)
-    _attention(q, k, v, q_offsets, offsets, n_heads, *settings(rate, key), n_threads(), context, log_sum)
-    return context, log_sum
+    context, lse = empty(q.shape, q.dtype), empty((q.shape[0], n_heads), q.dtype)
+    dropping = settings(dropout or NO_DROPOUT)
+    _attention(q, k, v, offsets_q, offsets_kv, n_heads, *dropping, n_threads(), context, lse)
+    return context, lse
 
 
-def attention_backward(dcontext, q, k, v, log_sum, q_offsets, offsets, rate=0.0, key=NO_KEY):
+def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=None):
     """dq, dk, dv; if there are as many queries as keys, one array.   (R, D) -> (R, D), (T, D), (T, D), or (3, T, D)
 
-    forward was context = dropout(P) V with P = softmax(S), so now, with m the dropout mask,
-    dV = (P m).T dcontext;  dP = (dcontext V.T) m;  dS = P (dP - rowsum(dP P));
-    dQ = dS K / sqrt(head size);  dK = dS.T Q / sqrt(head size).
+    forward was context = (P m) V with P = softmax(S) and m the mask of dropout, so now
+    dV = (P m).T dC;  dP = (dC V.T) m;  dS = P (dP - row_sum(dP P));
+    dQ = dS K / sqrt(d_head);  dK = dS.T Q / sqrt(d_head)
     """
     q, k, v = np.ascontiguousarray(q), np.ascontiguousarray(k), np.ascontiguousarray(v)  # rows are read as vectors
-    dcontext, n_heads = np.ascontiguousarray(dcontext), log_sum.shape[1]
+    dcontext, n_heads = np.ascontiguousarray(dcontext), lse.shape[1]
     # In one array, for matmul_dx_each.
     grads = empty((3, *k.shape), k.dtype) if len(q) == len(k) else tuple(empty(x.shape, x.dtype) for x in (q, k, v))
-    dropout = settings(rate, key)
-    _attention_backward(dcontext, q, k, v, log_sum, q_offsets, offsets, n_heads, *dropout, n_threads(), *grads)
+    dropping = settings(dropout or NO_DROPOUT)
+    _attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, n_heads, *dropping, n_threads(), *grads)
     return grads
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def in_strips(b, transposed):
+def pack_panels(b, transposed):
     """Nothing: BLAS rearranges b itself, in every call."""
 
 

@@ -24,7 +24,8 @@ import numpy as np
 from numba import prange
 
 from ..activations import gelu_of
-from ..dropout import NO_KEY, drop, settings
+from ..dropout import NO_DROPOUT as RATE_ZERO
+from ..dropout import drop, settings
 from ..runtime.compiling import allocating_kernel, kernel, parallel_kernel
 from ..runtime.pool import empty
 from ..runtime.threads import n_threads
@@ -41,7 +42,7 @@ OF_A = MOST_ROWS // SIDE * DEPTH // STEP * CUT  # numbers that a thread cuts at 
 OF_B = GROUP * DEPTH // STEP * STRIP_STEP
 NOTHING, NO_MATRIX, NO_STRIPS = np.empty(0, np.float32), np.empty((0, 0), np.float32), np.empty(0, np.uint16)
 NO_GRADS = (NO_MATRIX, NO_MATRIX, NO_MATRIX, NOTHING)
-NO_DROPOUT = (*settings(0.0, NO_KEY), False)
+NO_DROPOUT = (*settings(RATE_ZERO), False)
 
 
 # Numba compiles a function for each set of types it is called with, and a tuple with `True` written in it has another
@@ -76,7 +77,7 @@ class Parts(NamedTuple):
 ONE = Parts(1, 1, 0, 0)
 
 
-def in_strips(b, transposed):
+def pack_panels(b, transposed):
     """b, or b.T, as a right factor in pieces.   (K, C) -> (C / 32 * K / 32 * 2 * CUT,), with zeros at its ends"""
     b, transposed = _in_c_order(b, transposed)
     depth, n_columns = b.shape[::-1] if transposed else b.shape

@@ -51,7 +51,7 @@ BLOCK, DEPTH = 4 * ROWS, 384  # rows and steps of k that a strip is used for
 PANEL = 16  # numbers that are copied for a tile's rows; whole vectors, and at least ROWS
 
 
-def in_strips(b, transposed):
+def pack_panels(b, transposed):
     """The strips of b, or of b.T.   (K, C) -> (strips, K, width)"""
     depth, n_columns = b.shape[::-1] if transposed else b.shape
     width = 2 * lanes(b)

@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import llvmlite
@@ -31,7 +31,7 @@ def _target() -> str:
     return repr((str(ROOT), *versions, *processor, os.environ.get("MINIBERT_KERNELS") == "fma"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _imports(file: Path) -> frozenset[Path]:
     """The files of kernels/ that a file of it imports: by `from .name import ...`, as all of them do."""
     found = set()

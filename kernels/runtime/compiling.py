@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import llvmlite
@@ -81,7 +81,7 @@ class Part(CPUDispatcher):
         return _standing_alone(self)(*arguments)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _standing_alone(part: Part):
     options = {name: value for name, value in part.targetoptions.items() if name in ("_nrt", "fastmath", "forceinline")}
     return _jit(part.py_func, **options)

@@ -6,7 +6,9 @@ import numpy as np
 
 import kernels
 
-KEY = (np.uint32(1), np.uint32(2))
+from .. import reference
+
+DROPOUT = (0.25, (np.uint32(1), np.uint32(2)))  # rate and key
 
 
 def examples(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int = 12, n_heads: int = 2):
@@ -14,16 +16,16 @@ def examples(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int 
 
     The batch has sequences of the given lengths, D = size, and weights (size, n_out).
     """
-    yield from examples_of_layers(dtype, seed, lengths, size, n_out)
+    yield from examples_of_products(dtype, seed, lengths, size, n_out)
     yield from examples_of_narrow_products(dtype, seed, lengths)
+    yield from examples_of_rows(dtype, seed, lengths, size, n_out)
     yield from examples_of_attention(dtype, seed, lengths, size, n_heads)
 
 
-def examples_of_layers(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int = 12):
-    """All operations but attention and narrow products."""
-    normal = _normal(dtype, rng := np.random.default_rng(seed))
+def examples_of_products(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int = 12):
+    """Products of wide matrices, and what may be fused with them, alone."""
+    normal = _normal(dtype, np.random.default_rng(seed))
     T, D, F = sum(lengths), size, n_out
-    ids, segments, positions = (rng.integers(0, n, T).astype(np.int32) for n in (20, 2, max(lengths)))
     yield "matmul", (normal(T, D), normal(D, F), normal(F))
     yield "matmul", (normal(T, D), normal(D, 2), normal(2))  # too few columns for a strip
     yield "matmul", (normal(T, D), normal(D, 450), normal(450))  # a wide strip, a narrow one, and two columns more
@@ -34,21 +36,29 @@ def examples_of_layers(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n
     yield "matmul_dw", (normal(T, 450), normal(T, 2), normal(450, 2))
     yield "matmul_dw", (normal(T, 32), normal(T, 3), normal(32, 3))
     yield "matmul_dw", (normal(T, 3), normal(T, 32), normal(3, 32))
-    yield "matmul", (normal(T, D), normal(D, F), normal(F), None, None, 0.25, KEY)
+    yield "matmul", (normal(T, D), normal(D, F), normal(F), None, DROPOUT)
+    yield "matmul", (normal(T, D), kernels.freeze(normal(D, F)), normal(F), normal(T, F))
     yield "matmul_gelu", (normal(T, D), normal(D, F) / np.array(D, dtype), normal(F))
     for trained in ((normal(D, F), normal(F)), (None, normal(F)), (normal(D, F), None), (None, None)):
-        yield "matmul_backward", (normal(T, F), normal(T, D), normal(D, F), *trained, None, normal(T, D), normal(T, D))
-    rest = None, normal(T, D), normal(T, D), 0.25, KEY
+        yield "matmul_backward", (normal(T, F), normal(T, D), normal(D, F), *trained, normal(T, D), normal(T, D))
+    rest = normal(T, D), normal(T, D), DROPOUT
     yield "matmul_backward", (normal(T, F), normal(T, D), normal(D, F), normal(D, F), normal(F), *rest)
-    yield "matmul_backward", (normal(T, F), None, normal(D, F), None, None, None, None, None, 0.25, KEY)
-    Ws, bs, dys = normal(3, D, F), normal(3, F), normal(3, T, F)
+    yield "matmul_backward", (normal(T, F), None, kernels.freeze(normal(D, F)), None, None, None, None, DROPOUT)
+    Ws, bs, dys = kernels.freeze_each(normal(3, D, F)), normal(3, F), normal(3, T, F)
     for first in (0, 1):
-        prepared = kernels.prepare_each(Ws, bs)
-        yield "matmul_each", (normal(T, D), Ws[first:], bs[first:], prepared, first)
-        yield "matmul_dx_each", (dys[first:], Ws[first:], prepared, first, normal(T, D))
+        yield "matmul_each", (normal(T, D), Ws[first:], bs[first:])
+        yield "matmul_dx_each", (dys[first:], Ws[first:], normal(T, D))
     yield "bias_db", (normal(T, F), normal(F))
+    yield "dropout", (normal(T, D), DROPOUT)
     for name in ("gelu", "gelu_tanh", "relu", "tanh", "swish"):
         yield name, (2 * normal(T, F),)
+
+
+def examples_of_rows(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int = 12):
+    """What works on rows, or on all numbers alike."""
+    normal = _normal(dtype, rng := np.random.default_rng(seed))
+    T, D, F = sum(lengths), size, n_out
+    ids, segments, positions = (rng.integers(0, n, T).astype(np.int32) for n in (20, 2, max(lengths)))
     yield "layernorm", (normal(T, D), normal(T, D), normal(D), normal(D), 1e-12)
     yield "layernorm", (normal(T, D), None, normal(D), normal(D), 1e-12)
     yield "layernorm_backward", (normal(T, D), normal(T, D), 1 + normal(T) ** 2, normal(D))
@@ -56,7 +66,6 @@ def examples_of_layers(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n
     yield "softmax_cross_entropy", (normal(T, 3), rng.integers(0, 3, T))
     yield "embedding", (ids, segments, positions, normal(20, D), normal(2, D), normal(max(lengths), D))
     yield "embedding_backward", (normal(T, D), ids, normal(20, D))
-    yield "dropout", (normal(T, D), 0.25, KEY)
     yield "adam", (normal(D, F), normal(D, F), normal(D, F), normal(D, F) ** 2, 1e-3, 0.9, 0.999, 1e-8, 0.01, 3)
     yield "squared_norm", (normal(T, D),)
     yield "squared_norm", (normal(T, D), 2.0)
@@ -71,19 +80,22 @@ def examples_of_narrow_products(dtype, seed: int = 0, lengths=(3, 8, 1)):
 
 
 def examples_of_attention(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_heads: int = 2):
-    """Every token asks, without and with dropout; and the first token of each sequence alone."""
+    """Queries of every token, without and with dropout; and of the first token of each sequence alone.
+
+    The backward's lse is the reference's, so that an example of it needs no other kernel.
+    """
     normal = _normal(dtype, np.random.default_rng(seed))
     T, D = sum(lengths), size
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     q, k, v = normal(T, D), normal(T, D), normal(T, D)
-    for rate in (0.0, 0.25):
-        yield "attention", (q, k, v, offsets, offsets, n_heads, rate, KEY)
-        log_sum = kernels.attention(q, k, v, offsets, offsets, n_heads, rate, KEY)[1]
-        yield "attention_backward", (normal(T, D), q, k, v, log_sum, offsets, offsets, rate, KEY)
+    for dropout in (None, DROPOUT):
+        yield "attention", (q, k, v, offsets, offsets, n_heads, dropout)
+        lse = reference.attention(q, k, v, offsets, offsets, n_heads, dropout)[1]
+        yield "attention_backward", (normal(T, D), q, k, v, lse, offsets, offsets, dropout)
     first, one_each = q[offsets[:-1]], np.arange(len(lengths) + 1)
     yield "attention", (first, k, v, one_each, offsets, n_heads)
-    log_sum = kernels.attention(first, k, v, one_each, offsets, n_heads)[1]
-    yield "attention_backward", (normal(*first.shape), first, k, v, log_sum, one_each, offsets)
+    lse = reference.attention(first, k, v, one_each, offsets, n_heads)[1]
+    yield "attention_backward", (normal(*first.shape), first, k, v, lse, one_each, offsets)
 
 
 def _normal(dtype, rng):

@@ -17,9 +17,12 @@ from numba.core import codegen
 from numba.core.environment import lookup_environment
 from numba.core.registry import cpu_target
 
-INNER_NAMES = """_codegen _ensure_finalized _final_module _finalize_final_module _finalized _get_module_for_linking
-_linking_libraries _optimize_final_module _optimize_functions _raise_if_finalized _reload_init _shared_module finalize
-get_defined_functions get_pointer_to_function serialize_using_object_code""".split()
+INNER_NAMES = (
+    *("_codegen", "_ensure_finalized", "_final_module", "_finalize_final_module", "_finalized", "_linking_libraries"),
+    *("_get_module_for_linking", "_optimize_final_module", "_optimize_functions", "_raise_if_finalized"),
+    *("_reload_init", "_shared_module", "finalize", "get_defined_functions", "get_pointer_to_function"),
+    "serialize_using_object_code",
+)
 BODY_OF_PRANGE = "__numba_parfor_gufunc"  # Numba's name for the function it makes of a loop
 
 

@@ -160,3 +160,18 @@ def aligned_copy(array: np.ndarray) -> np.ndarray:
         copy = np.ndarray(array.shape, array.dtype, memory, -memory.ctypes.data % LINE)
     copy[...] = array
     return copy
+
+
+def lay_out(sizes: list[int], dtype) -> tuple[np.ndarray, list[int]]:
+    """Zeros for several arrays end to end, and where in them each begins: on a cache line of its own.
+
+    sizes: elements of each array. Two threads that write to neighbouring arrays then never write to one cache line.
+    """
+    per_line, firsts, end = LINE // np.dtype(dtype).itemsize, [], 0
+    for size in sizes:
+        firsts.append(end)
+        end += -(-size // per_line) * per_line
+    if end * np.dtype(dtype).itemsize >= SMALL:
+        return zeros((end,), dtype), firsts
+    memory = np.zeros(end * np.dtype(dtype).itemsize + LINE, np.uint8)
+    return np.ndarray((end,), dtype, memory, -memory.ctypes.data % LINE), firsts

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +21,23 @@ from tqdm import tqdm
 
 import kernels
 
-from .examples import examples
+from .examples import (
+    examples,
+    examples_of_attention,
+    examples_of_narrow_products,
+    examples_of_products,
+    examples_of_rows,
+)
 
-FORWARD = ("matmul", "matmul_gelu", "matmul_each", "gelu", "gelu_tanh", "relu", "tanh", "swish", "layernorm")
-FORWARD += ("embedding", "attention")
-BACKWARD = ("matmul_dx", "matmul_dw", "matmul_backward", "matmul_dx_each", "bias_db", "layernorm_backward")
-BACKWARD += ("softmax_cross_entropy", "embedding_backward", "dropout", "adam", "squared_norm", "attention_backward")
-PURPOSES = {"predict": FORWARD, "train": FORWARD + BACKWARD}
+FORWARD = ("matmul", "matmul_gelu", "matmul_each", "gelu", "gelu_tanh", "layernorm", "embedding", "attention")
+PURPOSES = {"predict": FORWARD, "train": None}  # None: all operations
 
-# What the second process compiles; the first one has all the products. About as many seconds each. No kernel may be in
-# both: Numba keeps one index for each, and does not lock it.
-SECOND = ("layernorm", "embedding", "attention", "layernorm_backward", "softmax_cross_entropy", "embedding_backward")
-SECOND += ("adam", "squared_norm", "attention_backward")
+# What two processes compile, about as many seconds each. No kernel is in both: Numba keeps one index for each, and does
+# not lock it.
+SHARES = {
+    "products": lambda dtype: chain(examples_of_products(dtype), examples_of_narrow_products(dtype)),
+    "others": lambda dtype: chain(examples_of_attention(dtype), examples_of_rows(dtype)),
+}
 
 
 def warm_up(dtype=np.float32, purpose: str = "train", between: Callable[[], None] = lambda: None) -> None:
@@ -41,7 +47,7 @@ def warm_up(dtype=np.float32, purpose: str = "train", between: Callable[[], None
     """
     ensure_compiled(dtype, purpose, between)
     if kernels.COMPILED:
-        for _ in run_examples(dtype, PURPOSES[purpose]):
+        for _ in run_examples(examples(np.dtype(dtype)), purpose):
             between()
 
 
@@ -66,7 +72,7 @@ def ensure_compiled(dtype=np.float32, purpose: str = "train", between: Callable[
     LISTENER.tell()
     start, before, compilers = time.perf_counter(), _n_cached(CACHE_FOLDER), []
     try:
-        for share in (0, 1):
+        for share in SHARES:
             compilers.append(_start_compiler(name, purpose, share, CACHE_FOLDER))
         with tqdm(unit=" kernels", leave=False, disable=None if sys.stderr.isatty() else True) as bar:
             while any(compiler.poll() is None for compiler in compilers):
@@ -86,12 +92,10 @@ def ensure_compiled(dtype=np.float32, purpose: str = "train", between: Callable[
         print(f"warning: compiling all kernels ended with {codes}; they are compiled as they are used", file=sys.stderr)
 
 
-def run_examples(dtype, operations) -> Iterator[str]:
-    """Run an example call of each operation that is named; yield the name after each."""
-    if hasattr(kernels, "prepare"):
-        kernels.prepare(np.ones((8, 12), dtype))
-    for name, arguments in examples(np.dtype(dtype)):
-        if name in operations:
+def run_examples(calls, purpose: str) -> Iterator[str]:
+    """Make the calls (name of an operation, its arguments) of a purpose; yield the name after each."""
+    for name, arguments in calls:
+        if PURPOSES[purpose] is None or name in PURPOSES[purpose]:
             getattr(kernels, name)(*arguments)
             yield name
 
@@ -108,25 +112,25 @@ def _n_cached(folder: Path) -> int:
     return len(list(folder.rglob("*.nbc")))
 
 
-def _start_compiler(name: str, purpose: str, share: int, folder: Path) -> subprocess.Popen:
+def _start_compiler(name: str, purpose: str, share: str, folder: Path) -> subprocess.Popen:
     environment = {"NUMBA_CACHE_DIR": str(folder.parent.parent)}
     if kernels.BACKEND == "blas":
         environment["MINIBERT_KERNELS"] = "numba"  # all kernels, even if this process needs fewer
     # These kernels, whatever lies in the folder that the program was started in: `-m` would look there first.
     here = str(Path(kernels.__file__).parent.parent)
     program = f"import sys; sys.path[:] = [{here!r}, *filter(None, sys.path)]; "
-    program += f"from kernels.runtime.warm_up import compile_share; compile_share({name!r}, {purpose!r}, {share})"
+    program += f"from kernels.runtime.warm_up import compile_share; compile_share({name!r}, {purpose!r}, {share!r})"
     return subprocess.Popen([sys.executable, "-c", program], env=os.environ | environment)
 
 
-def compile_share(name: str, purpose: str, share: int) -> None:
+def compile_share(name: str, purpose: str, share: str) -> None:
     """Compile one of the two shares of a purpose's kernels for the dtype called name into the cache, silently."""
     from .compiling import LISTENER
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a compiler at once
     LISTENER.told = True
     use_little_garbage_collection()
-    for _ in run_examples(name, [n for n in PURPOSES[purpose] if (n in SECOND) == (share == 1)]):
+    for _ in run_examples(SHARES[share](np.dtype(name)), purpose):
         pass
 
 

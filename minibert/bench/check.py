@@ -32,7 +32,8 @@ def results(module, name: str, arguments) -> list:
     """All results of a call: what it returns, then the arrays it may have changed."""
     arguments = copy.deepcopy(arguments)
     result = getattr(module, name)(*arguments)
-    returned = list(result) if isinstance(result, tuple) else [] if result is None else [result]
+    several = isinstance(result, (tuple, list)) or (isinstance(result, np.ndarray) and result.ndim == 3)
+    returned = list(result) if several else [] if result is None else [result]
     return returned + [a for a in arguments if isinstance(a, np.ndarray)]
 
 

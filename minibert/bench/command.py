@@ -191,8 +191,8 @@ def time_kernels(machine: Machine, seconds: float) -> Iterator[dict]:
 def _note(name: str, arguments) -> str:
     """What tells two calls of the same kernel apart."""
     given = named_arguments(name, arguments)
-    notes = ["dropout"] * (given.get("rate", 0) > 0 and name != "dropout")
-    if "q_offsets" in given and given["q_offsets"][-1] < given["offsets"][-1]:
+    notes = ["dropout"] * (given.get("dropout") is not None and name != "dropout")
+    if "offsets_q" in given and given["offsets_q"][-1] < given["offsets_kv"][-1]:
         notes.append("first tokens only")
     return ", ".join(notes + ["no residual"] * ("residual" in given and given["residual"] is None))
 

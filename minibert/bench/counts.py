@@ -15,13 +15,13 @@ import numpy as np
 
 import kernels
 from kernels import reference
-from minibert.bert import encoder_forward, first_trained_layer
+from minibert.bert import first_trained_layer
 from minibert.params import unflatten
 
 
-def _pairs(q_offsets, offsets, **_) -> int:
+def _pairs(offsets_q, offsets_kv, **_) -> int:
     """How often a query meets a key: the sum over the sequences of m n."""
-    return int(np.diff(q_offsets) @ np.diff(offsets))
+    return int(np.diff(offsets_q) @ np.diff(offsets_kv))
 
 
 # Operations of a call, by the names of its arguments.
@@ -144,7 +144,7 @@ def predicted_cache(model, batch) -> int:
         def learns(part, layer=layer):
             return f"encoder/layers/{layer}/{part}/W" in trained
 
-        numbers += R * D + 2 * T * D + R * H  # q, k, v, log_sum
+        numbers += R * D + 2 * T * D + R * H  # q, k, v, lse
         numbers += T * D * any(learns(f"attention/{part}") for part in ("query", "key", "value"))
         numbers += R * D * (learns("attention/query") and R < T)  # the rows that ask are a copy
         numbers += R * D * learns("attention/output") + R * D * learns("feed_forward/intermediate")
@@ -156,9 +156,7 @@ def predicted_cache(model, batch) -> int:
 
 def measured_cache(model, batch) -> int:
     """Bytes of the arrays that the encoder's forward pass has kept: each counted once, whoever shares it."""
-    grads = unflatten(model.trained())  # forward only looks which leaves are there
-    _, caches = encoder_forward(batch, model._tree, grads, model._run(batch, model._dropout(0)))
-    found, to_visit = {}, [caches]
+    found, to_visit = {}, [model.caches(batch, dropout_step=0)]
     while to_visit:
         item = to_visit.pop()
         if isinstance(item, np.ndarray):

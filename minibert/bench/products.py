@@ -12,7 +12,7 @@ from kernels.runtime.pool import aligned_copy, empty
 from minibert.bench.check import TOLERANCE, distance
 from minibert.bench.timing import in_turns
 from minibert.config import PRESETS
-from minibert.params import Packed
+from minibert.params import FlatParams
 
 ROWS = (200, 500, 1000, 4096)  # T: a batch of 32 short sentences has 400 tokens, one of 32 long texts 4096
 ADAPTERS = (8, 64)  # M
@@ -35,23 +35,22 @@ def _normal(rng, *shape) -> np.ndarray:
 def pairs_of_calls(T: int, n_in: int, n_out: int, frozen: bool) -> dict[str, tuple]:
     """{product: (our call, BLAS's call)}, each returning its result.
 
-    Ours does what a layer needs: it adds the bias, or adds to dW, which lies where training has it; a frozen weight is
-    prepared once, as there.
-    BLAS only multiplies, into memory that is there already.
+    Ours does what a layer needs: it adds the bias, or adds to dW, which lies where training has it. A frozen weight is
+    frozen, as there. BLAS only multiplies, into memory that is there already.
     """
     rng = np.random.default_rng(0)
     x, W, dy, b = _normal(rng, T, n_in), _normal(rng, n_in, n_out), _normal(rng, T, n_out), np.zeros(n_out, np.float32)
-    strips, strips_t = kernels.prepare(W) if frozen else (None, None)
+    our_W = kernels.freeze(W) if frozen else W
     y, dx, dW = empty(dy.shape, x.dtype), empty(x.shape, x.dtype), empty(W.shape, x.dtype)
-    ours_dW = Packed.zeros_like({"W": W})["W"]
+    ours_dW = FlatParams.zeros_like({"W": W})["W"]
 
     def our_dw():
         kernels.matmul_dw(x, dy, ours_dW)
         return ours_dW
 
     return {
-        "forward": (lambda: kernels.matmul(x, W, b, strips), lambda: np.matmul(x, W, out=y)),
-        "dx": (lambda: kernels.matmul_dx(dy, W, strips_t), lambda: np.matmul(dy, W.T, out=dx)),
+        "forward": (lambda: kernels.matmul(x, our_W, b), lambda: np.matmul(x, W, out=y)),
+        "dx": (lambda: kernels.matmul_dx(dy, our_W), lambda: np.matmul(dy, W.T, out=dx)),
         "dW": (our_dw, lambda: np.matmul(x.T, dy, out=dW)),
     }
 

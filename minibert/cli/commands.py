@@ -146,7 +146,7 @@ def eval(args) -> None:
         return eval_predictions(args)
     model, record = open_task(args)
     task, splits = open_splits(args, model, record)
-    compile_kernels()
+    compile_kernels(purpose="predict")
     for name, split in splits.items():
         outputs = predict_batch(model, split.batch)
         scores, n = split.score(outputs, task.metrics), split.n_examples
@@ -183,7 +183,7 @@ def predict(args) -> None:
     texts, pairs = _texts_and_pairs(args, record)
     examples = without_answers(texts, pairs) if record.head == "span" else Examples(texts, pairs, None)
     split = tokenize(model.backbone, examples, _max_length(record))
-    compile_kernels()
+    compile_kernels(purpose="predict")
     for note in split.notes():
         print(f"note: {note}", file=sys.stderr)
     for i, (fields, answer) in enumerate(_described(record, split, predict_batch(model, split.batch))):

@@ -14,7 +14,7 @@ import numpy as np
 
 import kernels
 from minibert import gradcheck as checks
-from minibert.adapter import VARIANTS
+from minibert.adapter_variants import VARIANTS
 from minibert.config import PRESETS, AdapterConfig, InputError
 from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels

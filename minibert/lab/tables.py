@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import mean
 
-from minibert.adapter import VARIANTS
+from minibert.adapter_variants import VARIANTS
 from minibert.config import InputError
 from minibert.lab.baseline import check_installed, no_bert
 from minibert.lab.experiment import (

@@ -15,7 +15,8 @@ import tiny
 
 import kernels
 from kernels.engine import amx
-from kernels.runtime.examples import ensure_compiled, examples, examples_of_layers
+from kernels.runtime.examples import examples, examples_of_products
+from kernels.runtime.warm_up import ensure_compiled
 from minibert.config import AdapterConfig, BertConfig
 from minibert.model import Model, random_backbone
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
@@ -57,7 +58,7 @@ def results_of_kernels():
     shapes = {"lengths": (40, 17, 70, 150), "size": 96, "n_out": 200, "n_heads": 4}
     large = {"lengths": (400, 500), "size": 420, "n_out": 410}  # on one or two threads more than is cut at a time
     wide = {"lengths": (20, 30), "size": 96, "n_out": 450}  # columns are shared out, and not rows
-    products = chain(*(examples_of_layers(np.float32, **shape) for shape in (large, wide)))
+    products = chain(*(examples_of_products(np.float32, **shape) for shape in (large, wide)))
     products = ((name, a) for name, a in products if name.startswith("matmul"))
     for i, (name, arguments) in enumerate(chain(examples(np.float32, **shapes), products)):
         result = getattr(kernels, name)(*arguments)

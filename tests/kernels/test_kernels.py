@@ -12,7 +12,7 @@ import pytest
 import kernels
 from kernels import reference
 from kernels.engine import amx
-from kernels.runtime.examples import KEY, examples
+from kernels.runtime.examples import DROPOUT, examples
 from kernels.runtime.pool import LINE, empty
 from minibert.bench.check import results
 
@@ -37,13 +37,13 @@ def test_kernels_agree_with_the_reference(dtype, shape):
             assert np.asarray(ours).dtype == np.asarray(theirs).dtype, name
             scale = max(1.0, np.abs(theirs).max())
             assert np.abs(np.asarray(ours) - theirs).max() <= TOLERANCE[dtype] * scale, name
-    assert seen == set(NAMES) - {"prepare", "prepare_each"}, "every operation must be compared"
+    assert seen == set(NAMES) - {"freeze", "freeze_each", "lay_out"}, "every operation must be compared"
 
 
 def test_names_and_signatures_are_those_of_the_reference():
     theirs = {name for name, _ in inspect.getmembers(reference, inspect.isfunction) if not name.startswith("_")}
-    assert theirs - {"random_bits", "pairwise"} == set(NAMES)
-    for name in NAMES:
+    assert theirs - {"random_bits", "pairwise"} == set(NAMES) - {"lay_out"}
+    for name in sorted(theirs - {"random_bits", "pairwise"}):
         ours, theirs = (inspect.signature(getattr(module, name)).parameters for module in (kernels, reference))
         assert list(ours.values()) == list(theirs.values()), name
 
@@ -60,11 +60,11 @@ def test_products_of_every_remainder(dtype):
         x, W, b, dy, dx = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
         for name, arguments in (
             ("matmul", (x, W, b)),
-            ("matmul", (x, W, b, None, dy)),
+            ("matmul", (x, W, b, dy)),
             ("matmul_dx", (dy, W)),
-            ("matmul_dx", (dy, W, None, dx)),
+            ("matmul_dx", (dy, W, dx)),
             ("matmul_dw", (x, dy, W)),
-            ("matmul_backward", (dy, x, W, W.copy(), b, None, dx, x)),
+            ("matmul_backward", (dy, x, W, W.copy(), b, dx, x)),
             ("bias_db", (dy, b)),
         ):
             for ours, theirs in zip(
@@ -91,19 +91,19 @@ def test_weights_that_read_the_same(T, n_in, n_out, dtype):
     rng = np.random.default_rng(0)
     Ws, bs, dys = (rng.standard_normal((3, *s)).astype(dtype) for s in ((n_in, n_out), (n_out,), (T, n_out)))
     x, plus = (rng.standard_normal((T, n_in)).astype(dtype) for _ in range(2))
-    prepared = kernels.prepare_each(list(Ws), list(bs))
+    frozen = kernels.freeze_each(list(Ws))
     for first, last in ((0, 3), (1, 3), (0, 1), (2, 3)):
-        some, biases, grads = Ws[first:last], bs[first:last], dys[first:last]
-        for y, W, b in zip(kernels.matmul_each(x, some, biases, prepared, first), some, biases, strict=True):
+        some, biases, grads = frozen[first:last], bs[first:last], dys[first:last]
+        for y, W, b in zip(kernels.matmul_each(x, some, biases), Ws[first:last], biases, strict=True):
             assert np.abs(y - (x @ W + b)).max() <= TOLERANCE[dtype] * np.abs(y).max()
         for before in (None, plus):
-            dx = kernels.matmul_dx_each(grads, some, prepared, first, before)
-            exact = reference.matmul_dx_each(grads, some, None, 0, before)
+            dx = kernels.matmul_dx_each(grads, some, before)
+            exact = reference.matmul_dx_each(grads, Ws[first:last], before)
             assert np.abs(dx - exact).max() <= TOLERANCE[dtype] * np.abs(dx).max()
-            apart = kernels.matmul_dx_each([dy.copy() for dy in grads], some, prepared, first, before)
+            apart = kernels.matmul_dx_each([dy.copy() for dy in grads], some, before)
             np.testing.assert_array_equal(apart, dx)
     with pytest.raises(ValueError):
-        kernels.matmul_dx_each(dys, Ws[:2], prepared)
+        kernels.matmul_dx_each(dys, frozen[:2])
 
 
 @pytest.mark.parametrize("n_in, n_out", [(384, 7), (384, 64), (64, 384), (7, 450)])
@@ -118,7 +118,7 @@ def test_products_of_nothing(dtype, n_in, n_out):
     no_inputs = np.ones((9, 0), dtype)
     np.testing.assert_array_equal(kernels.matmul(no_inputs, W[:0], b), np.ones((9, n_out), dtype))
     plus = np.full((9, n_out), 2, dtype)
-    np.testing.assert_array_equal(kernels.matmul(no_inputs, W[:0], b, None, plus), np.full((9, n_out), 3, dtype))
+    np.testing.assert_array_equal(kernels.matmul(no_inputs, W[:0], b, plus), np.full((9, n_out), 3, dtype))
 
 
 @pytest.mark.skipif(
@@ -176,10 +176,10 @@ def test_shapes_that_do_not_fit_are_told():
         for name, arguments in (
             ("matmul", (x[:few, :3], W)),
             ("matmul", (np.ones((few, 9), np.float32), W)),
-            ("matmul", (x[:few], W, None, None, dy[:1])),
+            ("matmul", (x[:few], W, None, dy[:1])),
             ("matmul", (x[:few], W, W[0, :39])),
             ("matmul", (x[:few], W, np.ones(41, np.float32))),
-            ("matmul_dx", (dy[:few], W, None, dy[:few])),
+            ("matmul_dx", (dy[:few], W, dy[:few])),
             ("matmul_dw", (x[:few], dy[: few - 1], W)),
             ("matmul_dw", (x[:few], dy[:few], W[:4])),
             ("matmul_dw", (x[:few], dy[:few, :39], W)),
@@ -204,7 +204,7 @@ def test_products_take_what_is_not_in_c_order_and_refuse_to_write_there():
     np.testing.assert_allclose(kernels.matmul_dx(dy, W), dy @ W.T, rtol=1e-9)
     plus = np.broadcast_to(rng.standard_normal(90), (50, 90))  # one row of numbers, fifty times
     for each in (plus, np.asfortranarray(plus)):
-        np.testing.assert_allclose(kernels.matmul(x, W, plus=each), x @ W + each, rtol=1e-9)
+        np.testing.assert_allclose(kernels.matmul(x, W, residual=each), x @ W + each, rtol=1e-9)
     wider = np.zeros((70, 100))
     kernels.matmul_dw(x, dy, wider[:, 5:95])
     np.testing.assert_allclose(wider[:, 5:95], x.T @ dy, rtol=1e-9)
@@ -223,11 +223,11 @@ def test_attention_takes_what_is_not_in_c_order():
     rng = np.random.default_rng(0)
     q, k, v, dcontext = rng.standard_normal((4, 9, 64)).astype(np.float32)
     offsets = np.array([0, 4, 9])
-    context, log_sum = kernels.attention(q, k, v, offsets, offsets, 2)
-    grads = kernels.attention_backward(dcontext, q, k, v, log_sum, offsets, offsets)
+    context, lse = kernels.attention(q, k, v, offsets, offsets, 2)
+    grads = kernels.attention_backward(dcontext, q, k, v, lse, offsets, offsets)
     other = [np.asfortranarray(array) for array in (dcontext, q, k, v)]
     np.testing.assert_allclose(kernels.attention(*other[1:], offsets, offsets, 2)[0], context, rtol=1e-5)
-    for ours, theirs in zip(kernels.attention_backward(*other, log_sum, offsets, offsets), grads, strict=True):
+    for ours, theirs in zip(kernels.attention_backward(*other, lse, offsets, offsets), grads, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
@@ -285,12 +285,10 @@ def test_attention_scores_far_from_zero(shift):
     q, k, v, dcontext = (rng.standard_normal((3, 4)).astype(np.float32) for _ in range(4))
     q[:, 0], k[:, 0] = shift, 1 + 0.01 * k[:, 0]
     offsets = np.array([0, 3])
-    context, log_sum = kernels.attention(q, k, v, offsets, offsets, 1)
+    context, lse = kernels.attention(q, k, v, offsets, offsets, 1)
     np.testing.assert_allclose(context, reference.attention(q, k, v, offsets, offsets, 1)[0], atol=1e-4)
-    ours = kernels.attention_backward(dcontext, q, k, v, log_sum, offsets, offsets)
-    for grad, theirs in zip(
-        ours, reference.attention_backward(dcontext, q, k, v, log_sum, offsets, offsets), strict=True
-    ):
+    ours = kernels.attention_backward(dcontext, q, k, v, lse, offsets, offsets)
+    for grad, theirs in zip(ours, reference.attention_backward(dcontext, q, k, v, lse, offsets, offsets), strict=True):
         np.testing.assert_allclose(grad, theirs, atol=1e-4 * np.abs(theirs).max())
 
 
@@ -302,8 +300,8 @@ def test_every_head_is_one_threads():
         ((5,), (1, 90), (7, 30, 2, 2, 64)), (1, 2, 12), (1, 2, 3, 8, 40)
     ):
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        for q_offsets in (offsets, np.arange(len(offsets))):
-            bounds = bounds_of(q_offsets, offsets, n_heads, n_threads)
+        for offsets_q in (offsets, np.arange(len(offsets))):
+            bounds = bounds_of(offsets_q, offsets, n_heads, n_threads)
             assert bounds[0] == 0 and bounds[-1] == n_heads * len(lengths) and (np.diff(bounds) >= 0).all()
 
 
@@ -325,23 +323,24 @@ def test_every_number_of_a_product_is_one_threads():
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_dropout_keeps_its_share_and_its_mask(rate):
     x = np.ones((300, 400), np.float32)
-    y = kernels.dropout(x.copy(), rate, KEY)
+    key = DROPOUT[1]
+    y = kernels.dropout(x, (rate, key))
     kept = y != 0
     standard_error = math.sqrt(rate * (1 - rate) / x.size)
     assert abs(kept.mean() - (1 - rate)) <= 4 * standard_error
     np.testing.assert_allclose(y[kept], 1 / (1 - rate), rtol=1e-6)
-    np.testing.assert_array_equal(kernels.dropout(x.copy(), rate, KEY), y)  # backward is the same call with dy
-    for other in ((KEY[0] + np.uint32(1), KEY[1]), (KEY[0], KEY[1] + np.uint32(1)), KEY[::-1]):
-        both = kept & (kernels.dropout(x.copy(), rate, other) != 0)
+    np.testing.assert_array_equal(kernels.dropout(x, (rate, key)), y)  # backward is the same call with dy
+    for other in ((key[0] + np.uint32(1), key[1]), (key[0], key[1] + np.uint32(1)), key[::-1]):
+        both = kept & (kernels.dropout(x, (rate, other)) != 0)
         assert abs(both.mean() - (1 - rate) ** 2) <= 4 * standard_error, "masks of two keys must be independent"
 
 
 def test_attention_drops_the_same_weights_in_backward():
     """With v and dcontext of ones, context and dv are sums of the dropped weights: over rows and over columns of P."""
-    T, rate = 40, 0.3
+    T, dropout = 40, (0.3, DROPOUT[1])
     zeros, ones, offsets = np.zeros((T, 4), np.float32), np.ones((T, 4), np.float32), np.array([0, 15, T])
-    context, log_sum = kernels.attention(zeros, zeros, ones, offsets, offsets, 2, rate, KEY)
-    _, _, dv = kernels.attention_backward(ones, zeros, zeros, ones, log_sum, offsets, offsets, rate, KEY)
+    context, lse = kernels.attention(zeros, zeros, ones, offsets, offsets, 2, dropout)
+    _, _, dv = kernels.attention_backward(ones, zeros, zeros, ones, lse, offsets, offsets, dropout)
     for start, stop in ((0, 15), (15, T)):
         assert context[start:stop].std() > 0.05
         np.testing.assert_allclose(context[start:stop].sum(axis=0), dv[start:stop].sum(axis=0), rtol=1e-5)

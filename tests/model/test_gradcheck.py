@@ -10,8 +10,8 @@ import pytest
 
 import kernels
 from kernels import reference
-from minibert import adapter, attention, bert, heads, layers
-from minibert.adapter import VARIANTS
+from minibert import adapter, adapter_variants, attention, bert, heads, layers
+from minibert.adapter_variants import VARIANTS
 from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig
 from minibert.gradcheck import (
     away_from_identity,
@@ -93,42 +93,50 @@ TOP, UNDER = "encoder/layers/1/feed_forward", "encoder/layers/1/attention"
 MISTAKES = [
     (
         "a product's gradient without its other factor",
-        *(adapter.adapter_backward, "(dy * (1 + z), dy * x)", "(dy, dy * x)"),
+        *(adapter_variants.variant_backward, "(dy * (1 + z), dy * x)", "(dy, dy * x)"),
         "adapter classify multiplicative",
         [f"{UNDER}/norm/gamma", "embeddings/norm/beta"],
         [f"{TOP}/adapter/up/W", f"{TOP}/norm/gamma"],
     ),
     (
         "what a parallel adapter reads gets no gradient",
-        *(bert.sublayer_end_backward, "d_sum if dx is None else d_sum + dx", "d_sum"),
+        *(
+            adapter_variants.variant_backward,
+            "return dx, bottleneck_backward(dz, p, z_cache, grads, context, dx_accum=d_input)",
+            "bottleneck_backward(dz, p, z_cache, grads, context, dx_accum=d_input); return dx, d_input",
+        ),
         "adapter classify parallel",
         [f"{UNDER}/norm/gamma", "embeddings/norm/beta"],
         [f"{TOP}/adapter/up/W", f"{TOP}/adapter/down/W"],
     ),
     (
         "the adapter's skip connection is dropped",
-        *(adapter.adapter_backward, "plus=dx", "plus=None"),
+        *(adapter.adapter_backward, "dx_accum=dy", "dx_accum=None"),
         "adapter classify",
         [f"{UNDER}/norm/gamma", f"{UNDER}/adapter/up/W", "embeddings/norm/beta"],
         [f"{TOP}/adapter/up/W", f"{TOP}/adapter/down/W", f"{TOP}/norm/gamma"],
     ),
     (
         "the residual sum passes on one of its two gradients",
-        *(bert.layer_backward, "feed_forward_grads, plus=dy)", "feed_forward_grads)"),
+        *(bert.layer_backward, "grads_f, context_f, dx_accum)", "grads_f, context_f, None)"),
         "adapter classify",
         [f"{UNDER}/norm/gamma", "embeddings/norm/gamma"],
         [f"{TOP}/adapter/down/W", f"{TOP}/norm/beta"],
     ),
     (
         "the residual sum under attention passes on one of its two gradients",
-        *(bert.layer_backward, "plus=dy\n    )", "plus=None\n    )"),
+        *(bert.layer_backward, "grads_a, context_a, dx_accum)", "grads_a, context_a, None)"),
         "adapter classify",
         ["encoder/layers/0/feed_forward/norm/gamma", "embeddings/norm/gamma"],
         [f"{UNDER}/norm/gamma", f"{UNDER}/adapter/down/W"],
     ),
     (
         "an adapter with a LayerNorm adds the skip connection's gradient inside of it",
-        *(adapter.bottleneck_backward, "None if config.layernorm else plus", "plus"),
+        *(
+            adapter_variants.bottleneck_backward,
+            'subtree(grads, "down"))\n',
+            'subtree(grads, "down"), dx_accum); dx_accum = 0\n',
+        ),
         "adapter classify layernorm",
         [f"{TOP}/adapter/norm/gamma", f"{UNDER}/norm/gamma"],
         [f"{TOP}/adapter/up/W", f"{TOP}/norm/gamma"],
@@ -144,23 +152,23 @@ MISTAKES = [
         "GELU without x phi(x)",
         *(
             reference.matmul_gelu,
-            "return gelu(matmul(x, W, b))",
-            "u = matmul(x, W, b); return gelu(u.copy())[0], _normal(u)[0].astype(u.dtype)",
+            "return gelu(x @ W + (0 if b is None else b))",
+            "u = x @ W + b; return gelu(u)[0], gelu(u)[0] / u",  # y / u is cdf(u)
         ),
         "adapter classify",
         [f"{TOP}/adapter/down/W", f"{TOP}/adapter/down/b"],
         [f"{TOP}/adapter/up/W", f"{TOP}/norm/gamma"],
     ),
     (
-        "the slope of the activation is forgotten",
-        *(bert.sublayer_end_backward, ", slope=slope", ""),
+        "the derivative of the activation is forgotten",
+        *(layers.feed_forward_backward, ", act_grad=act_grad", ""),
         "full classify pooled",
         [f"{TOP}/intermediate/W", f"{UNDER}/query/W"],
         [f"{TOP}/output/W", f"{TOP}/norm/gamma"],
     ),
     (
         "dropout drops other units in backward",
-        *(layers.dropout_backward, "(dy, dropout)", "(dy, dropout.at('backward'))"),
+        *(layers.dropout_backward, "forward(dy, dropout)", "forward(dy, dropout and (dropout[0], dropout[1][::-1]))"),
         "adapter classify",
         [f"{TOP}/norm/gamma", f"{TOP}/adapter/up/W", "embeddings/norm/gamma"],
         ["head/W", "head/b"],
@@ -208,8 +216,8 @@ MISTAKES = [
         [f"{UNDER}/key/W", f"{UNDER}/value/W"],
     ),
     (
-        "dk without 1 / sqrt(head size)",
-        *(reference.attention_backward, "@ Q / scale)", "@ Q)"),
+        "dk without 1 / sqrt(d_head)",
+        *(reference.attention_backward, "@ Q / root)", "@ Q)"),
         "full classify pooled",
         [f"{UNDER}/key/W"],
         [f"{UNDER}/query/W", f"{UNDER}/value/W"],
@@ -224,9 +232,10 @@ MISTAKES = [
     (
         "the value's way back to x is forgotten",
         *(
-            attention.projections_backward,
-            "plus = linear_backward(dy, p[name], cache, inside(grads, name), plus)",
-            "d = linear_backward(dy, p[name], cache, inside(grads, name), plus); plus = d if name != 'value' else plus",
+            attention._project_backward,
+            "dx_accum = linear_backward(dy, p[name], cache, subtree(grads, name), dx_accum)",
+            "d = linear_backward(dy, p[name], cache, subtree(grads, name), dx_accum)\n"
+            "        dx_accum = d if name != 'value' else dx_accum",
         ),
         "full classify pooled",
         ["encoder/layers/0/feed_forward/norm/gamma", "embeddings/word/W"],
@@ -234,7 +243,11 @@ MISTAKES = [
     ),
     (
         "the frozen value's way back to x is forgotten",
-        *(attention.projections_backward, "matmul_dx_each(dys, Ws,", "matmul_dx_each(dys[:-1], Ws[:-1],"),
+        *(
+            attention._project_backward,
+            "matmul_dx_each(dys,",
+            "matmul_dx_each([dy * (name != 'value') for dy, name in zip(dys, names)],",
+        ),
         "adapter classify",
         ["encoder/layers/0/feed_forward/norm/gamma", "embeddings/norm/gamma"],
         [f"{TOP}/adapter/up/W", "head/W"],
@@ -255,7 +268,7 @@ MISTAKES = [
     ),
     (
         "the pooler's tanh is forgotten",
-        *(heads.head_backward, "dx *= 1 - pooled**2", "pass"),
+        *(heads.head_backward, "dx * (1 - pooled**2)", "dx"),
         "full classify pooled",
         ["pooler/W", "pooler/b", f"{TOP}/norm/gamma"],
         ["head/W", "head/b"],
@@ -292,12 +305,12 @@ def plant(monkeypatch, function, line, mistake):
     exec(compile(source.replace(line, mistake), f"<{function.__name__}, broken>", "exec"), scope)
     name, broken = function.__name__, scope[function.__name__]
     right = getattr(kernels, name) if function.__module__ == reference.__name__ else function
-    for module in (kernels, layers, attention, adapter, bert, heads, sys.modules["minibert.model"]):
+    for module in (kernels, layers, attention, adapter, adapter_variants, bert, heads, sys.modules["minibert.model"]):
         if vars(module).get(name) is right:
             monkeypatch.setattr(module, name, broken)
-    for head, loss in heads.LOSSES.items():
-        if loss is right:
-            monkeypatch.setitem(heads.LOSSES, head, broken)
+    for head in heads.RECORDS.values():
+        if head.loss is right:
+            monkeypatch.setitem(vars(head), "loss", broken)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,8 @@ from tiny import CONFIG, WORDS, write_tiny_backbone
 from kernels.runtime.pool import aligned_copy
 from minibert import AdapterConfig, Model, load_backbone
 from minibert.adapter import adapter_init, truncated_normal
-from minibert.bert import compute_keys, encoder_backward, encoder_forward
+from minibert.bert import context_of, encoder_backward, encoder_forward
 from minibert.config import METHODS, PRESETS, InputError
-from minibert.layers import Run, key_of
 from minibert.methods import parameter_table, trained_names
 from minibert.model import Backbone, random_backbone
 from minibert.optim import Adam
@@ -68,10 +67,10 @@ def test_a_regression_has_one_score_a_text(backbone):
     "options, message",
     [
         ({"head": "spam"}, "head must be one of"),
-        ({"head": "span", "n_out": 3}, "span exactly 2"),
+        ({"head": "span", "n_out": 3}, "span needs exactly 2"),
         ({"head": "span", "pooled": True}, "cannot be pooled"),
         ({"n_out": 1}, "classify needs 2 or more"),
-        ({"head": "regress", "n_out": 2}, "regress exactly 1"),
+        ({"head": "regress", "n_out": 2}, "regress needs exactly 1"),
         ({"method": "lora"}, "method must be one of"),
         ({"method": "top_k", "top_k": 3}, "from 1 to 2; got 3"),
     ],
@@ -105,17 +104,6 @@ def test_ids_beyond_a_table_are_refused(backbone, ids, segments, table):
         backbone.forward(pack([ids], [segments]))
     with pytest.raises(InputError, match="position ids must be from 0 to 23"):
         backbone.forward(pack([[1] * 25], [[0] * 25]))
-
-
-def test_dropout_keys_of_all_layers_are_those_that_are_asked_for(backbone):
-    """None is computed for nobody, and none but the embeddings' and the head's later, between two kernels."""
-    model, batch = make_model(backbone), encode(backbone, TEXTS)
-    key_of.cache_clear()
-    compute_keys(model._run(batch, model._dropout(3)))
-    at_once = key_of.cache_info().misses
-    model.loss_and_grads(batch, LABELS, dropout_step=3)
-    assert at_once == 3 * backbone.config.n_layers
-    assert key_of.cache_info().misses == at_once + 2 and key_of.cache_info().hits >= 3 * at_once
 
 
 # -------------------------------------------------------------------------------------------------- what is trained
@@ -168,8 +156,8 @@ def test_a_deep_copy_trains_and_leaves_the_original(backbone):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_is_prepared_of_frozen_weights_is_never_out_of_date(method):
-    """Wide enough for strips that are copies (kernels/matmul.py): after training, as a backbone made anew of all."""
+def test_what_is_frozen_is_never_out_of_date(method):
+    """After training the model computes what one does that has frozen nothing."""
     config = replace(CONFIG, hidden_size=96, n_heads=2, feed_forward_size=192)
     backbone = random_backbone(config, std=0.15)
     model = Model(backbone, method=method, adapter=AdapterConfig(size=64), top_k=1)
@@ -177,10 +165,9 @@ def test_what_is_prepared_of_frozen_weights_is_never_out_of_date(method):
     adam = Adam(model.trained())
     for _ in range(3):
         adam.step(model.loss_and_grads(batch, np.array([0, 1]))[1], 1e-2)
-    tree = unflatten({name: a.copy() for name, a in model.parameters().items()})  # with nothing prepared
-    fresh, _ = encoder_forward(batch, tree, None, Run(config, batch.offsets, model.adapter))
+    tree = unflatten({name: a.copy() for name, a in model.parameters().items()})  # with nothing frozen
+    fresh, _ = encoder_forward(batch, tree, None, context_of(batch, config, model.adapter))
     np.testing.assert_allclose(model.hidden(batch), fresh, rtol=1e-4, atol=1e-5)
-    assert not (backbone._prepared and method == "full"), "what trains needs nothing prepared"
 
 
 def test_a_backbone_keeps_its_own_arrays():
@@ -190,7 +177,7 @@ def test_a_backbone_keeps_its_own_arrays():
     for name, array in backbone.parameters().items():
         assert not np.shares_memory(array, arrays[name]), name
     again = Backbone(CONFIG, backbone.parameters(), None, "")
-    assert all(a.flags.writeable for a in again._arrays.values())
+    assert all(a.flags.writeable for a in again.arrays.values())
 
 
 def test_training_learns_the_texts_by_heart(backbone):
@@ -262,10 +249,10 @@ def test_the_start_is_a_function_of_seed_and_name(backbone):
 
 def forward_with_caches(model, batch):
     grads = unflatten({name: np.zeros_like(a) for name, a in model.trained().items()})
-    run = Run(model.config, batch.offsets, model.adapter)
+    context = context_of(batch, model.config, model.adapter)
     params = unflatten({name: array.copy() for name, array in model.parameters().items()})
-    hidden, caches = encoder_forward(batch, params, grads, run)
-    return hidden, caches, lambda: encoder_backward(np.ones_like(hidden), batch, params, caches, grads, run)
+    hidden, caches = encoder_forward(batch, params, grads, context)
+    return hidden, caches, lambda: encoder_backward(np.ones_like(hidden), batch, params, caches, grads, context)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +280,7 @@ def kept_numbers(cache):
 
 
 def test_adapter_tuning_keeps_only_what_its_backward_needs(backbone):
-    """A token and a layer: q, k, v and log_sum; twice what LayerNorm and the adapter need; the GELU's input."""
+    """A token and a layer: q, k, v and lse; twice what LayerNorm and the adapter need; the GELU's input."""
     batch, model = encode(backbone, TEXTS), make_model(backbone)
     _, caches, _ = forward_with_caches(model, batch)
     D, H, F, M = CONFIG.hidden_size, CONFIG.n_heads, CONFIG.feed_forward_size, 4

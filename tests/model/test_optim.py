@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
-from minibert.params import Packed
+from minibert.params import FlatParams
 
 GRADIENTS = ([0.1, -0.2, 0.0], [0.3, 0.1, -1.0], [-0.5, 0.0, 2.0])
 # torch.optim.AdamW([1, -2, 0.5], lr=0.1, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01) after each of them, float64
@@ -105,39 +105,39 @@ def test_the_norm_tells_of_nan_and_infinity_and_does_not_overflow():
 
 def test_packed_arrays_are_views_of_one_memory_with_the_weights_first():
     shapes = {"a/b": (3,), "c/W": (5, 7), "d/gamma": (2,), "e/W": (4,)}
-    packed = Packed(shapes, np.float32)
+    packed = FlatParams(shapes, np.float32)
     assert list(packed) == list(shapes) and {name: a.shape for name, a in packed.items()} == shapes
     assert len({a.ctypes.data % 64 for a in packed.values()}) == 1
-    large = Packed({"a/W": (100, 101), "b/b": (3,)}, np.float32)
+    large = FlatParams({"a/W": (100, 101), "b/b": (3,)}, np.float32)
     assert all(a.ctypes.data % 64 == 0 for a in large.values())
     for i, array in enumerate(packed.values(), 1):
         array[...] = i
-    assert packed.weights.sum() == 2 * 35 + 4 * 4 and packed.rest.sum() == 3 + 3 * 2
-    copy = Packed.copy_of(packed)
+    assert packed.decay.sum() == 2 * 35 + 4 * 4 and packed.no_decay.sum() == 3 + 3 * 2
+    copy = FlatParams.copy_of(packed)
     assert all(np.array_equal(copy[name], a) for name, a in packed.items())
     copy["a/b"][...] = 9
     assert packed["a/b"][0] == 1
 
 
 def test_packed_arrays_stay_in_their_memory():
-    packed = Packed({"a/W": (2, 3), "b/b": (4,)}, np.float32)
+    packed = FlatParams({"a/W": (2, 3), "b/b": (4,)}, np.float32)
     packed["a/W"] = np.full((2, 3), 7)
     packed.update({"b/b": np.ones(4)})
-    assert packed.weights.sum() == 42 and packed.rest.sum() == 4
+    assert packed.decay.sum() == 42 and packed.no_decay.sum() == 4
     with pytest.raises(KeyError):
         packed["c/W"] = np.ones(2)
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(packed)
     shared = {"packed": packed, "view": packed["a/W"]}
     twin = deepcopy(shared)
-    twin["packed"].weights += 1
+    twin["packed"].decay += 1
     assert twin["view"].sum() == 48 and shared["view"].sum() == 42
 
 
 def test_some_of_the_parameters_take_their_own_gradients():
-    """Names that do not come first in what is packed; two of them, as a Packed has two pieces."""
+    """Names that do not come first in what is packed; two of them, as a FlatParams has two pieces."""
     params = {"y/W": np.zeros(3, np.float32), "z/b": np.zeros(2, np.float32)}
-    grads = Packed({"x/W": (3,), "y/W": (3,), "z/b": (2,)}, np.float32)
+    grads = FlatParams({"x/W": (3,), "y/W": (3,), "z/b": (2,)}, np.float32)
     grads.update({"x/W": np.ones(3), "y/W": -np.ones(3), "z/b": np.ones(2)})
     Adam(params).step(grads, lr=0.1)
     np.testing.assert_allclose(params["y/W"], 0.1, rtol=1e-5)
@@ -149,8 +149,8 @@ def test_packed_or_not_adam_does_the_same():
     shapes = {"x/W": (33, 5), "x/b": (5,), "y/gamma": (17,), "y/W": (3, 3)}
     arrays = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
     grads = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
-    one, other = {name: a.copy() for name, a in arrays.items()}, Packed.copy_of(arrays)
-    packed_grads = Packed.copy_of(grads)
+    one, other = {name: a.copy() for name, a in arrays.items()}, FlatParams.copy_of(arrays)
+    packed_grads = FlatParams.copy_of(grads)
     assert clip_by_global_norm(packed_grads, 1.0) == pytest.approx(clip_by_global_norm(grads, 1.0))
     for name, grad in grads.items():
         np.testing.assert_allclose(packed_grads[name], grad, rtol=1e-6)

@@ -1,0 +1,130 @@
+"""Self-attention over a packed batch (Vaswani et al., 2017, section 3.2) as plain loops, forward and backward.
+
+It is the only operation that knows where a sequence ends. For sequence b and head h, with Q (m, d_head) and
+K, V (n, d_head) the parts of q, k and v that belong to them:
+
+    S = Q K.T / sqrt(d_head)      P = softmax(S), row by row      context = dropout(P) V
+
+Rows offsets_q[b]:offsets_q[b + 1] of q, and offsets_kv[b]:offsets_kv[b + 1] of k and v, are sequence b. In most layers
+the two are the same; in the last one q may hold only the rows that the head will read.
+
+P is never stored. Forward keeps one number a row and head, the log-sum-exp `lse` = log(sum(exp(S))), and backward
+computes P = exp(S - lse) again: T H numbers instead of H m n a sequence (Dao et al., 2022, FlashAttention).
+
+The default replaces this file by engine/attention.py: the same formulas, many queries at a time.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import prange
+
+from .dropout import NO_DROPOUT, kept_scale, settings
+from .matmul import add_row
+from .runtime.checks import check_heads
+from .runtime.compiling import allocating_kernel, kernel, parallel_kernel
+from .runtime.vector_math import exp
+
+
+def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
+    """context and lse.   q (R, D), k and v (T, D), offsets (B + 1,) -> (R, D), (R, H)
+
+    dropout: (rate, key) of the attention weights, or None.
+    """
+    check_heads(q, n_heads)
+    q, k, v = map(np.ascontiguousarray, (q, k, v))
+    context, lse = np.zeros_like(q), np.empty((len(q), n_heads), q.dtype)
+    _attention(q, k, v, offsets_q, offsets_kv, settings(dropout or NO_DROPOUT), context, lse)
+    return context, lse
+
+
+def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=None):
+    """dq, dk and dv.   (R, D) -> (R, D), (T, D), (T, D)
+
+    forward was context = (P m) V with P = softmax(S) and m the mask of dropout, so now
+    dV = (P m).T dC;  dP = (dC V.T) m;  dS = P (dP - row_sum(dP P));
+    dQ = dS K / sqrt(d_head);  dK = dS.T Q / sqrt(d_head)
+    """
+    dcontext, q, k, v = map(np.ascontiguousarray, (dcontext, q, k, v))
+    dq, dk, dv = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
+    inputs, dropout = (dcontext, q, k, v, lse), settings(dropout or NO_DROPOUT)
+    _attention_backward(inputs, offsets_q, offsets_kv, dropout, (dq, dk, dv))
+    return dq, dk, dv
+
+
+@allocating_kernel
+def _first_positions(offsets_q, offsets_kv, n_heads):
+    """How many attention weights come before each sequence: the position of a weight decides whether it is dropped."""
+    first = np.zeros(offsets_q.size, np.int64)
+    for b in range(offsets_q.size - 1):
+        m, n = offsets_q[b + 1] - offsets_q[b], offsets_kv[b + 1] - offsets_kv[b]
+        first[b + 1] = first[b] + n_heads * m * n
+    return first
+
+
+@parallel_kernel
+def _attention(q, k, v, offsets_q, offsets_kv, dropout, context, lse):
+    """Each task is one head of one sequence: it owns d_head columns of its rows."""
+    n_heads, d_head = lse.shape[1], q.shape[1] // lse.shape[1]
+    first, scale = _first_positions(offsets_q, offsets_kv, n_heads), q.dtype.type(1.0 / math.sqrt(d_head))
+    for task in prange((offsets_q.size - 1) * n_heads):
+        b, h = task // n_heads, task % n_heads
+        head, keys = slice(h * d_head, (h + 1) * d_head), slice(offsets_kv[b], offsets_kv[b + 1])
+        K, V, P = k[keys], v[keys], np.empty(offsets_kv[b + 1] - offsets_kv[b], q.dtype)
+        for i in range(offsets_q[b], offsets_q[b + 1]):
+            position = first[b] + (h * (offsets_q[b + 1] - offsets_q[b]) + i - offsets_q[b]) * P.size
+            lse[i, h] = _row_of_weights(q[i, head], K, head, scale, P)
+            for j in range(P.size):
+                add_row(context[i, head], P[j] * kept_scale(dropout, position + j), V[j, head])
+
+
+@kernel
+def _row_of_weights(q, K, head, scale, P):
+    """P = softmax(K q scale) of one query; its log-sum-exp is returned. The largest score is subtracted before exp."""
+    row_max, row_sum = q.dtype.type(-np.inf), q.dtype.type(0)
+    for j in range(P.size):
+        P[j] = scale * _dot(q, K[j, head])
+        row_max = max(row_max, P[j])
+    for j in range(P.size):
+        P[j] = exp(P[j] - row_max)
+    for j in range(P.size):
+        row_sum += P[j]
+    for j in range(P.size):
+        P[j] /= row_sum
+    return row_max + np.log(row_sum)
+
+
+@kernel
+def _dot(x, y):
+    """The inner product of two rows."""
+    total = x.dtype.type(0)
+    for d in range(x.size):
+        total += x[d] * y[d]
+    return total
+
+
+@parallel_kernel
+def _attention_backward(inputs, offsets_q, offsets_kv, dropout, grads):
+    """The same tasks. A head's rows of dK and dV are its own, so no two threads add to one place."""
+    (dcontext, q, k, v, lse), (dq, dk, dv) = inputs, grads
+    n_heads, d_head = lse.shape[1], q.shape[1] // lse.shape[1]
+    first, scale = _first_positions(offsets_q, offsets_kv, n_heads), q.dtype.type(1.0 / math.sqrt(d_head))
+    for task in prange((offsets_q.size - 1) * n_heads):
+        b, h = task // n_heads, task % n_heads
+        head, start, n = slice(h * d_head, (h + 1) * d_head), offsets_kv[b], offsets_kv[b + 1] - offsets_kv[b]
+        P, m, dP = np.empty(n, q.dtype), np.empty(n, q.dtype), np.empty(n, q.dtype)
+        for i in range(offsets_q[b], offsets_q[b + 1]):
+            position = first[b] + (h * (offsets_q[b + 1] - offsets_q[b]) + i - offsets_q[b]) * n
+            inner = q.dtype.type(0)  # row_sum(dP P)
+            for j in range(n):
+                P[j] = exp(scale * _dot(q[i, head], k[start + j, head]) - lse[i, h])
+                m[j] = kept_scale(dropout, position + j)
+                dP[j] = _dot(dcontext[i, head], v[start + j, head]) * m[j]
+                inner += dP[j] * P[j]
+            for j in range(n):
+                dS = scale * P[j] * (dP[j] - inner)
+                add_row(dq[i, head], dS, k[start + j, head])
+                add_row(dk[start + j, head], dS, q[i, head])
+                add_row(dv[start + j, head], P[j] * m[j], dcontext[i, head])
