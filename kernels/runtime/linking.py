@@ -29,7 +29,7 @@ BODY_OF_PRANGE = "__numba_parfor_gufunc"  # Numba's name for the function it mak
 class LateLibrary(getattr(codegen, "JITCodeLibrary", object)):
     """The code of a function, which becomes machine code when its address is requested, or when it is cached."""
 
-    _is_machine_code = False
+    _is_machine_code, _with_parts = False, None
 
     def _optimize_functions(self, ll_module):
         """Not before all parts are together."""
@@ -51,17 +51,33 @@ class LateLibrary(getattr(codegen, "JITCodeLibrary", object)):
                     library._parts(found)
         return found
 
+    def _link_parts(self, module):
+        """Add the code of all parts to a module with this function's own code."""
+        for library in self._parts({}):
+            is_own_code = isinstance(library, LateLibrary) and not library._is_machine_code
+            code = library._own_code() if is_own_code else library._get_module_for_linking()
+            module.link_in(code, preserve=True)
+
+    def _own_code(self):
+        return super()._get_module_for_linking()
+
+    def _get_module_for_linking(self):
+        """For a function of another class: Numba may compile a helper here first, and use it elsewhere later."""
+        if not self._is_machine_code and self._with_parts is None:
+            self._with_parts = self._own_code().clone()
+            self._link_parts(self._with_parts)
+        return super()._get_module_for_linking() if self._is_machine_code else self._with_parts
+
     def _make_machine_code(self):
         self._ensure_finalized()
         if self._is_machine_code:
             return
-        for library in self._parts({}):
-            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        self._link_parts(self._final_module)
         self._optimize_final_module()
         self._final_module.verify()
         self._finalize_final_module()
         self._is_machine_code = True
-        self._shared_module = None
+        self._shared_module = self._with_parts = None
         for variable in self._final_module.global_variables:  # where functions find the globals of their Python code
             environment = lookup_environment(variable.name)
             if environment is not None:

@@ -65,9 +65,7 @@ def ensure_compiled(dtype=np.float32, purpose: str = "train", between: Callable[
     from .compiling import CACHE_FOLDER, LISTENER
 
     name = np.dtype(dtype).name
-    if any(
-        _mark(name, done).exists() for done, operations in PURPOSES.items() if {*operations} >= {*PURPOSES[purpose]}
-    ):
+    if _mark(name, purpose).exists() or _mark(name, "train").exists():
         return
     LISTENER.tell()
     start, before, compilers = time.perf_counter(), _n_cached(CACHE_FOLDER), []
@@ -116,11 +114,16 @@ def _start_compiler(name: str, purpose: str, share: str, folder: Path) -> subpro
     environment = {"NUMBA_CACHE_DIR": str(folder.parent.parent)}
     if kernels.BACKEND == "blas":
         environment["MINIBERT_KERNELS"] = "numba"  # all kernels, even if this process needs fewer
-    # These kernels, whatever lies in the folder that the program was started in: `-m` would look there first.
-    here = str(Path(kernels.__file__).parent.parent)
-    program = f"import sys; sys.path[:] = [{here!r}, *filter(None, sys.path)]; "
-    program += f"from kernels.runtime.warm_up import compile_share; compile_share({name!r}, {purpose!r}, {share!r})"
+    program = program_of_compiler("warm_up", f"compile_share({name!r}, {purpose!r}, {share!r})")
     return subprocess.Popen([sys.executable, "-c", program], env=os.environ | environment)
+
+
+def program_of_compiler(module: str, call: str) -> str:
+    """Python code that calls a function of a module of this folder."""
+    # These kernels, whatever lies in the folder that the program was started in: `-m` would look there first.
+    here, function = str(Path(kernels.__file__).parent.parent), call.partition("(")[0]
+    program = f"import sys; sys.path[:] = [{here!r}, *filter(None, sys.path)]; "
+    return program + f"from kernels.runtime.{module} import {function}; {call}"
 
 
 def compile_share(name: str, purpose: str, share: str) -> None:

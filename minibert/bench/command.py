@@ -1,5 +1,6 @@
 """`minibert bench`: is every kernel right, how fast is it, and how much of the machine does a training step use?
 
+    compile  the seconds that each kernel takes to compile
     matmul   the ladder, then the three products at the shapes of real models, beside NumPy's BLAS
     kernels  every operation: GB/s, GFLOP/s, share of the roof above it; a plot of them
     step     training step and forward pass on four workloads, alone or in turns with another program
@@ -22,6 +23,7 @@ import kernels
 from kernels.runtime.examples import examples
 from minibert.bench import products, roofline
 from minibert.bench.check import check_kernels, describe
+from minibert.bench.compile import HEADER, compile_line, compile_rows
 from minibert.bench.counts import bytes_moved, named_arguments, operations
 from minibert.bench.peer import KINDS, in_turns_with_peer, our_row, torch_products
 from minibert.bench.timing import Machine, in_turns, memory_gb_per_second, multiply_add_gflops, tile_product_gflops
@@ -36,6 +38,9 @@ STEP_OPTIONS = ("workload", "backbone", "data", "peer", "peer_script", "sort_by_
 
 def bench(args) -> int:
     """Check, then time. Returns 1 if a kernel is wrong; then nothing is timed."""
+    if args.section == "compile":
+        _rows(args, compile_rows(), HEADER, compile_line)
+        return 0
     sections = _sections(args)
     args.workload = args.workload or list(WORKLOADS)
     roofline.check_plot_file(args.plot)

@@ -272,7 +272,9 @@ def _add_reports(commands) -> None:
 
 def _add_bench(commands) -> None:
     p = commands.add_parser("bench", help="check every kernel, then time kernels, training step and forward pass")
-    p.add_argument("section", nargs="?", choices=("matmul", "kernels", "step", "all"), help="default all; see docs")
+    p.add_argument(
+        "section", nargs="?", choices=("compile", "matmul", "kernels", "step", "all"), help="default all; see docs"
+    )
     p.add_argument("--seconds", type=float, default=0.2, metavar="X", help="time for each kernel and shape (0.2)")
     p.add_argument("--plot", metavar="FILE", help="kernels: draw the roofline to a .png, .svg or .pdf file")
     p.add_argument("--json", action="store_true", help="one JSON object a line")
