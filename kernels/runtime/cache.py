@@ -42,18 +42,25 @@ def _imports(file: Path) -> frozenset[Path]:
     return frozenset(file for file in found if file.is_file())
 
 
+def with_imports(file: Path) -> set[Path]:
+    """The file and all files of kernels/ that it imports, directly or not."""
+    files, more = set(), {file}
+    while more:
+        files |= more
+        more = set().union(*map(_imports, more)) - files
+    return files
+
+
+@cache
 def version_of(file: Path) -> str:
     """Changes with any line of a file of kernels/, of those that it imports, directly or not, and with the target.
 
     Numba itself looks only at the file that a function stands in, and not at those it calls. A kernel that is written
     elsewhere may import any of ours.
     """
-    files, more = set(), {file} if ROOT in file.parents else set(ROOT.rglob("*.py"))
-    while more:
-        files |= more
-        more = set().union(*map(_imports, more)) - files
+    files = with_imports(file) if ROOT in file.parents else {file, *ROOT.rglob("*.py")}
     digest = hashlib.sha256(_target().encode())
-    for path in sorted(files):
+    for path in sorted(path for path in files if path.is_file()):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 

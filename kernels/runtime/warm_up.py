@@ -21,6 +21,8 @@ from tqdm import tqdm
 
 import kernels
 
+from .cache import with_imports
+from .compiling import CACHE_FOLDER, KERNELS, LISTENER
 from .examples import (
     examples,
     examples_of_attention,
@@ -31,6 +33,8 @@ from .examples import (
 
 FORWARD = ("matmul", "matmul_gelu", "matmul_each", "gelu", "gelu_tanh", "layernorm", "embedding", "attention")
 PURPOSES = {"predict": FORWARD, "train": None}  # None: all operations
+
+_DONE: set[tuple[str, str]] = set()  # what this process need not look for again: names of dtypes, and purposes
 
 # What two processes compile, about as many seconds each. No kernel is in both: Numba keeps one index for each, and does
 # not lock it.
@@ -60,27 +64,24 @@ def ensure_compiled(dtype=np.float32, purpose: str = "train", between: Callable[
     writable. For where linking.py cannot help, Numba optimizes a parallel kernel once more when it writes it to the
     cache: the process that compiles it would compute with other last bits than every later one.
     """
-    if not kernels.COMPILED:
+    if not kernels.COMPILED or _is_complete(np.dtype(dtype).name, purpose):
         return
-    from .compiling import CACHE_FOLDER, LISTENER
-
     name = np.dtype(dtype).name
-    if _mark(name, purpose).exists() or _mark(name, "train").exists():
-        return
     LISTENER.tell()
-    start, before, compilers = time.perf_counter(), _n_cached(CACHE_FOLDER), []
+    start, before, compilers = time.perf_counter(), _n_cached(), []
     try:
         for share in SHARES:
-            compilers.append(_start_compiler(name, purpose, share, CACHE_FOLDER))
+            compilers.append(_start_compiler(name, purpose, share))
         with tqdm(unit=" kernels", leave=False, disable=None if sys.stderr.isatty() else True) as bar:
             while any(compiler.poll() is None for compiler in compilers):
                 time.sleep(0.1)
                 between()
-                bar.update(_n_cached(CACHE_FOLDER) - before - bar.n)
+                bar.update(_n_cached() - before - bar.n)
     finally:
         for compiler in compilers:
             compiler.kill()  # only one that still runs, after Ctrl-C; the cache's files are written whole
     codes = {compiler.wait() for compiler in compilers}
+    _DONE.add((name, purpose))  # also if they failed, rather than to try it again at each step
     if -signal.SIGINT in codes:
         raise KeyboardInterrupt
     if codes == {0}:
@@ -98,20 +99,26 @@ def run_examples(calls, purpose: str) -> Iterator[str]:
             yield name
 
 
+def _is_complete(name: str, purpose: str) -> bool:
+    """Whether the cache has all kernels of a purpose; remembered, as every training step asks for it."""
+    if (name, purpose) not in _DONE and (_mark(name, purpose).exists() or _mark(name, "train").exists()):
+        _DONE.add((name, purpose))
+    return (name, purpose) in _DONE
+
+
 def _mark(dtype_name: str, purpose: str) -> Path:
     """A file that says that a purpose's kernels are all in the cache, as they are written and compiled today."""
-    from .compiling import CACHE_FOLDER, KERNELS
-
-    versions = sorted({kernel._cache.cache_path for kernel in KERNELS})
-    return CACHE_FOLDER / f"{dtype_name}-{purpose}-{sha256(repr(versions).encode()).hexdigest()[:12]}.complete"
-
-
-def _n_cached(folder: Path) -> int:
-    return len(list(folder.rglob("*.nbc")))
+    door = with_imports(Path(kernels.__file__).resolve())  # other files may have kernels, too: ladder.py
+    folders = {k._cache.cache_path for k in KERNELS if Path(k.py_func.__code__.co_filename).resolve() in door}
+    return CACHE_FOLDER / f"{dtype_name}-{purpose}-{sha256(repr(sorted(folders)).encode()).hexdigest()[:12]}.complete"
 
 
-def _start_compiler(name: str, purpose: str, share: str, folder: Path) -> subprocess.Popen:
-    environment = {"NUMBA_CACHE_DIR": str(folder.parent.parent)}
+def _n_cached() -> int:
+    return len(list(CACHE_FOLDER.rglob("*.nbc")))
+
+
+def _start_compiler(name: str, purpose: str, share: str) -> subprocess.Popen:
+    environment = {"NUMBA_CACHE_DIR": str(CACHE_FOLDER.parent.parent)}
     if kernels.BACKEND == "blas":
         environment["MINIBERT_KERNELS"] = "numba"  # all kernels, even if this process needs fewer
     program = program_of_compiler("warm_up", f"compile_share({name!r}, {purpose!r}, {share!r})")
@@ -128,8 +135,6 @@ def program_of_compiler(module: str, call: str) -> str:
 
 def compile_share(name: str, purpose: str, share: str) -> None:
     """Compile one of the two shares of a purpose's kernels for the dtype called name into the cache, silently."""
-    from .compiling import LISTENER
-
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a compiler at once
     LISTENER.told = True
     use_little_garbage_collection()
