@@ -82,7 +82,7 @@ def print_digests():
             digest = hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
             print(f"{threads}\t{name}\t{digest}")
     parallel = [k for k in KERNELS if k.targetoptions.get("parallel")]
-    unit = matmul_amx._cut, matmul_amx._multiply
+    unit = matmul_amx._pack, matmul_amx._multiply
     fma = matmul_fma._fill_strips, matmul_fma._multiply, sums._add_all_transposed
     narrow = matmul_narrow._few_columns, matmul_narrow._few_steps, matmul_narrow._few_rows
     idle = (fma if amx.ALLOWED else unit) + (() if matmul_narrow.ROWS else narrow)
