@@ -42,7 +42,6 @@ def train(args) -> int:
     if args.resume:
         training.resume()
     _announce(training)
-    compile_kernels()
     if args.force:
         folder.clear()
     result = training.run()
@@ -57,7 +56,9 @@ def train(args) -> int:
 
 def _prepare(args, folder: RunFolder) -> Training:
     trial = make_trial(**{name: getattr(args, name) for name in TRIAL_OPTIONS})
-    return prepare(trial, load(trial), load_backbone(args.backbone), folder.path, args.quiet)
+    task = load(trial)
+    compile_kernels()  # before there is a backbone, which would compile what prediction needs first, and alone
+    return prepare(trial, task, load_backbone(args.backbone), folder.path, args.quiet)
 
 
 def read_task(args, defaults: dict | None = None) -> tuple[Task, dict]:
