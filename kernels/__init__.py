@@ -79,11 +79,11 @@ def threads() -> int:
     return most_threads()
 
 
-def ensure_compiled(dtype="float32") -> None:
-    """Fill the kernel cache for dtype if it is not filled yet; runtime/examples.py tells why before the first call."""
-    from .runtime import examples
+def ensure_compiled(dtype="float32", purpose: str = "train") -> None:
+    """Compile the kernels that a purpose needs, "predict" or "train", if the cache does not have them yet."""
+    from .runtime import warm_up
 
-    examples.ensure_compiled(dtype)
+    warm_up.ensure_compiled(dtype, purpose)
 
 
 def compile_for(purpose: str = "train", between=lambda: None) -> None:
@@ -92,9 +92,12 @@ def compile_for(purpose: str = "train", between=lambda: None) -> None:
     purpose: "train", "predict" (forward alone) or "gradcheck" (float64). between() is called between two kernels; what
     it raises ends the compilation.
     """
-    from .runtime import examples
+    from .runtime import warm_up
 
-    examples.warm_up({"train": "float32", "predict": "float32", "gradcheck": "float64"}[purpose], between)
+    if purpose == "gradcheck":
+        warm_up.warm_up("float64", "train", between)
+    else:
+        warm_up.warm_up("float32", purpose, between)
 
 
 def environment() -> dict:

@@ -35,7 +35,7 @@ class Backbone:
     def __init__(self, config: BertConfig, flat: dict[str, np.ndarray], tokenizer: Tokenizer | None, fingerprint: str):
         self.config, self.tokenizer, self.fingerprint = config, tokenizer, fingerprint
         self.arrays = FlatParams.copy_of(flat)
-        kernels.ensure_compiled(self.arrays.all.dtype)
+        kernels.ensure_compiled(self.arrays.all.dtype, "predict")
         self.params = unflatten(self.parameters())
         self._frozen = frozen_weights(self.arrays, config.n_layers)
 
@@ -188,6 +188,7 @@ class Model:
         token in its sequence, 0 being [CLS]. dropout_step None is without dropout; a number is the training step whose
         dropout masks are used. Returns (loss, {flat name: array shaped as the parameter}).
         """
+        kernels.ensure_compiled(self.backbone.arrays.all.dtype, "train")
         labels, context = self._checked(labels, batch), self._context(batch, dropout_step)
         flat_grads = FlatParams.zeros_like(self.trained())
         grads, head_context = unflatten(flat_grads), self.record.context(context)

@@ -1,5 +1,6 @@
 """`minibert bench`: is every kernel right, how fast is it, and how much of the machine does a training step use?
 
+    compile  the seconds that each kernel takes to compile
     matmul   the ladder, then the three products at the shapes of real models, beside NumPy's BLAS
     kernels  every operation: GB/s, GFLOP/s, share of the roof above it; a plot of them
     step     training step and forward pass on four workloads, alone or in turns with another program
@@ -24,6 +25,7 @@ from minibert.bench import products, roofline
 from minibert.bench.busy import HEADER as BUSY_HEADER
 from minibert.bench.busy import busy_line, busy_rows
 from minibert.bench.check import check_kernels, describe
+from minibert.bench.compile import HEADER, compile_line, compile_rows
 from minibert.bench.counts import bytes_moved, named_arguments, operations
 from minibert.bench.peer import KINDS, in_turns_with_peer, our_row, torch_products
 from minibert.bench.timing import Machine, amx_gflops, in_turns, memory_gb_per_second, multiply_add_gflops
@@ -38,6 +40,9 @@ STEP_OPTIONS = ("workload", "backbone", "data", "peer", "peer_script", "sort_by_
 
 def bench(args) -> int:
     """Check, then time. Returns 1 if a kernel is wrong; then nothing is timed."""
+    if args.section == "compile":
+        _rows(args, compile_rows(), HEADER, compile_line)
+        return 0
     sections = _sections(args)
     args.workload = args.workload or list(WORKLOADS)
     roofline.check_plot_file(args.plot)

@@ -205,8 +205,8 @@ def _add_reports(commands) -> None:
 
 def _add_bench(commands) -> None:
     p = commands.add_parser("bench", help="check every kernel, then time kernels, training step and forward pass")
-    sections = ("matmul", "kernels", "step", "busy", "all")
-    p.add_argument("section", nargs="?", choices=sections, help="default all: the first three; see docs")
+    sections = ("compile", "matmul", "kernels", "step", "busy", "all")
+    p.add_argument("section", nargs="?", choices=sections, help="default all: matmul, kernels, step; see docs")
     p.add_argument("--seconds", type=float, default=0.2, metavar="X", help="time for each kernel and shape (0.2)")
     p.add_argument("--plot", metavar="FILE", help="kernels: draw the roofline to a .png, .svg or .pdf file")
     p.add_argument("--json", action="store_true", help="one JSON object a line")

@@ -37,11 +37,12 @@ def train(args) -> int:
     folder = RunFolder(args.out)
     folder.check_free(args.force, args.resume)
     trial = make_trial(**{name: getattr(args, name) for name in TRIAL_OPTIONS})
-    training = prepare(trial, load(trial), open_backbone(args.backbone), folder.path, args.quiet)
+    task = load(trial)
+    compile_kernels()  # before there is a backbone, which would compile what prediction needs first, and alone
+    training = prepare(trial, task, open_backbone(args.backbone), folder.path, args.quiet)
     if args.resume:
         training.resume()
     _announce(training)
-    compile_kernels()
     if args.force:
         folder.clear()
     result = train_and_test(training)

@@ -11,7 +11,7 @@ import pytest
 from tiny import random_texts, write_tiny_backbone
 
 import kernels
-from kernels.runtime.examples import warm_up
+from kernels.runtime.warm_up import warm_up
 from minibert import train as train_module
 from minibert.config import METHODS, AdapterConfig, InputError, TrainConfig
 from minibert.data.task import Examples, Task
