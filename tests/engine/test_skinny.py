@@ -5,6 +5,10 @@ import pytest
 
 import kernels
 
+pytestmark = pytest.mark.skipif(
+    kernels.BACKEND in ("numpy", "plain"), reason=f"MINIBERT_KERNELS={kernels.BACKEND} does without the engine"
+)
+
 
 @pytest.mark.parametrize("few", range(1, 9))
 def test_narrow_factors_of_every_width(few):
