@@ -111,7 +111,7 @@ def test_some_of_the_parameters_take_their_own_gradients():
     np.testing.assert_allclose(params["z/b"], -0.1, rtol=1e-5)
 
 
-def test_packed_or_not_adam_does_the_same():
+def test_in_one_memory_or_not_adam_does_the_same():
     rng = np.random.default_rng(0)
     shapes = {"x/W": (33, 5), "x/b": (5,), "y/gamma": (17,), "y/W": (3, 3)}
     arrays = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}

@@ -6,10 +6,24 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
-from minibert.params import FlatParams
+from minibert.params import FlatParams, flatten, unflatten
 
 
-def test_packed_arrays_are_views_of_one_memory_with_the_weights_first():
+def test_a_tree_and_its_flat_names_hold_the_same():
+    tree = {"encoder": {"layers": {"0": {"W": 1, "b": 2}, "10": {"W": 3}}}, "head": {"b": 4}}
+    flat = {"encoder/layers/0/W": 1, "encoder/layers/0/b": 2, "encoder/layers/10/W": 3, "head/b": 4}
+    assert flatten(tree) == flat and list(flatten(tree)) == list(flat)
+    assert unflatten(flat) == tree and unflatten({}) == flatten({}) == {}
+
+
+def test_zeros_like_has_names_shapes_and_dtype():
+    zeros = FlatParams.zeros_like({"a/W": np.ones((2, 3)), "b/b": np.ones(4)})
+    assert {name: (a.shape, a.dtype) for name, a in zeros.items()} == {"a/W": ((2, 3), "f8"), "b/b": ((4,), "f8")}
+    assert not zeros.all.any() and np.shares_memory(zeros["a/W"], zeros.decay)
+    assert np.shares_memory(zeros["b/b"], zeros.no_decay) and np.shares_memory(zeros.decay, zeros.all)
+
+
+def test_flat_arrays_are_views_of_one_memory_with_the_weights_first():
     shapes = {"a/b": (3,), "c/W": (5, 7), "d/gamma": (2,), "e/W": (4,)}
     packed = FlatParams(shapes, np.float32)
     assert list(packed) == list(shapes) and {name: a.shape for name, a in packed.items()} == shapes
@@ -25,7 +39,7 @@ def test_packed_arrays_are_views_of_one_memory_with_the_weights_first():
     assert packed["a/b"][0] == 1
 
 
-def test_packed_arrays_stay_in_their_memory():
+def test_flat_arrays_stay_in_their_memory():
     packed = FlatParams({"a/W": (2, 3), "b/b": (4,)}, np.float32)
     packed["a/W"] = np.full((2, 3), 7)
     packed.update({"b/b": np.ones(4)})
