@@ -14,6 +14,7 @@ from numba import prange
 
 from .runtime.compiling import kernel, parallel_kernel
 from .runtime.pool import empty
+from .runtime.threads import share
 from .runtime.vector_math import normal, tanh
 
 BLOCK = 4096  # numbers a task of the thread pool; a multiple of the vector's length
@@ -40,6 +41,7 @@ def gelu_tanh(x):
 def _apply(kernel, x):
     x = np.ascontiguousarray(x)
     y, act_grad = empty(x.shape, x.dtype), empty(x.shape, x.dtype)
+    share(x.size)
     kernel(x.reshape(-1), y.reshape(-1), act_grad.reshape(-1))
     return y, act_grad
 

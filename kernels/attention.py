@@ -11,10 +11,8 @@ the two are the same; in the last one q may hold only the rows that the head wil
 P is never stored. Forward keeps one number a row and head, the log-sum-exp `lse` = log(sum(exp(S))), and backward
 computes P = exp(S - lse) again: T H numbers instead of H m n a sequence (Dao et al., 2022, FlashAttention).
 
-The default replaces this file by engine/attention.py: the same formulas, many queries at a time.
+The default replaces this file by engine/attention.py, which takes many queries at a time.
 """
-
-from __future__ import annotations
 
 import math
 
@@ -25,6 +23,7 @@ from .dropout import NO_DROPOUT, kept_scale, settings
 from .matmul import add_row
 from .runtime.checks import check_heads
 from .runtime.compiling import allocating_kernel, kernel, parallel_kernel
+from .runtime.threads import share
 from .runtime.vector_math import exp
 
 
@@ -36,6 +35,7 @@ def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
     check_heads(q, n_heads)
     q, k, v = map(np.ascontiguousarray, (q, k, v))
     context, lse = np.zeros_like(q), np.empty((len(q), n_heads), q.dtype)
+    share(0.4 * q.shape[1] * (np.diff(offsets_q) @ np.diff(offsets_kv)))
     _attention(q, k, v, offsets_q, offsets_kv, settings(dropout or NO_DROPOUT), context, lse)
     return context, lse
 
@@ -44,13 +44,13 @@ def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=No
     """dq, dk and dv.   (R, D) -> (R, D), (T, D), (T, D)
 
     forward was context = (P m) V with P = softmax(S) and m the mask of dropout, so now
-    dV = (P m).T dC;  dP = (dC V.T) m;  dS = P (dP - row_sum(dP P));
-    dQ = dS K / sqrt(d_head);  dK = dS.T Q / sqrt(d_head)
+    dV = (P m).T dC,  dP = (dC V.T) m,  dS = P (dP - row_sum(dP P)) / sqrt(d_head),  dQ = dS K,  dK = dS.T Q
     """
     dcontext, q, k, v = map(np.ascontiguousarray, (dcontext, q, k, v))
     dq, dk, dv = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
-    inputs, dropout = (dcontext, q, k, v, lse), settings(dropout or NO_DROPOUT)
-    _attention_backward(inputs, offsets_q, offsets_kv, dropout, (dq, dk, dv))
+    share(1.0 * q.shape[1] * (np.diff(offsets_q) @ np.diff(offsets_kv)))
+    inputs, masking = (dcontext, q, k, v, lse), settings(dropout or NO_DROPOUT)
+    _attention_backward(inputs, offsets_q, offsets_kv, masking, (dq, dk, dv))
     return dq, dk, dv
 
 
@@ -98,7 +98,6 @@ def _row_of_weights(q, K, head, scale, P):
 
 @kernel
 def _dot(x, y):
-    """The inner product of two rows."""
     total = x.dtype.type(0)
     for d in range(x.size):
         total += x[d] * y[d]

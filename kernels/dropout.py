@@ -9,6 +9,7 @@ from numba import prange
 
 from .runtime.compiling import kernel, parallel_kernel
 from .runtime.pool import empty
+from .runtime.threads import share
 from .runtime.vector_math import random_bits
 
 BLOCK = 4096  # elements that are one task of the thread pool
@@ -23,6 +24,7 @@ def dropout(x, dropout):
     """
     x = np.ascontiguousarray(x)
     y = empty(x.shape, x.dtype)
+    share(0.5 * x.size)
     _dropout(x.reshape(-1), y.reshape(-1), *settings(dropout))
     return y
 

@@ -7,6 +7,7 @@ from numba import prange
 
 from .runtime.compiling import allocating_kernel, kernel, parallel_kernel
 from .runtime.pool import empty
+from .runtime.threads import share
 
 ROWS = 16  # rows that are one task of the thread pool
 CHUNK = 64  # rows of one partial sum of dgamma and dbeta
@@ -20,6 +21,7 @@ def layernorm(x, residual, gamma, beta, eps):
     """
     x = np.ascontiguousarray(x)
     y, normalized, inverse_std = empty(x.shape, x.dtype), empty(x.shape, x.dtype), empty(x.shape[0], x.dtype)
+    share(x.size)
     _layernorm(x, x[:0] if residual is None else residual, gamma, beta, eps, y, normalized, inverse_std)
     return y, normalized, inverse_std
 
@@ -33,6 +35,7 @@ def layernorm_backward(dy, normalized, inverse_std, gamma, dgamma=None, dbeta=No
     """
     ds = empty(dy.shape, dy.dtype)
     dgamma, dbeta = inverse_std[:0] if dgamma is None else dgamma, inverse_std[:0] if dbeta is None else dbeta
+    share(dy.size)
     _layernorm_backward(dy, normalized, inverse_std, gamma, ds, dgamma, dbeta)
     return ds
 
@@ -66,14 +69,14 @@ def _copy(x, s):
 def _normalize(s, eps):
     """A row s becomes (s - mean(s)) / sqrt(var(s) + eps); what it is multiplied by is returned."""
     total, squares = s.dtype.type(0), s.dtype.type(0)
-    share = s.dtype.type(1) / s.dtype.type(s.size)
+    one_over_d = s.dtype.type(1) / s.dtype.type(s.size)
     for d in range(s.size):
         total += s[d]
-    mean = total * share
+    mean = total * one_over_d
     for d in range(s.size):
         centred = s[d] - mean
         squares += centred * centred
-    inverse_std = s.dtype.type(1) / np.sqrt(squares * share + eps)
+    inverse_std = s.dtype.type(1) / np.sqrt(squares * one_over_d + eps)
     for d in range(s.size):
         s[d] = (s[d] - mean) * inverse_std
     return inverse_std
@@ -107,14 +110,14 @@ def _partial_sums(n, like):
 
 @kernel
 def _row_backward(dy, normalized, scale, gamma, ds):
-    zero, share = dy.dtype.type(0), dy.dtype.type(1) / dy.dtype.type(dy.size)
+    zero, one_over_d = dy.dtype.type(0), dy.dtype.type(1) / dy.dtype.type(dy.size)
     for d in range(dy.size):
         ds[d] = dy[d] * gamma[d]
     sum_g, sum_gn = zero, zero
     for d in range(dy.size):
         sum_g += ds[d]
         sum_gn += ds[d] * normalized[d]
-    mean_g, mean_gn = sum_g * share, sum_gn * share
+    mean_g, mean_gn = sum_g * one_over_d, sum_gn * one_over_d
     for d in range(dy.size):
         ds[d] = scale * (ds[d] - (mean_g + normalized[d] * mean_gn))
 

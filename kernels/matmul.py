@@ -8,8 +8,7 @@ All three are c += a @ b, and one kernel serves them. Three ideas make it fast e
 walks along rows, so that neighbours in memory are loaded as one vector. Four steps of the sum are taken at a time: an
 element of c is loaded and stored once for four multiply-adds. And eight rows of c share what is fetched of b.
 
-MINIBERT_KERNELS=plain runs the program on this file. The default replaces it by engine/gemm.py, the same functions at
-the machine's limit; ladder.py tells what lies between the two.
+The default replaces this file by engine/gemm.py, at the machine's limit; ladder.py tells what lies between the two.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from .dropout import dropout as apply_dropout
 from .reference import freeze, freeze_each  # noqa: F401  (plain loops, too, take a weight as it is)
 from .runtime.checks import check_dw, check_product
 from .runtime.compiling import kernel, parallel_kernel
+from .runtime.threads import share
 
 ROWS = 8  # rows of c that are one task of the thread pool
 
@@ -33,10 +33,8 @@ def matmul(x, W, b=None, residual=None, dropout=None):
     """
     y = np.zeros((len(x), W.shape[1]), x.dtype)
     check_product(x, W, False, b, residual, None, y)
-    _add_product(np.ascontiguousarray(x), np.ascontiguousarray(W), y)
-    for term in (b, residual):
-        if term is not None:
-            y += term
+    _multiply(x, W, y)
+    y += (0 if b is None else b) + (0 if residual is None else residual)
     return y if dropout is None else apply_dropout(y, dropout)
 
 
@@ -48,12 +46,12 @@ def matmul_gelu(x, W, b=None):
 def matmul_dx(dy, W, dx_accum=None, act_grad=None):
     """dx = (dy @ W.T + dx_accum) act_grad.   (T, O) @ (O, I) -> (T, I)
 
-    dx_accum (T, I): the gradient of x from its other consumer. act_grad (T, I): x was f(u), and this is f'(u), so what
-    is returned is du. Both may be None.
+    dx_accum (T, I): the gradient of x from its other consumer. act_grad (T, I): x was f(u), this is f'(u), and du is
+    returned. Both may be None.
     """
     dx = np.zeros((len(dy), len(W)), dy.dtype)
     check_product(dy, W, True, None, dx_accum, act_grad, dx)
-    _add_product(np.ascontiguousarray(dy), np.ascontiguousarray(W.T), dx)
+    _multiply(dy, W.T, dx)
     if dx_accum is not None:
         dx += dx_accum
     return dx if act_grad is None else dx * act_grad
@@ -62,7 +60,7 @@ def matmul_dx(dy, W, dx_accum=None, act_grad=None):
 def matmul_dw(x, dy, dW):
     """dW += x.T @ dy.   (I, T) @ (T, O) -> (I, O), added into dW"""
     check_dw(x, dy, dW)
-    _add_product(np.ascontiguousarray(x.T), np.ascontiguousarray(dy), dW)
+    _multiply(x.T, dy, dW)
 
 
 def bias_db(dy, db):
@@ -95,12 +93,16 @@ def matmul_dx_each(dys, Ws, dx_accum=None):
     return dx_accum
 
 
+def _multiply(a, b, c):
+    share(0.1 * a.size * b.shape[1])
+    _add_product(np.ascontiguousarray(a), np.ascontiguousarray(b), c)
+
+
 @parallel_kernel
 def _add_product(a, b, c):
     """c += a @ b.   (R, K) @ (K, C) -> (R, C)
 
-    Each task owns eight rows of c: so threads never wait for each other, and every sum is added in the same order on
-    any number of threads.
+    Each task owns eight rows of c, so every sum is added in the same order on any number of threads.
     """
     depth = a.shape[1]
     for task in prange((len(a) + ROWS - 1) // ROWS):
@@ -115,7 +117,6 @@ def _add_product(a, b, c):
 
 @kernel
 def _add_four_rows(out, a, b0, b1, b2, b3):
-    """out += a[0] b0 + a[1] b1 + a[2] b2 + a[3] b3"""
     a0, a1, a2, a3 = a[0], a[1], a[2], a[3]
     for j in range(out.size):
         out[j] += a0 * b0[j] + a1 * b1[j] + a2 * b2[j] + a3 * b3[j]

@@ -25,7 +25,7 @@ from ..dropout import NO_DROPOUT, settings
 from ..runtime.checks import check_heads
 from ..runtime.compiling import allocating_kernel, kernel, parallel_kernel
 from ..runtime.pool import empty
-from ..runtime.threads import n_threads
+from ..runtime.threads import share
 from .attention_rows import (
     CHUNK,
     QUERIES,
@@ -62,7 +62,8 @@ def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
     q, k, v = np.ascontiguousarray(q), np.ascontiguousarray(k), np.ascontiguousarray(v)  # rows are read as vectors
     context, lse = empty(q.shape, q.dtype), empty((q.shape[0], n_heads), q.dtype)
     dropping = settings(dropout or NO_DROPOUT)
-    _attention(q, k, v, offsets_q, offsets_kv, n_heads, *dropping, n_threads(), context, lse)
+    threads = share(_work(q, offsets_q, offsets_kv))
+    _attention(q, k, v, offsets_q, offsets_kv, n_heads, *dropping, threads, context, lse)
     return context, lse
 
 
@@ -78,8 +79,16 @@ def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=No
     # In one array, for matmul_dx_each.
     grads = empty((3, *k.shape), k.dtype) if len(q) == len(k) else tuple(empty(x.shape, x.dtype) for x in (q, k, v))
     dropping = settings(dropout or NO_DROPOUT)
-    _attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, n_heads, *dropping, n_threads(), *grads)
+    threads = share(2.5 * _work(q, offsets_q, offsets_kv))
+    _attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, n_heads, *dropping, threads, *grads)
     return grads
+
+
+def _work(q, offsets_q, offsets_kv) -> float:
+    """About the nanoseconds that one thread takes for the forward pass: of each pair of a query and a key, 4 D
+    operations of the two products, and an exponential a head."""
+    lengths_q, lengths_kv = offsets_q[1:] - offsets_q[:-1] + MORE, offsets_kv[1:] - offsets_kv[:-1] + MORE
+    return 0.1 * q.shape[1] * float(lengths_q @ lengths_kv)
 
 
 @allocating_kernel

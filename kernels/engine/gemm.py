@@ -30,6 +30,7 @@ from ..dropout import dropout as apply_dropout
 from ..dropout import settings
 from ..runtime.checks import check_dw, check_product
 from ..runtime.pool import empty, zeros
+from ..runtime.threads import share
 from . import amx, blas, gemm_amx, gemm_fma, skinny
 from .skinny import FLOAT32
 from .sums import bias_db, check_db
@@ -96,7 +97,7 @@ def freeze(W):
 def freeze_each(Ws):
     """Weights (I, O) that read the same x, frozen: `matmul_each` and `matmul_dx_each` may take them as one product."""
     frozen = [freeze(W) for W in Ws]
-    if _fuses(Ws[0], Ws[0]) and Ws[0].shape[1] % gemm_amx.WIDE == 0:
+    if _fuses(Ws[0], Ws[0]) and Ws[0].shape[1] % gemm_amx.NR == 0:
         together = Frozen(np.hstack(Ws))
         for i, weight in enumerate(frozen):
             weight.together, weight.index = together, i
@@ -110,7 +111,7 @@ def matmul(x, W, b=None, residual=None, dropout=None):
     """
     y, residual = empty((x.shape[0], W.shape[1]), x.dtype), _in_rows(residual)
     if dropout is not None and _fuses(x, W):
-        _product(x, W, False, b, residual, y, dropout=(*settings(dropout), True))
+        _product(x, W, False, b, residual, y, dropout=settings(dropout))
         return y
     _product(x, W, False, b, residual, y)
     return y if dropout is None else apply_dropout(y, dropout)
@@ -142,6 +143,7 @@ def matmul_dw(x, dy, dW):
     Raises ValueError if neighbours in a row of dW are not neighbours in memory.
     """
     check_dw(x, dy, dW)
+    _share(len(x), dW)
     if not BLAS and skinny.fits_dw(x, dy, dW):
         skinny.multiply_dw(x, dy, dW)
     elif dW.flags.c_contiguous:
@@ -188,6 +190,7 @@ def matmul_each(x, Ws, bs):
         return [matmul(x, W, b) for W, b in zip(Ws, bs, strict=True)]
     n, width, panels = len(Ws), Ws[0].shape[1], together.panels(False)
     size = panels.size // (together.shape[1] // width)  # of the panels of one weight
+    _share(n * len(x), Ws[0])
     panels, ys = panels[Ws[0].index * size : (Ws[0].index + n) * size], empty((n, len(x), width), x.dtype)
     c = ys.reshape(n * len(x), width)
     check_product(x, Ws[0].W, False, None, None, None, c)
@@ -208,7 +211,8 @@ def matmul_dx_each(dys, Ws, dx_accum=None):
             dx_accum = matmul_dx(dy, W, dx_accum)
         return dx_accum
     n, width, dys, dx_accum = len(Ws), Ws[0].shape[1], _in_rows(dys), _in_rows(dx_accum)
-    steps, others = width // gemm_amx.STEP, together.shape[1] // width - Ws[0].index - n
+    _share(n * dys.shape[1], Ws[0])
+    steps, others = width // gemm_amx.TILE_K, together.shape[1] // width - Ws[0].index - n
     dx, dy = empty((dys.shape[1], len(Ws[0])), dys.dtype), dys[0]
     check_product(dy, Ws[0].W, True, None, dx_accum, None, dx)
     parts = n, 1, Ws[0].index * steps, others * steps
@@ -230,6 +234,11 @@ def _together(Ws):
 # ----------------------------------------------------------------------------------------------------------- product
 
 
+def _share(rows, W):
+    """Choose the threads: one does some 100 operations a nanosecond, and a product has two for each row and weight."""
+    share(0.02 * rows * W.shape[0] * W.shape[1])
+
+
 def _back_end(x):
     if BLAS:
         return blas
@@ -238,6 +247,7 @@ def _back_end(x):
 
 def _product(a, W, transposed, bias, residual, c, act_grad=None, **fused):
     """c = (a @ W + bias + residual) act_grad, or a @ W.T. Returns c. fused: the epilogues that only AMX has."""
+    _share(len(a), W)
     b, panels = (W.W, W.panels(transposed)) if isinstance(W, Frozen) else (W, None)
     check_product(a, b, transposed, bias, residual, act_grad, c)
     if panels is None and not BLAS and skinny.fits(a, b, transposed, c):

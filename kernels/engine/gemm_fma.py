@@ -14,7 +14,7 @@ A product waits for memory in two places, and does not if memory is asked in tim
 cache, a line in each step of k, while this one is used: b is as a rule a weight that nobody has touched since the last
 training step. And the lines of c in which the next tile will be stored are fetched before this tile begins.
 
-b must first be copied into its strips: a frozen weight once (`in_strips`), and then 56 rows go through all steps of k
+b must first be copied into its strips: a frozen weight once (`pack_panels`), and then 56 rows go through all steps of k
 before the next. Any other b each thread copies for itself, 384 steps at a time: strips that another one has written
 would have to come from the other's caches, which takes longer. Where there are strips enough for all threads, each has
 some columns of c, and no strip is copied twice. a is read as it lies in memory; only of a x.T, whose neighbours in a

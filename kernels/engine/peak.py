@@ -1,6 +1,6 @@
 """What the processor can do at most: multiply-adds a second, and bytes a second to and from memory.
 
-Every kernel's speed is a share of one of the two; but where there is a matrix unit (amx.py), products can be faster
+Every kernel's speed is a share of one of the two; but where a processor has AMX tiles (amx.py), products can be faster
 than any multiply-adds. `minibert bench` measures all three; nothing else imports this file.
 """
 
@@ -11,12 +11,12 @@ from numba import prange
 
 from ..runtime.compiling import parallel_kernel
 from ..runtime.pool import empty
-from .amx import STEP, add_products, leave_tiles, load_sums, store_sums, use_tiles
-from .bf16x3 import CUT, HIGH, WIDE
+from .amx import TILE_K, configure_tiles, load_accumulators, multiply_accumulate, release_tiles, store_accumulators
+from .bf16x3 import MR, NR, PANEL_STEP, SPLIT_TILE
 from .micro_kernel import on_a_line
 from .vectors import fma, lanes, load, splat, store
 
-STEPS = 3  # steps of k of a product whose pieces fit the L1 cache
+STEPS = 3  # of the k loop, for a product whose packed factors fit the L1 cache
 CHAINS = 12  # vectors of a thread that do not wait for each other
 
 
@@ -28,13 +28,13 @@ def multiply_adds(turns: int, threads: int, dtype=np.float32) -> int:
 
 
 def tile_products(turns: int, threads: int) -> int:
-    """Do nothing but float32 products on the matrix unit, on every thread, with all numbers in the L1 cache.
+    """Do nothing but float32 products on AMX tiles, on every thread, with all numbers in the L1 cache.
 
-    Returns their operations, counted as those of multiply-adds: two for each number of the one factor and column of the
-    other, not the twelve that are done.
+    Returns their operations, counted as those of multiply-adds: two for each element of the one factor and column of
+    the other, not the twelve that are done.
     """
-    _tile_products(turns, np.zeros((threads, HIGH * WIDE), np.float32))
-    return 2 * HIGH * WIDE * STEP * STEPS * turns * threads
+    _tile_products(turns, np.zeros((threads, MR * NR), np.float32))
+    return 2 * MR * NR * TILE_K * STEPS * turns * threads
 
 
 def triad(a, b, scale, out):
@@ -73,19 +73,19 @@ def _multiply_adds(start, turns):
 
 
 @parallel_kernel
-def _tile_products(turns, sums):
-    for thread in prange(len(sums)):
-        row, size = sums[thread], 2 * STEPS * CUT
+def _tile_products(turns, c):
+    for thread in prange(len(c)):
+        row, size = c[thread], STEPS * PANEL_STEP
         left, right = on_a_line(size, np.uint16), on_a_line(size, np.uint16)
-        left[:], right[:] = 0x3F80, 0x3F80  # the upper half of a float32 that is 1
-        use_tiles()
-        load_sums(2, 2, row, 0, WIDE)
+        left[:], right[:] = 0x3F80, 0x3F80  # 1 as a bfloat16
+        configure_tiles()
+        load_accumulators(2, 2, row, 0, NR)
         for _ in range(turns):
             for step in range(STEPS):
-                at = 2 * step * CUT
-                add_products(2, 2, (left, step * CUT, STEPS * CUT), (right, at, CUT), (right, at), (row, 0, 0))
-        store_sums(2, 2, row, 0, WIDE)
-        leave_tiles()
+                a, at = (left, step * SPLIT_TILE, STEPS * SPLIT_TILE), step * PANEL_STEP
+                multiply_accumulate(2, 2, a, (right, at, SPLIT_TILE), (right, at), (row, 0, 0))
+        store_accumulators(2, 2, row, 0, NR)
+        release_tiles()
 
 
 @parallel_kernel

@@ -1,20 +1,47 @@
-"""How many threads share a product.
+"""On how many threads the next kernel runs: all, or one if its work is small.
 
-Numba knows it, but answers behind a lock, and beside a product of 200 us the 8 us of an answer count.
+To hand work to a second thread and to wait for it costs some microseconds where a core is free, and milliseconds where
+another program holds it: then a thread that waits for a core, and one that spins meanwhile, cost more than they give.
+So each operation tells roughly how long one thread would take (`share`), and below SMALL one thread does it. Bits do
+not depend on it: no kernel's result depends on the number of threads.
+
+Numba knows the number of threads, but answers behind a lock in 8 us. Here it is remembered, for each Python thread.
 """
+
+from __future__ import annotations
+
+import threading
 
 import numba
 
-_threads = numba.config.NUMBA_NUM_THREADS
+SMALL = 50_000  # ns on one thread; below it, a second thread gains little on an idle machine, and loses on a busy one
+
+
+class _State(threading.local):
+    """Of each Python thread: the number that the user chose, and the one that Numba was told last."""
+
+    def __init__(self):
+        self.chosen = self.now = numba.config.NUMBA_NUM_THREADS
+
+
+_state = _State()
 
 
 def use_threads(n: int) -> None:
-    """From now on kernels run on n threads."""
-    global _threads
+    """From now on kernels run on at most n threads."""
     numba.set_num_threads(n)
-    _threads = n
+    _state.chosen = _state.now = n
 
 
 def n_threads() -> int:
-    """What was said last. (Who tells Numba alone gets the same numbers, shared out less evenly.)"""
-    return _threads
+    """How many threads the next kernel runs on."""
+    return _state.now
+
+
+def share(nanoseconds: float) -> int:
+    """Choose the threads of the next kernels, whose work would take one thread so long. Returns how many they are."""
+    wanted = _state.chosen if nanoseconds >= SMALL else 1
+    if wanted != _state.now:
+        numba.set_num_threads(wanted)
+        _state.now = wanted
+    return wanted

@@ -17,6 +17,7 @@ from whole_program import METHODS, numbers, run_as_script
 
 import kernels
 from kernels.engine import amx
+from kernels.runtime import threads
 from kernels.runtime.examples import ensure_compiled, examples, examples_of_layers
 
 TRAINING_STEPS = 20
@@ -35,28 +36,30 @@ def results_of_kernels():
         yield f"{name}, call {i}", [a for a in (*result, *arguments) if isinstance(a, (np.ndarray, float))]
 
 
+def idle_files():
+    """Files of kernels that this process has no use for: of the other back end, or of a processor that it has not."""
+    from kernels.engine import skinny
+
+    if kernels.BACKEND == "plain":
+        return ("kernels.engine.",)
+    idle = ["kernels.matmul", "kernels.attention", "kernels.engine.gemm_" + ("fma" if amx.ALLOWED else "amx")]
+    return tuple(idle if skinny.ROWS else [*idle, "kernels.engine.skinny"])
+
+
 def print_digests():
     """One line for each thing computed, on 1 thread, on 2, and on 3, which share out less evenly."""
-    from kernels.engine import amx, sums
-    from kernels.engine import gemm_amx as matmul_amx
-    from kernels.engine import gemm_fma as matmul_fma
-    from kernels.engine import skinny as matmul_narrow
+    from kernels.engine import sums
     from kernels.runtime.compiling import KERNELS
-    from kernels.runtime.threads import use_threads
 
-    for threads in (1, 2, 3):
-        use_threads(threads)
+    threads.SMALL = 0  # else small work runs on one thread, whatever is chosen
+    for n in (1, 2, 3):
+        threads.use_threads(n)
         found = {f"{method}/{n}": [a] for method in METHODS for n, a in numbers(method, TRAINING_STEPS).items()}
         for name, arrays in {**found, **dict(results_of_kernels())}.items():
             digest = hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
-            print(f"{threads}\t{name}\t{digest}")
-    # Kernels of the other set are there, too, and those of an AMX or of short vectors that the processor does not have.
-    others = ("kernels.engine.",) if kernels.BACKEND == "plain" else ("kernels.matmul", "kernels.attention")
-    parallel = [k for k in KERNELS if k.targetoptions.get("parallel") and not k.__module__.startswith(others)]
-    unit = matmul_amx._cut, matmul_amx._multiply
-    fma = matmul_fma._fill_strips, matmul_fma._multiply, sums._add_all_transposed
-    narrow = matmul_narrow._few_columns, matmul_narrow._few_steps, matmul_narrow._few_rows
-    idle = (fma if amx.ALLOWED else unit) + (() if matmul_narrow.ROWS else narrow)
+            print(f"{n}\t{name}\t{digest}")
+    parallel = [k for k in KERNELS if k.targetoptions.get("parallel") and not k.__module__.startswith(idle_files())]
+    idle = (sums._add_all_transposed,) if amx.ALLOWED else ()
     not_run = [k.__name__ for k in parallel if not k.signatures and k not in idle]
     assert parallel and not not_run, f"not run: {not_run}"
 

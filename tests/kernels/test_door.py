@@ -3,6 +3,7 @@
 import copy
 import inspect
 
+import numba
 import numpy as np
 import pytest
 from back_ends import (
@@ -20,10 +21,17 @@ from whole_program import METHODS, numbers, numbers_of
 
 import kernels
 from kernels import reference
-from kernels.runtime.threads import n_threads, use_threads
+from kernels.runtime import threads
 from minibert.bench.check import results
 
-SERVICES = {"lay_out", "use_threads", "compile_for", "environment"}  # of the door, beside operations
+SERVICES = {
+    "lay_out",
+    "use_threads",
+    "threads",
+    "ensure_compiled",
+    "compile_for",
+    "environment",
+}  # of the door, beside operations
 SHAPES = [
     {"lengths": (3, 8, 1), "size": 8, "n_out": 12, "n_heads": 2},
     {"lengths": (1,), "size": 4, "n_out": 5, "n_heads": 1},
@@ -118,18 +126,18 @@ def test_nan_and_infinity_pass_through_as_in_the_reference(back_end, dtype, valu
 # ------------------------------------------------------------------------------------------- threads, the whole program
 
 
-@pytest.mark.skipif(not kernels.COMPILED or n_threads() < 2, reason="there is one thread")
+@pytest.mark.skipif(not kernels.COMPILED or numba.config.NUMBA_NUM_THREADS < 2, reason="there is one thread")
 @each_back_end
 @each_dtype
-def test_same_bits_on_one_thread_and_on_two(back_end, dtype):
+def test_same_bits_on_one_thread_and_on_two(back_end, dtype, monkeypatch):
     """tests/engine/test_determinism.py has the whole program, and where arrays lie."""
-    before = n_threads()
+    monkeypatch.setattr(threads, "SMALL", 0)  # else small work runs on one thread, whatever is chosen
     for name, arguments in examples_of(back_end, dtype, lengths=(40, 17, 70, 150), size=96, n_out=200, n_heads=4):
         found = []
-        for threads in (1, 2):
-            use_threads(threads)
+        for n in (1, 2):
+            threads.use_threads(n)
             found.append(results(back_end, name, arguments))
-        use_threads(before)
+        threads.use_threads(numba.config.NUMBA_NUM_THREADS)
         for one, two in zip(*found, strict=True):
             np.testing.assert_array_equal(one, two, err_msg=name)
 
