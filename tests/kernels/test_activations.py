@@ -15,14 +15,14 @@ def test_activations_are_their_formulas():
 
 
 def test_gelu_in_float32_over_the_whole_line():
-    small = np.logspace(-46, 1, 20_001)  # from below the smallest denormal number
+    small = np.logspace(-46, 1, 20_001)  # from beneath the smallest denormal number
     x = np.concatenate([np.linspace(-30, 30, 300_001), small, -small, [0.0, -0.0, 3e38, -3e38]]).astype(np.float32)
     exact = x.astype(np.float64)
-    below = 0.5 * np.frompyfunc(math.erfc, 1, 1)(-exact / math.sqrt(2)).astype(np.float64)
-    slope = below + exact * np.exp(-0.5 * exact**2) / math.sqrt(2 * math.pi)
+    cdf = 0.5 * np.frompyfunc(math.erfc, 1, 1)(-exact / math.sqrt(2)).astype(np.float64)
+    act_grad = cdf + exact * np.exp(-0.5 * exact**2) / math.sqrt(2 * math.pi)
     allowed = 2e-7 * np.maximum(1, np.abs(exact))
-    y, our_slope = kernels.gelu(x)
-    assert (np.abs(y - exact * below) <= allowed).all()
-    assert (np.abs(our_slope - slope) <= allowed).all()
+    y, our_act_grad = kernels.gelu(x)
+    assert (np.abs(y - exact * cdf) <= allowed).all()
+    assert (np.abs(our_act_grad - act_grad) <= allowed).all()
     around_zero = np.array([-1e-40, -0.0, 0.0, 1e-40], np.float32)
     assert (kernels.gelu(around_zero)[1] == 0.5).all()

@@ -24,14 +24,8 @@ from kernels import reference
 from kernels.runtime import threads
 from minibert.bench.check import results
 
-SERVICES = {
-    "lay_out",
-    "use_threads",
-    "threads",
-    "ensure_compiled",
-    "compile_for",
-    "environment",
-}  # of the door, beside operations
+# What the door offers beside operations.
+SERVICES = {"lay_out", "use_threads", "threads", "ensure_compiled", "compile_for", "environment"}
 SHAPES = [
     {"lengths": (3, 8, 1), "size": 8, "n_out": 12, "n_heads": 2},
     {"lengths": (1,), "size": 4, "n_out": 5, "n_heads": 1},
