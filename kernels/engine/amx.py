@@ -3,10 +3,10 @@
 A processor with AMX has eight tile registers of 16 rows of 64 bytes. One instruction, TDPBF16PS, multiplies a 16 x 32
 tile of A by a 32 x 16 tile of B and adds the product to a 16 x 16 tile of C, in 16 cycles. That is sixteen times the
 work of AVX-512's multiply-adds. But A and B are bfloat16, a float32 cut after 8 significant bits; only C is float32.
-bf16x3.py makes float32 products of it. In memory a tile of A or B is TILE bfloat16 numbers in one piece:
+bf16x3.py makes float32 products of it. In memory a tile of A or B is TILE contiguous bfloat16 elements:
 
-    A, 16 x 32     row by row, 32 numbers each
-    B, 32 x 16     two rows of k at a time, interleaved: a number of the one row, then of the other
+    A, 16 x 32     row by row, 32 elements each
+    B, 32 x 16     two rows of k at a time, interleaved: an element of the one row, then of the other
 
 Which 32 values of k a tile has, and in which order, is only for A and B to agree about. Here 0 and 16 come first, then
 1 and 17, and so on. Then two vectors need only be interleaved (`store_interleaved`); nothing moves between lanes.
@@ -37,8 +37,8 @@ from numba.extending import intrinsic
 from ..runtime.compiling import kernel
 from .vectors import ALL_CACHES, NOT_L1, TO_READ, TO_WRITE, address, fetch
 
-TILE, TILE_ROWS, TILE_K = 512, 16, 32  # bfloat16 numbers of a tile; its rows in A and C, columns in B; its values of k
-SPLIT = 3  # bfloat16 numbers that a float32 is split into
+TILE, TILE_ROWS, TILE_K = 512, 16, 32  # bfloat16 elements of a tile; its rows in A and C, columns in B; its values of k
+SPLIT = 3  # bfloat16 elements that a float32 is split into
 PREFETCH_LINES, PREFETCH_ROWS = 14, 3  # prefetched during one TILE_K of the k loop: cache lines of B, and rows of C
 
 
@@ -118,7 +118,7 @@ def release_tiles(typing):
 
 @intrinsic(prefer_literal=True)
 def multiply_accumulate(typing, rows, columns, a, b, prefetch_b, prefetch_c):
-    """C += A B, where A and B are tiles of float32 numbers split into three.
+    """C += A B, where A and B are tiles of float32 elements split into three.
 
     a, b: an array, where the SPLIT tiles of the first 16 rows or columns are in it, and the distance to the next 16.
     prefetch_b: an array and an index; the PREFETCH_LINES cache lines from there on will be read soon.
@@ -178,7 +178,7 @@ def _lines_of_c(context, builder, side, values):
 def _move_accumulators(instruction):
     @intrinsic(prefer_literal=True)
     def move(typing, rows, columns, memory, first, step):
-        """Between C and memory[first : first + 16 columns], the next row `step` numbers further, and so on."""
+        """Between C and memory[first : first + 16 columns], the next row `step` elements further, and so on."""
 
         def build(context, builder, signature, values):
             _, _, array, start, apart = values

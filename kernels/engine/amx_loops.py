@@ -10,9 +10,9 @@ These are the five loops of GotoBLAS and BLIS (Goto and van de Geijn: Anatomy of
                     for each panel of the group
                         for each MR rows: the micro-kernel, then the epilogue
 
-Packed numbers should stay in the L2 cache until they are used. Packing takes three times as long when they are evicted,
-so `_block_sizes` says how many rows and panels are packed at a time. While the tiles are busy, the next panel and the
-next rows of c are prefetched.
+Packed elements should stay in the L2 cache until they are used. Packing takes three times as long when they are
+evicted, so `_block_sizes` limits how many rows and panels are packed at a time. While the tiles are busy, the next
+panel and the next rows of c are prefetched.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ import numpy as np
 from ..runtime.compiling import allocating_kernel, kernel
 from .amx import PREFETCH_LINES, PREFETCH_ROWS, TILE_K, TILE_ROWS
 from .bf16x3 import MR, NR, PANEL_STEP, SPLIT_TILE, copy_padded, micro_kernel, pack_panel, pack_rows, scratch_tile
-from .micro_kernel import Places, filled_up
+from .micro_kernel import Strided, zero_padded
 from .vectors import add, load, multiply, prefetch_rows, store
 
 KC, MC, MC_MOST, GROUP = 384, 256, 384, 12  # values of k, rows, and panels; see _block_sizes
-PACKED_A = MC_MOST // TILE_ROWS * KC // TILE_K * SPLIT_TILE  # bfloat16 numbers that a thread packs at a time
+PACKED_A = MC_MOST // TILE_ROWS * KC // TILE_K * SPLIT_TILE  # bfloat16 elements that a thread packs at a time
 PACKED_B = GROUP * KC // TILE_K * PANEL_STEP
 
 
@@ -76,7 +76,7 @@ def multiply_band(left, right, epilogue, rows, columns, packed, c, parts):
     if rows[0] < rows[1] and columns[0] < columns[1]:
         bias, residual, act_grad = epilogue
         width = (c.shape[1] + NR - 1) // NR * NR * parts.of_c
-        biases = filled_up(bias, width), np.zeros(NR, np.float32), bias.size > 0
+        biases = zero_padded(bias, width), np.zeros(NR, np.float32), bias.size > 0
         flat = biases, residual.reshape(-1), act_grad.reshape(-1)
         scratches = scratch_tile(), scratch_tile()
         _loops(left, right, flat, rows, columns, packed, scratches, c, parts)
@@ -113,7 +113,7 @@ def _loops(left, right, epilogue, rows, columns, packed, scratches, c, parts):
                         pack_rows(a, a_transposed, a0, a1, k0, k1, scratches, packed_a)
                     for p in range(p0, p1):
                         row, j = p // n_panels * n_rows, p % n_panels * NR
-                        panel = Places(panels if is_packed else packed_b, at + (p - p0) * apart, PANEL_STEP)
+                        panel = Strided(panels if is_packed else packed_b, at + (p - p0) * apart, PANEL_STEP)
                         following = at + (min(p + 1, p1 - 1) - p0) * apart
                         biases = bias[p * NR : (p + 1) * NR] if is_first else zeros
                         start, block = Start(biases, has_bias and is_first, before), (row + i0, row + i1)
@@ -158,17 +158,17 @@ def _macro_kernel(c, rows, j, packed_a, panel, n_steps, start, act_grad, scratch
     for i in range(i0, i1, MR):
         height, at = min(MR, i1 - i), i * width + j
         ahead = following + (i - i0) // MR * n_steps * PREFETCH_LINES * TILE_K
-        next_panel = Places(panel.memory, ahead, PREFETCH_LINES * TILE_K)
-        next_c = Places(memory, at + MR * width if i + MR < i1 else i0 * width + j + NR, width)
+        next_panel = Strided(panel.memory, ahead, PREFETCH_LINES * TILE_K)
+        next_c = Strided(memory, at + MR * width if i + MR < i1 else i0 * width + j + NR, width)
         if n_steps * PREFETCH_ROWS < MR and columns == NR:  # too few steps to prefetch all rows of the next tile
             prefetch_rows(TILE_ROWS, c, (i, j))
             prefetch_rows(TILE_ROWS, c, (i + TILE_ROWS, j))
         whole = direct and height % TILE_ROWS == 0
-        c_to = Places(memory, at, width) if whole else Places(flat_scratch, 0, NR)
+        c_to = Strided(memory, at, width) if whole else Strided(flat_scratch, 0, NR)
         if from_c and not whole:
             copy_padded(start.c.reshape(c.shape), i, height, j, columns, scratch, MR, NR)
         before = start.c if whole else flat_scratch
-        c_from = Places(before, c_to.first, c_to.step) if from_c else Places(start.bias, 0, 0)
+        c_from = Strided(before, c_to.first, c_to.stride) if from_c else Strided(start.bias, 0, 0)
         a_first = (i - i0) // TILE_ROWS * n_steps * SPLIT_TILE
         micro_kernel(height, packed_a, a_first, n_steps, panel, c_from, c_to, next_panel, next_c, flat_scratch)
         if not whole:

@@ -1,16 +1,18 @@
-"""Self-attention over a packed batch (Vaswani et al., 2017, section 3.2).
+"""Self-attention over a packed batch (Vaswani et al., 2017, section 3.2), fast: the twin of kernels/attention.py.
 
-It is the only operation that knows where a sequence ends.
+It is the only operation that knows where a sequence ends. For sequence b and head h, with Q (m, d_head) and
+K, V (n, d_head) the parts of q, k and v that belong to them:
 
-For sequence b and head h, with Q (m, head size) and K, V (n, head size) the parts of q, k, v that belong to them:
+    S = Q K.T / sqrt(d_head)      P = softmax(S), row by row      context = dropout(P) V
 
-    S = Q K.T / sqrt(head size);   P = softmax(S);   context = dropout(P) V
+P is never stored. Forward keeps one number for each row and head, the log-sum-exp lse = log(sum(exp(S))), and backward
+computes P = exp(S - lse) again: T H numbers instead of H m n for each sequence. This is the recomputation of
+FlashAttention (Dao et al., 2022, who keep the row's maximum and sum; Dao, 2023, FlashAttention-2, keeps the lse).
 
-P is never stored. Forward keeps one number a row and head, log_sum = log(sum(exp(S))), and backward computes
-P = exp(S - log_sum) again: T H numbers instead of H m n a sequence.
+Rows offsets_q[b]:offsets_q[b + 1] of q, and offsets_kv[b]:offsets_kv[b + 1] of k and v, are sequence b. In most layers
+the two are the same; in the last one q may hold only the rows that the head will read.
 
-Rows q_offsets[b]:q_offsets[b+1] of q and rows offsets[b]:offsets[b+1] of k and v are sequence b. In most layers the
-two are the same; in the last one only the queries that the head will read are asked.
+Both products run on the micro-kernel, a block of QUERIES queries at a time.
 """
 
 from __future__ import annotations
@@ -30,27 +32,28 @@ from .attention_rows import (
     CHUNK,
     QUERIES,
     dropout_mask,
-    ends_of_keys,
-    exponentials,
-    fill_up,
-    largest_of,
-    lower,
-    multiply_strips,
-    places_of_weights,
-    put_rows,
+    exp_in_place,
+    fill_columns,
+    load_head,
+    multiply_in_place,
+    multiply_panels,
+    padding_bias,
+    prefetch_head,
+    round_up,
+    row_max,
+    row_sum,
     score_gradients,
-    strips_of_zeros,
-    take_rows,
-    times_each,
-    total_of,
-    up_to,
-    weights_of_queries,
+    store_head,
+    subtract_from_row,
+    weight_buffers,
+    weight_positions,
+    zero_panels,
 )
-from .micro_kernel import HALF, Places, fill_strips, fill_strips_transposed, square_of_zeros
-from .vectors import lanes, prefetch
+from .micro_kernel import MR_HALF, Strided, pack_b, pack_b_transposed, square_of_zeros
+from .vectors import lanes
 
-# Measured: a head of a sequence takes as long as if each side had so many tokens more and all else were for nothing.
-MORE = 24
+# Measured: a head of a sequence takes as long as if both sides had this many tokens more and nothing else cost time.
+OVERHEAD = 24
 
 
 def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
@@ -85,37 +88,38 @@ def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=No
 
 
 def _work(q, offsets_q, offsets_kv) -> float:
-    """About the nanoseconds that one thread takes for the forward pass: of each pair of a query and a key, 4 D
-    operations of the two products, and an exponential a head."""
-    lengths_q, lengths_kv = offsets_q[1:] - offsets_q[:-1] + MORE, offsets_kv[1:] - offsets_kv[:-1] + MORE
-    return 0.1 * q.shape[1] * float(lengths_q @ lengths_kv)
+    """About the nanoseconds that one thread takes for the forward pass: for each pair of a query and a key 4 D
+    operations of the two products, and one exponential per head."""
+    m, n = offsets_q[1:] - offsets_q[:-1] + OVERHEAD, offsets_kv[1:] - offsets_kv[:-1] + OVERHEAD
+    return 0.1 * q.shape[1] * float(m @ n)
 
 
 @allocating_kernel
-def _first_places(q_offsets, offsets, n_heads):
-    """Number of attention weights before each sequence: the place of a weight, for dropout."""
-    places = np.zeros(offsets.size, np.int64)
-    for b in range(offsets.size - 1):
-        m, n = q_offsets[b + 1] - q_offsets[b], offsets[b + 1] - offsets[b]
-        places[b + 1] = places[b] + n_heads * m * n
-    return places
+def _first_positions(offsets_q, offsets_kv, n_heads):
+    """How many attention weights come before each sequence: the position of a weight decides whether it is dropped."""
+    first = np.zeros(offsets_kv.size, np.int64)
+    for b in range(offsets_kv.size - 1):
+        m, n = offsets_q[b + 1] - offsets_q[b], offsets_kv[b + 1] - offsets_kv[b]
+        first[b + 1] = first[b] + n_heads * m * n
+    return first
 
 
 @parallel_kernel
-def _attention(q, k, v, q_offsets, offsets, n_heads, least, keep_scale, key_low, key_high, n_threads, context, log_sum):
-    """Each thread has some heads, about as much work as the others."""
-    places, bounds = _first_places(q_offsets, offsets, n_heads), _bounds(q_offsets, offsets, n_heads, n_threads)
+def _attention(q, k, v, offsets_q, offsets_kv, n_heads, threshold, scale, key_low, key_high, n_threads, context, lse):
+    """Each thread owns some heads, with about as much work as the others."""
+    positions = _first_positions(offsets_q, offsets_kv, n_heads)
+    bounds = _bounds(offsets_q, offsets_kv, n_heads, n_threads)
     for part in prange(n_threads):
-        for b in range(bounds[part] // n_heads, up_to(bounds[part + 1], n_heads) // n_heads):
-            heads, here, asking = _share(part, b, bounds, n_heads, q_offsets, offsets)
-            dropout = least, keep_scale, key_low, key_high, places[b]
-            _heads(q[asking], k[here], v[here], heads, dropout, context[asking], log_sum[asking])
+        for b in range(bounds[part] // n_heads, round_up(bounds[part + 1], n_heads) // n_heads):
+            heads, queries, keys = _share(part, b, bounds, n_heads, offsets_q, offsets_kv)
+            dropout = threshold, scale, key_low, key_high, positions[b]
+            _heads(q[queries], k[keys], v[keys], heads, dropout, context[queries], lse[queries])
 
 
 @allocating_kernel
-def _bounds(q_offsets, offsets, n_heads, n_parts):
-    """With which head each part begins and ends, those of all sequences being numbered one after the other."""
-    work = (q_offsets[1:] - q_offsets[:-1] + MORE) * (offsets[1:] - offsets[:-1] + MORE)
+def _bounds(offsets_q, offsets_kv, n_heads, n_parts):
+    """The bounds of each part's heads; heads of all sequences are numbered consecutively.   -> (n_parts + 1,)"""
+    work = (offsets_q[1:] - offsets_q[:-1] + OVERHEAD) * (offsets_kv[1:] - offsets_kv[:-1] + OVERHEAD)
     bounds, done, all_work, part = np.zeros(n_parts + 1, np.int64), 0, n_heads * work.sum(), 1
     for head in range(n_heads * work.size):
         done += work[head // n_heads]
@@ -126,183 +130,180 @@ def _bounds(q_offsets, offsets, n_heads, n_parts):
 
 
 @kernel
-def _share(part, b, bounds, n_heads, q_offsets, offsets):
-    """Which heads of sequence b are a part's; the sequence's rows of k and v, and those of q."""
+def _share(part, b, bounds, n_heads, offsets_q, offsets_kv):
+    """The heads of sequence b that belong to a part, and the sequence's rows of q and of k and v."""
     first, last = max(bounds[part] - b * n_heads, 0), min(bounds[part + 1] - b * n_heads, n_heads)
-    return (first, last), slice(offsets[b], offsets[b + 1]), slice(q_offsets[b], q_offsets[b + 1])
+    return (first, last), slice(offsets_q[b], offsets_q[b + 1]), slice(offsets_kv[b], offsets_kv[b + 1])
 
 
 @allocating_kernel
-def _heads(q, k, v, heads, dropout, context, log_sum):
-    """Some heads of a sequence, one after the other in the same memory."""
-    n, size = len(k), q.shape[1] // log_sum.shape[1]
-    keys_t, values = strips_of_zeros(size, n, q), strips_of_zeros(n, size, q)
-    ends, nothing = ends_of_keys(n, keys_t), np.zeros(up_to(size, 2 * lanes(q)), q.dtype)
-    weights, one_behind_other = weights_of_queries(ends.size, q)
-    memory = _Memory(
+def _heads(q, k, v, heads, dropout, context, lse):
+    """Some heads of a sequence, one after the other in the same workspace."""
+    n, d_head = len(k), q.shape[1] // lse.shape[1]
+    keys_t, values = zero_panels(d_head, n, q), zero_panels(n, d_head, q)
+    score_bias, no_bias = padding_bias(n, keys_t), np.zeros(round_up(d_head, 2 * lanes(q)), q.dtype)
+    weights, flat_weights = weight_buffers(score_bias.size, q)
+    workspace = _Workspace(
         (keys_t, values, square_of_zeros(q)),
-        (ends, nothing),
-        (np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, nothing.size), q.dtype)),
-        (weights, one_behind_other),
-        (places_of_weights(n, ends.size), np.empty(one_behind_other.size, q.dtype)),
+        (score_bias, no_bias),
+        (np.empty((QUERIES, d_head), q.dtype), np.empty((QUERIES, no_bias.size), q.dtype)),
+        (weights, flat_weights),
+        (weight_positions(n, score_bias.size), np.empty(flat_weights.size, q.dtype)),
         np.empty(QUERIES, q.dtype),
     )
     for h in range(*heads):
-        _head(q, k, v, h, dropout, memory, context, log_sum)
+        _head(q, k, v, h, dropout, workspace, context, lse)
 
 
-class _Memory(NamedTuple):
-    """What a head's forward pass works in: strips; rows to add; queries and contexts; weights; masks; sums of rows."""
+class _Workspace(NamedTuple):
+    """Buffers of the forward pass of a head."""
 
-    strips: tuple
-    added: tuple
-    rows: tuple
-    weights: tuple
-    masks: tuple
-    totals: np.ndarray
-
-
-@kernel
-def _fetch(arrays, first, size):
-    """Ask for a head's columns, if there are any: the next head's to read, or this one's to write.
-
-    They are some bytes of each row, and the processor does not see by itself which are next.
-    """
-    for x in arrays:
-        if first < x.shape[1]:
-            for r in range(len(x)):
-                for c in range(first, first + size, lanes(x)):
-                    prefetch(x, (r, c))
+    panels: tuple  # K.T, V, and a square for packing
+    biases: tuple  # of the scores: minus infinity in the padding; zeros
+    rows: tuple  # of queries, and of the context
+    weights: tuple  # P of a block of queries, as rows and flat
+    masks: tuple  # positions of the weights, and dropout's factors
+    row_sums: np.ndarray
 
 
 @kernel
-def _head(q, k, v, h, dropout, memory, context, log_sum):
-    """One head of a sequence."""
-    (keys_t, values, spare), (ends, nothing), (queries, contexts) = memory.strips, memory.added, memory.rows
-    (weights, one_behind_other), (places, mask), totals = memory.weights, memory.masks, memory.totals
-    (least, keep_scale, key_low, key_high, first_place), zeros = dropout, Places(nothing, 0, 0)
-    (m, n), size, first = (len(q), len(k)), queries.shape[1], h * queries.shape[1]
-    scale, one = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(1)
-    _fetch((q, k, v), first + size, size)
-    _fetch((context,), first, size)
-    fill_strips_transposed(k, first, 0, size, keys_t, spare)
-    fill_strips(v, first, size, 0, n, values)
+def _head(q, k, v, h, dropout, workspace, context, lse):
+    """One head of a sequence.   (m, D), (n, D), (n, D) -> d_head columns of context (m, D), and one of lse (m, H)"""
+    (keys_t, values, square), (score_bias, no_bias) = workspace.panels, workspace.biases
+    (queries, contexts), (weights, flat_weights) = workspace.rows, workspace.weights
+    (positions, mask), row_sums = workspace.masks, workspace.row_sums
+    (threshold, keep_scale, key_low, key_high, first_position), zeros = dropout, Strided(no_bias, 0, 0)
+    (m, n), d_head, first = (len(q), len(k)), queries.shape[1], h * queries.shape[1]
+    scale, one = q.dtype.type(1.0 / math.sqrt(d_head)), q.dtype.type(1)
+    prefetch_head((q, k, v), first + d_head, d_head)
+    prefetch_head((context,), first, d_head)
+    pack_b_transposed(k, first, 0, d_head, keys_t, square)
+    pack_b(v, first, d_head, 0, n, values)
     for i in range(0, m, QUERIES):
-        rows, place = min(QUERIES, m - i), first_place + (h * m + i) * n
-        tiles = up_to(rows, HALF)
-        take_rows(q, i, rows, first, scale, queries[:tiles])
-        multiply_strips(queries[:tiles], keys_t, ends, zeros, weights)
-        # A step for all rows before the next step for any: a step takes long until its result is there, and meanwhile
-        # the processor begins with other rows.
+        rows, position = min(QUERIES, m - i), first_position + (h * m + i) * n
+        padded_rows = round_up(rows, MR_HALF)
+        load_head(q, i, rows, first, scale, queries[:padded_rows])
+        multiply_panels(queries[:padded_rows], keys_t, score_bias, zeros, weights)
+        # One step for all rows before the next step for any row: the result of a step has a long latency, and meanwhile
+        # the processor starts on other rows.
         for r in range(rows):
-            log_sum[i + r, h] = largest_of(weights[r])
-            lower(weights[r], log_sum[i + r, h])
-        flat = up_to(rows * ends.size, CHUNK)
-        exponentials(one_behind_other[:flat])
+            lse[i + r, h] = row_max(weights[r])
+            subtract_from_row(weights[r], lse[i + r, h])
+        size = round_up(rows * score_bias.size, CHUNK)
+        exp_in_place(flat_weights[:size])
         for r in range(rows):
-            totals[r] = total_of(weights[r])
-            log_sum[i + r, h] += np.log(totals[r])
-        if least > 0:
-            dropout_mask(mask[:flat], places[:flat], (least, q.dtype.type(keep_scale), key_low, key_high), place)
-            times_each(one_behind_other[:flat], mask[:flat])
-        multiply_strips(weights[:tiles, :n], values, nothing, zeros, contexts)
-        for r in range(rows):  # divided only now: V has fewer columns than P
-            put_rows(contexts[r : r + 1], 1, one / totals[r], context, i + r, first, size)
+            row_sums[r] = row_sum(weights[r])
+            lse[i + r, h] += np.log(row_sums[r])
+        if threshold > 0:
+            dropout_mask(
+                mask[:size], positions[:size], (threshold, q.dtype.type(keep_scale), key_low, key_high), position
+            )
+            multiply_in_place(flat_weights[:size], mask[:size])
+        multiply_panels(weights[:padded_rows, :n], values, no_bias, zeros, contexts)
+        for r in range(rows):  # divided only now: the context has fewer columns than P
+            store_head(contexts[r : r + 1], 1, one / row_sums[r], context, i + r, first, d_head)
 
 
 @parallel_kernel
 def _attention_backward(
-    dcontext, q, k, v, log_sum, q_offsets, offsets, n_heads, least, keep_scale, key_low, key_high, n_threads, dq, dk, dv
+    dcontext, q, k, v, lse, offsets_q, offsets_kv, n_heads, threshold, scale, key_low, key_high, n_threads, dq, dk, dv
 ):
-    """The same shares as forward."""
-    places, bounds = _first_places(q_offsets, offsets, n_heads), _bounds(q_offsets, offsets, n_heads, n_threads)
+    """Threads own the same heads as in the forward pass."""
+    positions = _first_positions(offsets_q, offsets_kv, n_heads)
+    bounds = _bounds(offsets_q, offsets_kv, n_heads, n_threads)
     for part in prange(n_threads):
-        for b in range(bounds[part] // n_heads, up_to(bounds[part + 1], n_heads) // n_heads):
-            heads, here, asking = _share(part, b, bounds, n_heads, q_offsets, offsets)
-            dropout = least, keep_scale, key_low, key_high, places[b]
-            inputs = q[asking], k[here], v[here], log_sum[asking]
-            _heads_backward(dcontext[asking], inputs, heads, dropout, dq[asking], dk[here], dv[here])
+        for b in range(bounds[part] // n_heads, round_up(bounds[part + 1], n_heads) // n_heads):
+            heads, queries, keys = _share(part, b, bounds, n_heads, offsets_q, offsets_kv)
+            dropout = threshold, scale, key_low, key_high, positions[b]
+            inputs = q[queries], k[keys], v[keys], lse[queries]
+            _heads_backward(dcontext[queries], inputs, heads, dropout, dq[queries], dk[keys], dv[keys])
 
 
 @allocating_kernel
 def _heads_backward(dcontext, inputs, heads, dropout, dq, dk, dv):
-    """The same backwards."""
-    q, k, _, log_sum = inputs
-    n, size = len(k), q.shape[1] // log_sum.shape[1]
-    keys, keys_t, values_t = strips_of_zeros(n, size, q), strips_of_zeros(size, n, q), strips_of_zeros(size, n, q)
-    n_keys, n_columns = up_to(n, HALF), up_to(size, keys.shape[2])  # of whole tiles
-    wide = up_to(max(n, n_keys), keys.shape[2])
-    (masks, mask), there = weights_of_queries(wide, q), np.zeros(wide, q.dtype)
+    """The backward pass of `_heads`."""
+    q, k, _, lse = inputs
+    n, d_head = len(k), q.shape[1] // lse.shape[1]
+    keys, keys_t, values_t = zero_panels(n, d_head, q), zero_panels(d_head, n, q), zero_panels(d_head, n, q)
+    n_keys, n_columns = round_up(n, MR_HALF), round_up(d_head, keys.shape[2])  # padded to whole micro-tiles
+    width = round_up(max(n, n_keys), keys.shape[2])
+    (masks, mask), is_key = weight_buffers(width, q), np.zeros(width, q.dtype)
     mask[:] = 1
-    there[:n] = 1
-    memory = _BackwardMemory(
+    is_key[:n] = 1
+    workspace = _BackwardWorkspace(
         (keys, keys_t, values_t, square_of_zeros(q)),
-        (strips_of_zeros(QUERIES, size, q), strips_of_zeros(QUERIES, size, q)),
-        (ends_of_keys(n, keys_t), np.zeros(max(wide, n_columns), q.dtype), there),
-        (np.empty((QUERIES, size), q.dtype), np.empty((QUERIES, size), q.dtype)),
+        (zero_panels(QUERIES, d_head, q), zero_panels(QUERIES, d_head, q)),
+        (padding_bias(n, keys_t), np.zeros(max(width, n_columns), q.dtype), is_key),
+        (np.empty((QUERIES, d_head), q.dtype), np.empty((QUERIES, d_head), q.dtype)),
         (np.empty((QUERIES, n_columns), q.dtype), np.empty((n_keys, n_columns), q.dtype)),
         np.empty((n_keys, n_columns), q.dtype),
-        weights_of_queries(wide, q),
-        weights_of_queries(wide, q)[0],
-        (places_of_weights(n, wide), masks, mask),
+        weight_buffers(width, q),
+        weight_buffers(width, q)[0],
+        (weight_positions(n, width), masks, mask),
     )
     for h in range(*heads):
-        _head_backward(dcontext, inputs, h, dropout, memory, dq, dk, dv)
+        _head_backward(dcontext, inputs, h, dropout, workspace, dq, dk, dv)
 
 
-class _BackwardMemory(NamedTuple):
-    """What a head's backward pass works in."""
+class _BackwardWorkspace(NamedTuple):
+    """Buffers of the backward pass of a head."""
 
-    strips: tuple  # K, K.T, V.T, and a square
-    query_strips: tuple  # of queries, and of rows of dcontext
-    added: tuple  # minus infinity behind the last key; zeros; one where there is a key
+    panels: tuple  # K, K.T, V.T, and a square for packing
+    query_panels: tuple  # of queries, and of rows of dcontext
+    biases: tuple  # of the scores: minus infinity in the padding; zeros; one for each key
     rows: tuple  # of queries, and of dcontext
     grads: tuple  # of queries, and of keys
     value_grads: np.ndarray
-    weights: tuple
+    weights: tuple  # P of a block of queries, as rows and flat
     dweights: np.ndarray
-    masks: tuple
+    masks: tuple  # positions of the weights, and dropout's factors, as rows and flat
 
 
 @kernel
-def _head_backward(dcontext, inputs, h, dropout, memory, dq, dk, dv):
-    """One head of a sequence backwards."""
-    (q, k, v, log_sum), (least, keep_scale, key_low, key_high, first_place) = inputs, dropout
-    (keys, keys_t, values_t, spare), (query_strips, grad_strips) = memory.strips, memory.query_strips
-    (ends, nothing, there), (queries, grads), (query_grads, key_grads) = memory.added, memory.rows, memory.grads
-    value_grads, (weights, one_behind_other), dweights = memory.value_grads, memory.weights, memory.dweights
-    (places, masks, mask), zeros = memory.masks, Places(nothing, 0, 0)
-    (m, n), size, first = (len(q), len(k)), queries.shape[1], h * queries.shape[1]
-    scale, one = q.dtype.type(1.0 / math.sqrt(size)), q.dtype.type(1)
+def _head_backward(dcontext, inputs, h, dropout, workspace, dq, dk, dv):
+    """The backward pass of `_head`.   dcontext (m, D) -> d_head columns of dq (m, D), dk and dv (n, D)"""
+    (q, k, v, lse), (threshold, keep_scale, key_low, key_high, first_position) = inputs, dropout
+    (keys, keys_t, values_t, square), (query_panels, grad_panels) = workspace.panels, workspace.query_panels
+    (score_bias, no_bias, is_key), (queries, grads) = workspace.biases, workspace.rows
+    (query_grads, key_grads), value_grads = workspace.grads, workspace.value_grads
+    (weights, flat_weights), dweights = workspace.weights, workspace.dweights
+    (positions, masks, mask), zeros = workspace.masks, Strided(no_bias, 0, 0)
+    (m, n), d_head, first = (len(q), len(k)), queries.shape[1], h * queries.shape[1]
+    scale, one = q.dtype.type(1.0 / math.sqrt(d_head)), q.dtype.type(1)
     n_keys, n_columns = key_grads.shape
-    to_keys, to_values = Places(key_grads.reshape(-1), 0, n_columns), Places(value_grads.reshape(-1), 0, n_columns)
-    _fetch((q, k, v, dcontext), first + size, size)
-    _fetch((dq, dk, dv), first, size)
-    fill_strips(k, first, size, 0, n, keys)
-    fill_strips_transposed(k, first, 0, size, keys_t, spare)
-    fill_strips_transposed(v, first, 0, size, values_t, spare)
+    from_keys, from_values = (
+        Strided(key_grads.reshape(-1), 0, n_columns),
+        Strided(value_grads.reshape(-1), 0, n_columns),
+    )
+    prefetch_head((q, k, v, dcontext), first + d_head, d_head)
+    prefetch_head((dq, dk, dv), first, d_head)
+    pack_b(k, first, d_head, 0, n, keys)
+    pack_b_transposed(k, first, 0, d_head, keys_t, square)
+    pack_b_transposed(v, first, 0, d_head, values_t, square)
     key_grads[:], value_grads[:] = 0, 0
     for i in range(0, m, QUERIES):
-        rows, place = min(QUERIES, m - i), first_place + (h * m + i) * n
-        tiles = up_to(rows, HALF)
-        take_rows(q, i, rows, first, scale, queries[:tiles])
-        take_rows(dcontext, i, rows, first, one, grads[:tiles])
-        multiply_strips(queries[:tiles], keys_t, ends, zeros, weights)
-        multiply_strips(grads[:tiles], values_t, nothing, zeros, dweights)
-        fill_up(weights, ends.size, -np.inf)
+        rows, position = min(QUERIES, m - i), first_position + (h * m + i) * n
+        padded_rows = round_up(rows, MR_HALF)
+        load_head(q, i, rows, first, scale, queries[:padded_rows])
+        load_head(dcontext, i, rows, first, one, grads[:padded_rows])
+        multiply_panels(queries[:padded_rows], keys_t, score_bias, zeros, weights)
+        multiply_panels(grads[:padded_rows], values_t, no_bias, zeros, dweights)
+        fill_columns(weights, score_bias.size, -np.inf)
         for r in range(rows):
-            lower(weights[r], log_sum[i + r, h])
-        flat = up_to(rows * weights.shape[1], CHUNK)
-        exponentials(one_behind_other[:flat])
-        if least > 0:
-            dropout_mask(mask[:flat], places[:flat], (least, q.dtype.type(keep_scale), key_low, key_high), place)
+            subtract_from_row(weights[r], lse[i + r, h])
+        size = round_up(rows * weights.shape[1], CHUNK)
+        exp_in_place(flat_weights[:size])
+        if threshold > 0:
+            dropout_mask(
+                mask[:size], positions[:size], (threshold, q.dtype.type(keep_scale), key_low, key_high), position
+            )
         for r in range(rows):
-            score_gradients(weights[r], dweights[r], masks[r], there)
-        multiply_strips(dweights[:tiles, :n], keys, nothing, zeros, query_grads)
-        put_rows(query_grads, rows, scale, dq, i, first, size)
-        fill_strips(grads, 0, size, 0, rows, grad_strips)
-        fill_strips(queries, 0, size, 0, rows, query_strips)
-        multiply_strips(weights[:rows, :n_keys].T, grad_strips[:, :rows], nothing, to_values, value_grads)
-        multiply_strips(dweights[:rows, :n_keys].T, query_strips[:, :rows], nothing, to_keys, key_grads)
-    put_rows(key_grads, n, one, dk, 0, first, size)
-    put_rows(value_grads, n, one, dv, 0, first, size)
+            score_gradients(weights[r], dweights[r], masks[r], is_key)
+        multiply_panels(dweights[:padded_rows, :n], keys, no_bias, zeros, query_grads)
+        store_head(query_grads, rows, scale, dq, i, first, d_head)
+        pack_b(grads, 0, d_head, 0, rows, grad_panels)
+        pack_b(queries, 0, d_head, 0, rows, query_panels)
+        multiply_panels(weights[:rows, :n_keys].T, grad_panels[:, :rows], no_bias, from_values, value_grads)
+        multiply_panels(dweights[:rows, :n_keys].T, query_panels[:, :rows], no_bias, from_keys, key_grads)
+    store_head(key_grads, n, one, dk, 0, first, d_head)
+    store_head(value_grads, n, one, dv, 0, first, d_head)

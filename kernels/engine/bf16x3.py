@@ -35,19 +35,19 @@ from .amx import (
     store_interleaved,
     truncate_to_bf16,
 )
-from .micro_kernel import on_a_line
+from .micro_kernel import aligned_empty
 from .vectors import load, store, subtract, transpose_square
 
 MR = NR = 2 * TILE_ROWS  # rows and columns of the micro-tile, which is four tiles of C
-SPLIT_TILE = SPLIT * TILE  # bfloat16 numbers of a tile of A or B that was split
-PANEL_STEP = 2 * SPLIT_TILE  # bfloat16 numbers of a panel for TILE_K values of k
+SPLIT_TILE = SPLIT * TILE  # bfloat16 elements of a tile of A or B that was split
+PANEL_STEP = 2 * SPLIT_TILE  # bfloat16 elements of a panel for TILE_K values of k
 STORE_EVERY = 3  # see _micro_kernel
 
 
 @allocating_kernel
 def scratch_tile():
     """Memory for a float32 micro-tile."""
-    return on_a_line(MR * NR, np.float32).reshape(MR, NR)
+    return aligned_empty(MR * NR, np.float32).reshape(MR, NR)
 
 
 # ------------------------------------------------------------------------------------------------------------ packing
@@ -161,8 +161,8 @@ def pack_rows(a, transposed, i0, i1, k0, k1, scratches, out):
 def micro_kernel(rows, a, a_first, n_steps, panel, c_from, c_to, next_panel, next_c, scratch):
     """A micro-tile: c_to = c_from + A B, of up to MR rows packed from a[a_first] on, and the NR columns of a panel.
 
-    panel: the Places of its n_steps steps of the k loop, TILE_K values of k each. c_from, c_to: the Places of the rows
-    of C, which are moved in whole tiles. next_panel, next_c: the Places of what is prefetched in each step,
+    panel: the Strided starts of its n_steps steps of the k loop, TILE_K values of k each. c_from, c_to: the Strided
+    starts of rows of C, which are moved in whole tiles. next_panel, next_c: Strided positions to prefetch in each step,
     PREFETCH_LINES cache lines and PREFETCH_ROWS rows. scratch: memory for a tile that is never read.
     """
     if rows > TILE_ROWS:
@@ -179,16 +179,16 @@ def _micro_kernel(rows, a, a_first, n_steps, panel, c_from, c_to, next_panel, ne
     of the tile products, and the next store costs some 900 cycles. 12 steps take 4,500 cycles, with four stores at
     their end 5,700, and with stores in between 4,500 again.
     """
-    load_accumulators(rows, 2, c_from.memory, c_from.first, c_from.step)
+    load_accumulators(rows, 2, c_from.memory, c_from.first, c_from.stride)
     for step in range(n_steps):
         multiply_accumulate(
             rows,
             2,
             (a, a_first + step * SPLIT_TILE, n_steps * SPLIT_TILE),
-            (panel.memory, panel.first + step * panel.step, SPLIT_TILE),
-            (next_panel.memory, next_panel.first + step * next_panel.step),
-            (next_c.memory, next_c.first + step * PREFETCH_ROWS * next_c.step, next_c.step),
+            (panel.memory, panel.first + step * panel.stride, SPLIT_TILE),
+            (next_panel.memory, next_panel.first + step * next_panel.stride),
+            (next_c.memory, next_c.first + step * PREFETCH_ROWS * next_c.stride, next_c.stride),
         )
         if step % STORE_EVERY == 1:
             store_accumulators(1, 1, scratch, 0, 0)
-    store_accumulators(rows, 2, c_to.memory, c_to.first, c_to.step)
+    store_accumulators(rows, 2, c_to.memory, c_to.first, c_to.stride)

@@ -1,7 +1,7 @@
-"""c = a @ b by NumPy's BLAS, for MINIBERT_KERNELS=blas: a library that others tuned, to compare ours with.
+"""c = a @ b by NumPy's BLAS, for MINIBERT_KERNELS=blas: a library tuned by others, to compare the engine with.
 
-A third way beside matmul_fma.py and matmul_amx.py, with the same functions. The last bits of a BLAS may depend on the
-number of threads, and its threads and Numba's get into each other's way: see docs/speed.md.
+It is a third back end beside gemm_fma.py and gemm_amx.py, with the same functions. The last bits of a BLAS may depend
+on the number of threads, and its threads and Numba's get into each other's way: see docs/speed.md.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import numpy as np
 
 
 def pack_panels(b, transposed):
-    """Nothing: BLAS rearranges b itself, in every call."""
+    """None: BLAS packs b itself, in every call."""
 
 
-def multiply(a, b, transposed, strips, bias, plus, c):
-    """c = a @ b + bias + plus, or a @ b.T; strips are not used, bias (C,) and plus may be None."""
+def multiply(a, b, transposed, panels, bias, residual, c):
+    """c = a @ b + bias + residual, or a @ b.T; panels are not used, bias (C,) and residual may be None."""
     np.matmul(a, b.T if transposed else b, out=c)
-    for term in (bias, plus):
+    for term in (bias, residual):
         if term is not None:
             c += term
 

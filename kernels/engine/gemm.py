@@ -177,7 +177,7 @@ def matmul_backward(dy, x, W, dW=None, db=None, dx_accum=None, act_grad=None, dr
 
 def _fuses(x, W):
     """Whether the back end for these has the epilogues dropout and GELU, and takes all gradients in one call."""
-    return _back_end(x) is gemm_amx and min(W.shape) > skinny.FEW
+    return _back_end(x) is gemm_amx and min(W.shape) > skinny.SKINNY
 
 
 # ------------------------------------------------------------------------------------- several weights of the same x

@@ -1,7 +1,9 @@
-"""What the processor can do at most: multiply-adds a second, and bytes a second to and from memory.
+"""What the processor can do at most: multiply-adds per second, and bytes per second to and from memory.
 
-Every kernel's speed is a share of one of the two; but where a processor has AMX tiles (amx.py), products can be faster
-than any multiply-adds. `minibert bench` measures all three; nothing else imports this file.
+These two limits are the roofline (Williams, Waterman & Patterson, 2009, Roofline: An Insightful Visual Performance
+Model for Multicore Architectures): no kernel is faster than the one or the other allows. Where a processor has AMX
+tiles (amx.py), products have a third, higher limit. `minibert bench` measures all three; nothing else imports this
+file.
 """
 
 from __future__ import annotations
@@ -13,37 +15,40 @@ from ..runtime.compiling import parallel_kernel
 from ..runtime.pool import empty
 from .amx import TILE_K, configure_tiles, load_accumulators, multiply_accumulate, release_tiles, store_accumulators
 from .bf16x3 import MR, NR, PANEL_STEP, SPLIT_TILE
-from .micro_kernel import on_a_line
+from .micro_kernel import aligned_empty
 from .vectors import fma, lanes, load, splat, store
 
 STEPS = 3  # of the k loop, for a product whose packed factors fit the L1 cache
-CHAINS = 12  # vectors of a thread that do not wait for each other
+CHAINS = 12  # independent vectors of each thread
 
 
 def multiply_adds(turns: int, threads: int, dtype=np.float32) -> int:
-    """Do nothing but multiply-adds, on every thread. Returns their number, each counted as two operations."""
+    """Do nothing but multiply-adds, on every thread. Returns the number of operations, two for each multiply-add."""
     start = np.linspace(0, 1, threads * CHAINS * lanes(np.empty(0, dtype)), dtype=dtype).reshape(threads, -1)
     _multiply_adds(start, turns)  # x * 0.5 + 0.5 tends to 1
     return 2 * start.size * turns
 
 
 def tile_products(turns: int, threads: int) -> int:
-    """Do nothing but float32 products on AMX tiles, on every thread, with all numbers in the L1 cache.
+    """Do nothing but float32 products on AMX tiles, on every thread, with all data in the L1 cache.
 
-    Returns their operations, counted as those of multiply-adds: two for each element of the one factor and column of
-    the other, not the twelve that are done.
+    Returns the number of operations of the float32 products, two for each multiply-add of the formula, not the twelve
+    that the split into three bfloat16 takes.
     """
     _tile_products(turns, np.zeros((threads, MR * NR), np.float32))
     return 2 * MR * NR * TILE_K * STEPS * turns * threads
 
 
 def triad(a, b, scale, out):
-    """out = a + scale * b, the loop that measures memory (STREAM's triad). Three times out's bytes are moved."""
+    """out = a + scale * b, which moves three times the bytes of out.
+
+    The triad of STREAM (McCalpin, 1995, Memory Bandwidth and Machine Balance in Current High Performance Computers).
+    """
     _triad(a, b, a.dtype.type(scale), out)
 
 
 def triad_arrays(megabytes: float, dtype=np.float32):
-    """Three arrays for `triad`, together that large; they should be larger than the caches."""
+    """Three arrays for `triad`, of so many megabytes together; they should be larger than the caches."""
     size = int(megabytes * 1e6 / 3 / np.dtype(dtype).itemsize)
     arrays = [empty((size,), dtype) for _ in range(3)]
     for array in arrays:
@@ -53,10 +58,10 @@ def triad_arrays(megabytes: float, dtype=np.float32):
 
 @parallel_kernel
 def _multiply_adds(start, turns):
-    """Each thread has 12 vectors in registers, and multiplies and adds to each of them, turn after turn.
+    """Each thread has CHAINS = 12 vectors in registers, and does a multiply-add on each of them in every turn.
 
-    A multiply-add takes four or five cycles and two can begin in each: ten or more that do not wait for each other keep
-    the processor busy. With the two constants the 12 fit the 16 registers of AVX2.
+    A multiply-add takes four or five cycles, and two can start in each cycle: ten or more independent ones keep the
+    processor busy. With the two constants the 12 fit the 16 registers of AVX2.
     """
     for thread in prange(start.shape[0]):
         row, n = start[thread], lanes(start)
@@ -76,7 +81,7 @@ def _multiply_adds(start, turns):
 def _tile_products(turns, c):
     for thread in prange(len(c)):
         row, size = c[thread], STEPS * PANEL_STEP
-        left, right = on_a_line(size, np.uint16), on_a_line(size, np.uint16)
+        left, right = aligned_empty(size, np.uint16), aligned_empty(size, np.uint16)
         left[:], right[:] = 0x3F80, 0x3F80  # 1 as a bfloat16
         configure_tiles()
         load_accumulators(2, 2, row, 0, NR)

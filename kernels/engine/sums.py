@@ -1,4 +1,5 @@
-"""Sums beside the products of backward: of rows, which is a bias's gradient, and of a matrix and a transposed one."""
+"""Sums that go with the products of the backward pass: of all rows (a bias's gradient), and of a matrix and a
+transposed one."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from .vectors import add, lanes, load, store, transpose_square
 def bias_db(dy, db):
     """db += the sum of dy over its rows.   (T, O) -> (O,)
 
-    Raises ValueError if they do not fit, or if neighbours in db are not neighbours in memory.
+    Raises ValueError if they do not fit, or if db is not contiguous.
     """
     check_db(dy, db)
     share(0.2 * dy.size)
@@ -38,7 +39,7 @@ def _sum_rows(dy, db):
 
 @kernel
 def add_rows(dy, db, part, n_parts):
-    """A part of db's columns += all rows of dy, from the first to the last: so the order of each sum is fixed."""
+    """A part of db's columns += all rows of dy, from the first to the last, so that the order of each sum is fixed."""
     width = 2 * lanes(dy)
     n_blocks = (db.size + width - 1) // width
     for block in range(part * n_blocks // n_parts, (part + 1) * n_blocks // n_parts):
@@ -69,7 +70,7 @@ def _add_all_transposed(x, out):
 
 @allocating_kernel
 def add_rows_transposed(x, i0, i1, out):
-    """out[:, i0:i1] += x[i0:i1].T, in squares as wide as a vector."""
+    """out[:, i0:i1] += x[i0:i1].T, one square of a vector's lanes at a time."""
     side, square = lanes(x), square_of_zeros(x)
     for i in range(i0, i1, side):
         for j in range(0, x.shape[1], side):

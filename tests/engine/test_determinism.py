@@ -44,7 +44,7 @@ def idle_files():
     if kernels.BACKEND == "plain":
         return ("kernels.engine.",)
     idle = ["kernels.matmul", "kernels.attention", "kernels.engine.gemm_" + ("fma" if amx.ALLOWED else "amx")]
-    return tuple(idle if skinny.ROWS else [*idle, "kernels.engine.skinny"])
+    return tuple(idle if skinny.MR else [*idle, "kernels.engine.skinny"])
 
 
 def print_digests():
