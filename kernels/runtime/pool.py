@@ -1,14 +1,14 @@
-"""Memory for arrays: large ones are aligned to cache lines, and lent again when an array is gone.
+"""A memory pool for arrays: large buffers are aligned to cache lines, and reused when their array is released.
 
 A vector load that crosses two cache lines costs two loads, and NumPy aligns to 16 bytes only. And fresh memory is not
-free: the system hands it out page by page, at the first touch of each. So memory comes back to a pool when the last
-view of an array is gone, and the next training step takes it from there. Blocks are cut from large pieces, for which
-Linux is asked to use pages of 2 MB: looking up in which of thousands of pages of 4 KB a number lies takes 3 to 4 % of a
-training step. A block that has been unused for long is given back to its piece, whose free parts are joined again, so
-that batches of any sizes share the memory.
+free: the system maps it page by page, at the first access to each page. So when the last view of an array is gone, its
+buffer returns to the pool, and the next training step takes it from there. Buffers are blocks of large arenas, for
+which Linux is advised to use pages of 2 MB: with pages of 4 KB the translation of addresses (TLB misses) takes 3 to 4 %
+of a training step. A block that has been unused for long is returned to its arena, which merges neighbouring free
+ranges, so that batches of any size share the memory.
 
-This runs before every kernel, when the kernel before it has emptied the caches: each step that is saved here counts
-several times.
+This code runs before every kernel, when the previous kernel has evicted Python's data from the caches, so each
+operation here costs several times its usual time.
 """
 
 from __future__ import annotations
@@ -23,102 +23,107 @@ import numpy as np
 LINE = 64  # bytes of a cache line, and of the widest vector
 BYTE = np.dtype(np.uint8)
 SMALL = 1 << 15  # below this many bytes malloc is good enough
-PIECE, PAGE = 1 << 26, 1 << 21  # bytes of a piece from the system, and of a large page
-SLACK = 1.05  # lent and free blocks together take at most this many times what was lent at the busiest moment
+ARENA, PAGE = 1 << 26, 1 << 21  # bytes of an arena, and of a large page
+SLACK = 1.05  # blocks in use and free blocks together take at most this many times the peak of those in use
 
 
-class _Piece:
-    """Memory from the system that begins on a large page, and which parts of it nobody has: {where: how many bytes}."""
+class _Arena:
+    """Memory from the system that begins on a large page; its free ranges are {start: bytes}, and {end: start}."""
 
-    __slots__ = ("ends", "first", "memory", "parts", "size")
+    __slots__ = ("ends", "first", "free_ranges", "memory", "size")
 
     def __init__(self, size: int):
-        self.size, self.parts, self.ends = size, {0: size}, {size: 0}
+        self.size, self.free_ranges, self.ends = size, {0: size}, {size: 0}
         if not hasattr(mmap, "MAP_PRIVATE"):
             self.memory = bytearray(size + LINE)
             self.first = -np.frombuffer(self.memory, np.uint8).ctypes.data % LINE
             return
-        # Not from NumPy, which would take itself for the owner of arrays.
+        # Not allocated by NumPy, which would make the arena the base of all arrays, instead of a _PooledBuffer.
         self.memory = mmap.mmap(-1, size + PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if hasattr(mmap, "MADV_HUGEPAGE"):
-            with suppress(OSError):  # a system that does not have them
+            with suppress(OSError):  # a system without large pages
                 self.memory.madvise(mmap.MADV_HUGEPAGE)
         self.first = -np.frombuffer(self.memory, np.uint8).ctypes.data % PAGE
 
-    def take(self, start: int, size: int) -> None:
-        """The first bytes of the part at start."""
-        left = self.parts.pop(start) - size
+    def allocate(self, start: int, size: int) -> None:
+        """Take the first bytes of the free range at start."""
+        left = self.free_ranges.pop(start) - size
         if left:
-            self.parts[start + size] = left
+            self.free_ranges[start + size] = left
             self.ends[start + size + left] = start + size
         else:
             del self.ends[start + size]
 
-    def give_back(self, start: int, size: int) -> None:
-        """Parts that touch become one."""
+    def release(self, start: int, size: int) -> None:
+        """Make the range free, and merge it with its free neighbours."""
         if start in self.ends:
             before = self.ends.pop(start)
-            start, size = before, size + self.parts.pop(before)
-        if start + size in self.parts:
-            size += self.parts.pop(start + size)
-        self.parts[start], self.ends[start + size] = size, start
+            start, size = before, size + self.free_ranges.pop(before)
+        if start + size in self.free_ranges:
+            size += self.free_ranges.pop(start + size)
+        self.free_ranges[start], self.ends[start + size] = size, start
 
 
-_pieces: list[_Piece] = []
+_arenas: list[_Arena] = []
 
 
 class _Block:
-    """`size` bytes of a piece, from memory[first] on, and the list that it goes to when nobody has it."""
+    """`size` bytes of an arena, from memory[first] on, and the free list that it returns to when it is released."""
 
-    __slots__ = ("first", "home", "memory", "piece", "size", "start", "used")
+    __slots__ = ("arena", "first", "free_list", "memory", "size", "start", "used")
 
-    def __init__(self, size: int, home: list[_Block]):
-        """The smallest part that is large enough, or a new piece."""
-        fitting = ((n, i, start) for i, piece in enumerate(_pieces) for start, n in piece.parts.items() if n >= size)
-        _, i, start = min(fitting, default=(0, len(_pieces), 0))
-        if i == len(_pieces):
-            _pieces.append(_Piece(max(size, PIECE)))
-        self.size, self.home, self.piece, self.start = size, home, _pieces[i], start
-        self.memory, self.first = self.piece.memory, self.piece.first + start
-        self.piece.take(start, size)
+    def __init__(self, size: int, free_list: list[_Block]):
+        """Best fit: the smallest free range that is large enough, or a new arena."""
+        fitting = (
+            (n, i, start) for i, arena in enumerate(_arenas) for start, n in arena.free_ranges.items() if n >= size
+        )
+        _, i, start = min(fitting, default=(0, len(_arenas), 0))
+        if i == len(_arenas):
+            _arenas.append(_Arena(max(size, ARENA)))
+        self.size, self.free_list, self.arena, self.start = size, free_list, _arenas[i], start
+        self.memory, self.first = self.arena.memory, self.arena.first + start
+        self.arena.allocate(start, size)
 
     def free(self) -> None:
-        """Give the memory back to the piece, and the piece to the system if nobody has a part of it."""
-        self.piece.give_back(self.start, self.size)
-        if self.piece.parts.get(0) == self.piece.size:
-            _pieces.remove(self.piece)
+        """Return the memory to the arena, and the arena to the system if all of it is free."""
+        self.arena.release(self.start, self.size)
+        if self.arena.free_ranges.get(0) == self.arena.size:
+            _arenas.remove(self.arena)
 
 
-_pool: dict[int, list[_Block]] = {}  # free blocks by size, the one that came back last at the end of its list
-_owned = _most_lent = 0  # bytes: lent and free, and lent at the busiest moment
-_misses = 0  # so many times the pool had no block; blocks tell by it how long they have been unused
+_pool: dict[int, list[_Block]] = {}  # free lists by size, the block that was released last at the end
+_owned = _peak_in_use = 0  # bytes: of blocks in use and free ones, and the most that was ever in use
+_misses = 0  # how often the pool had no block; the clock that tells how long a block has been unused
 
 
-class _Loan(np.ndarray):
-    """The bytes of a block, as long as an array lives on them: NumPy takes it for the owner of the array's memory."""
+class _PooledBuffer(np.ndarray):
+    """The bytes of a block in use. It is the base of every array and view on them, and is deleted after the last."""
 
     __slots__ = ("block",)
 
     def __del__(self):
-        self.block.home.append(self.block)  # and no more: Python may be anywhere, in the middle of `empty`, too
+        # Nothing more than that: Python may call it anywhere, even in the middle of `empty`.
+        self.block.free_list.append(self.block)
 
 
 @lru_cache(maxsize=4096)
 def _bytes_of_block(shape, dtype) -> int:
-    """How many an array takes, rounded up by at most a quarter, so that batches of nearly the same size share blocks.
-    0 if it is small."""
+    """The size of the block for an array, or 0 if the array is small.
+
+    Rounded up by at most a quarter, so that batches of nearly the same size share blocks.
+    """
     size = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
     step = 1 << max(size.bit_length() - 3, 6)
     return 0 if size < SMALL else (size + step - 1) // step * step
 
 
 def _new_block(size: int) -> _Block:
-    """A block that was not in the pool. For it free ones that have been unused for longest are given up."""
-    global _owned, _most_lent, _misses
+    """A block that was not in the pool. To make room for it, the blocks that have been unused longest are freed."""
+    global _owned, _peak_in_use, _misses
     _misses += 1
     free = sum(block.size for blocks in list(_pool.values()) for block in blocks)
-    _most_lent = max(_most_lent, _owned - free + size)
-    while _owned + size > SLACK * _most_lent:
+    _peak_in_use = max(_peak_in_use, _owned - free + size)
+    while _owned + size > SLACK * _peak_in_use:
         blocks = min(filter(None, list(_pool.values())), key=lambda blocks: blocks[0].used, default=None)
         if blocks is None:
             break
@@ -130,18 +135,18 @@ def _new_block(size: int) -> _Block:
 
 
 def empty(shape, dtype) -> np.ndarray:
-    """Like np.empty, C order; if it is not small, its first element lies on a 64-byte boundary."""
+    """Like np.empty, in C order; unless it is small, it is aligned to a cache line of 64 bytes."""
     size = _bytes_of_block(shape, dtype)
     if size == 0:
         return np.empty(shape, dtype)
     try:
-        block = _pool[size].pop()  # the last: it may still be in the processor's caches
+        block = _pool[size].pop()  # the last released: it may still be in the caches
     except (KeyError, IndexError):
         block = _new_block(size)
     block.used = _misses
-    loan = _Loan(size, BYTE, block.memory, block.first)
-    loan.block = block
-    return np.ndarray(shape, dtype, loan)
+    buffer = _PooledBuffer(size, BYTE, block.memory, block.first)
+    buffer.block = block
+    return np.ndarray(shape, dtype, buffer)
 
 
 def zeros(shape, dtype) -> np.ndarray:
@@ -163,7 +168,7 @@ def aligned_copy(array: np.ndarray) -> np.ndarray:
 
 
 def lay_out(sizes: list[int], dtype) -> tuple[np.ndarray, list[int]]:
-    """Zeros for several arrays end to end, and where in them each begins: on a cache line of its own.
+    """Zeros for several arrays end to end, and the index at which each begins, on a cache line of its own.
 
     sizes: elements of each array. Two threads that write to neighbouring arrays then never write to one cache line.
     """
