@@ -1,7 +1,7 @@
-"""Functions of one number that LLVM can turn into vector instructions: exp, tanh, the normal distribution, a hash.
+"""Elementwise functions that LLVM can vectorize: exp, tanh, the normal distribution, a hash.
 
-`math.exp` and `math.erf` are calls into the C library, one number at a time. In float32 the functions here are sums
-and products instead, 16 numbers at a time; in float64, which only checks gradients, they are the C library's.
+`math.exp` and `math.erf` are calls of the C library, one element at a time. In float32 the functions here are sums and
+products instead, 16 elements at a time; in float64, which only checks gradients, they are those of the C library.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 
 @kernel
 def _exp_f32(x):
-    """e^x for float32: x = n ln 2 + r, so e^x = 2^n e^r, and e^r is a short series.
+    """e^x for float32: x = n ln 2 + r, so e^x = 2^n e^r, and e^r is a short series (Taylor, degree 6).
 
-    Relative error below 3e-7 from -87.3 to 88.3; below it is 0, above infinite, a little before the true limits.
+    The relative error is below 3e-7 for x from -87.3 to 88.3. Below this range the result is 0, above it infinite, a
+    little before the true limits. The range reduction, with ln 2 in two parts, is Cody & Waite's (1980, Software Manual
+    for the Elementary Functions), and its two constants are those of expf.c in Cephes (Moshier, 1992).
     """
     n = np.floor(x * f32(1.44269504) + f32(0.5))
-    r = x - n * f32(0.693359375)  # ln 2 in two parts: the first has few bits, so that the product is exact
+    r = x - n * f32(0.693359375)  # the first part of ln 2 has few bits, so the product is exact
     r = r + n * f32(2.12194440e-4)
     series = f32(1 / 720)
     series = series * r + f32(1 / 120)
@@ -35,7 +37,7 @@ def _exp_f32(x):
     series = series * r + f32(0.5)
     series = series * r + f32(1)
     series = series * r + f32(1)
-    two_to_n = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(f32)  # n written into the exponent's bits
+    two_to_n = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(f32)  # n in the bits of the exponent
     y = series * two_to_n
     y = f32(0) if x < f32(-87.3) else y
     return f32(np.inf) if x > f32(88.3) else y  # NaN fails both tests and is still in the series
@@ -55,11 +57,15 @@ def _exp_of_type(x):
 
 @kernel
 def _normal_f32(x):
-    # For x >= 0: 1 - Phi(x) = exp(-x^2 / 2) P(s) with s = 0.314 x / (1 + 0.314 x), the idea of Abramowitz & Stegun
-    # 7.1.26. P was fitted for this file (minimax, weighted by the bell): the largest error is 1.2e-8. Near zero, where
-    # rounding would show most, s and with it all terms but the first vanish, and P(0) = 0.5 is exact: no jump.
-    bell = _exp_f32(f32(-0.5) * x * x)
-    size = abs(x) if abs(x) < f32(16) else f32(16)  # the bell is zero from 14 on; infinity / infinity would be NaN
+    """(cdf, pdf) of the standard normal distribution in float32.
+
+    For x >= 0, 1 - cdf(x) = exp(-x^2 / 2) P(s) with s = 0.314 x / (1 + 0.314 x): the form of Abramowitz & Stegun (1964,
+    Handbook of Mathematical Functions), 7.1.26. The coefficients of P were fitted for this file (minimax, weighted by
+    the exponential); the largest error is 1.2e-8. As x goes to zero, so do s and all terms but the first, and
+    P(0) = 0.5 is exact: there is no jump where the two halves meet.
+    """
+    gaussian = _exp_f32(f32(-0.5) * x * x)
+    size = abs(x) if abs(x) < f32(16) else f32(16)  # exp(-x^2 / 2) is 0 from 14 on; infinity / infinity would be NaN
     s = f32(0.314) * size / (f32(1) + f32(0.314) * size)
     series = f32(0.1366506399995392)
     series = series * s + f32(-0.13023010035810417)
@@ -67,12 +73,12 @@ def _normal_f32(x):
     series = series * s + f32(1.264995334530681)
     series = series * s + f32(-1.2705149886161526)
     series = series * s + f32(0.5)
-    tail = bell * series
-    return (f32(1) - tail if x > f32(0) else tail), bell * f32(INV_SQRT_2PI)
+    tail = gaussian * series
+    return (f32(1) - tail if x > f32(0) else tail), gaussian * f32(INV_SQRT_2PI)
 
 
 def normal(x):
-    """(Phi(x), phi(x)): the standard normal distribution and its density, in the type of x."""
+    """(cdf, pdf) of the standard normal distribution at x, in the type of x."""
     return 0.5 * (1.0 + math.erf(x * INV_SQRT2)), math.exp(-0.5 * x * x) * INV_SQRT_2PI
 
 
@@ -85,8 +91,8 @@ def _normal_of_type(x):
 
 @kernel
 def _tanh_f32(x):
-    """Absolute error below 2e-7, which is what GELU needs. Near zero the relative error is large."""
-    e = _exp_f32(f32(-2) * abs(x))  # of a number that is not positive, so it cannot overflow
+    """tanh for float32: the absolute error is below 2e-7, as GELU needs it; the relative error near zero is large."""
+    e = _exp_f32(f32(-2) * abs(x))  # the exponent is not positive, so exp cannot overflow
     y = (f32(1) - e) / (f32(1) + e)
     return -y if x < f32(0) else y
 
@@ -111,16 +117,17 @@ def add_four(total, x, y):
 
 @kernel
 def four(row, k):
-    """Four neighbours in a row."""
+    """Four consecutive elements of a row."""
     return row[k], row[k + 1], row[k + 2], row[k + 3]
 
 
 @kernel
 def random_bits(key_low, key_high, index):
-    """32 random bits for a place: two rounds of an integer mixer, one for each half of the key.
+    """32 random bits for an index: two rounds of an integer hash, each after half of the key.
 
-    The same in any order and on any thread, so that a dropout mask need not be stored: backward asks again.
-    All three arguments are uint32; Numba widens uint32 arithmetic to 64 bits, hence the casts.
+    The hash is lowbias32 (Wellons, 2018, Prospecting for Hash Functions). The bits do not depend on the order of the
+    calls or on the thread, so a dropout mask need not be stored: backward computes it again. All three arguments are
+    uint32; Numba widens uint32 arithmetic to 64 bits, hence the casts.
     """
     h = np.uint32(index ^ key_low)
     for key in (key_high, np.uint32(0)):
