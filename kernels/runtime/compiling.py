@@ -1,8 +1,8 @@
-"""How kernels are compiled: Numba's options, the vector width, and what is printed meanwhile.
+"""How kernels are compiled: Numba's options, the vector width, and the message that is printed meanwhile.
 
-A kernel is a plain function with `@parallel_kernel` or `@serial_kernel` above it; its parts are functions with
-`@kernel`. The first call with a new dtype compiles it, which takes a second or so; the machine code is then kept on
-disk, and later runs load it.
+A kernel is a plain function under `@parallel_kernel` or `@serial_kernel`; the functions it calls are under `@kernel`.
+The first call with a new dtype compiles it, which takes a second or so. The machine code is then kept on disk, and
+later runs load it.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from .cache import CACHE_FOLDER, CACHE_IS_KEPT, version_of
 from .linking import LateLinking
 
 # Fast-math flags that let LLVM vectorize sums. Never "nnan" or "ninf": NaN and infinity must pass through as in NumPy.
-# Nor "arcp": LLVM then divides by the processor's estimate of a reciprocal (or of one by a root), which makes NaN of
-# infinity, and has other last bits on another maker's processor.
+# Nor "arcp": LLVM then divides by means of the processor's estimate of a reciprocal (or reciprocal square root), which
+# turns infinity into NaN, and whose last bits differ between makers of processors.
 FAST_MATH = {"contract", "reassoc", "nsz"}
 
 KERNELS = []  # every kernel that is kept in the cache
 
 
 def _use_full_vector_width() -> None:
-    """Ask LLVM for 512-bit vectors where the processor has them; on its own it prefers 256.
+    """Make LLVM use 512-bit vectors where the processor has them; by default it prefers 256.
 
-    A user who sets NUMBA_CPU_NAME or NUMBA_CPU_FEATURES has chosen; then nothing is changed.
+    Nothing is changed if the user has set NUMBA_CPU_NAME or NUMBA_CPU_FEATURES.
     """
     if numba.config.CPU_NAME or numba.config.CPU_FEATURES:
         return
@@ -51,7 +51,7 @@ def _features_of_host():
 
 
 def vector_bits() -> int:
-    """Width of the vectors that the kernels are compiled for, in bits; 0 if it is not known (not an x86 processor)."""
+    """Width of the vectors that the kernels are compiled for, in bits; 0 if unknown (not an x86 processor)."""
     enabled = numba.config.CPU_FEATURES or _features_of_host().flatten()
     if numba.config.CPU_NAME and not numba.config.CPU_FEATURES:
         return 0
@@ -61,23 +61,23 @@ def vector_bits() -> int:
     return 0
 
 
-# OpenMP's threads wait for each other by spinning, and sleep after this many turns. With fewer they fall asleep between
-# two kernels, and waking them takes longer than a small product; with more, if another program holds a core, they spin
-# in vain, and small batches become many times slower. Read when the thread pool starts; a user's choice stays.
+# OpenMP's threads wait for each other by spinning, and sleep after this many turns. With fewer turns they fall asleep
+# between two kernels, and waking them takes longer than a small product. With more, if another program occupies a core,
+# they spin in vain, and small batches become many times slower. OpenMP reads it when its thread pool starts.
 os.environ.setdefault("GOMP_SPINCOUNT", "15000")
 _use_full_vector_width()
 
 
 def _jit(function, fastmath=FAST_MATH, **options):
-    # Without what Numba adds to every function, so that C could call it: a twentieth of the time to compile.
+    # no_cfunc_wrapper: without the wrapper that makes a function callable from C, 5 % less time to compile.
     return numba.njit(fastmath=fastmath, error_model="numpy", no_cfunc_wrapper=True, **options)(function)
 
 
 class Part(CPUDispatcher):
-    """A function that kernels contain. What Python needs to call it is not compiled, as only a few tests do."""
+    """A function that is compiled into kernels, without the wrapper for calls from Python, which only tests need."""
 
     def __call__(self, *arguments):
-        """Called from Python it is compiled once more, as a function of its own."""
+        """Called from Python, it is compiled once more, as a function of its own."""
         return _standing_alone(self)(*arguments)
 
 
@@ -94,33 +94,33 @@ def _part(function, **options):
 
 
 def kernel(function):
-    """Compile a function for one thread, to be called by other kernels. They contain it, so the cache need not.
+    """Compile a function for one thread, to be called by other kernels. Their cached code includes it.
 
-    It cannot make arrays, only use those that it is given, and parts of them. So Numba need not count who uses them
-    (`_nrt`): the threads share the counters, and to count takes longer than to add two short rows.
+    It cannot create arrays, only use its arguments and slices of them. So Numba need not count references to arrays
+    (`_nrt`): all threads share the counters, and counting takes longer than adding two short rows.
     """
     return _part(function, _nrt=False)
 
 
 def inlined_kernel(function):
-    """The same, and wherever it is called its code becomes part of the caller's, which without this LLVM decides.
+    """Like `kernel`, and always inlined into the caller, which LLVM otherwise decides.
 
-    For what is short or called often: to pass an array takes a store for each of its seven properties, and stores
-    behind those of a tile of the matrix unit wait until it has summed.
+    For functions that are short or called often. Passing an array takes a store for each of its seven fields, and a
+    store that follows those of an AMX tile waits until the tile has been computed.
     """
     return _part(function, _nrt=False, forceinline=True)
 
 
 def allocating_kernel(function):
-    """The same for a function that makes arrays, or returns parts of some. None should stand in an innermost loop."""
+    """Like `kernel`, for a function that creates arrays or returns slices. Not to be called in an innermost loop."""
     return _part(function)
 
 
 def ordered_kernel(function):
-    """The same, but sums are added in the order that is written, so the loop over the summands cannot become vectors.
+    """Like `kernel`, but sums are added in the order in which they are written, so LLVM cannot vectorize over them.
 
-    For loops that go across many sums: each of them then has the same bits wherever it lies. A multiplication and an
-    addition may still become one instruction.
+    For loops that vectorize across many sums: each of these then has the same bits wherever it is in memory. A
+    multiplication and an addition may still become one instruction.
     """
     return _part(function, fastmath={"contract"})
 
@@ -144,44 +144,44 @@ def serial_kernel(function):
 
 
 def parallel_kernel(function):
-    """Compile a function whose `prange` loops are shared out over Numba's threads, to be called from Python.
+    """Compile a function whose `prange` loops are shared among Numba's threads, to be called from Python.
 
-    Each iteration of a prange must own what it writes, and must not depend on the number of threads: so the same input
-    gives the same bits on any number of them. Nor may bits depend on where arrays lie: LLVM writes a vector loop and a
-    plain one, and takes the plain one when two arrays lie close together. So a loop that sums stores nothing, but in
-    the one array that it reads, and a loop that stores is so simple that both versions round alike
-    (tests/engine/test_determinism.py places arrays close).
+    Each iteration of a prange must own what it writes, and must not depend on the number of threads, so that the same
+    input gives the same bits on any number of them. Nor may bits depend on where arrays lie: LLVM generates a
+    vectorized loop and a scalar one, and the scalar one runs if two arrays may overlap. So a loop that sums stores at
+    most into the one array that it reads, and a loop that stores is so simple that both versions round alike
+    (tests/engine/test_determinism.py lays arrays close together).
     """
     return _cached(function, parallel=True)
 
 
 class CompilationListener(event.Listener):
-    """Prepares the compilation of a kernel (linking.py), and prints once that kernels are being compiled: a first run
-    must not look like one that hangs."""
+    """Prepares the compilation of a kernel (linking.py), and prints once that kernels are being compiled, so that a
+    first run does not look as if it hangs."""
 
     def __init__(self):
-        self.told, self._linking = False, LateLinking()
+        self.announced, self._linking = False, LateLinking()
 
     def on_start(self, ev):
-        """A function missed the cache and is about to be compiled."""
+        """A function is not in the cache and is about to be compiled."""
         if self._is_ours(ev):
-            self.tell()
+            self.announce()
             self._linking.start()
 
     def on_end(self, ev):
-        """It is compiled, or could not be."""
+        """Its compilation has ended, or failed."""
         if self._is_ours(ev):
             self._linking.stop()
 
     def _is_ours(self, ev):
         return any(ev.data["dispatcher"] is ours for ours in KERNELS)
 
-    def tell(self):
-        """Print it now, if it was not printed before."""
-        if not self.told:
+    def announce(self):
+        """Print the message now, unless it was printed before."""
+        if not self.announced:
             kept = f"once; kept in {CACHE_FOLDER}" if CACHE_IS_KEPT else "for this run only"
             print(f"compiling Numba kernels for this machine ({kept}) ...", file=sys.stderr)
-            self.told = True
+            self.announced = True
 
 
 LISTENER = CompilationListener()

@@ -1,6 +1,6 @@
-"""Compile what a run needs before it begins: `ensure_compiled` fills the cache, `warm_up` loads from it, too.
+"""Compile what a run needs before it begins: `ensure_compiled` fills the cache, and `warm_up` also loads from it.
 
-A purpose is a set of operations; each is compiled by an example call (examples.py), in one of two processes.
+A purpose is a set of operations. Each operation is compiled by an example call (examples.py), in one of two processes.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from .examples import (
 FORWARD = ("matmul", "matmul_gelu", "matmul_each", "gelu", "gelu_tanh", "layernorm", "embedding", "attention")
 PURPOSES = {"predict": FORWARD, "train": None}  # None: all operations
 
-_DONE: set[tuple[str, str]] = set()  # what this process need not look for again: names of dtypes, and purposes
+_DONE: set[tuple[str, str]] = set()  # (name of a dtype, purpose): complete, or not to be tried again
 
-# What two processes compile, about as many seconds each. No kernel is in both: Numba keeps one index for each, and does
-# not lock it.
+# What each of two processes compiles, in about as many seconds. No kernel is in both shares: Numba keeps an index file
+# for each kernel, and does not lock it.
 SHARES = {
     "products": lambda dtype: chain(examples_of_products(dtype), examples_of_narrow_products(dtype)),
     "others": lambda dtype: chain(examples_of_attention(dtype), examples_of_rows(dtype)),
@@ -56,18 +56,18 @@ def warm_up(dtype=np.float32, purpose: str = "train", between: Callable[[], None
 
 
 def ensure_compiled(dtype=np.float32, purpose: str = "train", between: Callable[[], None] = lambda: None) -> None:
-    """Fill the kernel cache for a purpose, if it is not filled yet, by two processes, and show progress.
+    """Fill the kernel cache for a purpose, unless it is filled already, by two processes, and show progress.
 
-    between() is called ten times a second; what it raises ends the two.
+    between() is called ten times a second; what it raises ends the two processes.
 
-    A program only ever runs kernels that came from the cache, if its arrays are as everywhere here: in C order,
-    writable. For where linking.py cannot help, Numba optimizes a parallel kernel once more when it writes it to the
-    cache: the process that compiles it would compute with other last bits than every later one.
+    So a program only runs kernels that were loaded from the cache, as long as its arrays are in C order and writable,
+    as everywhere here. The reason: where linking.py cannot be used, Numba optimizes a parallel kernel once more when it
+    writes it to the cache, and the process that compiles it would compute other last bits than every later one.
     """
     if not kernels.COMPILED or _is_complete(np.dtype(dtype).name, purpose):
         return
     name = np.dtype(dtype).name
-    LISTENER.tell()
+    LISTENER.announce()
     start, before, compilers = time.perf_counter(), _n_cached(), []
     try:
         for share in SHARES:
@@ -79,9 +79,9 @@ def ensure_compiled(dtype=np.float32, purpose: str = "train", between: Callable[
                 bar.update(_n_cached() - before - bar.n)
     finally:
         for compiler in compilers:
-            compiler.kill()  # only one that still runs, after Ctrl-C; the cache's files are written whole
+            compiler.kill()  # one still runs after Ctrl-C only; files of the cache are written atomically
     codes = {compiler.wait() for compiler in compilers}
-    _DONE.add((name, purpose))  # also if they failed, rather than to try it again at each step
+    _DONE.add((name, purpose))  # also if they failed: do not try again at each step
     if -signal.SIGINT in codes:
         raise KeyboardInterrupt
     if codes == {0}:
@@ -92,7 +92,7 @@ def ensure_compiled(dtype=np.float32, purpose: str = "train", between: Callable[
 
 
 def run_examples(calls, purpose: str) -> Iterator[str]:
-    """Make the calls (name of an operation, its arguments) of a purpose; yield the name after each."""
+    """Make those calls (name of an operation, its arguments) that belong to a purpose; yield the name after each."""
     for name, arguments in calls:
         if PURPOSES[purpose] is None or name in PURPOSES[purpose]:
             getattr(kernels, name)(*arguments)
@@ -100,14 +100,14 @@ def run_examples(calls, purpose: str) -> Iterator[str]:
 
 
 def _is_complete(name: str, purpose: str) -> bool:
-    """Whether the cache has all kernels of a purpose; remembered, as every training step asks for it."""
+    """Whether the cache has all kernels of a purpose; remembered, since every training step checks it."""
     if (name, purpose) not in _DONE and (_mark(name, purpose).exists() or _mark(name, "train").exists()):
         _DONE.add((name, purpose))
     return (name, purpose) in _DONE
 
 
 def _mark(dtype_name: str, purpose: str) -> Path:
-    """A file that says that a purpose's kernels are all in the cache, as they are written and compiled today."""
+    """The file that exists if all kernels of a purpose, in their present version, are in the cache."""
     door = with_imports(Path(kernels.__file__).resolve())  # other files may have kernels, too: ladder.py
     folders = {k._cache.cache_path for k in KERNELS if Path(k.py_func.__code__.co_filename).resolve() in door}
     return CACHE_FOLDER / f"{dtype_name}-{purpose}-{sha256(repr(sorted(folders)).encode()).hexdigest()[:12]}.complete"
@@ -120,30 +120,30 @@ def _n_cached() -> int:
 def _start_compiler(name: str, purpose: str, share: str) -> subprocess.Popen:
     environment = {"NUMBA_CACHE_DIR": str(CACHE_FOLDER.parent.parent)}
     if kernels.BACKEND == "blas":
-        environment["MINIBERT_KERNELS"] = "numba"  # all kernels, even if this process needs fewer
+        environment["MINIBERT_KERNELS"] = "numba"  # compile all kernels, even if this process needs fewer
     program = program_of_compiler("warm_up", f"compile_share({name!r}, {purpose!r}, {share!r})")
     return subprocess.Popen([sys.executable, "-c", program], env=os.environ | environment)
 
 
 def program_of_compiler(module: str, call: str) -> str:
     """Python code that calls a function of a module of this folder."""
-    # These kernels, whatever lies in the folder that the program was started in: `-m` would look there first.
+    # Import this package, not one in the folder in which the program was started: `-m` would look there first.
     here, function = str(Path(kernels.__file__).parent.parent), call.partition("(")[0]
     program = f"import sys; sys.path[:] = [{here!r}, *filter(None, sys.path)]; "
     return program + f"from kernels.runtime.{module} import {function}; {call}"
 
 
 def compile_share(name: str, purpose: str, share: str) -> None:
-    """Compile one of the two shares of a purpose's kernels for the dtype called name into the cache, silently."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a compiler at once
-    LISTENER.told = True
+    """Compile one of the two shares of a purpose's kernels into the cache, silently; name is that of the dtype."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a compiler immediately
+    LISTENER.announced = True
     use_little_garbage_collection()
     for _ in run_examples(SHARES[share](np.dtype(name)), purpose):
         pass
 
 
 def use_little_garbage_collection() -> None:
-    """The compiler makes millions of objects that stay; to look through them again and again takes an eighth of its
-    time."""
+    """Collect rarely: the compiler creates millions of objects that stay alive, and to scan them again and again takes
+    an eighth of its time."""
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)
