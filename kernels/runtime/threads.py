@@ -1,11 +1,12 @@
-"""On how many threads the next kernel runs: all, or one if its work is small.
+"""How many threads the next kernel runs on: all, or one if its work is small.
 
-To hand work to a second thread and to wait for it costs some microseconds where a core is free, and milliseconds where
-another program holds it: then a thread that waits for a core, and one that spins meanwhile, cost more than they give.
-So each operation tells roughly how long one thread would take (`share`), and below SMALL one thread does it. Bits do
-not depend on it: no kernel's result depends on the number of threads.
+Handing work to a second thread and waiting for it costs some microseconds if a core is free, and milliseconds if
+another program occupies it: then a thread that waits for a core, and another that spins meanwhile, cost more time than
+they save. So each operation estimates how long one thread would take (`share`), and below SMALL it runs on one thread.
+The bits of a result do not depend on it, since no kernel's result depends on the number of threads.
 
-Numba knows the number of threads, but answers behind a lock in 8 us. Here it is remembered, for each Python thread.
+Numba knows the number of threads, but takes 8 us to return it, behind a lock. Here it is remembered, for each Python
+thread.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import threading
 
 import numba
 
-SMALL = 50_000  # ns on one thread; below it, a second thread gains little on an idle machine, and loses on a busy one
+SMALL = (
+    50_000  # ns on one thread; below it a second thread saves little on an idle machine, and costs time on a busy one
+)
 
 
 class _State(threading.local):
-    """Of each Python thread: the number that the user chose, and the one that Numba was told last."""
+    """For each Python thread: the number that the user chose, and the one that was last set in Numba."""
 
     def __init__(self):
         self.chosen = self.now = numba.config.NUMBA_NUM_THREADS
@@ -34,7 +37,7 @@ def use_threads(n: int) -> None:
 
 
 def most_threads() -> int:
-    """On how many threads kernels run at most: what `use_threads` was given last, or all."""
+    """How many threads kernels run on at most: the last argument of `use_threads`, or all."""
     return _state.chosen
 
 
@@ -44,7 +47,7 @@ def n_threads() -> int:
 
 
 def share(nanoseconds: float) -> int:
-    """Choose the threads of the next kernels, whose work would take one thread so long. Returns how many they are."""
+    """Choose and return the number of threads of the next kernels, whose work would take one thread so long."""
     wanted = _state.chosen if nanoseconds >= SMALL else 1
     if wanted != _state.now:
         numba.set_num_threads(wanted)
