@@ -1,1 +1,1 @@
-"""What kernels run on: compilation and its cache, memory, threads, mathematics of vectors."""
+"""What kernels run on: compilation and its cache, memory pool, threads, vector maths."""

@@ -1,7 +1,7 @@
 """Where machine code is kept between runs, and when it is out of date.
 
-A kernel is compiled again when the file it stands in changes, or one that this file imports, and only then: who edits
-adam.py waits for Adam alone.
+A kernel is compiled again if its file changes, or a file that this one imports, and only then: after an edit of adam.py
+only Adam is compiled.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent  # kernels/
 
 @lru_cache(maxsize=1)
 def _target() -> str:
-    """Where the kernels lie (Numba's cache belongs to a place), the compiler, Python, the processor compiled for."""
+    """The folder of the kernels (Numba's cache depends on it), and the versions of compiler, Python and processor."""
     processor = numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name(), numba.config.CPU_FEATURES
     versions = numba.__version__, llvmlite.__version__, sys.version_info[:3]
     return repr((str(ROOT), *versions, *processor, os.environ.get("MINIBERT_KERNELS") == "fma"))
@@ -33,7 +33,7 @@ def _target() -> str:
 
 @cache
 def _imports(file: Path) -> frozenset[Path]:
-    """The files of kernels/ that a file of it imports: by `from .name import ...`, as all of them do."""
+    """The files of kernels/ that one of them imports directly, by `from .name import ...`, as all of them do."""
     found = set()
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.ImportFrom) and node.level > 0:
@@ -43,7 +43,7 @@ def _imports(file: Path) -> frozenset[Path]:
 
 
 def with_imports(file: Path) -> set[Path]:
-    """The file and all files of kernels/ that it imports, directly or not."""
+    """The file and all files of kernels/ that it imports, directly or indirectly."""
     files, more = set(), {file}
     while more:
         files |= more
@@ -53,10 +53,10 @@ def with_imports(file: Path) -> set[Path]:
 
 @cache
 def version_of(file: Path) -> str:
-    """Changes with any line of a file of kernels/, of those that it imports, directly or not, and with the target.
+    """A hash of a file of kernels/, of all files that it imports, directly or indirectly, and of the target.
 
-    Numba itself looks only at the file that a function stands in, and not at those it calls. A kernel that is written
-    elsewhere may import any of ours.
+    Numba itself checks only the file in which a function is defined, not the files of the functions it calls. A kernel
+    that is defined elsewhere may import any of ours.
     """
     files = with_imports(file) if ROOT in file.parents else {file, *ROOT.rglob("*.py")}
     digest = hashlib.sha256(_target().encode())
@@ -75,17 +75,17 @@ def _writable(folder: Path) -> bool:
 
 
 def _choose_cache_folder() -> tuple[Path, bool]:
-    """NUMBA_CACHE_DIR or else the user's cache folder; if that cannot be written, a folder for this run only.
+    """NUMBA_CACHE_DIR or else the user's cache folder; if that is not writable, a folder for this run only.
 
-    Returns the folder, and whether later runs will find it.
+    Returns the folder, and whether it is kept for later runs.
     """
-    asked = os.environ.get("NUMBA_CACHE_DIR")
+    requested = os.environ.get("NUMBA_CACHE_DIR")
     home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or os.path.expanduser("~/.cache")
     name = Path("minibert") / "kernels"
-    folder = Path(asked or home) / name
+    folder = Path(requested or home) / name
     if _writable(folder):
         return folder, True
-    # Not a folder that others can write to, too: cached machine code is trusted when it is loaded.
+    # Not a folder that other users can write to: cached machine code is trusted when it is loaded.
     temporary = Path(tempfile.mkdtemp(prefix="minibert-kernels-"))
     atexit.register(shutil.rmtree, temporary, ignore_errors=True)
     print(

@@ -1,4 +1,4 @@
-"""How long each kernel takes to compile: what the first run on a machine waits for."""
+"""How long each kernel takes to compile, which is what the first run on a machine waits for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from .warm_up import program_of_compiler, run_examples, use_little_garbage_colle
 def compile_times(dtype=np.float32, purpose: str = "train") -> list[dict]:
     """Compile every kernel of a purpose in one process with an empty cache.
 
-    -> [{kernel, versions, seconds}, ...], the slowest first; seconds of CPU, in all versions (of types) of a kernel.
+    Returns [{kernel, versions, seconds}, ...], the slowest first. seconds: CPU time of all versions of a kernel, one
+    for each combination of argument types.
     """
     with tempfile.TemporaryDirectory() as empty_cache:
         environment = os.environ | {"NUMBA_CACHE_DIR": empty_cache}
@@ -32,7 +33,7 @@ def compile_times(dtype=np.float32, purpose: str = "train") -> list[dict]:
 
 
 def print_compile_times(dtype_name: str, purpose: str) -> None:
-    """The same as one line of JSON, in the process that compiles."""
+    """Compile in this process, and print what `compile_times` returns as one line of JSON."""
     from .examples import examples
 
     use_little_garbage_collection()
@@ -45,7 +46,7 @@ def print_compile_times(dtype_name: str, purpose: str) -> None:
 
 
 class _Stopwatch(event.Listener):
-    """CPU seconds of each kernel's compilations, their parts included."""
+    """CPU seconds of each kernel's compilations, the functions it calls included."""
 
     def __init__(self):
         self.seconds: dict[str, tuple[int, float]] = {}

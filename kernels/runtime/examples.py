@@ -1,4 +1,4 @@
-"""One small call of every operation: what warm_up.py compiles, what the tests compare, a first look at the shapes."""
+"""Small example calls of every operation: warm_up.py compiles them, tests compare them, and they show the shapes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DROPOUT = (0.25, (np.uint32(1), np.uint32(2)))  # rate and key
 
 
 def examples(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int = 12, n_heads: int = 2):
-    """Yield (name of the operation, its arguments); what it changes in place is among the arguments.
+    """Yield (name of the operation, its arguments), arrays that it changes in place among them.
 
     The batch has sequences of the given lengths, D = size, and weights (size, n_out).
     """
@@ -23,12 +23,12 @@ def examples(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int 
 
 
 def examples_of_products(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int = 12):
-    """Products of wide matrices, and what may be fused with them, alone."""
+    """Products of matrices that are not skinny, and operations that may be fused with them, alone."""
     normal = _normal(dtype, np.random.default_rng(seed))
     T, D, F = sum(lengths), size, n_out
     yield "matmul", (normal(T, D), normal(D, F), normal(F))
-    yield "matmul", (normal(T, D), normal(D, 2), normal(2))  # too few columns for a strip
-    yield "matmul", (normal(T, D), normal(D, 450), normal(450))  # a wide strip, a narrow one, and two columns more
+    yield "matmul", (normal(T, D), normal(D, 2), normal(2))  # fewer columns than a panel
+    yield "matmul", (normal(T, D), normal(D, 450), normal(450))  # whole panels, and two columns more
     yield "matmul_dx", (normal(T, F), normal(D, F))
     yield "matmul_dx", (normal(T, F), normal(450, F))
     yield "matmul_dw", (normal(T, D), normal(T, F), normal(D, F))
@@ -55,7 +55,7 @@ def examples_of_products(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8,
 
 
 def examples_of_rows(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_out: int = 12):
-    """What works on rows, or on all numbers alike."""
+    """Operations on rows, and elementwise ones."""
     normal = _normal(dtype, rng := np.random.default_rng(seed))
     T, D, F = sum(lengths), size, n_out
     ids, segments, positions = (rng.integers(0, n, T).astype(np.int32) for n in (20, 2, max(lengths)))
@@ -72,7 +72,7 @@ def examples_of_rows(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_o
 
 
 def examples_of_narrow_products(dtype, seed: int = 0, lengths=(3, 8, 1)):
-    """Few columns of the weight, and few rows, forward and dx."""
+    """Skinny products: few columns of the weight, and few rows; forward and dx."""
     normal, T = _normal(dtype, np.random.default_rng(seed)), sum(lengths)
     yield "matmul", (normal(T, 32), normal(32, 3), normal(3))
     yield "matmul", (normal(T, 3), normal(3, 32), normal(32))
