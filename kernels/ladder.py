@@ -1,9 +1,9 @@
 """From three naive loops to the fast matrix product, one idea a rung: y = x @ W, (T, I) @ (I, O) -> (T, O).
 
-All rungs multiply and add the same 2 T I O times. What changes is how often a number is fetched, and from how far
-away: a multiply-add takes a fraction of a nanosecond, a number from a register none, from the L1 cache one, from memory
-a hundred. `minibert bench matmul` prints how fast each rung is, and puts the engine's own products on top: what this
-file leaves to be won is told in kernels/engine/README.md.
+All rungs multiply and add the same 2 T I O times. What changes is how often an element is loaded, and from how
+far away: a multiply-add takes a fraction of a nanosecond, an element from a register none, from the L1 cache one, from
+memory a hundred. `minibert bench matmul` prints the speed of each rung, with the engine's own products on top. What
+they do beyond the last rung is explained in kernels/engine/README.md.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ MR, UNROLL = 8, 4  # rows of y, and iterations of the k loop, that one pass over
 def rung_0_three_loops(x, W):
     """The formula, written down: y[i, j] is the sum over k of x[i, k] W[k, j].
 
-    The inner loop walks down a column of W. Neighbours in a column lie a whole row apart, so every step fetches another
-    cache line and uses one number of it; and LLVM cannot load them as one vector.
+    The inner loop walks down a column of W. Neighbours in a column lie a whole row apart, so each iteration loads
+    another cache line and uses one element of it; and LLVM cannot load them as one vector.
     """
     y = np.zeros((x.shape[0], W.shape[1]), x.dtype)
     _three_loops(x, W, y)
@@ -32,8 +32,8 @@ def rung_0_three_loops(x, W):
 def rung_1_walk_along_rows(x, W):
     """The same loops in another order, i k j. Now the inner loop walks along a row of W and a row of y.
 
-    Sixteen neighbours are loaded, multiplied and added by one instruction each. No number is computed otherwise than
-    before; only the order of the loops has changed.
+    Sixteen contiguous elements are loaded, multiplied and added by one instruction each. Every element of y is still
+    the same sum; only the order of the loops has changed.
     """
     y = np.zeros((x.shape[0], W.shape[1]), x.dtype)
     _walk_along_rows(x, W, y)
@@ -41,7 +41,7 @@ def rung_1_walk_along_rows(x, W):
 
 
 def rung_2_cache_blocks(x, W):
-    """Take W in blocks that fit the cache: all rows of x pass over a block before the next one is fetched.
+    """Cache blocking: W in blocks that fit the L2 cache; all rows of x use a block before the next one is loaded.
 
     Without blocks each row of x walks through all of W, and by the time the next row comes, the beginning has been
     evicted from the cache.
@@ -52,11 +52,11 @@ def rung_2_cache_blocks(x, W):
 
 
 def rung_3_micro_tile(x, W):
-    """Eight rows of y and four iterations of the k loop together: a number of W is used eight times, one of y four.
+    """Eight rows of y and four iterations of the k loop together: an element of W is used eight times, one of y four.
 
-    Until now every multiply-add waited for two loads and a store, and the processor can do two loads but also two
-    multiply-adds in a cycle. Here 4 loads from W and 8 from y feed 32 multiply-adds; but the sums still come from the
-    cache and go back to it, as a loop that LLVM makes vectors of cannot keep them in registers.
+    Until now every multiply-add needed two loads and a store, while the processor can do two loads and two
+    multiply-adds in a cycle. Here 4 loads from W and 8 from y feed 32 multiply-adds; but the sums are still
+    loaded from the cache and stored to it, since a loop that LLVM vectorizes cannot keep them in registers.
     """
     y = np.zeros((x.shape[0], W.shape[1]), x.dtype)
     _micro_tile(x, W, y)
@@ -64,7 +64,7 @@ def rung_3_micro_tile(x, W):
 
 
 def rung_4_threads(x, W):
-    """All cores: each thread owns blocks of y's rows, so none waits for another, and sums keep their order."""
+    """All cores: each thread owns blocks of y's rows, so none waits for another, and each sum keeps its order."""
     y = np.zeros((x.shape[0], W.shape[1]), x.dtype)
     _threads(x, W, y)
     return y
@@ -120,7 +120,7 @@ def _threads(x, W, y):
 
 @kernel
 def _rows_in_tiles(x, W, y, top, bottom):
-    """Rows top:bottom of y, block by block; rows that fill no micro-tile are done as in the rung before."""
+    """Rows top:bottom of y, block by block; rows that do not fill a micro-tile are computed as in rung 2."""
     for j0 in range(0, y.shape[1], NC):
         j1 = min(j0 + NC, y.shape[1])
         for k0 in range(0, W.shape[0], KC):
