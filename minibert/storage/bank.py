@@ -23,8 +23,8 @@ GET_BANK = "train a task first: minibert train ... --out RUN writes RUN/bank.h5"
 class TaskRecord:
     """One trained task. It checks itself: a record that exists fits its backbone's config. Raises InputError if not.
 
-    labels: names of the C classes in order, empty where the outputs are no classes. params: {flat name: float32 array}, trained
-    parameters only, "head/W" (D, C) and "head/b" (C,) among them. backbone_fingerprint, backbone_config: of the
+    labels: names of the C classes in order, empty where the outputs are no classes. params: {flat name: float32 array},
+    trained parameters only, "head/W" (D, C) and "head/b" (C,) among them. backbone_fingerprint, backbone_config: of the
     backbone they belong to. model_options, training: settings of plain Python types. dev: {metric: value}.
     """
 
