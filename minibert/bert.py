@@ -75,8 +75,8 @@ def _adapter_backward(dy, dx_accum, p, cache, grads, context: Context):
     if "adapter" not in p:
         return dy, dx_accum
     if context.adapter.is_variant:
-        return variant_backward(dy, dx_accum, p["adapter"], cache, grads["adapter"], context)
-    return adapter_backward(dy, p["adapter"], cache, grads["adapter"]), dx_accum
+        return variant_backward(dy, dx_accum, p["adapter"], cache, subtree(grads, "adapter"), context)
+    return adapter_backward(dy, p["adapter"], cache, subtree(grads, "adapter")), dx_accum
 
 
 def first_trained_layer(grads, n_layers: int) -> int:
