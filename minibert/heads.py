@@ -15,7 +15,15 @@ import kernels
 from minibert.adapter import truncated_normal
 from minibert.config import HEADS as N_OUTPUTS
 from minibert.config import InputError
-from minibert.layers import Context, dropout_backward, dropout_forward, linear_backward, linear_forward, subtree
+from minibert.layers import (
+    NO_DROPOUT,
+    Context,
+    dropout_backward,
+    dropout_forward,
+    linear_backward,
+    linear_forward,
+    subtree,
+)
 
 HEAD_STD = 0.02  # BERT's own initialization of new weights
 
@@ -54,6 +62,7 @@ def head_backward(dscores, params, cache, grads, context: Context):
 
 
 # ------------------------------------------------------------------------------------------------------------ losses
+# All have the same arguments; only span_cross_entropy needs to know where sequences begin and end.
 
 
 def cross_entropy(scores, labels, offsets):
@@ -73,8 +82,8 @@ def span_cross_entropy(logits, targets, offsets):
 
     (T, 2), targets (B, 2): positions of the answer's first and last token in its sequence -> (loss, dlogits (T, 2))
 
-    forward was loss = -1/2B sum(log p[target]), so now dlogits = (p - one_hot(target)) / 2B. Two columns are little
-    work beside the encoder's hundreds: NumPy is enough.
+    forward was loss = -sum(log p[target]) / (2 B), so now dlogits = (p - one_hot(target)) / (2 B). Two columns are
+    little work beside the encoder's hundreds: NumPy is enough.
     """
     first, lengths = offsets[:-1], np.diff(offsets)
     shifted = logits.astype(np.float64)
@@ -169,13 +178,13 @@ class Head:
     def check_outputs(self, n_out: int) -> None:
         """Raise InputError if it cannot have n_out outputs."""
         wanted = N_OUTPUTS[self.name]
-        if n_out < 2 if wanted is None else n_out != wanted:
-            needs = "2 or more" if wanted is None else f"exactly {wanted}"
+        fits, needs = (n_out >= 2, "2 or more") if wanted is None else (n_out == wanted, f"exactly {wanted}")
+        if not fits:
             raise InputError(f"head {self.name} needs {needs} outputs, got {n_out}")
 
     def context(self, context: Context) -> Context:
         """The context that the head's layers see."""
-        return context.at("head") if self.has_dropout else context._replace(dropout=type(context.dropout)())
+        return context.at("head") if self.has_dropout else context._replace(dropout=NO_DROPOUT)
 
 
 CLASSIFY = Head(
