@@ -81,7 +81,8 @@ def print_digests():
         for name, arrays in {**found, **dict(results_of_kernels())}.items():
             digest = hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
             print(f"{threads}\t{name}\t{digest}")
-    parallel = [k for k in KERNELS if k.targetoptions.get("parallel")]
+    plain = "kernels.matmul", "kernels.attention"  # the engine's are used instead
+    parallel = [k for k in KERNELS if k.targetoptions.get("parallel") and k.py_func.__module__ not in plain]
     unit = matmul_amx._pack, matmul_amx._multiply
     fma = matmul_fma._fill_strips, matmul_fma._multiply, sums._add_all_transposed
     narrow = matmul_narrow._few_columns, matmul_narrow._few_steps, matmul_narrow._few_rows
