@@ -25,8 +25,8 @@ class NonFiniteLoss(ArithmeticError):
 class Split:
     """A tokenized split: one packed batch of all its sequences, cut to max_length tokens, and their labels.
 
-    windows.Windows is the same for questions; a new kind of task is a new class with batch, labels, n_examples, score
-    and notes.
+    spans.Windows is the same for questions; a new kind of task is a new class with batch, labels, n_examples, answers,
+    score and notes.
     """
 
     batch: Batch
@@ -38,13 +38,17 @@ class Split:
         """How many are scored."""
         return len(self.labels)
 
+    def answers(self, predictions: np.ndarray) -> np.ndarray:
+        """One prediction an example, as `Head.describe` takes it."""
+        return predictions
+
     def score(self, scores: np.ndarray, metrics: tuple[str, ...]) -> dict[str, float]:
         """{metric: value} of what `predict` gave."""
         guesses = scores.argmax(axis=1) if scores.ndim == 2 else scores
         return {name: METRICS[name](guesses, self.labels) for name in metrics}
 
     def notes(self, name: str = "") -> list[str]:
-        """What to tell of the split called `name` before it is used."""
+        """What to print of the split called `name` before it is used."""
         cut, texts = self.batch.truncated, f"{name} texts".strip()
         return [f"{cut} of {len(self.batch)} {texts} are cut to {self.max_length} tokens"] if cut else []
 

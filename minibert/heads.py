@@ -124,6 +124,24 @@ def _whole_numbers(labels, shape, limit, last: str) -> np.ndarray:
     return labels.astype(np.int64)
 
 
+def _describe_class(probabilities, names) -> tuple[list[str], dict]:
+    best = int(probabilities.argmax())
+    answer = {"label": names[best], "probability": float(probabilities[best])}
+    answer["probabilities"] = dict(zip(names, map(float, probabilities), strict=True))
+    return [answer["label"], f"{answer['probability']:.4f}"], answer
+
+
+def _describe_score(score, names) -> tuple[list[str], dict]:
+    return [f"{score:.4f}"], {"score": float(score)}
+
+
+def _describe_answer(answer, names) -> tuple[list[str], dict]:
+    """A spans.Answer; its score is minus infinity where the paragraph is empty, which JSON cannot say."""
+    score = answer.score if np.isfinite(answer.score) else None
+    found = {"answer": answer.text, "start": answer.start, "end": answer.end, "score": score}
+    return [answer.text, f"{answer.score:.4f}"], found
+
+
 @dataclass(frozen=True)
 class Head:
     """One kind of task.
@@ -134,6 +152,7 @@ class Head:
     loss              (scores, labels, offsets) -> (loss, dscores)
     to_labels         (labels, n_out, lengths) -> the array that the loss takes; InputError if they do not fit
     to_prediction     scores -> what `Model.predict` returns
+    describe          (row of predictions, class names) -> (columns to print, the same as a JSON object)
     example_labels    n_out -> labels for three sequences of 5, 3 and 4 tokens, for checks
     """
 
@@ -141,6 +160,7 @@ class Head:
     loss: Callable
     to_labels: Callable
     to_prediction: Callable
+    describe: Callable
     example_labels: Callable
     reads_all_tokens: bool = False
     has_dropout: bool = True
@@ -163,6 +183,7 @@ CLASSIFY = Head(
     loss=cross_entropy,
     to_labels=_class_labels,
     to_prediction=softmax,
+    describe=_describe_class,
     example_labels=lambda n_out: np.arange(3) % n_out,
 )
 REGRESS = Head(
@@ -170,6 +191,7 @@ REGRESS = Head(
     loss=squared_error,
     to_labels=_target_scores,
     to_prediction=lambda scores: scores[:, 0],
+    describe=_describe_score,
     example_labels=lambda n_out: np.array([0.5, -1.0, 2.0]),
 )
 SPAN = Head(
@@ -177,6 +199,7 @@ SPAN = Head(
     loss=span_cross_entropy,
     to_labels=_span_labels,
     to_prediction=np.asarray,
+    describe=_describe_answer,
     example_labels=lambda n_out: np.array([[1, 3], [0, 0], [2, 2]]),
     reads_all_tokens=True,
     has_dropout=False,

@@ -104,7 +104,7 @@ class _Linear:
         self.vectorizers = _vectorizers(setting)
         features = self._features(task.train, fit=True)
         self.n_features = sum(len(vectorizer.vocabulary_) for vectorizer in self.vectorizers)
-        if task.head == "regress":
+        if not task.labels:
             self.model = Ridge(alpha=1 / setting["C"], solver="sparse_cg")
         else:
             weights = "balanced" if setting["balanced"] else None
@@ -139,7 +139,10 @@ def _vectorizers(setting: dict) -> list:
 
     shared = {name: setting[name] for name in ("lowercase", "min_df", "sublinear_tf")}
     shared |= {"max_features": MOST_FEATURES, "dtype": np.float64}
-    words = {"ngram_range": (1, setting["word_ngrams"]), "token_pattern": r"\w+|[^\w\s]"}  # punctuation tells, too
+    words = {
+        "ngram_range": (1, setting["word_ngrams"]),
+        "token_pattern": r"\w+|[^\w\s]",
+    }  # punctuation counts, too
     vectorizers = [TfidfVectorizer(**words, **shared)]
     if setting["character_ngrams"]:
         vectorizers.append(TfidfVectorizer(analyzer="char_wb", ngram_range=(2, setting["character_ngrams"]), **shared))

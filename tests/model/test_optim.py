@@ -1,8 +1,6 @@
 """Adam beside recorded steps of PyTorch's AdamW, the learning rate's rise and fall, clipping."""
 
 import math
-import pickle
-from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -103,37 +101,6 @@ def test_the_norm_tells_of_nan_and_infinity_and_does_not_overflow():
     assert clip_by_global_norm({"a": np.full(4, 1e30, np.float32)}, 0) == pytest.approx(2e30)
 
 
-def test_packed_arrays_are_views_of_one_memory_with_the_weights_first():
-    shapes = {"a/b": (3,), "c/W": (5, 7), "d/gamma": (2,), "e/W": (4,)}
-    packed = FlatParams(shapes, np.float32)
-    assert list(packed) == list(shapes) and {name: a.shape for name, a in packed.items()} == shapes
-    assert len({a.ctypes.data % 64 for a in packed.values()}) == 1
-    large = FlatParams({"a/W": (100, 101), "b/b": (3,)}, np.float32)
-    assert all(a.ctypes.data % 64 == 0 for a in large.values())
-    for i, array in enumerate(packed.values(), 1):
-        array[...] = i
-    assert packed.decay.sum() == 2 * 35 + 4 * 4 and packed.no_decay.sum() == 3 + 3 * 2
-    copy = FlatParams.copy_of(packed)
-    assert all(np.array_equal(copy[name], a) for name, a in packed.items())
-    copy["a/b"][...] = 9
-    assert packed["a/b"][0] == 1
-
-
-def test_packed_arrays_stay_in_their_memory():
-    packed = FlatParams({"a/W": (2, 3), "b/b": (4,)}, np.float32)
-    packed["a/W"] = np.full((2, 3), 7)
-    packed.update({"b/b": np.ones(4)})
-    assert packed.decay.sum() == 42 and packed.no_decay.sum() == 4
-    with pytest.raises(KeyError):
-        packed["c/W"] = np.ones(2)
-    with pytest.raises(TypeError, match="cannot be pickled"):
-        pickle.dumps(packed)
-    shared = {"packed": packed, "view": packed["a/W"]}
-    twin = deepcopy(shared)
-    twin["packed"].decay += 1
-    assert twin["view"].sum() == 48 and shared["view"].sum() == 42
-
-
 def test_some_of_the_parameters_take_their_own_gradients():
     """Names that do not come first in what is packed; two of them, as a FlatParams has two pieces."""
     params = {"y/W": np.zeros(3, np.float32), "z/b": np.zeros(2, np.float32)}
@@ -144,7 +111,7 @@ def test_some_of_the_parameters_take_their_own_gradients():
     np.testing.assert_allclose(params["z/b"], -0.1, rtol=1e-5)
 
 
-def test_packed_or_not_adam_does_the_same():
+def test_in_one_memory_or_not_adam_does_the_same():
     rng = np.random.default_rng(0)
     shapes = {"x/W": (33, 5), "x/b": (5,), "y/gamma": (17,), "y/W": (3, 3)}
     arrays = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}

@@ -1,5 +1,6 @@
 """minibert beside transformers and PyTorch: tokens, hidden states, gradients. Run by `make parity`."""
 
+import json
 import os
 import random
 import subprocess
@@ -12,10 +13,9 @@ from torch_bert import TorchModel
 from transformers import AutoTokenizer, BertModel
 
 from minibert import AdapterConfig, BertConfig, Model, load_backbone
+from minibert.config import METHODS
 from minibert.gradcheck import away_from_identity, tiny_batch, true_gradient_is_zero
 from minibert.model import random_backbone
-
-METHODS = ("adapter", "full", "top_k", "layernorm", "head")
 
 
 @pytest.fixture(scope="session")
@@ -77,8 +77,8 @@ def torch_hidden(hf_folder, tokenizer, texts, pairs):
     return hidden[inputs["attention_mask"].numpy().astype(bool)]
 
 
-@pytest.mark.parametrize("kernels", ["numba", "numpy"])
-def test_hidden_states(backbone_path, hf_folder, tokenizer, texts, kernels, tmp_path):
+@pytest.mark.parametrize("back_end", ["numba", "plain", "numpy"])
+def test_hidden_states(backbone_path, hf_folder, tokenizer, texts, back_end, tmp_path):
     singles, (first, second) = texts
     theirs = np.concatenate(
         [torch_hidden(hf_folder, tokenizer, singles, None), torch_hidden(hf_folder, tokenizer, first, second)]
@@ -91,16 +91,14 @@ singles, (first, second) = json.load(open(sys.argv[2]))
 parts = [backbone.forward(backbone.encode(singles)), backbone.forward(backbone.encode(first, second))]
 np.save(sys.argv[3], np.concatenate(parts))
 """
-    import json
-
     (tmp_path / "texts.json").write_text(json.dumps(texts))
     arguments = [str(backbone_path), str(tmp_path / "texts.json"), str(tmp_path / "hidden.npy")]
     subprocess.run(
-        [sys.executable, "-c", code, *arguments], check=True, env={**os.environ, "MINIBERT_KERNELS": kernels}
+        [sys.executable, "-c", code, *arguments], check=True, env={**os.environ, "MINIBERT_KERNELS": back_end}
     )
     ours = np.load(tmp_path / "hidden.npy")
     worst = np.abs(ours - theirs).max()
-    print(f"\n{kernels}: {len(singles) + len(first)} texts, {len(ours)} tokens, largest difference {worst:.1e}")
+    print(f"\n{back_end}: {len(singles) + len(first)} texts, {len(ours)} tokens, largest difference {worst:.1e}")
     assert worst <= 2e-5
 
 
