@@ -142,12 +142,13 @@ print(hashlib.sha256(b"".join(a.tobytes() for a in model.trained().values())).he
 """
 
 
-def test_same_bits_in_the_run_that_compiles_and_in_later_ones(tmp_path):
+@pytest.mark.parametrize("back_end", ["numba", "plain"])
+def test_same_bits_in_the_run_that_compiles_and_in_later_ones(back_end, tmp_path):
     """A fresh kernel and the same one from the cache differ in their last bits; no model may ever run a fresh one."""
     runs = [
         subprocess.run(
             [sys.executable, "-c", TRAIN],
-            env=tiny.environment(NUMBA_CACHE_DIR=str(tmp_path)),
+            env=tiny.environment(NUMBA_CACHE_DIR=str(tmp_path), MINIBERT_KERNELS=back_end),
             capture_output=True,
             text=True,
             check=True,
