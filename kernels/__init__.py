@@ -63,3 +63,68 @@ elif COMPILED:
         )
 else:
     raise ImportError(f"MINIBERT_KERNELS must be numpy, plain, numba, fma or blas, got {BACKEND!r}")
+
+
+def use_threads(n: int) -> None:
+    """From now on kernels run on n threads."""
+    from .runtime import threads as settings
+
+    settings.use_threads(n)
+
+
+def threads() -> int:
+    """On how many threads kernels run at most; small work runs on one. (Numba knows how many were used last.)"""
+    from .runtime.threads import most_threads
+
+    return most_threads()
+
+
+def ensure_compiled(dtype="float32", purpose: str = "train") -> None:
+    """Compile the kernels that a purpose needs, "predict" or "train", if the cache does not have them yet."""
+    from .runtime import warm_up
+
+    warm_up.ensure_compiled(dtype, purpose)
+
+
+def compile_for(purpose: str = "train", between=lambda: None) -> None:
+    """Load the kernels that a purpose needs, compiled first where the cache does not have them.
+
+    purpose: "train", "predict" (forward alone) or "gradcheck" (float64). between() is called between two kernels; what
+    it raises ends the compilation.
+    """
+    from .runtime import warm_up
+
+    if purpose == "gradcheck":
+        warm_up.warm_up("float64", "train", between)
+    else:
+        warm_up.warm_up("float32", purpose, between)
+
+
+def environment() -> dict:
+    """How the kernels are compiled and run. Compiles them if need be: the threading layer is not known before.
+
+    Keys: kernels (MINIBERT_KERNELS), blas (name and version); and if they are compiled: threads, most_threads,
+    threading_layer, vector_bits (0: not known), amx, cache (folder), cache_bytes, cache_is_kept.
+    """
+    from .engine import blas
+
+    found = {"kernels": BACKEND, "blas": blas.library()}
+    if not COMPILED:
+        return found
+    import numba
+
+    from .engine import amx
+    from .runtime import compiling
+
+    compile_for("predict")
+    files = [file for file in compiling.CACHE_FOLDER.rglob("*") if file.is_file()]
+    return found | {
+        "threads": threads(),
+        "most_threads": numba.config.NUMBA_NUM_THREADS,
+        "threading_layer": numba.threading_layer(),
+        "vector_bits": compiling.vector_bits(),
+        "amx": amx.ALLOWED,
+        "cache": str(compiling.CACHE_FOLDER),
+        "cache_bytes": sum(file.stat().st_size for file in files),
+        "cache_is_kept": compiling.CACHE_IS_KEPT,
+    }

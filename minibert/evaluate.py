@@ -25,7 +25,7 @@ class NonFiniteLoss(ArithmeticError):
 class Split:
     """A tokenized split: one packed batch of all its sequences, cut to max_length tokens, and their labels.
 
-    windows.Windows is the same for questions; a new kind of task is a new class with batch, labels, n_examples, score
+    spans.Windows is the same for questions; a new kind of task is a new class with batch, labels, n_examples, score
     and notes.
     """
 
@@ -44,7 +44,7 @@ class Split:
         return {name: METRICS[name](guesses, self.labels) for name in metrics}
 
     def notes(self, name: str = "") -> list[str]:
-        """What to tell of the split called `name` before it is used."""
+        """What to print of the split called `name` before it is used."""
         cut, texts = self.batch.truncated, f"{name} texts".strip()
         return [f"{cut} of {len(self.batch)} {texts} are cut to {self.max_length} tokens"] if cut else []
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import signal
 
-import numpy as np
+from minibert import check_kernels
 
-from kernels.runtime.examples import warm_up
+check_kernels()
+import kernels  # noqa: E402 (another package of that name is reported first)
 
 
 class CtrlC:
@@ -20,11 +21,11 @@ class CtrlC:
     """
 
     def __init__(self):
-        self.asked = False
+        self.pressed = False
         self._before = None
 
     def __enter__(self) -> CtrlC:
-        self.asked = False
+        self.pressed = False
         try:
             self._before = signal.signal(signal.SIGINT, self._note)
         except ValueError:
@@ -34,21 +35,22 @@ class CtrlC:
     def __exit__(self, kind, *_) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
-            if self.asked and kind is None:  # nobody has checked since: whoever is around this context shall know
+            if self.pressed and kind is None:  # nobody has checked since: whoever is around this context shall know
                 signal.raise_signal(signal.SIGINT)
 
     def _note(self, *_) -> None:
-        if self.asked:
+        if self.pressed:
             raise KeyboardInterrupt
-        self.asked = True
+        self.pressed = True
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if Ctrl-C was pressed."""
-        if self.asked:
+        if self.pressed:
             raise KeyboardInterrupt
 
 
-def compile_kernels(dtype=np.float32) -> None:
-    """Compile every kernel, or load it from the cache. Ctrl-C waits for the end of one kernel."""
+def compile_kernels(purpose: str = "train") -> None:
+    """Compile the kernels for a purpose of `kernels.compile_for`, or load them from the cache. Ctrl-C waits for the end
+    of one kernel."""
     with CtrlC() as ctrl_c:
-        warm_up(dtype, between=ctrl_c.check)
+        kernels.compile_for(purpose, between=ctrl_c.check)

@@ -41,7 +41,7 @@ def matthews(predictions, labels) -> float:
 def pearson(predictions, labels) -> float:
     """Linear correlation; 0 where it is undefined, as for a constant guess."""
     x, y = np.asarray(predictions, np.float64), np.asarray(labels, np.float64)
-    if np.ptp(x) == 0 or np.ptp(y) == 0:  # asked before the mean is taken off, which leaves a rounding error
+    if np.ptp(x) == 0 or np.ptp(y) == 0:  # checked before the mean is subtracted, which leaves a rounding error
         return 0.0
     x, y = x - x.mean(), y - y.mean()
     spread = np.sqrt((x @ x) * (y @ y))

@@ -7,7 +7,6 @@ from copy import copy
 import numpy as np
 
 import kernels
-from kernels.runtime.examples import ensure_compiled
 from minibert.adapter import adapter_init
 from minibert.attention import PROJECTIONS
 from minibert.bert import context_of, encoder_backward, encoder_forward
@@ -16,7 +15,7 @@ from minibert.heads import head_backward, head_forward, head_init, head_record
 from minibert.layers import Context, Dropout
 from minibert.methods import format_table, parameter_table, trained_names
 from minibert.params import FlatParams, flatten, unflatten
-from minibert.storage.files import TaskRecord, check_backbone, fingerprint, read_backbone
+from minibert.storage import TaskRecord, check_backbone, fingerprint, read_backbone
 from minibert.text import Batch, Tokenizer
 
 
@@ -36,7 +35,7 @@ class Backbone:
     def __init__(self, config: BertConfig, flat: dict[str, np.ndarray], tokenizer: Tokenizer | None, fingerprint: str):
         self.config, self.tokenizer, self.fingerprint = config, tokenizer, fingerprint
         self.arrays = FlatParams.copy_of(flat)
-        ensure_compiled(self.arrays.all.dtype)
+        kernels.ensure_compiled(self.arrays.all.dtype, "predict")
         self.params = unflatten(self.parameters())
         self._frozen = frozen_weights(self.arrays, config.n_layers)
 
@@ -189,6 +188,7 @@ class Model:
         token in its sequence, 0 being [CLS]. dropout_step None is without dropout; a number is the training step whose
         dropout masks are used. Returns (loss, {flat name: array shaped as the parameter}).
         """
+        kernels.ensure_compiled(self.backbone.arrays.all.dtype, "train")
         labels, context = self._checked(labels, batch), self._context(batch, dropout_step)
         flat_grads = FlatParams.zeros_like(self.trained())
         grads, head_context = unflatten(flat_grads), self.record.context(context)

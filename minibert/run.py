@@ -16,6 +16,7 @@ from pathlib import Path
 import numba
 import numpy as np
 
+import kernels
 from minibert.data import Task, limit_dev, limit_train, load_task
 from minibert.evaluate import evaluate, tokenize
 from minibert.interrupt import compile_kernels
@@ -63,6 +64,19 @@ def score_test(training: Training) -> dict[str, float] | None:
     return evaluate(model, split, training.task.metrics)
 
 
+def train_and_test(training: Training) -> dict:
+    """Train to the end, or to Ctrl-C, and score the best epoch on a labelled test split.
+
+    Returns what result.json holds: that of `Training.run`, and "test" if there are such scores. Raises NonFiniteLoss.
+    """
+    result = training.run()
+    scores = score_test(training) if result["finished"] else None
+    if scores:
+        result["test"] = scores
+        training.folder.write_result(result)
+    return result
+
+
 def open_backbone(path) -> Backbone:
     """Load a backbone, or take the one loaded last: trials of a process share it."""
     path = Path(path).resolve()
@@ -89,14 +103,12 @@ def run_trial(trial: Trial, backbone_path, folder=None) -> dict:
         data = data_fingerprint(task)
         training = prepare(trial, task, backbone, out, quiet=True, resumable=False)
         training.folder.clear()  # what a worker left that died
-        result = training.run()
+        result = {"test": None} | train_and_test(training)
         if not result["finished"]:
             raise KeyboardInterrupt
-        result["test"] = score_test(training)
-        training.folder.write_result(result)
     del result["settings"], result["finished"]
     names = {"id": trial_id(trial, data, backbone.fingerprint), "data": data, "backbone": backbone.fingerprint}
-    result |= {**names, "metric": task.metrics[0], "train_rows": len(task.train), "threads": numba.get_num_threads()}
+    result |= {**names, "metric": task.metrics[0], "train_rows": len(task.train), "threads": kernels.threads()}
     return result | {"wall_seconds": time.perf_counter() - start, "versions": _versions()}
 
 

@@ -81,7 +81,7 @@ class Windows:
         return best
 
     def notes(self, name: str = "") -> list[str]:
-        """What to tell of the split called `name` before it is used."""
+        """What to print of the split called `name` before it is used."""
         n, cut, questions = len(self.questions), self.batch.truncated, f"{name} questions".strip()
         notes = [f"{cut} of {n} {questions} are cut to {self.longest} tokens"] if cut else []
         return [f"{n} {questions} are read in {len(self.batch)} windows", *notes] if name else notes
@@ -106,11 +106,11 @@ def cut_windows(tokenizer: Tokenizer, questions: Questions, max_length: int) -> 
     if max_length < 5:
         raise InputError(f"max_length must leave room for a question and a paragraph, 5 or more; got {max_length}")
     longest = min(MAX_QUESTION, (max_length - 3) // 2)
-    asked = tokenizer.pieces(questions.texts)
+    queries = tokenizer.pieces(questions.texts)
     distinct = list(dict.fromkeys(questions.pairs))  # a paragraph has five questions or so
     paragraphs = dict(zip(distinct, tokenizer.pieces(distinct), strict=True))
     cutter = _Cutter(tokenizer, max_length, longest)
-    for i, question in enumerate(asked):
+    for i, question in enumerate(queries):
         cutter.add(i, question.ids, paragraphs[questions.pairs[i]], questions.labels[i])
     return cutter.windows(questions)
 

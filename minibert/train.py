@@ -22,8 +22,7 @@ from minibert.model import Model
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
 from minibert.params import flatten
 from minibert.spans import Windows
-from minibert.storage.files import read_bank, read_state, write_bank, write_state
-from minibert.storage.run_folder import RunFolder
+from minibert.storage import RunFolder, read_bank, read_state, write_bank, write_state
 from minibert.text import Batch
 
 
@@ -70,7 +69,7 @@ class Training:
         self.settings = self._settings(task_options or {})
 
     def _settings(self, task_options: dict) -> dict:
-        """What must be the same in a resumed run, and what the result and the bank tell of a run."""
+        """What must be the same in a resumed run, and what the result and the bank record of a run."""
         adapter = self.model.adapter
         return {
             "task": self.task.name,

@@ -18,13 +18,9 @@ import numpy as np
 from minibert.config import METHODS, AdapterConfig, InputError, TrainConfig
 from minibert.data import CSV_OPTIONS, DEFAULT_MAX_LENGTH, Task
 from minibert.methods import DEFAULT_LR
+from minibert.options import ADAPTER_OPTIONS, MODEL_OPTIONS, TRAIN_OPTIONS, TUPLE_OPTIONS
 from minibert.params import flatten
 
-# The options of `minibert train`, and the settings that they stand for.
-ADAPTER_OPTIONS = {name if name == "init_std" else f"adapter_{name}": name for name in vars(AdapterConfig())}
-TRAIN_OPTIONS = {name: name for name in ("lr", "epochs", "batch_size", "max_length", "warmup", "weight_decay", "seed")}
-TRAIN_OPTIONS |= {"clip": "clip_norm", "max_steps": "max_steps"}
-MODEL_OPTIONS = ("top_k", "freeze_layernorm", "pooled_head")
 TRIAL_OPTIONS = (
     "task",
     "data",
@@ -166,7 +162,7 @@ def grid(**options) -> list[Trial]:
     """
     lists = {}
     for name, value in options.items():
-        several = list if name in ("adapter_layers", "adapter_sublayers") else (list, tuple)
+        several = list if name in TUPLE_OPTIONS else (list, tuple)
         lists[name] = list(value) if isinstance(value, several) else [value]
     of_one = {"adapter": (*ADAPTER_OPTIONS, "freeze_layernorm"), "top_k": ("top_k",)}
     trials = []

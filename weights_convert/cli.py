@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minibert.config import InputError
 from minibert.params import flatten
-from minibert.storage.files import BackboneFile, read_backbone, write_backbone
+from minibert.storage import BackboneFile, read_backbone, write_backbone
 from weights_convert.fetch import obtain
 from weights_convert.huggingface import CASING, CONFIG, VOCAB, WEIGHTS, Checkpoint, read_checkpoint, write_folder
 from weights_convert.registry import REGISTRY, Entry, find

@@ -108,7 +108,7 @@ def url(entry: Entry, name: str) -> str:
 
 
 def _from_hub(entry: Entry, work: Path, say) -> Path:
-    """Download every file, the small ones first: they tell at once whether the hub can be reached."""
+    """Download every file, the small ones first: they show at an early moment whether the hub can be reached."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         raise ConnectionError("the Hugging Face hub is switched off (HF_HUB_OFFLINE)")
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from minibert.config import BertConfig, InputError
 from minibert.params import flatten
-from minibert.storage.files import BackboneFile, TokenizerSpec
+from minibert.storage import BackboneFile, TokenizerSpec
 from weights_convert.names import Account, to_ours, to_theirs
 
 WEIGHTS, CONFIG, VOCAB, CASING = "model.safetensors", "config.json", "vocab.txt", "tokenizer_config.json"
@@ -69,7 +69,7 @@ def sha256_of(path: Path) -> str:
 def read_checkpoint(weights: Path, lowercase: bool | None = None) -> Checkpoint:
     """Read a .safetensors file, and the config and vocabulary that lie beside it.
 
-    lowercase: what to assume if no file tells (None: that is an error). Raises InputError that names the file and the
+    lowercase: what to assume if no file says (None: that is an error). Raises InputError that names the file and the
     first thing that is wrong or missing.
     """
     folder = weights.parent
@@ -118,7 +118,7 @@ def read_config(path: Path) -> BertConfig:
 def read_tokenizer(folder: Path, lowercase: bool | None = None) -> TokenizerSpec:
     """Read the vocabulary (vocab.txt, else tokenizer.json) and the casing (tokenizer_config.json, else tokenizer.json).
 
-    lowercase: what to assume if no file tells (None: an error). Raises InputError if a file is missing or wrong.
+    lowercase: what to assume if no file says (None: an error). Raises InputError if a file is missing or wrong.
     """
     whole = folder / "tokenizer.json"
     if (folder / VOCAB).is_file():

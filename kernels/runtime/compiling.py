@@ -1,4 +1,4 @@
-"""How kernels are compiled: Numba's options, the vector width, the cache folder, and what the user is told.
+"""How kernels are compiled: Numba's options, the vector width, and what is printed meanwhile.
 
 A kernel is a plain function with `@parallel_kernel` or `@serial_kernel` above it; its parts are functions with
 `@kernel`. The first call with a new dtype compiles it, which takes a second or so; the machine code is then kept on
@@ -7,18 +7,19 @@ disk, and later runs load it.
 
 from __future__ import annotations
 
-import atexit
-import hashlib
 import os
-import shutil
 import sys
-import tempfile
+from functools import cache
 from pathlib import Path
 
 import llvmlite
 import llvmlite.binding
 import numba
 from numba.core import event
+from numba.core.registry import CPUDispatcher
+
+from .cache import CACHE_FOLDER, CACHE_IS_KEPT, version_of
+from .linking import LateLinking
 
 # Fast-math flags that let LLVM vectorize sums. Never "nnan" or "ninf": NaN and infinity must pass through as in NumPy.
 # Nor "arcp": LLVM then divides by the processor's estimate of a reciprocal (or of one by a root), which makes NaN of
@@ -35,16 +36,23 @@ def _use_full_vector_width() -> None:
     """
     if numba.config.CPU_NAME or numba.config.CPU_FEATURES:
         return
-    features = llvmlite.binding.get_host_cpu_features()
+    features = _features_of_host()
     if features.get("avx512f"):
         features["prefer-256-bit"] = False
         numba.config.CPU_NAME = llvmlite.binding.get_host_cpu_name()
         numba.config.CPU_FEATURES = features.flatten()
 
 
+def _features_of_host():
+    try:
+        return llvmlite.binding.get_host_cpu_features()
+    except RuntimeError:  # LLVM does not know them on every platform
+        return llvmlite.binding.FeatureMap()
+
+
 def vector_bits() -> int:
     """Width of the vectors that the kernels are compiled for, in bits; 0 if it is not known (not an x86 processor)."""
-    enabled = numba.config.CPU_FEATURES or llvmlite.binding.get_host_cpu_features().flatten()
+    enabled = numba.config.CPU_FEATURES or _features_of_host().flatten()
     if numba.config.CPU_NAME and not numba.config.CPU_FEATURES:
         return 0
     for feature, bits in (("+avx512f", 512), ("+avx2", 256), ("+sse2", 128)):
@@ -53,64 +61,36 @@ def vector_bits() -> int:
     return 0
 
 
-def _version() -> str:
-    """Changes with any line of any kernel, with their place, the compiler, the Python and the processor compiled for.
-
-    Numba itself looks only at the file that a function stands in, and not at those it calls.
-    """
-    root = Path(__file__).parent.parent
-    digest = hashlib.sha256(str(root).encode())  # Numba's cache belongs to a place, too
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.read_bytes())
-    target = numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name(), numba.config.CPU_FEATURES
-    target += (os.environ.get("MINIBERT_KERNELS") == "fma",)
-    digest.update(repr((numba.__version__, llvmlite.__version__, sys.version_info[:3], target)).encode())
-    return digest.hexdigest()[:12]
-
-
-def _writable(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
-
-
-def _choose_cache_folder() -> tuple[Path, bool]:
-    """NUMBA_CACHE_DIR or else the user's cache folder; if that cannot be written, a folder for this run only.
-
-    Returns the folder, and whether later runs will find it.
-    """
-    asked = os.environ.get("NUMBA_CACHE_DIR")
-    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or os.path.expanduser("~/.cache")
-    name = Path("minibert") / f"kernels-{_version()}"
-    folder = Path(asked or home) / name
-    if _writable(folder):
-        return folder, True
-    # Not a folder that others can write to, too: cached machine code is trusted when it is loaded.
-    temporary = Path(tempfile.mkdtemp(prefix="minibert-kernels-"))
-    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
-    print(
-        f"warning: cannot write compiled kernels to {folder}; they are compiled anew in every run. "
-        "Set NUMBA_CACHE_DIR to a folder that can be written.",
-        file=sys.stderr,
-    )
-    (temporary / name).mkdir(parents=True)
-    return temporary / name, False
-
-
 # OpenMP's threads wait for each other by spinning, and sleep after this many turns. With fewer they fall asleep between
 # two kernels, and waking them takes longer than a small product; with more, if another program holds a core, they spin
 # in vain, and small batches become many times slower. Read when the thread pool starts; a user's choice stays.
 os.environ.setdefault("GOMP_SPINCOUNT", "15000")
 _use_full_vector_width()
-CACHE_FOLDER, CACHE_IS_KEPT = _choose_cache_folder()
 
 
 def _jit(function, fastmath=FAST_MATH, **options):
     # Without what Numba adds to every function, so that C could call it: a twentieth of the time to compile.
     return numba.njit(fastmath=fastmath, error_model="numpy", no_cfunc_wrapper=True, **options)(function)
+
+
+class Part(CPUDispatcher):
+    """A function that kernels contain. What Python needs to call it is not compiled, as only a few tests do."""
+
+    def __call__(self, *arguments):
+        """Called from Python it is compiled once more, as a function of its own."""
+        return _standing_alone(self)(*arguments)
+
+
+@cache
+def _standing_alone(part: Part):
+    options = {name: value for name, value in part.targetoptions.items() if name in ("_nrt", "fastmath", "forceinline")}
+    return _jit(part.py_func, **options)
+
+
+def _part(function, **options):
+    part = _jit(function, no_cpython_wrapper=True, **options)
+    part.__class__ = Part
+    return part
 
 
 def kernel(function):
@@ -119,7 +99,7 @@ def kernel(function):
     It cannot make arrays, only use those that it is given, and parts of them. So Numba need not count who uses them
     (`_nrt`): the threads share the counters, and to count takes longer than to add two short rows.
     """
-    return _jit(function, _nrt=False)
+    return _part(function, _nrt=False)
 
 
 def inlined_kernel(function):
@@ -128,12 +108,12 @@ def inlined_kernel(function):
     For what is short or called often: to pass an array takes a store for each of its seven properties, and stores
     behind those of a tile of the matrix unit wait until it has summed.
     """
-    return _jit(function, _nrt=False, forceinline=True)
+    return _part(function, _nrt=False, forceinline=True)
 
 
 def allocating_kernel(function):
     """The same for a function that makes arrays, or returns parts of some. None should stand in an innermost loop."""
-    return _jit(function)
+    return _part(function)
 
 
 def ordered_kernel(function):
@@ -142,12 +122,14 @@ def ordered_kernel(function):
     For loops that go across many sums: each of them then has the same bits wherever it lies. A multiplication and an
     addition may still become one instruction.
     """
-    return _jit(function, fastmath={"contract"})
+    return _part(function, fastmath={"contract"})
 
 
 def _cached(function, **options):
     users_choice = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(CACHE_FOLDER)  # read by njit(cache=True) below; restored for other users of Numba
+    file = Path(function.__code__.co_filename).resolve()
+    # Read by njit(cache=True) below; restored for other users of Numba.
+    numba.config.CACHE_DIR = str(CACHE_FOLDER / f"{file.stem}-{version_of(file)}")
     try:
         compiled = _jit(function, cache=True, **options)
     finally:
@@ -174,21 +156,28 @@ def parallel_kernel(function):
 
 
 class CompilationListener(event.Listener):
-    """Says on standard error that kernels are being compiled, once: a first run must not look like one that hangs."""
+    """Prepares the compilation of a kernel (linking.py), and prints once that kernels are being compiled: a first run
+    must not look like one that hangs."""
 
     def __init__(self):
-        self.told = False
+        self.told, self._linking = False, LateLinking()
 
     def on_start(self, ev):
         """A function missed the cache and is about to be compiled."""
-        if any(ev.data["dispatcher"] is ours for ours in KERNELS):
+        if self._is_ours(ev):
             self.tell()
+            self._linking.start()
 
     def on_end(self, ev):
-        """Nothing to say: `examples.ensure_compiled` tells the time of all kernels together."""
+        """It is compiled, or could not be."""
+        if self._is_ours(ev):
+            self._linking.stop()
+
+    def _is_ours(self, ev):
+        return any(ev.data["dispatcher"] is ours for ours in KERNELS)
 
     def tell(self):
-        """Say it now, if it was not said before."""
+        """Print it now, if it was not printed before."""
         if not self.told:
             kept = f"once; kept in {CACHE_FOLDER}" if CACHE_IS_KEPT else "for this run only"
             print(f"compiling Numba kernels for this machine ({kept}) ...", file=sys.stderr)

@@ -33,6 +33,11 @@ def use_threads(n: int) -> None:
     _state.chosen = _state.now = n
 
 
+def most_threads() -> int:
+    """On how many threads kernels run at most: what `use_threads` was given last, or all."""
+    return _state.chosen
+
+
 def n_threads() -> int:
     """How many threads the next kernel runs on."""
     return _state.now

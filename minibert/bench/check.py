@@ -11,8 +11,8 @@ import kernels
 from kernels import reference
 from kernels.runtime.examples import examples
 
-TOLERANCE = 1e-5  # in float32, of the largest number of a result, or of 1
-SHAPES = (  # one token; less than a tile; remainders everywhere; the sizes of MiniLM
+TOLERANCE = 1e-5  # in float32, of the largest element of a result, or of 1
+SHAPES = (  # one token; less than a micro-tile; remainders everywhere; the sizes of MiniLM
     {"lengths": (1,), "size": 4, "n_out": 5, "n_heads": 1},
     {"lengths": (3, 8, 1), "size": 8, "n_out": 12, "n_heads": 2},
     {"lengths": (40, 17, 70), "size": 60, "n_out": 101, "n_heads": 3},
@@ -38,7 +38,7 @@ def results(module, name: str, arguments) -> list:
 
 
 def distance(ours, theirs) -> float:
-    """The largest difference, as a share of the largest number of its array (or of 1). NaN if one has NaN."""
+    """The largest difference, as a share of the largest element of its array (or of 1). NaN if one has NaN."""
     far = 0.0
     for a, b in zip(ours, theirs, strict=True):
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)

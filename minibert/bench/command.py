@@ -1,10 +1,12 @@
 """`minibert bench`: is every kernel right, how fast is it, and how much of the machine does a training step use?
 
+    compile  the seconds that each kernel takes to compile
     matmul   the ladder, then the three products at the shapes of real models, beside NumPy's BLAS
     kernels  every operation: GB/s, GFLOP/s, share of the roof above it; a plot of them
     step     training step and forward pass on four workloads, alone or in turns with another program
+    busy     prediction, gradient check and training steps while another program holds a core
 
-docs/speed.md tells how to read the tables.
+docs/speed.md explains the tables.
 """
 
 from __future__ import annotations
@@ -15,16 +17,18 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 
-import numba
 import numpy as np
 
 import kernels
 from kernels.runtime.examples import examples
 from minibert.bench import products, roofline
+from minibert.bench.busy import HEADER as BUSY_HEADER
+from minibert.bench.busy import busy_line, busy_rows
 from minibert.bench.check import check_kernels, describe
+from minibert.bench.compile import HEADER, compile_line, compile_rows
 from minibert.bench.counts import bytes_moved, named_arguments, operations
 from minibert.bench.peer import KINDS, in_turns_with_peer, our_row, torch_products
-from minibert.bench.timing import Machine, in_turns, memory_gb_per_second, multiply_add_gflops, tile_product_gflops
+from minibert.bench.timing import Machine, amx_gflops, in_turns, memory_gb_per_second, multiply_add_gflops
 from minibert.bench.workloads import WORKLOADS, check_inputs, open_workload, run_workload
 from minibert.config import InputError
 from minibert.interrupt import compile_kernels
@@ -36,6 +40,9 @@ STEP_OPTIONS = ("workload", "backbone", "data", "peer", "peer_script", "sort_by_
 
 def bench(args) -> int:
     """Check, then time. Returns 1 if a kernel is wrong; then nothing is timed."""
+    if args.section == "compile":
+        _rows(args, compile_rows(), HEADER, compile_line)
+        return 0
     sections = _sections(args)
     args.workload = args.workload or list(WORKLOADS)
     roofline.check_plot_file(args.plot)
@@ -45,18 +52,21 @@ def bench(args) -> int:
     if not _all_right():
         return 1
     _warn_if_busy()
+    if sections == ["busy"]:
+        return _busy(args)
     peak = multiply_add_gflops(LIMIT_TIME * args.seconds)
-    unit = tile_product_gflops(LIMIT_TIME * args.seconds)
-    more = f", and {unit:.0f} in products on its matrix units" if unit else ""
-    threads = f"{numba.get_num_threads()} thread(s)"
+    on_tiles = amx_gflops(LIMIT_TIME * args.seconds)
+    more = f", and {on_tiles:.0f} in products on AMX tiles" if on_tiles else ""
+    threads = f"{kernels.threads()} thread(s)"
     print(f"this machine does {peak:.0f} GFLOP/s on {threads} at most, the peak below{more}", file=sys.stderr)
     run = {"matmul": _matmul, "kernels": _kernels, "step": _step}
     return max(run[section](args, peak) for section in sections)
 
 
 def _sections(args) -> list[str]:
-    """What was asked for; without a section everything, or the step if an option is given that only it has."""
-    given = [name for name in STEP_OPTIONS if getattr(args, name) and (name, args.section) != ("peer", "matmul")]
+    """The sections to run. Without one given all but busy, or the step if an option is given that only it has."""
+    shared = {("peer", "matmul"), ("backbone", "busy")}
+    given = [name for name in STEP_OPTIONS if getattr(args, name) and (name, args.section) not in shared]
     args.section = args.section or ("step" if given else "all")
     sections = ["matmul", "kernels", "step"] if args.section == "all" else [args.section]
     if given and "step" not in sections:
@@ -67,7 +77,7 @@ def _sections(args) -> list[str]:
         raise InputError("--peer PYTHON and --peer-script FILE go together: a program and the Python that runs it")
     if args.peer and args.batch_size is not None:
         raise InputError("--batch-size changes our batches alone, not those of --peer: leave one of the two out")
-    for name in ("repeats", "turns", "batch_size"):
+    for name in ("repeats", "turns", "batch_size", "busy_cores"):
         number = getattr(args, name)
         if number is not None and number < 1:
             raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {number}")
@@ -87,7 +97,7 @@ def _all_right() -> bool:
     n, wrong = check_kernels()
     for name, shapes, far in wrong:
         print(
-            f"WRONG: {name} ({shapes}) differs from the reference by {far:.1e} of its largest number", file=sys.stderr
+            f"WRONG: {name} ({shapes}) differs from the reference by {far:.1e} of its largest element", file=sys.stderr
         )
     if wrong:
         print("nothing is timed: a wrong kernel's speed means nothing", file=sys.stderr)
@@ -161,6 +171,15 @@ def _summary_line(row: dict) -> str:
     )
 
 
+# ------------------------------------------------------------------------------------------------------------- busy
+
+
+def _busy(args) -> int:
+    compile_kernels("gradcheck")
+    _rows(args, busy_rows(args.backbone, args.busy_cores, args.seconds, args.turns), BUSY_HEADER, busy_line)
+    return 0
+
+
 # ---------------------------------------------------------------------------------------------------------- kernels
 
 
@@ -170,7 +189,7 @@ def _kernels(args, peak: float) -> int:
     header = f"{title:<42}{'shapes':<24}{'ms':>8}{'GB/s':>8}{'GFLOP/s':>9}{'op/byte':>9}{'of roof':>9}"
     rows = _rows(args, time_kernels(machine, args.seconds), header, _kernel_line)
     if args.plot:
-        roofline.draw(rows, machine, numba.get_num_threads(), args.plot)
+        roofline.draw(rows, machine, kernels.threads(), args.plot)
         print(f"wrote {args.plot}", file=sys.stderr)
     return 0
 
@@ -189,7 +208,7 @@ def time_kernels(machine: Machine, seconds: float) -> Iterator[dict]:
 
 
 def _note(name: str, arguments) -> str:
-    """What tells two calls of the same kernel apart."""
+    """What distinguishes two calls of the same kernel."""
     given = named_arguments(name, arguments)
     notes = ["dropout"] * (given.get("dropout") is not None and name != "dropout")
     if "offsets_q" in given and given["offsets_q"][-1] < given["offsets_kv"][-1]:

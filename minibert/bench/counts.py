@@ -20,7 +20,7 @@ from minibert.params import unflatten
 
 
 def _pairs(offsets_q, offsets_kv, **_) -> int:
-    """How often a query meets a key: the sum over the sequences of m n."""
+    """Pairs of a query and a key: the sum over the sequences of m n."""
     return int(np.diff(offsets_q) @ np.diff(offsets_kv))
 
 
@@ -37,9 +37,9 @@ PRODUCTS = {
     "attention_backward": lambda q, **a: 10 * q.shape[1] * _pairs(**a),  # Q K.T again, dP, dV, dQ, dK
 }
 
-# Operations for each number of the largest array, of what is no product. About: exp, tanh and Phi are counted as the
-# polynomials of scalar.py, a random number of dropout as nothing, for it is no floating-point work.
-PER_NUMBER = {
+# Operations for each element of the largest array, of what is no product. About: exp, tanh and Phi are counted as the
+# polynomials of vector_math.py, a random number of dropout as nothing, for it is no floating-point work.
+PER_ELEMENT = {
     "bias_db": 1,
     "gelu": 42,
     "gelu_tanh": 40,
@@ -68,13 +68,13 @@ def operations(name: str, arguments, keywords=None) -> int:
     """The floating-point operations of a call of a kernel."""
     if name in PRODUCTS:
         return PRODUCTS[name](**named_arguments(name, arguments, keywords))
-    return PER_NUMBER[name] * max(a.size for a in arguments if isinstance(a, np.ndarray))
+    return PER_ELEMENT[name] * max(a.size for a in arguments if isinstance(a, np.ndarray))
 
 
 def bytes_moved(arguments, results) -> int:
     """What a call must read and write at least: each array among its arguments and results, once.
 
-    The tables of an embedding are not read as a whole, and count like all arrays: its number is too high.
+    The tables of an embedding are not read as a whole, and count like all arrays: its result is too high.
     """
     several = [item if isinstance(item, list) else [item] for item in (*arguments, *results)]
     return sum({a.ctypes.data: a.nbytes for a in chain(*several) if isinstance(a, np.ndarray)}.values())
@@ -102,8 +102,8 @@ def predicted_operations(model, batch) -> dict[str, int]:
     """{"forward", "step"}: operations of the products, by formula.
 
     Forward multiplies every row by every weight, once; backward does the same for dx in each layer that it reaches, and
-    once more for dW where a weight is trained. In the last layer only keys and values are wanted of every token;
-    all the rest is computed for the first tokens alone. Sequences of lengths n meet themselves: n^2 times.
+    once more for dW where a weight is trained. In the last layer only keys and values are computed of every token;
+    all the rest is computed for the first tokens alone. A sequence of n tokens has n^2 pairs of query and key.
     """
     B, trained = len(batch), model.trained()
     first, last = _first_layer(model), model.config.n_layers - 1
@@ -117,9 +117,9 @@ def predicted_operations(model, batch) -> dict[str, int]:
         forward += once
         backward += (layer >= first) * once + (name in trained) * once
     for layer in range(model.config.n_layers):
-        met = batch.n_tokens if layer == last else int((np.diff(batch.offsets) ** 2).sum())
-        forward += 4 * model.config.hidden_size * met
-        backward += (layer >= first) * 10 * model.config.hidden_size * met
+        pairs = batch.n_tokens if layer == last else int((np.diff(batch.offsets) ** 2).sum())
+        forward += 4 * model.config.hidden_size * pairs
+        backward += (layer >= first) * 10 * model.config.hidden_size * pairs
     return {"forward": forward, "step": forward + backward}
 
 
@@ -130,37 +130,39 @@ def _first_layer(model) -> int:
 def predicted_cache(model, batch) -> int:
     """Bytes that the encoder's forward pass keeps for backward, by formula.
 
-    The non-linear steps need their inputs or outputs, frozen or not: q, k, v and a number a row and head for the
-    softmax, the slopes of the activations, the normalized rows and their scale for LayerNorm. A linear layer needs its
-    input only if its weight is trained.
+    The non-linear steps need their inputs or outputs, frozen or not: q, k, v and the log-sum-exp of each row and head
+    for the softmax, the derivatives of the activations, the normalized rows and their scale for LayerNorm. A linear
+    layer needs its input only if its weight is trained.
     """
     c, trained, M = model.config, model.trained(), model.adapter.size if model.adapter else 0
     T, B, D, F, H = batch.n_tokens, len(batch), c.hidden_size, c.feed_forward_size, c.n_heads
     first = _first_layer(model)
     numbers = T * (D + 1) if first < 0 else 0  # the LayerNorm of the embeddings
     for layer in range(max(first, 0), c.n_layers):
-        R = B if layer == c.n_layers - 1 else T  # rows that are wanted of this layer
+        R = B if layer == c.n_layers - 1 else T  # rows that this layer computes
 
         def learns(part, layer=layer):
             return f"encoder/layers/{layer}/{part}/W" in trained
 
         numbers += R * D + 2 * T * D + R * H  # q, k, v, lse
         numbers += T * D * any(learns(f"attention/{part}") for part in ("query", "key", "value"))
-        numbers += R * D * (learns("attention/query") and R < T)  # the rows that ask are a copy
+        numbers += R * D * (learns("attention/query") and R < T)  # the first tokens' rows are a copy
         numbers += R * D * learns("attention/output") + R * D * learns("feed_forward/intermediate")
-        numbers += R * F + R * F * learns("feed_forward/output")  # the slope of the activation, and its output
+        numbers += R * F + R * F * learns("feed_forward/output")  # the derivative of the activation, and its output
         numbers += 2 * R * (D + 1)  # two LayerNorms
-        numbers += 2 * R * (D + 2 * M) if M else 0  # two adapters: their input, the slope, and the activation
+        numbers += 2 * R * (D + 2 * M) if M else 0  # two adapters: their input, the derivative, and the activation
     return numbers * next(iter(trained.values())).itemsize
 
 
 def measured_cache(model, batch) -> int:
-    """Bytes of the arrays that the encoder's forward pass has kept: each counted once, whoever shares it."""
+    """Bytes of the arrays that the encoder's forward pass of a training step keeps; a shared one is counted once."""
     found, to_visit = {}, [model.caches(batch, dropout_step=0)]
     while to_visit:
         item = to_visit.pop()
         if isinstance(item, np.ndarray):
             found[item.ctypes.data] = item.nbytes
+        elif isinstance(item, dict):
+            to_visit.extend(item.values())
         elif isinstance(item, (tuple, list)):
             to_visit.extend(item)
     return sum(found.values())

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import numba
-
+import kernels
 from minibert.bench import timing
 from minibert.config import InputError
 
@@ -55,13 +54,15 @@ def our_row(workload: str, args) -> dict:
 
 def peer_row(workload: str, args) -> dict:
     """The row of a workload, measured by the peer. Raises InputError if the peer fails or prints something else."""
-    command = [args.peer, *shlex.split(args.peer_script), "--only", workload, *_shared_options(args)]
+    # A backslash is an escape for shlex, and a separator of folders on Windows.
+    script = [word.strip("\"'") for word in shlex.split(args.peer_script, posix=os.name == "posix")]
+    command = [args.peer, *script, "--only", workload, *_shared_options(args)]
     return _last_row(command, os.environ.copy())
 
 
 def _shared_options(args) -> list[str]:
     """What both programs understand."""
-    options = ["--threads", str(numba.get_num_threads())]
+    options = ["--threads", str(kernels.threads())]
     options += ["--data", args.data] if args.data is not None else []
     return options + ["--sort-by-length"] * args.sort_by_length
 
@@ -78,15 +79,15 @@ def _last_row(command: list[str], environment: dict) -> dict:
             return json.loads(lines[-1])
         except ValueError:
             pass
-    told = f"printed {lines[-1][:200]!r}" if lines else "printed nothing"
-    raise InputError(f"{shlex.join(command)} ended with {done.returncode} and {told}; expected one line of JSON")
+    what = f"printed {lines[-1][:200]!r}" if lines else "printed nothing"
+    raise InputError(f"{shlex.join(command)} ended with {done.returncode} and {what}; expected one line of JSON")
 
 
 @contextmanager
 def torch_products(python: str, seconds: float) -> Iterator[Callable[[int, int, int], dict[str, float]]]:
     """Yields a function of T, in and out that returns {product: GFLOP/s of torch.mm}, measured by another Python."""
     command = [python, str(Path(__file__).with_name("torch_mm.py"))]
-    command += [str(numba.get_num_threads()), str(seconds), str(timing.REST)]
+    command += [str(kernels.threads()), str(seconds), str(timing.REST)]
     try:
         with _on_all_cores():
             peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
@@ -121,7 +122,7 @@ def in_turns_with_peer(workload: str, args) -> dict:
     for kind, ratio in KINDS.items():
         try:
             ratios[f"{kind}_ratio"] = round(statistics.median(ratio(*turn) for turn in turns), 3)
-        except (KeyError, TypeError):  # a peer that only does the forward pass, or a system that tells no peak
+        except (KeyError, TypeError):  # a peer that only does the forward pass, or a system that reports no peak
             continue
     return ours | ratios | {"turns": len(turns), "peer": theirs}
 

@@ -1,4 +1,5 @@
-"""Matrix products at the shapes of real models, beside NumPy's BLAS; and the ladder of kernels/ladder.py."""
+"""Matrix products at the shapes of real models, beside NumPy's BLAS; and the ladder of kernels/ladder.py, with the
+engine's two products as its last rungs."""
 
 from __future__ import annotations
 
@@ -56,7 +57,7 @@ def pairs_of_calls(T: int, n_in: int, n_out: int, frozen: bool) -> dict[str, tup
 
 
 def time_products(shapes, peak_gflops: float, seconds: float, torch=None) -> Iterator[dict]:
-    """A row for every product of every shape; one that is wrong is told as wrong, and not timed.
+    """A row for every product of every shape; one that is wrong is reported as wrong, and not timed.
 
     torch: what peer.torch_products yields, if torch.mm is to be compared with, too.
     """
@@ -88,15 +89,38 @@ def summary(rows: list[dict]) -> list[dict]:
     return [{"bench": "matmul", "products": len(timed), **means, "worst": worst}]
 
 
-def time_ladder(peak_gflops: float, seconds: float) -> Iterator[dict]:
-    """A row for every rung of the ladder, the slowest first, each checked against BLAS before it is timed."""
+def rung_5_micro_kernel(x, W):
+    """The sums of a micro-tile stay in registers until they are complete, and W is read from packed panels.
+
+    LLVM is made to keep them there by vector operations that are written by hand: engine/micro_kernel.py.
+    """
+    from kernels.engine import gemm_fma
+
+    y = empty((x.shape[0], W.shape[1]), x.dtype)
+    gemm_fma.multiply(x, W, False, None, None, None, y)
+    return y
+
+
+def rung_6_amx_tiles(x, W):
+    """Other hardware: tile registers that multiply bfloat16; six such products make one of float32 (bf16x3)."""
+    return kernels.matmul(x, W)
+
+
+def rungs() -> tuple:
+    """The ladder's rungs, then the engine's; the last one only where the processor has AMX."""
+    from kernels.engine import amx
     from kernels.ladder import RUNGS  # only here: its kernels are compiled by those who look at the lesson
 
+    return (*RUNGS, rung_5_micro_kernel, *([rung_6_amx_tiles] if amx.ALLOWED else []))
+
+
+def time_ladder(peak_gflops: float, seconds: float) -> Iterator[dict]:
+    """A row for every rung of the ladder, the slowest first, each checked against BLAS before it is timed."""
     T, n_in, n_out = LADDER_SHAPE
     rng = np.random.default_rng(0)
     x, W, y = _normal(rng, T, n_in), _normal(rng, n_in, n_out), empty((T, n_out), np.float32)
     gflop = 2e-9 * T * n_in * n_out
-    for rung in RUNGS:
+    for rung in rungs():
         row = {"bench": "ladder", "rung": rung.__name__, "idea": rung.__doc__.splitlines()[0]}
         row["wrong"] = not distance([rung(x, W)], [np.matmul(x, W, out=y)]) <= TOLERANCE
         if not row["wrong"]:

@@ -6,15 +6,13 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numba
-
 import kernels
 
 TURNS = 3
 REST = 0.1  # seconds: a thread pool that has just worked spins for a while before it sleeps, and slows the next one
 TRIAD_MEGABYTES = 192
 TURNS_OF_MULTIPLY_ADDS = 200_000  # about a millisecond
-TURNS_OF_TILE_PRODUCTS = 2_000  # the same
+TURNS_OF_AMX_PRODUCTS = 2_000  # the same
 
 
 class Machine(NamedTuple):
@@ -58,18 +56,19 @@ def multiply_add_gflops(seconds: float) -> float:
     return _most_gflops(machine.multiply_adds, TURNS_OF_MULTIPLY_ADDS, seconds)
 
 
-def tile_product_gflops(seconds: float) -> float | None:
-    """The most that products can do on the matrix units, counted as multiply-adds, in GFLOP/s; None if there are
-    none, or if they are not used."""
+def amx_gflops(seconds: float) -> float | None:
+    """The most that float32 products can do on AMX tiles, counted as multiply-adds, in GFLOP/s; None if there are no
+    tiles, or if they are not used."""
     from kernels.engine import amx
     from kernels.engine import peak as machine
 
     used = amx.ALLOWED and kernels.BACKEND == "numba"
-    return _most_gflops(machine.tile_products, TURNS_OF_TILE_PRODUCTS, seconds) if used else None
+    return _most_gflops(machine.tile_products, TURNS_OF_AMX_PRODUCTS, seconds) if used else None
 
 
 def _most_gflops(work: Callable[[int, int], int], turns: int, seconds: float) -> float:
-    threads = numba.get_num_threads()
+    threads = kernels.threads()
+    kernels.use_threads(threads)  # the last small kernel may have left Numba at one
     work(1, threads)
     best = 0.0
     for start in _until(seconds):
@@ -82,6 +81,7 @@ def memory_gb_per_second(seconds: float) -> float:
     """The most bytes that all threads together move to and from memory, in GB/s; the best of several runs."""
     from kernels.engine import peak as machine
 
+    kernels.use_threads(kernels.threads())
     a, b, out = machine.triad_arrays(TRIAD_MEGABYTES)
     machine.triad(a, b, 2.0, out)
     best = 0.0

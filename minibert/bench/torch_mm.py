@@ -1,4 +1,4 @@
-"""torch.mm at the shapes that it is told, for `minibert bench matmul --peer PYTHON`, whose Python runs this file.
+"""torch.mm at the shapes that it is given, for `minibert bench matmul --peer PYTHON`, whose Python runs this file.
 
     PYTHON torch_mm.py THREADS SECONDS REST < shapes > speeds
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
 import kernels
@@ -25,7 +25,7 @@ from minibert.config import PRESETS, InputError
 from minibert.data import load_task
 from minibert.model import Backbone, Model, load_backbone, random_backbone
 from minibert.optim import Adam, clip_by_global_norm
-from minibert.storage.files import read_backbone
+from minibert.storage import read_backbone
 from minibert.text import Batch, pack
 
 WORKLOADS = ("natural", "pairs", "full", "base")
@@ -35,7 +35,7 @@ MAX_LENGTH = 128
 
 @dataclass(frozen=True)
 class Workload:
-    """Batches with their labels. real: texts of the data set, not random numbers of similar lengths."""
+    """Batches with their labels. real: texts of the data set, not random tokens of similar lengths."""
 
     name: str
     batches: list[tuple[Batch, np.ndarray]]
@@ -116,7 +116,7 @@ def open_workload(
 
 
 def peak_megabytes() -> int | None:
-    """The most memory that this process has had so far; None where the system does not tell."""
+    """The most memory that this process has had so far; None where the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -125,15 +125,21 @@ def peak_megabytes() -> int | None:
     return round(most / (2**20 if sys.platform == "darwin" else 2**10))
 
 
-def run_workload(workload: Workload, model: Model, repeats: int, peak_gflops: float, sort: bool) -> dict:
-    """Time training steps and forward passes; count and predict. Returns the row that --json prints."""
+def training_step(model: Model) -> Callable[[Batch, np.ndarray], None]:
+    """A function of a batch and its labels: forward, backward, clipping, Adam."""
     optimizer = Adam(model.trained(), weight_decay=0.01)
 
-    def step(batch, labels):
+    def step(batch: Batch, labels: np.ndarray) -> None:
         _, grads = model.loss_and_grads(batch, labels, dropout_step=optimizer.steps)
         clip_by_global_norm(grads, 1.0)
         optimizer.step(grads, 1e-4)
 
+    return step
+
+
+def run_workload(workload: Workload, model: Model, repeats: int, peak_gflops: float, sort: bool) -> dict:
+    """Time training steps and forward passes; count and predict. Returns the row that --json prints."""
+    step = training_step(model)
     seconds = {
         "step": _median_pass(step, workload, repeats),
         "forward": _median_pass(lambda batch, labels: model.forward(batch), workload, repeats),
@@ -146,7 +152,7 @@ def run_workload(workload: Workload, model: Model, repeats: int, peak_gflops: fl
         "batches": len(workload.batches),
         "sorted": sort,
         "trained_params": sum(a.size for a in model.trained().values()),
-        "threads": numba.get_num_threads(),
+        "threads": kernels.threads(),
         **{f"{kind}_tokens_per_second": round(workload.tokens / s, 1) for kind, s in seconds.items()},
         "peak_mb": peak_megabytes(),
         "real_data": workload.real,

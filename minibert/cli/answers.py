@@ -9,7 +9,7 @@ from pathlib import Path
 from minibert.config import InputError
 from minibert.data.squad import find_file, read_predictions, read_questions
 from minibert.metrics import squad_scores
-from minibert.storage.run_folder import write_text
+from minibert.storage import write_text
 
 
 def check_eval(args) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from minibert.config import ACTIVATIONS, HEADS, METHODS, PRESETS, SUBLAYERS
+from minibert.cli.settings import Lists, comma_separated, method_arguments, setting_arguments
+from minibert.config import HEADS, METHODS, PRESETS
 from minibert.data import TASK_NAMES
 
-# The tables and figures that `reproduce` knows; lab/reproduce.py tells how.
+# The tables and figures that `reproduce` knows; see lab/reproduce.py.
 EXPERIMENTS = ("table1", "table2", "figure3", "figure4", "figure5", "figure6", "extensions", "stream")
 
 EXAMPLES = """\
@@ -20,7 +21,7 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument that cannot be used is told in one line; argparse would print the whole usage before it."""
+    """An argument that cannot be used is reported in one line; argparse would print the whole usage before it."""
 
     def error(self, message: str):
         self.exit(2, f"error: {' '.join(message.split())} (see {self.prog} --help)\n")
@@ -74,58 +75,8 @@ def _add_train(commands) -> None:
     again.add_argument("--force", action="store_true", help="replace the run that is in --out")
     again.add_argument("--resume", action="store_true", help="go on with the run in --out after its last epoch")
     _task_arguments(p)
-    _method_arguments(p.add_argument_group("what is trained"))
-    _setting_arguments(p.add_argument_group("how it is trained"))
-
-
-def _comma_separated(kind: type):
-    def parse(text: str) -> list:
-        return [kind(part.strip()) for part in text.split(",")]
-
-    parse.__name__ = f"{kind.__name__} in a comma-separated list"  # argparse puts it into its message
-    return parse
-
-
-def _tuple_of(kind: type):
-    """What is one value although it has commas: the layers of one adapter."""
-
-    def parse(text: str) -> tuple:
-        return tuple(_comma_separated(kind)(text))
-
-    parse.__name__ = _comma_separated(kind).__name__
-    parse.is_one_value = True
-    return parse
-
-
-def _method_arguments(p) -> None:
-    p.add_argument("--method", choices=METHODS, default="adapter", help="default adapter")
-    p.add_argument("--adapter-size", type=int, metavar="M", help="units of the bottleneck (default 64)")
-    p.add_argument("--init-std", type=float, metavar="X", help="deviation of the adapters' start (default 0.01)")
-    p.add_argument("--adapter-activation", choices=ACTIVATIONS, help="default gelu")
-    p.add_argument("--adapter-layernorm", action="store_true", help="a LayerNorm on what an adapter reads")
-    p.add_argument("--adapter-depth", type=int, metavar="N", help="hidden layers of an adapter (default 1)")
-    p.add_argument("--adapter-sublayers", type=_tuple_of(str), metavar="NAMES", help=f"default {','.join(SUBLAYERS)}")
-    p.add_argument("--adapter-layers", type=_tuple_of(int), metavar="I,J,…", help="layers that have one (default all)")
-    p.add_argument("--adapter-parallel", action="store_true", help="adapters read what their sublayer reads")
-    p.add_argument("--adapter-multiplicative", action="store_true", help="adapters scale what they would be added to")
-    p.add_argument("--top-k", type=int, default=0, metavar="K", help="layers to train with --method top_k")
-    p.add_argument("--freeze-layernorm", action="store_true", help="adapters without the LayerNorms")
-    p.add_argument("--pooled-head", action="store_true", help="the head reads BERT's pooler")
-
-
-def _setting_arguments(p) -> None:
-    p.add_argument("--lr", type=float, metavar="X", help="peak learning rate (1e-3; 1e-4 for full and top_k)")
-    p.add_argument("--epochs", type=int, default=5, metavar="N", help="default 5")
-    p.add_argument("--batch-size", type=int, default=32, metavar="N", help="default 32")
-    p.add_argument(
-        "--max-length", type=int, metavar="N", help="tokens of a text or pair; longer ones are cut (128; 384 for squad)"
-    )
-    p.add_argument("--warmup", type=float, default=0.1, metavar="X", help="share of steps of rising rate (0.1)")
-    p.add_argument("--weight-decay", type=float, default=0.01, metavar="X", help="default 0.01")
-    p.add_argument("--clip", type=float, default=1.0, metavar="X", help="largest norm of the gradients, 0: any (1.0)")
-    p.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
-    p.add_argument("--max-steps", type=int, default=0, metavar="N", help="end the run early")
-    p.add_argument("--train-rows", type=int, metavar="N", help="train on this many rows, drawn with seed 0")
+    method_arguments(p.add_argument_group("what is trained"))
+    setting_arguments(p.add_argument_group("how it is trained"))
 
 
 def _add_baseline(commands) -> None:
@@ -137,27 +88,9 @@ def _add_baseline(commands) -> None:
     _task_arguments(p)
 
 
-class _Lists:
-    """A group of arguments that each take several values, comma-separated."""
-
-    def __init__(self, group):
-        self._group = group
-
-    def add_argument(self, name: str, type=str, choices=None, **rest) -> None:
-        """The argument as for one value; the trial itself tells of a value that is none of its choices."""
-        if "action" in rest:
-            self._group.add_argument(name, **rest)
-        elif hasattr(type, "is_one_value"):
-            self._group.add_argument(name, type=type, **rest)
-        elif name == "--seed":
-            self._group.add_argument("--seeds", dest="seed", type=_comma_separated(type), **rest)
-        else:
-            self._group.add_argument(name, type=_comma_separated(type), **rest)
-
-
 def _where_arguments(p) -> None:
     where = p.add_mutually_exclusive_group()
-    where.add_argument("--processes", type=int, metavar="N", help="run N trials at once, each on its share of cores")
+    where.add_argument("--processes", type=int, metavar="N", help="run N trials together, each on its share of cores")
     where.add_argument("--dask", metavar="ADDRESS", help="run them on the workers of a Dask cluster")
     _threads_argument(p)
 
@@ -172,11 +105,11 @@ def _add_reproduce(commands) -> None:
     _backbone_argument(p)
     p.add_argument("--data", metavar="DIR", help="the folder with the tasks' folders (default: the built-in task)")
     p.add_argument("--quick", action="store_true", help="minutes instead of hours: one seed, few settings")
-    p.add_argument("--tasks", type=_comma_separated(str), metavar="NAMES", help="default: those that --data holds")
-    p.add_argument("--seeds", type=_comma_separated(int), metavar="N,…", help="default 0,1,2")
-    p.add_argument("--epochs", type=_comma_separated(int), metavar="N,…", help="a sweep tries all (3,10)")
+    p.add_argument("--tasks", type=comma_separated(str), metavar="NAMES", help="default: those that --data holds")
+    p.add_argument("--seeds", type=comma_separated(int), metavar="N,…", help="default 0,1,2")
+    p.add_argument("--epochs", type=comma_separated(int), metavar="N,…", help="a sweep tries all (3,10)")
     p.add_argument("--rates", type=int, choices=(1, 2, 3), help="learning rates that a sweep tries for a method (3)")
-    p.add_argument("--sizes", type=_comma_separated(int), metavar="M,…", help="adapter sizes (default: the paper's)")
+    p.add_argument("--sizes", type=comma_separated(int), metavar="M,…", help="adapter sizes (default: the paper's)")
     p.add_argument("--train-rows", type=int, metavar="N", help="at most this many training rows a task (10,000)")
     p.add_argument("--dev-rows", type=int, metavar="N", help="at most this many dev rows a task (default: all)")
     p.add_argument("--out", metavar="DIR", help="for tables, pictures and runs (default results/NAME, or NAME_quick)")
@@ -209,9 +142,9 @@ def _add_sweep(commands) -> None:
     p.add_argument("--keep", metavar="DIR", help="keep the run folder of every trial, called by its id")
     _where_arguments(p)
     several = p.add_argument_group("what is tried: every combination of the values, which are comma-separated")
-    _Lists(several).add_argument("--tasks", dest="task", metavar="NAMES", help=", ".join(TASK_NAMES))
-    _method_arguments(_Lists(several))
-    _setting_arguments(_Lists(several))
+    Lists(several).add_argument("--tasks", dest="task", metavar="NAMES", help=", ".join(TASK_NAMES))
+    method_arguments(Lists(several))
+    setting_arguments(Lists(several))
     _data_arguments(p)
 
 
@@ -272,7 +205,8 @@ def _add_reports(commands) -> None:
 
 def _add_bench(commands) -> None:
     p = commands.add_parser("bench", help="check every kernel, then time kernels, training step and forward pass")
-    p.add_argument("section", nargs="?", choices=("matmul", "kernels", "step", "all"), help="default all; see docs")
+    sections = ("compile", "matmul", "kernels", "step", "busy", "all")
+    p.add_argument("section", nargs="?", choices=sections, help="default all: matmul, kernels, step; see docs")
     p.add_argument("--seconds", type=float, default=0.2, metavar="X", help="time for each kernel and shape (0.2)")
     p.add_argument("--plot", metavar="FILE", help="kernels: draw the roofline to a .png, .svg or .pdf file")
     p.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -289,6 +223,8 @@ def _add_bench(commands) -> None:
     )
     step.add_argument("--peer-script", metavar="FILE", help="that program, and its own arguments, in one string")
     step.add_argument("--turns", type=int, default=3, metavar="N", help="how often each of the two runs (3)")
+    busy = p.add_argument_group("busy")
+    busy.add_argument("--busy-cores", type=int, default=1, metavar="N", help="cores that another program holds (1)")
 
 
 def build_parser() -> argparse.ArgumentParser:

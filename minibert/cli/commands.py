@@ -11,21 +11,19 @@ from pathlib import Path
 import numpy as np
 
 from minibert.cli.answers import check_eval, eval_predictions, write_predictions
-from minibert.config import InputError, TrainConfig
-from minibert.data import CSV_OPTIONS, DEFAULT_MAX_LENGTH, SPLIT_OPTIONS, Task, limit_dev, load_task, task_options
+from minibert.cli.inputs import open_splits, open_task
+from minibert.config import InputError
 from minibert.data.builtin import opinion_kinds
 from minibert.data.squad import without_answers
 from minibert.data.task import Examples
 from minibert.evaluate import Split, format_scores, tokenize
 from minibert.evaluate import predict as predict_batch
 from minibert.interrupt import compile_kernels
-from minibert.model import Model, load_backbone
-from minibert.run import load, prepare, score_test
+from minibert.run import load, open_backbone, prepare, train_and_test
 from minibert.spans import Windows
-from minibert.storage import files
-from minibert.storage.files import TaskRecord
-from minibert.storage.run_folder import RunFolder, bank_file
+from minibert.storage import RunFolder, TaskRecord
 from minibert.train import Training
+from minibert.trained import max_length
 from minibert.trial import TRIAL_OPTIONS, make_trial
 
 CONTROL = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")  # would break a line, or the terminal
@@ -38,36 +36,18 @@ def train(args) -> int:
     """Tune a backbone on a task and write RUN/."""
     folder = RunFolder(args.out)
     folder.check_free(args.force, args.resume)
-    training = _prepare(args, folder)
+    trial = make_trial(**{name: getattr(args, name) for name in TRIAL_OPTIONS})
+    task = load(trial)
+    compile_kernels()  # before there is a backbone, which would compile what prediction needs first, and alone
+    training = prepare(trial, task, open_backbone(args.backbone), folder.path, args.quiet)
     if args.resume:
         training.resume()
     _announce(training)
-    compile_kernels()
     if args.force:
         folder.clear()
-    result = training.run()
-    if result["finished"]:
-        scores = score_test(training)
-        if scores:
-            result["test"] = scores
-            folder.write_result(result)
+    result = train_and_test(training)
     _summarize(training, result)
     return 0 if result["finished"] else 130
-
-
-def _prepare(args, folder: RunFolder) -> Training:
-    trial = make_trial(**{name: getattr(args, name) for name in TRIAL_OPTIONS})
-    return prepare(trial, load(trial), load_backbone(args.backbone), folder.path, args.quiet)
-
-
-def read_task(args, defaults: dict | None = None) -> tuple[Task, dict]:
-    """The task of --task and --data, and its options that were given; defaults stand in for others."""
-    options = {name: getattr(args, name) for name in CSV_OPTIONS}
-    options = {name: value for name, value in options.items() if value is not None and value is not False}
-    defaults = {name: value for name, value in (defaults or {}).items() if name in task_options(args.task)}
-    options = defaults | options
-    task = load_task(args.task, args.data, **options)
-    return task if args.dev_rows is None else limit_dev(task, args.dev_rows), options
 
 
 def _announce(training: Training) -> None:
@@ -102,43 +82,6 @@ def _summarize(training: Training, result: dict) -> None:
 # ---------------------------------------------------------------------------------------------------- eval, predict
 
 
-def open_task(args) -> tuple[Model, TaskRecord]:
-    """The model of a task in a bank, and the record it was built from."""
-    path = bank_file(args.bank)
-    records = files.read_bank(path)
-    names = ", ".join(records)
-    if args.name is None and len(records) != 1:
-        raise InputError(f"{path} holds {len(records)} tasks; choose one with --name: {names}")
-    if args.name is not None and args.name not in records:
-        raise InputError(f"{path} has no task {args.name!r}; it has {names}")
-    record = records[args.name or names]
-    return Model.from_record(load_backbone(args.backbone), record, path), record
-
-
-def _max_length(record: TaskRecord) -> int:
-    """That of the training; a task put into a bank by hand need not tell."""
-    usual = DEFAULT_MAX_LENGTH.get(record.training.get("task"), TrainConfig.max_length)
-    return record.training.get("train", {}).get("max_length", usual)
-
-
-def open_splits(args, model: Model, record: TaskRecord) -> tuple[Task, dict[str, Split | Windows]]:
-    """The task of --task and --data, and its splits of the kind --split, tokenized as for the training.
-
-    Raises InputError if it is not a task of the kind that the model was trained for, or has no such labelled split.
-    """
-    trained_with = record.training.get("task_options", {})
-    task, _ = read_task(args, {name: trained_with[name] for name in SPLIT_OPTIONS if name in trained_with})
-    _check_fit(record, task)
-    examples = task.dev if args.split == "dev" else {args.split: getattr(task, args.split)}
-    if any(part is None or part.labels is None for part in examples.values()):
-        raise InputError(f"task {task.name} has no labelled {args.split} split")
-    splits = {name: tokenize(model.backbone, part, _max_length(record)) for name, part in examples.items()}
-    for name, split in splits.items():
-        for note in split.notes(name):
-            print(f"note: {note}", file=sys.stderr)
-    return task, splits
-
-
 def eval(args) -> None:
     """Score a trained task on a split, or answers in a file."""
     check_eval(args)
@@ -146,7 +89,7 @@ def eval(args) -> None:
         return eval_predictions(args)
     model, record = open_task(args)
     task, splits = open_splits(args, model, record)
-    compile_kernels()
+    compile_kernels("predict")
     for name, split in splits.items():
         outputs = predict_batch(model, split.batch)
         scores, n = split.score(outputs, task.metrics), split.n_examples
@@ -158,16 +101,6 @@ def eval(args) -> None:
         print(f"{task.name} {name} ({n}): {format_scores(scores)}")
         if task.name == "opinions" and args.dev_rows is None:
             _print_kinds(outputs.argmax(axis=1) == split.labels, opinion_kinds()[args.split])
-
-
-def _check_fit(record: TaskRecord, task: Task) -> None:
-    def describe(head: str, labels, pairs: bool) -> str:
-        return f"{head}, {'pairs' if pairs else 'single texts'}" + (f", labels {', '.join(labels)}" if labels else "")
-
-    trained = describe(record.head, record.labels, record.training.get("pairs", False))
-    given = describe(task.head, task.labels, task.train.pairs is not None)
-    if trained != given:
-        raise InputError(f"task {record.name} in the bank ({trained}) does not fit task {task.name} ({given})")
 
 
 def _print_kinds(right: np.ndarray, kinds: list[str]) -> None:
@@ -182,8 +115,8 @@ def predict(args) -> None:
     model, record = open_task(args)
     texts, pairs = _texts_and_pairs(args, record)
     examples = without_answers(texts, pairs) if record.head == "span" else Examples(texts, pairs, None)
-    split = tokenize(model.backbone, examples, _max_length(record))
-    compile_kernels()
+    split = tokenize(model.backbone, examples, max_length(record))
+    compile_kernels("predict")
     for note in split.notes():
         print(f"note: {note}", file=sys.stderr)
     for i, (fields, answer) in enumerate(_described(record, split, predict_batch(model, split.batch))):

@@ -7,13 +7,14 @@ import importlib
 import os
 import sys
 
+from minibert import check_kernels
 from minibert.cli.arguments import build_parser
 from minibert.config import InputError
 
 MODULES = {
     **dict.fromkeys(("train", "eval", "predict"), "minibert.cli.commands"),
     **dict.fromkeys(("bank", "params", "gradcheck", "download", "env"), "minibert.cli.reports"),
-    **dict.fromkeys(("baseline", "ablate"), "minibert.lab.commands"),
+    **dict.fromkeys(("baseline", "ablate"), "minibert.cli.experiments"),
     "sweep": "minibert.lab.sweep",
     "reproduce": "minibert.lab.reproduce",
     "bench": "minibert.bench.command",
@@ -25,18 +26,19 @@ def _set_threads(threads: int | None) -> None:
         return
     import numba
 
-    from kernels.runtime.threads import use_threads
+    import kernels
 
     if not 1 <= threads <= numba.config.NUMBA_NUM_THREADS:
         raise InputError(f"--threads must be from 1 to {numba.config.NUMBA_NUM_THREADS} here, got {threads}")
-    use_threads(threads)
+    kernels.use_threads(threads)
 
 
 def _run(args) -> int:
     try:  # only now: `minibert --help` and a wrong argument need not wait for Numba
+        check_kernels()
         module = importlib.import_module(MODULES[args.command])
         from minibert.evaluate import NonFiniteLoss
-    except (ImportError, ValueError) as error:  # MINIBERT_KERNELS is wrong, or Numba refuses its own settings
+    except (ImportError, ValueError) as error:  # other kernels, MINIBERT_KERNELS is wrong, Numba refuses its settings
         raise InputError(f"minibert cannot start: {error}") from error
     _set_threads(getattr(args, "threads", None))
     try:

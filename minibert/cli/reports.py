@@ -10,8 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
 
-import numpy as np
-
 import kernels
 from minibert import gradcheck as checks
 from minibert.adapter_variants import VARIANTS
@@ -19,8 +17,7 @@ from minibert.config import PRESETS, AdapterConfig, InputError
 from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels
 from minibert.methods import format_table, parameter_table, trained_names
-from minibert.storage import files
-from minibert.storage.run_folder import bank_file
+from minibert.storage import add_task, bank_file, read_bank
 
 
 def bank(args) -> None:
@@ -30,7 +27,7 @@ def bank(args) -> None:
         _add_tasks(path, args)
     elif args.new_name or args.replace:
         raise InputError("--as and --replace are for tasks that are added: give --add")
-    for record in files.read_bank(path).values():
+    for record in read_bank(path).values():
         size = sum(a.size for a in record.params.values())
         if args.json:
             row = {"task": record.name, "head": record.head, "labels": record.labels, "method": record.method}
@@ -41,14 +38,14 @@ def bank(args) -> None:
 
 
 def _add_tasks(path: Path, args) -> None:
-    records = [record for other in args.add for record in files.read_bank(bank_file(other)).values()]
+    records = [record for other in args.add for record in read_bank(bank_file(other)).values()]
     if not path.exists() and path.suffix != ".h5":
         raise InputError(f"{path} does not exist; the name of a new bank ends in .h5")
     if args.new_name is not None:
         if len(records) != 1:
             raise InputError(f"--as names one task, and {len(records)} are added")
         records = [replace(records[0], name=args.new_name)]
-    files.add_task(path, *records, replace=args.replace)
+    add_task(path, *records, replace=args.replace)
 
 
 def params(args) -> None:
@@ -71,7 +68,7 @@ def params(args) -> None:
 def gradcheck(args) -> int:
     """Check every gradient of every method, head and form of the adapter, dropout off and on; print the worst case of
     each tensor."""
-    compile_kernels(np.float64)
+    compile_kernels("gradcheck")
     found: dict[str, list[checks.Check]] = {}
     settings = list(product(args.method, args.head, (None, 0), ({},)))
     if "adapter" in args.method:
@@ -108,13 +105,13 @@ def env(args) -> None:
     for package in ("minibert", "numpy", "numba", "tokenizers", "h5py"):
         print(f"{package:<18}{_version(package)}")
     print(f"{'python':<18}{platform.python_version()} on {platform.system()} {platform.machine()}")
-    print(f"{'kernels':<18}{kernels.BACKEND}")
-    if kernels.BACKEND == "blas":
-        from kernels.engine.blas import library
-
-        print(f"{'matrix products':<18}{library()} by NumPy, for comparison; unset MINIBERT_KERNELS for our own")
-    if kernels.COMPILED:
-        to_do = _report_numba()
+    compile_kernels("predict")  # with its message, and ended by Ctrl-C, as everywhere
+    found = kernels.environment()
+    print(f"{'kernels':<18}{found['kernels']}")
+    if found["kernels"] == "blas":
+        print(f"{'matrix products':<18}{found['blas']} by NumPy, for comparison; unset MINIBERT_KERNELS for our own")
+    if "threads" in found:
+        to_do = _report_compiled(found)
     else:
         to_do = ["the NumPy reference runs: slow, for reading and debugging; unset MINIBERT_KERNELS for speed"]
     print("\n".join(f"to do: {advice}" for advice in to_do) or "OK")
@@ -127,23 +124,16 @@ def _version(package: str) -> str:
         return "not installed (it runs from its folder)"
 
 
-def _report_numba() -> list[str]:
+def _report_compiled(found: dict) -> list[str]:
     """Print how the kernels are compiled and run. Returns what could be better."""
-    import numba
-
-    from kernels.engine import amx
-    from kernels.runtime.compiling import CACHE_FOLDER, CACHE_IS_KEPT, vector_bits
-
-    compile_kernels()
-    size = sum(file.stat().st_size for file in CACHE_FOLDER.rglob("*") if file.is_file())
-    print(f"{'threads':<18}{numba.get_num_threads()} of {numba.config.NUMBA_NUM_THREADS}")
-    print(f"{'threading layer':<18}{numba.threading_layer()}")
-    unit = ", and products on the matrix unit (AMX)" if amx.ALLOWED else ""
-    print(f"{'vectors':<18}{vector_bits() or 'unknown'} bits{unit}")
-    print(f"{'kernel cache':<18}{CACHE_FOLDER} ({size / 1e6:.1f} MB)")
+    print(f"{'threads':<18}{found['threads']} of {found['most_threads']}")
+    print(f"{'threading layer':<18}{found['threading_layer']}")
+    amx = ", and products on AMX tiles" if found["amx"] else ""
+    print(f"{'vectors':<18}{found['vector_bits'] or 'unknown'} bits{amx}")
+    print(f"{'kernel cache':<18}{found['cache']} ({found['cache_bytes'] / 1e6:.1f} MB)")
     to_do = []
-    if not CACHE_IS_KEPT:
+    if not found["cache_is_kept"]:
         to_do.append("kernels are compiled anew in every run: set NUMBA_CACHE_DIR to a folder that can be written")
-    if numba.config.NUMBA_NUM_THREADS == 1:
+    if found["most_threads"] == 1:
         to_do.append("only one thread: unset NUMBA_NUM_THREADS, or give the program more cores")
     return to_do

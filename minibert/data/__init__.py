@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 import random
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from minibert.config import InputError
 from minibert.data.builtin import opinions
@@ -13,7 +13,7 @@ from minibert.data.checks import check_task
 from minibert.data.further import FURTHER, read_further
 from minibert.data.glue import GLUE, read_glue
 from minibert.data.squad import read_squad
-from minibert.data.table import read_table
+from minibert.data.table import TableOptions, read_table
 from minibert.data.task import Examples, Task
 
 __all__ = [
@@ -34,8 +34,7 @@ __all__ = [
 TASK_NAMES = (*GLUE, *FURTHER, "squad", "csv", "opinions")
 DEFAULT_MAX_LENGTH = {"squad": 384}  # tokens of a sequence; 128 for the other tasks (both as BERT)
 
-# The options of a task are the keyword arguments of its reader: (name, data, *, options).
-CSV_OPTIONS = tuple(inspect.signature(read_table).parameters)[2:]
+CSV_OPTIONS = tuple(option.name for option in fields(TableOptions))
 SPLIT_OPTIONS = tuple(inspect.signature(read_further).parameters)[2:]
 
 
@@ -49,7 +48,7 @@ def load_task(name: str, data=None, **options) -> Task:
 
     data is a path: for a GLUE task or squad the folder that holds the tasks' folders, or the task's own; for a further
     task that, or the file; for csv the file, or a folder with train, dev and test files; opinions is built in and
-    takes none. options are those of `read_table` for csv, those of `read_further` for a further task; one that is
+    takes none. options are those of `TableOptions` for csv, those of `read_further` for a further task; one that is
     None or False counts as not given.
 
     Raises InputError: unknown name, data missing or not usable, an option the task does not have.

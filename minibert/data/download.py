@@ -75,7 +75,7 @@ def download(name: str, out, mirror: str | None = None, say: Callable[[str], obj
     """Get the release of task `name` into a folder of its own in `out`, and return that folder.
 
     A folder that is there and complete is left alone. mirror: an address (or a folder on disk) that holds the files
-    under their own names; they are checked as if they came from the public hosts. say is told what was done.
+    under their own names; they are checked as if they came from the public hosts. say is called with what was done.
 
     Raises InputError, with nothing left behind and nothing that was there touched: unknown name, pooch not installed,
     no network, wrong checksum, an archive that does not hold the task, an incomplete folder in the way.

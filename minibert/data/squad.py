@@ -37,7 +37,7 @@ def read_squad(data) -> Task:
     """The task from a folder with train-v1.1.json and dev-v1.1.json, or from the folder that holds it as squad/.
 
     A part of the training set can stand for the whole: the one file called train*.json. Questions whose answers are not
-    in the paragraph where `answer_start` says are told in the notes, and are not among the training rows.
+    in the paragraph where `answer_start` says are named in the notes, and are not among the training rows.
     Raises InputError naming file, question, what was found and what was expected.
     """
     if Path(data).is_file():

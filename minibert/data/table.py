@@ -36,23 +36,9 @@ class Roles:
         return (self.text, self.label) if self.pair is None else (self.text, self.pair, self.label)
 
 
-def read_table(
-    name: str,
-    data,
-    *,
-    text_column: str,
-    label_column: str,
-    pair_column: str | None = None,
-    delimiter: str | None = None,
-    encoding: str = "utf-8",
-    columns: Sequence[str] | None = None,
-    quoting: str | None = None,
-    regress: bool = False,
-    dev_share: float = 0.1,
-    test_share: float = 0.1,
-    split_seed: int = 0,
-) -> Task:
-    """The task called `name` from a file, or from a folder with train, dev and test files (.csv or .tsv).
+@dataclass(frozen=True)
+class TableOptions:
+    """The options of task csv.
 
     File format: delimiter, encoding, columns, quoting as in `Format` and `read_delimited`.
     Labels: the class names that the training rows show, sorted (as numbers if all are whole numbers); spaces around
@@ -60,17 +46,44 @@ def read_table(
     Splits: one file is cut by `stratified_split` into dev_share, test_share (0: no test set) and the rest for training.
     In a folder the test file may be missing or have no label column; a missing dev file is cut from the training file.
     split_seed is not the training seed: runs that differ in the latter are scored on the same dev set.
-
-    Raises InputError, naming file and line where there is one, for everything that cannot be used.
     """
-    check_split_seed(split_seed)
-    form = Format(delimiter, encoding, columns, quoting)
-    roles = Roles(text_column, label_column, pair_column, regress)
-    files = _files(Path(data))
-    tables = {split: read_delimited(path, form) for split, path in files.items()}
+
+    text_column: str
+    label_column: str
+    pair_column: str | None = None
+    delimiter: str | None = None
+    encoding: str = "utf-8"
+    columns: Sequence[str] | None = None
+    quoting: str | None = None
+    regress: bool = False
+    dev_share: float = 0.1
+    test_share: float = 0.1
+    split_seed: int = 0
+
+    @property
+    def form(self) -> Format:
+        """How the file is written."""
+        return Format(self.delimiter, self.encoding, self.columns, self.quoting)
+
+    @property
+    def roles(self) -> Roles:
+        """Which column is what."""
+        return Roles(self.text_column, self.label_column, self.pair_column, self.regress)
+
+
+def read_table(name: str, data, **options) -> Task:
+    """The task called `name` from a file, or from a folder with train, dev and test files (.csv or .tsv).
+
+    options: those of `TableOptions`. Raises InputError, naming file and line where there is one, for everything that
+    cannot be used.
+    """
+    o = TableOptions(**options)
+    check_split_seed(o.split_seed)
+    roles = o.roles
+    tables = {split: read_delimited(path, o.form) for split, path in _files(Path(data)).items()}
     for column in roles.columns():
         tables["train"].place(column)  # before anything is said about what the columns hold
-    classes = () if regress else _classes(tables["train"], roles)
+    classes = () if o.regress else _classes(tables["train"], roles)
     parts, notes = {}, []
     for split, table in tables.items():
         parts[split] = _examples(table, roles, classes, split)
@@ -78,8 +91,8 @@ def read_table(
     if "dev" not in parts:
         whole_file = not Path(data).is_dir()
         path = tables["train"].path
-        notes += cut_train(parts, path, classes, dev_share, test_share if whole_file else 0, split_seed)
-    head, metrics = ("regress", ("spearman", "pearson")) if regress else ("classify", ("accuracy",))
+        notes += cut_train(parts, path, classes, o.dev_share, o.test_share if whole_file else 0, o.split_seed)
+    head, metrics = ("regress", ("spearman", "pearson")) if o.regress else ("classify", ("accuracy",))
     return Task(name, head, classes, metrics, parts["train"], {"dev": parts["dev"]}, parts.get("test"), tuple(notes))
 
 

@@ -1,7 +1,7 @@
 """Remove trained adapters from a span of layers, without training again: the heatmaps of figure 6 (section 3.6).
 
 An adapter is a skip connection with something added, so without it a layer is the pre-trained one, but for its
-LayerNorms. How much a task's score falls tells where its adapters do their work.
+LayerNorms. How much a task's score falls shows where its adapters do their work.
 """
 
 from __future__ import annotations

@@ -139,7 +139,10 @@ def _vectorizers(setting: dict) -> list:
 
     shared = {name: setting[name] for name in ("lowercase", "min_df", "sublinear_tf")}
     shared |= {"max_features": MOST_FEATURES, "dtype": np.float64}
-    words = {"ngram_range": (1, setting["word_ngrams"]), "token_pattern": r"\w+|[^\w\s]"}  # punctuation tells, too
+    words = {
+        "ngram_range": (1, setting["word_ngrams"]),
+        "token_pattern": r"\w+|[^\w\s]",
+    }  # punctuation counts, too
     vectorizers = [TfidfVectorizer(**words, **shared)]
     if setting["character_ngrams"]:
         vectorizers.append(TfidfVectorizer(analyzer="char_wb", ngram_range=(2, setting["character_ngrams"]), **shared))

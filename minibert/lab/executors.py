@@ -1,9 +1,9 @@
 """Where trials run: in this process, in processes of this machine, or on a Dask cluster.
 
-All are `concurrent.futures.Executor`s, with two things more that a sweep asks for:
+All are `concurrent.futures.Executor`s, with two attributes more that a sweep reads:
 
     at_once   how many trials to hand over at a time: as many as run, so that the death of a worker concerns but those
-    deaths    the exceptions of a future that tell that its worker died
+    deaths    the exceptions of a future that mean that its worker died
 
 Kernels take the threads of the machine by themselves; here they get their share.
 """
@@ -27,18 +27,18 @@ def with_threads(threads: int | None, function, *arguments):
     """Call a function whose kernels use that many threads at most; None: as many as set."""
     import numba
 
-    from kernels.runtime.threads import use_threads
+    import kernels
 
-    before = numba.get_num_threads()
-    use_threads(min(threads or before, numba.config.NUMBA_NUM_THREADS))
+    before = kernels.threads()
+    kernels.use_threads(min(threads or before, numba.config.NUMBA_NUM_THREADS))
     try:
         return function(*arguments)
     finally:
-        use_threads(before)
+        kernels.use_threads(before)
 
 
 class InProcess(Executor):
-    """Runs what is submitted at once, in this thread; Ctrl-C comes out of `submit`."""
+    """Runs what is submitted immediately, in this thread; Ctrl-C comes out of `submit`."""
 
     at_once = 1
     deaths = (BrokenExecutor,)
@@ -46,9 +46,9 @@ class InProcess(Executor):
     @property
     def threads(self) -> int:
         """What this thread's kernels use."""
-        import numba
+        import kernels
 
-        return numba.get_num_threads()
+        return kernels.threads()
 
     def submit(self, function, /, *arguments, **keywords) -> Future:
         """Run it; the future is done."""
@@ -78,7 +78,8 @@ class Processes(Executor):
 
         self.at_once = count
         self.threads = threads or max(1, numba.config.NUMBA_NUM_THREADS // count)
-        self._scratch = tempfile.TemporaryDirectory(prefix="minibert-sweep-")  # a process that dies leaves its files
+        # A process that dies leaves its files; on Windows those that it has open cannot be removed.
+        self._scratch = tempfile.TemporaryDirectory(prefix="minibert-sweep-", ignore_cleanup_errors=True)
         self._workers = [_Worker(self._scratch.name) for _ in range(count)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._workers:

@@ -21,8 +21,7 @@ from minibert.lab.summary import mean_and_error
 from minibert.methods import DEFAULT_LR
 from minibert.model import Backbone, Model
 from minibert.run import load, open_backbone, run_trial
-from minibert.storage.files import TaskRecord, read_bank
-from minibert.storage.run_folder import RunFolder
+from minibert.storage import RunFolder, TaskRecord, read_bank
 from minibert.trial import Trial, data_fingerprint, make_trial, trial_id
 
 SIZE = 64  # M of the adapters that are compared with full fine-tuning, and whose rate is that of other sizes
@@ -70,7 +69,7 @@ class Scope:
         return make_trial(task=task, data=data, method=method, seed=seed, **usual | options)
 
     def adapter_sizes(self, papers, if_quick) -> tuple[int, ...]:
-        """The sizes that the user asked for, or the paper's, or a few."""
+        """The sizes that the user gave, or the paper's, or a few."""
         return self.sizes or tuple(if_quick if self.quick else papers)
 
     def seeded(self, task: str, method: str, **options) -> list[Trial]:
@@ -87,7 +86,7 @@ class Scope:
         self.all_trials_are_known()
         task = load(trial)
         folder = RunFolder(self.runs / trial_id(trial, data_fingerprint(task), self.backbone.fingerprint))
-        if not (folder.result.exists() and json.loads(folder.result.read_text())["finished"]):
+        if not (folder.result.exists() and json.loads(folder.result.read_text(encoding="utf-8"))["finished"]):
             run_trial(trial, self.backbone_path, folder.path)
         return read_bank(folder.bank)[task.name]
 
@@ -139,7 +138,7 @@ def top_layers(scope: Scope, k: int) -> dict:
 
 
 def points(result: dict, split: str = "dev", metric: str | None = None) -> float:
-    """The score that counts, times 100. That of the test split if it is asked for and the release has one with labels:
+    """The score that counts, times 100. That of the test split if it is requested and the release has one with labels:
     as in the paper, where GLUE's are dev scores and those of further tasks test scores."""
     scores = result.get(split) or result["dev"]
     return 100 * scores[metric or result["metric"]]

@@ -20,7 +20,7 @@ from pathlib import Path
 from minibert.config import InputError
 
 HEADER = json.dumps({"format": "minibert-ledger", "version": 1})
-LOCKED_BYTE = 1 << 40  # far behind the end, for systems on which a locked byte cannot be read
+LOCKED_BYTE = (1 << 31) - 2  # on Windows, where a locked byte cannot be read: after the end, and within 32 bits
 
 
 def read_ledger(path) -> list[dict]:

@@ -48,16 +48,17 @@ class Plan:
         return text + (f", {self.failed} failed before (--retry-failed runs them again)" if self.failed else "")
 
     def predict(self, executor: Executor, records: list[dict], backbone_path) -> str:
-        """Fill in the seconds of every job, and tell the whole. Speeds come from the ledger's records, and where they
-        tell nothing from a few steps that are run now."""
+        """Fill in the seconds of every job, and return a line on the whole.
+
+        Speeds come from the ledger's records, and where they have none from a few steps that are run now."""
         speeds = _known_speeds(records, open_backbone(backbone_path).fingerprint, getattr(executor, "threads", None))
         first = {_kind(job.trial): job for job in reversed(self.jobs) if _kind(job.trial) not in speeds}
         path = os.path.abspath(backbone_path)
-        asked = {kind: executor.submit(measure_speed, job.trial.located(), path) for kind, job in first.items()}
-        for kind, future in asked.items():
+        measured = {kind: executor.submit(measure_speed, job.trial.located(), path) for kind, job in first.items()}
+        for kind, future in measured.items():
             try:
                 speeds[kind] = future.result()
-            except Exception as error:  # the trial itself will tell, and be recorded
+            except Exception as error:  # the trial itself will fail, and be recorded
                 print(f"note: the speed of method {kind[0]} is not known: {error!r}", file=sys.stderr)
         for job in self.jobs:
             speed = speeds.get(_kind(job.trial))
@@ -88,7 +89,7 @@ def _kind(trial: Trial) -> tuple:
 
 def _known_speeds(records: list[dict], backbone: str, threads: int | None) -> dict[tuple, float]:
     """{kind: work a second}, by the records of trials on this backbone and that many threads. The median: a trial that
-    was halted for an hour tells nothing of the next."""
+    was halted for an hour says nothing of the next."""
     speeds: dict[tuple, list[float]] = {}
     for record in latest(records).values():
         result = record.get("result", {})
@@ -101,7 +102,7 @@ def _known_speeds(records: list[dict], backbone: str, threads: int | None) -> di
 def make_plan(trials: list[Trial], backbone_path, records: list[dict], retry_failed: bool = False) -> Plan:
     """Find out which trials are to be run, given the records of a ledger.
 
-    Reads every task, so that what is wrong with one is told before any work.
+    Reads every task, so that what is wrong with one is reported before any work.
 
     Raises InputError: data or backbone that cannot be used, a trial that does not fit the backbone.
     """

@@ -40,7 +40,7 @@ def _panels(count: int, width: float = 4.6, height: float = 3.6):
 
 
 def save(figure, path: str | Path) -> None:
-    """Write the picture; the name's ending tells the format. Raises InputError if it cannot be written."""
+    """Write the picture; the name's ending chooses the format. Raises InputError if it cannot be written."""
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)

@@ -18,7 +18,7 @@ from minibert.lab import figures, plots, stream, tables
 from minibert.lab.experiment import Keep, Planned, Report, Scope
 from minibert.lab.ledger import Ledger
 from minibert.lab.sweep import make_executor, run_trials, tell_plan
-from minibert.storage.run_folder import write_rows
+from minibert.storage import write_rows
 from minibert.trial import Trial
 
 GLUE_TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")  # all of the paper's but WNLI, as there
@@ -48,7 +48,7 @@ RECIPES = {
 def reproduce(args) -> int:
     """Run an experiment, print what it found, write its tables and its picture. Returns 1 if trials failed, else 0."""
     recipe = RECIPES[args.name]
-    plots.pyplot()  # missing: told now, not after hours
+    plots.pyplot()  # missing: reported now, not after hours
     scope = _scope(args, recipe)
     print(f"{args.name} on {', '.join(scope.tasks)}, {len(scope.seeds)} seeds: {_first_line(recipe.run)}")
     if args.dry_run:
@@ -62,9 +62,7 @@ def reproduce(args) -> int:
         print(path)
     print(f"\n{report.text}")
     if failed:
-        print(
-            f"{len(failed)} trials failed; what they would have told is missing above (--retry-failed runs them again)"
-        )
+        print(f"{len(failed)} trials failed; their results are missing above (--retry-failed runs them again)")
     return 1 if failed else 0
 
 
@@ -111,9 +109,9 @@ def planned(recipe: Recipe, scope: Scope) -> list[Trial]:
     trials, scores = [], defaultdict(float)
     imagined = {"metric": "", "dev": scores, "test": scores, "trained_params": 0}
 
-    def imagine(asked: list[Trial]) -> dict:
-        trials.extend(asked)
-        return dict.fromkeys(asked, imagined)
+    def imagine(wanted: list[Trial]) -> dict:
+        trials.extend(wanted)
+        return dict.fromkeys(wanted, imagined)
 
     with suppress(Planned):
         _drive(recipe.run(replace(scope, planning=True)), imagine)
@@ -137,7 +135,7 @@ def _runner(args, scope: Scope, failed: set[Trial]) -> Iterator[Callable[[list[T
 
 
 def _drive(experiment, run) -> Report:
-    """Give an experiment the results of the trials that it asks for, until it reports."""
+    """Give an experiment the results of the trials that it yields, until it reports."""
     results = None
     while True:
         try:

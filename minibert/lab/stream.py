@@ -6,7 +6,7 @@ import numpy as np
 
 from minibert.evaluate import predict
 from minibert.lab.experiment import Experiment, Keep, Report, Scope, format_rows
-from minibert.storage.files import add_task, read_bank
+from minibert.storage import add_task, read_bank
 
 
 def stream(scope: Scope) -> Experiment:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.storage.run_folder import write_rows
+from minibert.storage import write_rows
 from minibert.trial import Trial
 
 COLUMNS = ("task", "method", "setting", "adapter_size", "top_k", "lr", "epochs", "split", "metric", "seeds", "mean")

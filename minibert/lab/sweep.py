@@ -67,7 +67,8 @@ def run_trials(
 
 
 def attempt(run: Callable, trial: Trial, backbone_path: str, folder: str | None) -> dict:
-    """What a worker does: run the trial, and tell how it went. Exceptions are told as text, which any process can read.
+    """What a worker does: run the trial, and report how it went. Exceptions are reported as text, which any
+    process can read.
 
     So an exception that a future raises is never the trial's own: it is about the worker.
     """
@@ -104,7 +105,7 @@ class _Sweep:
                 future.cancel()
 
     def _hand_over(self) -> None:
-        """Give the executor as many jobs as it runs at once; all of them to one that does not say."""
+        """Give the executor as many jobs as it runs together; all of them to one without such a number."""
         at_once = self._at_once()
         while self.waiting and len(self.running) < at_once:
             job = self.waiting.popleft()
@@ -127,7 +128,7 @@ class _Sweep:
         if error is None:
             self._record(job, future.result())
         elif isinstance(error, getattr(self.executor, "deaths", InProcess.deaths)):
-            # Dask's scheduler has tried on its own before it tells: on allowed_failures workers and on one more.
+            # Dask's scheduler has tried on its own before it reports: on allowed_failures workers and on one more.
             job.deaths += 1 + getattr(error, "allowed_failures", 0)
             if job.deaths > RETRIES:
                 self._record(job, {"status": "failed", "error": f"its worker died {job.deaths} times: {error}"})
@@ -201,7 +202,7 @@ class _Progress:
 
 
 def sweep(args) -> int:
-    """Run a grid of trials, or only tell what a ledger holds."""
+    """Run a grid of trials, or only print what a ledger holds."""
     if args.summary:
         records = read_ledger(args.ledger)
         _report(list(latest(records).values()), args.csv)

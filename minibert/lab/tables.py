@@ -79,7 +79,7 @@ def table1(scope: Scope) -> Experiment:
 
 def table2(scope: Scope) -> Experiment:
     """Further tasks: no BERT, full and variable fine-tuning, adapters. Scores on test."""
-    check_installed()  # told now, not after hours
+    check_installed()  # reported now, not after hours
     loaded = {task: load(scope.trial(task, "head", scope.seeds[0])) for task in scope.tasks}
     for task, data in loaded.items():
         if data.test is None or data.test.labels is None:

@@ -1,1 +1,35 @@
-"""Every file of ours: backbones, task banks, the state of a run, the folder of a run."""
+"""Every file of ours; import from here.
+
+backbone.py     a pre-trained BERT and its vocabulary (HDF5)
+bank.py         what tasks trained (HDF5)
+state.py        an interrupted run (HDF5)
+hdf5.py         what these three share: format, version, contents that are verified
+run_folder.py   the folder that a run leaves, with result.json and history.csv
+atomic.py       how a file is replaced: whole or not at all
+"""
+
+from minibert.storage.atomic import write_rows, write_text
+from minibert.storage.backbone import BackboneFile, TokenizerSpec, read_backbone, write_backbone
+from minibert.storage.bank import TaskRecord, add_task, check_backbone, read_bank, write_bank
+from minibert.storage.hdf5 import fingerprint
+from minibert.storage.run_folder import RunFolder, bank_file
+from minibert.storage.state import read_state, write_state
+
+__all__ = [
+    "BackboneFile",
+    "RunFolder",
+    "TaskRecord",
+    "TokenizerSpec",
+    "add_task",
+    "bank_file",
+    "check_backbone",
+    "fingerprint",
+    "read_backbone",
+    "read_bank",
+    "read_state",
+    "write_backbone",
+    "write_bank",
+    "write_rows",
+    "write_state",
+    "write_text",
+]

@@ -3,7 +3,6 @@
     /tasks/NAME/params/...   adapters, LayerNorms, head; the task's settings are attributes of /tasks/NAME
 
 One bank belongs to one backbone: its fingerprint and its config are attributes of the file.
-Import from `minibert.storage.files`, where the other kinds of file are.
 """
 
 from __future__ import annotations

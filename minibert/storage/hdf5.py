@@ -1,7 +1,7 @@
 """What every HDF5 file of ours has in common: written atomically, checked on reading, plain arrays and text only.
 
-`files.py` builds the backbone, the task bank and the training state on it. Nothing here is ever unpickled, and a reader
-does not trust the file: links, compressed or external storage, and arrays that are not what was promised are refused.
+backbone.py, bank.py and state.py are built on it. Nothing here is ever unpickled, and a reader does not trust the file:
+links, compressed or external storage, and arrays that are not what was promised are refused.
 
 All errors are `InputError`s that name the file and the first thing that is wrong with it.
 """
@@ -11,9 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -21,6 +20,7 @@ import numpy as np
 
 from minibert.config import InputError
 from minibert.params import flatten, unflatten
+from minibert.storage.atomic import replacing
 
 FORMATS = {
     "minibert-backbone": "a backbone",
@@ -51,39 +51,21 @@ def fingerprint(params: dict) -> str:
 def write_file(path: str | Path, kind: str) -> Iterator[h5py.File]:
     """Give an open file for the body to fill. `path` changes only if the body and every write succeed.
 
-    The file is built under a temporary name in the same folder (a rename is atomic only inside one file system),
-    flushed to the disk, and renamed. Missing folders are made. Raises InputError if the place cannot be written.
+    The file is built under a temporary name (see atomic.py). Missing folders are made. Raises InputError if the place
+    cannot be written.
     """
-    target = Path(os.path.realpath(path))  # of a symbolic link, the file it points to is replaced, not the link
-    if target.is_dir():
+    if Path(path).is_dir():
         raise InputError(f"{path}: is a folder; give the name of the file to write, such as {Path(path) / 'file.h5'}")
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        Path(os.path.realpath(path)).parent.mkdir(parents=True, exist_ok=True)
         # The 1.10 layout has a checksum in every block of metadata; the older default has none.
-        with h5py.File(temporary, "x", libver=("v110", "v110")) as file:
+        with replacing(path) as temporary, h5py.File(temporary, "x", libver=("v110", "v110")) as file:
             write_text(file, "format", kind)
             file.attrs["version"] = VERSION
             yield file
-        _flush_to_disk(temporary)
-        os.replace(temporary, target)
-        _flush_to_disk(target.parent)
     except (OSError, RuntimeError) as error:  # h5py has both for a full disk
         advice = "is the folder writable, the disk full?"
         raise InputError(f"{path}: cannot be written ({_one_line(error)}); {advice}") from error
-    finally:
-        with suppress(OSError):  # of a folder that cannot be written, the error above is the one that matters
-            temporary.unlink(missing_ok=True)
-
-
-def _flush_to_disk(path: Path) -> None:
-    if path.is_dir() and os.name != "posix":
-        return  # elsewhere a folder cannot be opened
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def write_text(node: h5py.HLObject, name: str, text: str) -> None:

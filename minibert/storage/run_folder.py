@@ -3,45 +3,12 @@ until the end."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
-import os
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from minibert.config import InputError
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write to a temporary file beside it, flush to disk, rename: a reader sees the old file or the new one, never
-    half. Raises InputError if the place cannot be written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        with suppress(OSError):  # the error above is the one that matters
-            temporary.unlink(missing_ok=True)
-
-
-def write_rows(path: Path, rows: list[dict], columns=None) -> None:
-    """Write rows as CSV in the same way, NaN as an empty cell. columns: default those of the rows, in the order they
-    first appear."""
-    text = io.StringIO()
-    columns = columns or list(dict.fromkeys(key for row in rows for key in row))
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    unknown = [{key for key, value in row.items() if isinstance(value, float) and math.isnan(value)} for row in rows]
-    writer.writerows(row | dict.fromkeys(keys, "") for row, keys in zip(rows, unknown, strict=True))
-    write_text(path, text.getvalue())
+from minibert.storage.atomic import write_rows, write_text
 
 
 def bank_file(path) -> Path:

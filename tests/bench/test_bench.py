@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 
-import numba
 import numpy as np
 import pytest
 from tiny import CONFIG, VOCAB, environment, random_texts, write_tiny_backbone
@@ -13,10 +12,8 @@ from tiny import CONFIG, VOCAB, environment, random_texts, write_tiny_backbone
 import kernels
 from kernels import reference
 from kernels.engine import blas
-from kernels.ladder import RUNGS
 from kernels.runtime.examples import examples
-from kernels.runtime.threads import use_threads
-from minibert.bench import check, counts, products, timing, workloads
+from minibert.bench import busy, check, counts, products, timing, workloads
 from minibert.bench import command as bench
 from minibert.cli import main
 from minibert.config import METHODS, BertConfig, InputError
@@ -37,9 +34,9 @@ def tiny_shapes(monkeypatch):
     monkeypatch.setattr(products, "LADDER_SHAPE", (13, 24, 31))
     monkeypatch.setattr(timing, "REST", 0.0)
     monkeypatch.setattr(timing, "TRIAD_MEGABYTES", 0.1)
-    threads = numba.get_num_threads()
+    threads = kernels.threads()
     yield
-    use_threads(threads)  # --threads changes them for the process
+    kernels.use_threads(threads)  # --threads changes them for the process
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +110,7 @@ def test_a_product_that_is_wrong_at_one_shape_only_is_not_timed_there(capsys, mo
 # ------------------------------------------------------------------------------------------------------------ ladder
 
 
-@pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.__name__)
+@pytest.mark.parametrize("rung", products.rungs(), ids=lambda rung: rung.__name__)
 def test_every_rung_computes_the_product(rung):
     rng = np.random.default_rng(0)
     for T, n_in, n_out in ((1, 1, 1), (2, 7, 3), (8, 4, 16), (9, 5, 17), (37, 67, 259), (65, 130, 33)):
@@ -308,7 +305,7 @@ def test_medians_of_turns(monkeypatch):
 def test_the_tables_and_the_plot(capsys, tmp_path):
     code, out, err = run(capsys, "matmul")
     assert code == 0 and "agree with the NumPy reference" in err and "geometric mean of 6" in out
-    for line in ("0 three loops", "4 threads", "5 sums in registers", "tiny      dW            5   300   200"):
+    for line in ("0 three loops", "4 threads", "5 micro kernel", "tiny      dW            5   300   200"):
         assert line in out
     code, out, _ = run(capsys, "kernels", "--json", *plot_options(tmp_path))
     rows = rows_of(out)
@@ -392,8 +389,8 @@ def gradients(method):
 
 ON_BLAS = """
 from kernels.engine import blas
-from kernels.engine.gemm import _way_of
-assert _way_of(np.ones(1, np.float32)) is blas
+from kernels.engine.gemm import _back_end
+assert _back_end(np.ones(1, np.float32)) is blas
 np.savez(sys.argv[1], **gradients("full"))
 """
 
@@ -419,3 +416,39 @@ def test_env_names_the_blas():
 def test_a_pack_of_pairs_knows_its_padding():
     batch = pack([[1, 2, 3], [1]], [[0] * 3, [0]])
     assert workloads.Workload("x", [(batch, np.zeros(2))], True).padded_tokens == 6
+
+
+# -------------------------------------------------------------------------------------------------------------- busy
+
+
+def test_busy_times_three_pieces_of_work_idle_and_busy(capsys, monkeypatch):
+    started = []
+
+    class Other(subprocess.Popen):
+        def __init__(self, command):
+            super().__init__(command)
+            started.append(self)
+
+    monkeypatch.setattr(busy, "Popen", Other)
+    monkeypatch.setattr(busy, "SETTLE", 0.0)
+    monkeypatch.setattr(busy, "open_workload", tiny_workload)
+    monkeypatch.setattr(busy, "check_gradients", lambda model, *batch: model.loss(*batch))  # the whole takes long
+    code, out, err = run(capsys, "busy", "--json", "--turns", 2, "--busy-cores", 2)
+    assert code == 0, err
+    rows = rows_of(out)
+    assert [row["most"] for row in rows] == [3.0, 2.0, pytest.approx(1 / 0.45, rel=1e-3)]
+    assert all(row["cores"] == 2 and row["idle_ms"] > 0 and row["busy_ms"] > 0 and row["ratio"] > 0 for row in rows)
+    assert len(started) == 3 * 2 * 2  # works, turns, cores
+    assert all(process.returncode is not None for process in started), "another program was left running"
+
+
+def tiny_workload(*_):
+    model = Model(random_backbone(CONFIG))
+    return workloads.Workload("natural", [tiny_batch(CONFIG, "classify", n_classes=2)] * 2, False), model
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere it ends after ten minutes")
+def test_the_other_program_ends_with_the_one_that_started_it():
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    command = [sys.executable, "-c", busy.OTHER_PROGRAM, gone.stdout.strip()]
+    subprocess.run(command, check=True, timeout=60)

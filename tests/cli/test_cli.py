@@ -14,7 +14,7 @@ from tiny import random_texts, write_csv, write_tiny_backbone
 
 from minibert.cli import main
 from minibert.model import Model
-from minibert.storage.files import read_bank
+from minibert.storage import read_bank
 
 ODD_TEXTS = ["", " ", "\U0001f600\U0001f389" * 60, "\x07\x1b[31mred", "नमस्ते 漢字 العربية", "good " * 5000, "x" * 5000]
 ODD_TEXTS += ["\u2028", "\ufeffgood", "a\rb", "two\nlines", "\ud7ff\ue000\U0010ffff"]

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tiny import random_texts, write_csv, write_tiny_backbone
+import pytest
+from tiny import ROOT, random_texts, write_csv, write_tiny_backbone
 
 # Every line printed, and the largest difference from the NumPy reference, of two kernels that compile quickly.
 TWO_KERNELS = """
@@ -18,12 +19,11 @@ assert abs(kernels.squared_norm(x) - reference.squared_norm(x)) < 1e-3
 """
 
 
-def run(*arguments, **environment):
+def run(*arguments, cwd=None, **environment):
     """(exit code, standard output, standard error) of python with these arguments; None unsets a variable."""
     merged = {key: value for key, value in {**os.environ, **environment}.items() if value is not None}
-    done = subprocess.run(
-        [sys.executable, *map(str, arguments)], env=merged, capture_output=True, text=True, check=False, timeout=120
-    )
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, env=merged, cwd=cwd, capture_output=True, text=True, check=False, timeout=120)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -48,7 +48,7 @@ def test_env_tells_of_a_single_thread_and_of_the_reference():
 def test_a_wrong_choice_of_kernels_is_told_in_one_line():
     code, out, err = run("-m", "minibert", "env", MINIBERT_KERNELS="cuda")
     assert (code, out) == (2, "")
-    assert re.fullmatch(r"error: [^\n]*MINIBERT_KERNELS must be numba, fma, blas or numpy, got 'cuda'\n", err)
+    assert re.fullmatch(r"error: [^\n]*MINIBERT_KERNELS must be numpy, plain, numba, fma or blas, got 'cuda'\n", err)
 
 
 def test_a_wrong_number_of_threads_is_told_in_one_line():
@@ -93,3 +93,18 @@ def test_training_agrees_on_all_three_sets_of_kernels(tmp_path):
         losses[backend] = [float(row.split(",")[2]) for row in rows]
     assert len(losses["numpy"]) == 2
     assert max(max(epoch) - min(epoch) for epoch in zip(*losses.values(), strict=True)) < 1e-4
+
+
+@pytest.mark.parametrize("spoiled", [None, "import nothing_like_this"])
+def test_another_package_called_kernels_is_told_in_one_line(tmp_path, spoiled):
+    """There is one on PyPI. Whether it can be imported or not, it is named before it is."""
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "__init__.py").write_text(spoiled or '__version__ = "0.10"')
+    before = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    code, out, err = run("-m", "minibert", "env", cwd=tmp_path, **before)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(r"error: [^\n]*kernels[^\n]*is not minibert's[^\n]*pip uninstall kernels[^\n]*\n", err)
+    assert str(tmp_path / "kernels" / "__init__.py") in err and str(ROOT / "kernels") in err
+    for line in ("from minibert import Model", "import minibert.evaluate"):
+        code, _, err = run("-c", line, cwd=tmp_path, **before)
+        assert code == 1 and "is not minibert's" in err.splitlines()[-1]

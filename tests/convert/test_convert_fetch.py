@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import http.server
 import sys
 import threading
@@ -11,23 +10,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_convert import FILES, run_command, write_checkpoint
+from checkpoint import FILES
 
 from minibert.config import BertConfig, InputError
-from minibert.storage.files import read_backbone
+from minibert.storage import read_backbone
 from weights_convert import cli, huggingface, registry
 from weights_convert import fetch as fetching
 from weights_convert.fetch import url
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return write_checkpoint(tmp_path / "model")
-
-
-@pytest.fixture
-def run(capsys):
-    return functools.partial(run_command, capsys)
 
 
 @pytest.fixture

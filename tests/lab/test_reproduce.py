@@ -15,7 +15,7 @@ from minibert.lab import figures, reproduce, tables
 from minibert.lab.experiment import Scope, best, format_rows, points, summary
 from minibert.lab.ledger import read_ledger
 from minibert.model import random_backbone
-from minibert.storage.files import TokenizerSpec, read_bank, write_backbone
+from minibert.storage import TokenizerSpec, read_bank, write_backbone
 
 
 @pytest.fixture(scope="module")

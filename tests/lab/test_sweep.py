@@ -7,17 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sweeping import (
-    RUNS,
     command,
     four_seeds,
     interrupted_at_seed_2,
     noted,
     options,
     raises_for_seed_1,
-    seeds_run,
     statuses,
     sweep,
-    write_place,
     wrong_name,
 )
 
@@ -31,18 +28,7 @@ from minibert.lab.summary import best_settings, mean_and_error, settings_of, sum
 from minibert.run import load, open_backbone, run_trial
 from minibert.trial import Trial, data_fingerprint, grid, make_trial, trial_id
 
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    return write_place(tmp_path_factory.mktemp("place"))
-
-
-@pytest.fixture(autouse=True)
-def runs(tmp_path, monkeypatch):
-    """The seeds of the trials that were run by `noted` or one that calls it, in their order."""
-    monkeypatch.setenv(RUNS, str(tmp_path / "runs"))
-    return seeds_run
-
+pytestmark = pytest.mark.usefixtures("runs")
 
 # ------------------------------------------------------------------------------------------------------------ trials
 

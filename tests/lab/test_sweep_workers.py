@@ -13,17 +13,14 @@ from pathlib import Path
 import pytest
 import tiny
 from sweeping import (
-    RUNS,
     command,
     dies_for_seed_1,
     dies_once_for_seed_1,
     four_seeds,
     options,
-    seeds_run,
     started_and_ended,
     statuses,
     sweep,
-    write_place,
 )
 
 from minibert.cli import main
@@ -33,18 +30,7 @@ from minibert.lab.ledger import read_ledger
 from minibert.run import run_trial
 from minibert.trial import Trial, grid
 
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    return write_place(tmp_path_factory.mktemp("place"))
-
-
-@pytest.fixture(autouse=True)
-def runs(tmp_path, monkeypatch):
-    """The seeds of the trials that were run by `noted` or one that calls it, in their order."""
-    monkeypatch.setenv(RUNS, str(tmp_path / "runs"))
-    return seeds_run
-
+pytestmark = pytest.mark.usefixtures("runs")
 
 # ---------------------------------------------------------------------------------------------------------- processes
 

@@ -14,7 +14,7 @@ from minibert.methods import parameter_table, trained_names
 from minibert.model import random_backbone
 from minibert.optim import Adam
 from minibert.params import flatten, unflatten
-from minibert.storage.files import fingerprint
+from minibert.storage import fingerprint
 from minibert.text import pack
 
 EXPECTED = {

@@ -13,7 +13,7 @@ from minibert.config import METHODS, InputError
 from minibert.model import Backbone, random_backbone
 from minibert.optim import Adam
 from minibert.params import flatten
-from minibert.storage.files import read_bank, write_bank
+from minibert.storage import read_bank, write_bank
 
 
 def test_from_texts_to_scores_and_gradients(backbone):

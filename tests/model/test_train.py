@@ -11,7 +11,7 @@ import pytest
 from tiny import random_texts, write_tiny_backbone
 
 import kernels
-from kernels.runtime.examples import warm_up
+from kernels.runtime.warm_up import warm_up
 from minibert import train as train_module
 from minibert.config import METHODS, AdapterConfig, InputError, TrainConfig
 from minibert.data.task import Examples, Task
@@ -19,7 +19,7 @@ from minibert.evaluate import NonFiniteLoss, evaluate, tokenize
 from minibert.interrupt import CtrlC
 from minibert.model import Model, load_backbone
 from minibert.params import flatten
-from minibert.storage.files import read_bank, read_state
+from minibert.storage import read_bank, read_state
 from minibert.train import Training
 
 KEYS = ["task", "method", "seed", "lr", "epochs", "adapter_size", "trained_params", "total_params", "trained_fraction"]
@@ -289,7 +289,7 @@ def test_ctrl_c_that_nobody_checked_for_is_not_lost(ctrl_c_is_heeded):
     with CtrlC() as around:
         with CtrlC():
             os.kill(os.getpid(), signal.SIGINT)
-        assert around.asked
+        assert around.pressed
         with pytest.raises(KeyboardInterrupt):
             around.check()
-        around.asked = False
+        around.pressed = False

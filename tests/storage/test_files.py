@@ -8,13 +8,13 @@ import pytest
 
 from minibert.config import AdapterConfig, BertConfig, InputError
 from minibert.params import flatten, unflatten
-from minibert.storage import hdf5
-from minibert.storage.files import (
+from minibert.storage import (
     TaskRecord,
     TokenizerSpec,
     add_task,
     check_backbone,
     fingerprint,
+    hdf5,
     read_backbone,
     read_bank,
     read_state,

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from test_files import KINDS, refused, write_good_backbone, write_good_bank, write_good_state
 
 from minibert.config import InputError
-from minibert.storage import hdf5
-from minibert.storage.files import read_backbone, read_bank, read_state
+from minibert.storage import hdf5, read_backbone, read_bank, read_state
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 

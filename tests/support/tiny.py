@@ -7,7 +7,7 @@ from pathlib import Path
 
 from minibert.config import BertConfig
 from minibert.model import random_backbone
-from minibert.storage.files import TokenizerSpec, write_backbone
+from minibert.storage import TokenizerSpec, write_backbone
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"

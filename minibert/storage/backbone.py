@@ -1,12 +1,8 @@
-"""Every HDF5 file: the backbone, the task bank, the training state.
+"""The backbone file: a pre-trained BERT and its vocabulary.
 
-    backbone   /params/...              the parameters, group by group as in the tree
-               /tokenizer/vocab         the vocabulary; attributes lowercase, strip_accents, chinese_chars
-    bank       /tasks/NAME/params/...   what one task trained: adapters, LayerNorms, head; settings as attributes
-    state      /arrays/...              all that a run needs to go on; attribute meta
-
-All three have the attributes `format` and `version`. Settings are JSON. `hdf5.py` holds what the three share, `bank.py`
-the bank; this file holds the other two and is the place to import all of them from.
+/params/...          the parameters, group by group as in the tree
+/tokenizer/vocab     the vocabulary; attributes lowercase, strip_accents, chinese_chars, sha256
+attributes           config as JSON, source, source_sha256, fingerprint of the weights
 """
 
 from __future__ import annotations
@@ -16,36 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
-import numpy as np
 
 from minibert.config import BertConfig, InputError
 from minibert.params import flatten, unflatten
 from minibert.storage import hdf5
-from minibert.storage.bank import TaskRecord, add_task, check_backbone, read_bank, write_bank
-from minibert.storage.hdf5 import fingerprint
-
-__all__ = [
-    "BackboneFile",
-    "TaskRecord",
-    "TokenizerSpec",
-    "add_task",
-    "check_backbone",
-    "fingerprint",
-    "read_backbone",
-    "read_bank",
-    "read_state",
-    "write_backbone",
-    "write_bank",
-    "write_state",
-]
 
 GET_BACKBONE = "get one with: python -m weights_convert fetch minilm-l6 --out FILE"
-GET_STATE = "start the run again without resuming"
 SPECIAL_TOKENS = ("[UNK]", "[CLS]", "[SEP]")
-STATE_DTYPES = ("float32", "float64", "int64")
-
-
-# --------------------------------------------------------------------------------------------------------- backbone
 
 
 @dataclass(frozen=True)
@@ -110,7 +83,7 @@ def write_backbone(
         hdf5.write_text(file, "config", config.to_json())
         hdf5.write_text(file, "source", source)
         hdf5.write_text(file, "source_sha256", source_sha256)
-        hdf5.write_text(file, "fingerprint", fingerprint(flat))
+        hdf5.write_text(file, "fingerprint", hdf5.fingerprint(flat))
         hdf5.write_arrays(file.create_group("params"), {name: flat[name] for name in config.shapes()})
         group = file.create_group("tokenizer")
         words = [word.encode() for word in tokenizer.vocab]
@@ -131,7 +104,7 @@ def read_backbone(path: str | Path) -> BackboneFile:
         expected = {name: (shape, "float32") for name, shape in config.shapes().items()}
         flat = hdf5.read_arrays(hdf5.child(file, "params", h5py.Group, path), expected, path)
         stored = hdf5.read_text(file, "fingerprint", path)
-        hdf5.check_sha256(path, "the weights", stored, fingerprint(flat), GET_BACKBONE)
+        hdf5.check_sha256(path, "the weights", stored, hdf5.fingerprint(flat), GET_BACKBONE)
         tokenizer = _read_tokenizer(hdf5.child(file, "tokenizer", h5py.Group, path), path)
         _check_vocab_fits(path, tokenizer, config)
         return BackboneFile(
@@ -176,40 +149,3 @@ def _check_vocab_fits(path: str | Path, tokenizer: TokenizerSpec, config: BertCo
         raise InputError(
             f"{path}: the vocabulary has {len(tokenizer.vocab)} words, the embedding rows for {config.vocab_size}"
         )
-
-
-# --------------------------------------------------------------------------------------------------- training state
-
-
-def write_state(path: str | Path, arrays: dict[str, np.ndarray], meta: dict) -> None:
-    """Write the state of a run: {flat name: float32, float64 or int64 array}, and `meta` of plain Python types.
-
-    Raises InputError if an array has another dtype or holds NaN or infinity, and writes nothing.
-    """
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray) or array.dtype.name not in STATE_DTYPES:
-            kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-            raise InputError(f"{path}: array {name} is {kind}, expected an array of {', '.join(STATE_DTYPES)}")
-        hdf5.check_finite(f"{path}: array {name}", array)
-    with hdf5.write_file(path, "minibert-state") as file:
-        hdf5.write_json(file, "meta", meta)
-        hdf5.write_json(file, "index", {name: [array.dtype.name, array.shape] for name, array in arrays.items()})
-        hdf5.write_text(file, "fingerprint", fingerprint(arrays))
-        hdf5.write_arrays(file.create_group("arrays"), arrays)
-
-
-def read_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
-    """Read (arrays, meta) as `write_state` was given them. Raises InputError for the first thing that is wrong."""
-    with hdf5.read_file(path, "minibert-state", GET_STATE) as file:
-        hdf5.check_children(file, ("arrays",), path)
-        meta = hdf5.read_json(file, "meta", path, dict)
-        expected = {}
-        for name, entry in hdf5.read_json(file, "index", path, dict).items():
-            dtype, shape = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
-            if dtype not in STATE_DTYPES or not isinstance(shape, list):
-                raise InputError(f"{path}: the index says {entry!r} of array {name}, expected a dtype and a shape")
-            expected[name] = (tuple(shape), dtype)
-        arrays = hdf5.read_arrays(hdf5.child(file, "arrays", h5py.Group, path), expected, path)
-        stored = hdf5.read_text(file, "fingerprint", path)
-        hdf5.check_sha256(path, "the state", stored, fingerprint(arrays), GET_STATE)
-        return arrays, meta

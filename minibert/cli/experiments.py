@@ -1,23 +1,23 @@
-"""Two commands of the lab: baseline and ablate. Each takes the parsed arguments and returns an exit code or None."""
+"""The commands baseline and ablate. Each takes the parsed arguments and returns an exit code or None."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from minibert.cli.commands import open_splits, open_task, read_task
+from minibert.cli.inputs import open_splits, open_task, read_task
 from minibert.data import limit_train
 from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels
 from minibert.lab import plots
 from minibert.lab.ablate import ablated_scores, ablation_metric, ablation_rows, format_heatmap
 from minibert.lab.baseline import no_bert
-from minibert.storage.run_folder import write_rows
+from minibert.storage import write_rows
 
 
 def baseline(args) -> None:
     """Score the "no BERT" baseline on a task."""
-    task, _ = read_task(args)
+    task = read_task(args)
     if args.train_rows is not None:
         task = limit_train(task, args.train_rows, seed=0)
     if not args.json:
@@ -42,8 +42,8 @@ def ablate(args) -> None:
     task, splits = open_splits(args, model, record)
     name, split = next(iter(splits.items()))
     if args.plot is not None:
-        plots.pyplot()  # missing: told now
-    compile_kernels()
+        plots.pyplot()  # missing: reported now
+    compile_kernels("predict")
     metric = ablation_metric(task.metrics)
     full, scores = ablated_scores(model, split, metric)
     print(f"{task.name} {name}: {metric} {full:.4f} with all adapters; its change, times 100, without those of layers")

@@ -1,0 +1,102 @@
+"""The arguments that make a trial, which `train` and `sweep` share. They come from the fields of the configs."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from minibert.config import ACTIVATIONS, METHODS, SUBLAYERS, AdapterConfig, TrainConfig
+from minibert.options import ADAPTER_OPTIONS, TRAIN_OPTIONS
+
+
+def comma_separated(kind: type):
+    """A type for argparse: values of that kind, comma-separated."""
+
+    def parse(text: str) -> list:
+        return [kind(part.strip()) for part in text.split(",")]
+
+    parse.__name__ = f"{kind.__name__} in a comma-separated list"  # argparse puts it into its message
+    return parse
+
+
+def _tuple_of(kind: type):
+    """What is one value although it has commas: the layers of one adapter."""
+
+    def parse(text: str) -> tuple:
+        return tuple(comma_separated(kind)(text))
+
+    parse.__name__ = comma_separated(kind).__name__
+    parse.is_one_value = True
+    return parse
+
+
+# What --help says of a setting, and what argparse cannot know from its type.
+ADAPTER_HELP = {
+    "size": {"metavar": "M", "help": "units of the bottleneck (default 64)"},
+    "init_std": {"metavar": "X", "help": "standard deviation of the adapters' initialization (default 0.01)"},
+    "activation": {"choices": ACTIVATIONS, "help": "default gelu"},
+    "layernorm": {"help": "a LayerNorm on what an adapter reads"},
+    "depth": {"metavar": "N", "help": "hidden layers of an adapter (default 1)"},
+    "sublayers": {"metavar": "NAMES", "help": f"default {','.join(SUBLAYERS)}"},
+    "layers": {"metavar": "I,J,…", "help": "layers that have one (default all)"},
+    "parallel": {"help": "adapters read what their sublayer reads"},
+    "multiplicative": {"help": "adapters scale what they would be added to"},
+}
+TRAIN_HELP = {
+    "lr": {"metavar": "X", "help": "peak learning rate (1e-3; 1e-4 for full and top_k)"},
+    "epochs": {"metavar": "N", "help": "default 5"},
+    "batch_size": {"metavar": "N", "help": "default 32"},
+    "max_length": {"metavar": "N", "help": "tokens of a text or pair; longer ones are cut (128; 384 for squad)"},
+    "warmup": {"metavar": "X", "help": "share of steps of rising rate (0.1)"},
+    "weight_decay": {"metavar": "X", "help": "default 0.01"},
+    "clip_norm": {"metavar": "X", "help": "largest norm of the gradients, 0: any (1.0)"},
+    "seed": {"metavar": "N", "help": "default 0"},
+    "max_steps": {"metavar": "N", "help": "end the run early"},
+}
+FROM_TYPE = {
+    "int": {"type": int},
+    "float": {"type": float},
+    "str": {"type": str},
+    "bool": {"action": "store_true"},
+    "tuple[str, ...]": {"type": _tuple_of(str)},
+    "tuple[int, ...] | None": {"type": _tuple_of(int)},
+}
+
+
+def field_arguments(p, config: type, options: dict[str, str], texts: dict[str, dict]) -> None:
+    """An argument for every field of a config. options: {option: field}. It is None, or False, if it is not given."""
+    types = {field.name: field.type for field in fields(config)}
+    for option, name in options.items():
+        p.add_argument(f"--{option.replace('_', '-')}", **FROM_TYPE[types[name]], **texts.get(name, {}))
+
+
+def method_arguments(p) -> None:
+    """What is trained."""
+    p.add_argument("--method", choices=METHODS, default="adapter", help="default adapter")
+    field_arguments(p, AdapterConfig, ADAPTER_OPTIONS, ADAPTER_HELP)
+    p.add_argument("--top-k", type=int, default=0, metavar="K", help="layers to train with --method top_k")
+    p.add_argument("--freeze-layernorm", action="store_true", help="adapters without the LayerNorms")
+    p.add_argument("--pooled-head", action="store_true", help="the head reads BERT's pooler")
+
+
+def setting_arguments(p) -> None:
+    """How it is trained."""
+    field_arguments(p, TrainConfig, TRAIN_OPTIONS, TRAIN_HELP)
+    p.add_argument("--train-rows", type=int, metavar="N", help="train on this many rows, drawn with seed 0")
+
+
+class Lists:
+    """A group of arguments that each take several values, comma-separated."""
+
+    def __init__(self, group):
+        self._group = group
+
+    def add_argument(self, name: str, type=str, choices=None, **rest) -> None:
+        """The argument as for one value; the trial itself reports a value that is none of its choices."""
+        if "action" in rest:
+            self._group.add_argument(name, **rest)
+        elif hasattr(type, "is_one_value"):
+            self._group.add_argument(name, type=type, **rest)
+        elif name == "--seed":
+            self._group.add_argument("--seeds", dest="seed", type=comma_separated(type), **rest)
+        else:
+            self._group.add_argument(name, type=comma_separated(type), **rest)

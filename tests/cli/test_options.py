@@ -1,0 +1,58 @@
+"""Every setting of an adapter and of training has an option, in `train` and in `sweep`, also one that is new."""
+
+import argparse
+from dataclasses import fields, make_dataclass
+
+import pytest
+
+from minibert.cli.arguments import build_parser
+from minibert.cli.settings import ADAPTER_HELP, TRAIN_HELP, field_arguments
+from minibert.config import AdapterConfig, TrainConfig
+from minibert.options import ADAPTER_OPTIONS, TRAIN_OPTIONS, TUPLE_OPTIONS
+from minibert.trial import TRIAL_OPTIONS, make_trial
+
+TRAIN = ["train", "--backbone", "b.h5", "--out", "run", "--task", "opinions"]
+SWEEP = ["sweep", "--backbone", "b.h5", "--ledger", "l.jsonl", "--tasks", "opinions"]
+
+
+@pytest.mark.parametrize("command", [TRAIN, SWEEP], ids=["train", "sweep"])
+def test_every_option_of_a_trial_is_an_argument(command):
+    args = build_parser().parse_args(command)
+    missing = [name for name in TRIAL_OPTIONS if not hasattr(args, name)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("config, options, texts", [
+    (AdapterConfig, ADAPTER_OPTIONS, ADAPTER_HELP), (TrainConfig, TRAIN_OPTIONS, TRAIN_HELP),
+], ids=["adapter", "training"])  # fmt: skip
+def test_every_field_has_an_option_and_a_line_of_help(config, options, texts):
+    names = [field.name for field in fields(config)]
+    assert list(options.values()) == names
+    assert set(options) <= set(TRIAL_OPTIONS)
+    without = [name for name in names if not texts.get(name, {}).get("help")]
+    assert without == [], "minibert/cli/settings.py has no help for these fields"
+
+
+def test_what_is_given_reaches_the_setting():
+    given = ["--adapter-size", "3", "--init-std", "0.2", "--adapter-activation", "relu", "--adapter-layernorm"]
+    given += ["--adapter-depth", "2", "--adapter-sublayers", "attention", "--adapter-layers", "0,2"]
+    given += ["--adapter-parallel", "--adapter-multiplicative", "--lr", "0.5", "--epochs", "7", "--batch-size", "9"]
+    given += ["--max-length", "11", "--warmup", "0.3", "--weight-decay", "0.4", "--clip", "2", "--seed", "5"]
+    given += ["--max-steps", "6"]
+    args = build_parser().parse_args([*TRAIN, *given])
+    trial = make_trial(**{name: getattr(args, name) for name in TRIAL_OPTIONS})
+    for made, usual in ((trial.adapter, AdapterConfig()), (trial.train, TrainConfig())):
+        same = [name for name, value in vars(made).items() if value == getattr(usual, name)]
+        assert same == [], "these settings do not differ from their defaults: give them in this test"
+
+
+def test_a_new_field_has_an_option_by_itself():
+    wider = make_dataclass("Wider", [("gain", "float", 1.0), ("skip", "bool", False)])
+    parser = argparse.ArgumentParser()
+    field_arguments(parser, wider, {"adapter_gain": "gain", "adapter_skip": "skip"}, ADAPTER_HELP)
+    given = parser.parse_args(["--adapter-gain", "2", "--adapter-skip"])
+    assert vars(given) == {"adapter_gain": 2, "adapter_skip": True}
+
+
+def test_options_with_several_values_in_one():
+    assert TUPLE_OPTIONS == ("adapter_sublayers", "adapter_layers")
