@@ -22,7 +22,7 @@ import numpy as np
 from numba import prange
 
 from ..dropout import NO_DROPOUT, settings
-from ..runtime.checks import check_heads
+from ..runtime.checks import check_attention, check_attention_backward
 from ..runtime.compiling import allocating_kernel, kernel, parallel_kernel
 from ..runtime.pool import empty
 from ..runtime.threads import share
@@ -58,7 +58,7 @@ def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
 
     dropout: (rate, key) of the attention weights, or None.
     """
-    check_heads(q, n_heads)
+    check_attention(q, k, v, offsets_q, offsets_kv, n_heads)
     q, k, v = np.ascontiguousarray(q), np.ascontiguousarray(k), np.ascontiguousarray(v)  # rows are read as vectors
     context, lse = empty(q.shape, q.dtype), empty((q.shape[0], n_heads), q.dtype)
     dropping = settings(dropout or NO_DROPOUT)
@@ -74,6 +74,7 @@ def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=No
     dV = (P m).T dC;  dP = (dC V.T) m;  dS = P (dP - row_sum(dP P));
     dQ = dS K / sqrt(d_head);  dK = dS.T Q / sqrt(d_head)
     """
+    check_attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv)
     q, k, v = np.ascontiguousarray(q), np.ascontiguousarray(k), np.ascontiguousarray(v)  # rows are read as vectors
     dcontext, n_heads = np.ascontiguousarray(dcontext), lse.shape[1]
     # In one array, for matmul_dx_each.
