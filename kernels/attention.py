@@ -9,7 +9,7 @@ Rows offsets_q[b]:offsets_q[b + 1] of q, and offsets_kv[b]:offsets_kv[b + 1] of 
 the two are the same; in the last one q may hold only the rows that the head will read.
 
 P is never stored. Forward keeps one number a row and head, the log-sum-exp `lse` = log(sum(exp(S))), and backward
-computes P = exp(S - lse) again: T H numbers instead of H m n a sequence (Dao et al., 2022, FlashAttention).
+computes P = exp(S - lse) again: R H numbers instead of H m n for each sequence (Dao et al., 2022, FlashAttention).
 
 The default replaces this file by engine/attention.py, which takes many queries at a time.
 """
@@ -35,7 +35,7 @@ def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
     check_heads(q, n_heads)
     q, k, v = map(np.ascontiguousarray, (q, k, v))
     context, lse = np.zeros_like(q), np.empty((len(q), n_heads), q.dtype)
-    share(0.4 * q.shape[1] * (np.diff(offsets_q) @ np.diff(offsets_kv)))
+    share(ns=0.4 * q.shape[1] * (np.diff(offsets_q) @ np.diff(offsets_kv)))
     _attention(q, k, v, offsets_q, offsets_kv, settings(dropout or NO_DROPOUT), context, lse)
     return context, lse
 
@@ -48,7 +48,7 @@ def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=No
     """
     dcontext, q, k, v = map(np.ascontiguousarray, (dcontext, q, k, v))
     dq, dk, dv = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
-    share(1.0 * q.shape[1] * (np.diff(offsets_q) @ np.diff(offsets_kv)))
+    share(ns=1.0 * q.shape[1] * (np.diff(offsets_q) @ np.diff(offsets_kv)))
     inputs, masking = (dcontext, q, k, v, lse), settings(dropout or NO_DROPOUT)
     _attention_backward(inputs, offsets_q, offsets_kv, masking, (dq, dk, dv))
     return dq, dk, dv

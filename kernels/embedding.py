@@ -15,7 +15,7 @@ def embedding(ids, segments, positions, word, segment, position):
     Raises IndexError if a number is not that of a row in its table.
     """
     x = empty((ids.size, word.shape[1]), word.dtype)
-    share(0.5 * x.size)
+    share(ns=0.5 * x.size)
     if not _gather(ids, segments, positions, word, segment, position, x):
         raise IndexError("a number is not that of a row in its table")
     return x
@@ -23,7 +23,7 @@ def embedding(ids, segments, positions, word, segment, position):
 
 def embedding_backward(dx, index, dW):
     """dW[index[t]] += dx[t] for every t.   (T, D), int32 (T,) -> added into dW (V, D)"""
-    share(0.5 * dx.size)
+    share(ns=0.5 * dx.size)
     _scatter_add(dx, index, dW)
 
 

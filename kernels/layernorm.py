@@ -21,7 +21,7 @@ def layernorm(x, residual, gamma, beta, eps):
     """
     x = np.ascontiguousarray(x)
     y, normalized, inverse_std = empty(x.shape, x.dtype), empty(x.shape, x.dtype), empty(x.shape[0], x.dtype)
-    share(x.size)
+    share(ns=x.size)
     _layernorm(x, x[:0] if residual is None else residual, gamma, beta, eps, y, normalized, inverse_std)
     return y, normalized, inverse_std
 
@@ -35,7 +35,7 @@ def layernorm_backward(dy, normalized, inverse_std, gamma, dgamma=None, dbeta=No
     """
     ds = empty(dy.shape, dy.dtype)
     dgamma, dbeta = inverse_std[:0] if dgamma is None else dgamma, inverse_std[:0] if dbeta is None else dbeta
-    share(dy.size)
+    share(ns=dy.size)
     _layernorm_backward(dy, normalized, inverse_std, gamma, ds, dgamma, dbeta)
     return ds
 

@@ -62,7 +62,7 @@ def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
     q, k, v = np.ascontiguousarray(q), np.ascontiguousarray(k), np.ascontiguousarray(v)  # rows are read as vectors
     context, lse = empty(q.shape, q.dtype), empty((q.shape[0], n_heads), q.dtype)
     dropping = settings(dropout or NO_DROPOUT)
-    threads = share(_work(q, offsets_q, offsets_kv))
+    threads = share(ns=_work(q, offsets_q, offsets_kv))
     _attention(q, k, v, offsets_q, offsets_kv, n_heads, *dropping, threads, context, lse)
     return context, lse
 
@@ -79,7 +79,7 @@ def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=No
     # In one array, for matmul_dx_each.
     grads = empty((3, *k.shape), k.dtype) if len(q) == len(k) else tuple(empty(x.shape, x.dtype) for x in (q, k, v))
     dropping = settings(dropout or NO_DROPOUT)
-    threads = share(2.5 * _work(q, offsets_q, offsets_kv))
+    threads = share(ns=2.5 * _work(q, offsets_q, offsets_kv))
     _attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, n_heads, *dropping, threads, *grads)
     return grads
 

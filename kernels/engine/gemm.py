@@ -236,7 +236,7 @@ def _together(Ws):
 
 def _share(rows, W):
     """Choose the threads: one does some 100 operations a nanosecond, and a product has two for each row and weight."""
-    share(0.02 * rows * W.shape[0] * W.shape[1])
+    share(ns=0.02 * rows * W.shape[0] * W.shape[1])
 
 
 def _back_end(x):

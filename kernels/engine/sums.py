@@ -17,7 +17,7 @@ def bias_db(dy, db):
     Raises ValueError if they do not fit, or if neighbours in db are not neighbours in memory.
     """
     check_db(dy, db)
-    share(0.2 * dy.size)
+    share(ns=0.2 * dy.size)
     _sum_rows(np.ascontiguousarray(dy), db)
 
 

@@ -43,9 +43,9 @@ def n_threads() -> int:
     return _state.now
 
 
-def share(nanoseconds: float) -> int:
-    """Choose the threads of the next kernels, whose work would take one thread so long. Returns how many they are."""
-    wanted = _state.chosen if nanoseconds >= SMALL else 1
+def share(ns: float) -> int:
+    """How many threads the next kernels run on, whose work would take one thread about ns nanoseconds: it is set here."""
+    wanted = _state.chosen if ns >= SMALL else 1
     if wanted != _state.now:
         numba.set_num_threads(wanted)
         _state.now = wanted

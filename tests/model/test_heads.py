@@ -66,6 +66,7 @@ def count_head(monkeypatch):
         loss=poisson_loss,
         to_labels=counts_from,
         to_prediction=lambda scores: np.exp(scores[:, 0]),
+        describe=lambda rate, names: ([f"{rate:.2f}"], {"rate": float(rate)}),
         example_labels=lambda n_out: np.array([0, 3, 1]),
     )
     monkeypatch.setitem(heads.RECORDS, "count", record)
