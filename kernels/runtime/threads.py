@@ -44,7 +44,7 @@ def n_threads() -> int:
 
 
 def share(ns: float) -> int:
-    """How many threads the next kernels run on, whose work would take one thread about ns nanoseconds: it is set here."""
+    """Set on how many threads the next kernels run, and return it. ns: what one thread would take, in nanoseconds."""
     wanted = _state.chosen if ns >= SMALL else 1
     if wanted != _state.now:
         numba.set_num_threads(wanted)
