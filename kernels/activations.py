@@ -41,7 +41,7 @@ def gelu_tanh(x):
 def _apply(kernel, x):
     x = np.ascontiguousarray(x)
     y, act_grad = empty(x.shape, x.dtype), empty(x.shape, x.dtype)
-    share(x.size)
+    share(ns=x.size)
     kernel(x.reshape(-1), y.reshape(-1), act_grad.reshape(-1))
     return y, act_grad
 

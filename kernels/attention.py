@@ -9,7 +9,7 @@ Rows offsets_q[b]:offsets_q[b + 1] of q, and offsets_kv[b]:offsets_kv[b + 1] of 
 the two are the same; in the last one q may hold only the rows that the head will read.
 
 P is never stored. Forward keeps one number a row and head, the log-sum-exp `lse` = log(sum(exp(S))), and backward
-computes P = exp(S - lse) again: T H numbers instead of H m n a sequence (Dao et al., 2022, FlashAttention).
+computes P = exp(S - lse) again: R H numbers instead of H m n for each sequence (Dao et al., 2022, FlashAttention).
 
 The default replaces this file by engine/attention.py, which takes many queries at a time.
 """
@@ -21,7 +21,7 @@ from numba import prange
 
 from .dropout import NO_DROPOUT, kept_scale, settings
 from .matmul import add_row
-from .runtime.checks import check_heads
+from .runtime.checks import check_attention, check_attention_backward
 from .runtime.compiling import allocating_kernel, kernel, parallel_kernel
 from .runtime.threads import share
 from .runtime.vector_math import exp
@@ -32,10 +32,10 @@ def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
 
     dropout: (rate, key) of the attention weights, or None.
     """
-    check_heads(q, n_heads)
+    check_attention(q, k, v, offsets_q, offsets_kv, n_heads)
     q, k, v = map(np.ascontiguousarray, (q, k, v))
     context, lse = np.zeros_like(q), np.empty((len(q), n_heads), q.dtype)
-    share(0.4 * q.shape[1] * (np.diff(offsets_q) @ np.diff(offsets_kv)))
+    share(ns=0.4 * q.shape[1] * (np.diff(offsets_q) @ np.diff(offsets_kv)))
     _attention(q, k, v, offsets_q, offsets_kv, settings(dropout or NO_DROPOUT), context, lse)
     return context, lse
 
@@ -46,9 +46,10 @@ def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=No
     forward was context = (P m) V with P = softmax(S) and m the mask of dropout, so now
     dV = (P m).T dC,  dP = (dC V.T) m,  dS = P (dP - row_sum(dP P)) / sqrt(d_head),  dQ = dS K,  dK = dS.T Q
     """
+    check_attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv)
     dcontext, q, k, v = map(np.ascontiguousarray, (dcontext, q, k, v))
     dq, dk, dv = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
-    share(1.0 * q.shape[1] * (np.diff(offsets_q) @ np.diff(offsets_kv)))
+    share(ns=1.0 * q.shape[1] * (np.diff(offsets_q) @ np.diff(offsets_kv)))
     inputs, masking = (dcontext, q, k, v, lse), settings(dropout or NO_DROPOUT)
     _attention_backward(inputs, offsets_q, offsets_kv, masking, (dq, dk, dv))
     return dq, dk, dv

@@ -24,7 +24,7 @@ def dropout(x, dropout):
     """
     x = np.ascontiguousarray(x)
     y = empty(x.shape, x.dtype)
-    share(0.5 * x.size)
+    share(ns=0.5 * x.size)
     _dropout(x.reshape(-1), y.reshape(-1), *settings(dropout))
     return y
 

@@ -94,7 +94,7 @@ def matmul_dx_each(dys, Ws, dx_accum=None):
 
 
 def _multiply(a, b, c):
-    share(0.1 * a.size * b.shape[1])
+    share(ns=0.1 * a.size * b.shape[1])
     _add_product(np.ascontiguousarray(a), np.ascontiguousarray(b), c)
 
 

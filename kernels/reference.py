@@ -128,6 +128,7 @@ def layernorm_backward(dy, normalized, inverse_std, gamma, dgamma=None, dbeta=No
     """ds = inverse_std (g - mean(g) - n mean(g n)) with g = dy gamma; dgamma += sum of dy n, dbeta += sum of dy."""
     if dgamma is not None:
         dgamma += (dy * normalized).sum(axis=0)
+    if dbeta is not None:
         dbeta += dy.sum(axis=0)
     g = dy * gamma
     mean_g, mean_gn = g.mean(axis=1, keepdims=True), (g * normalized).mean(axis=1, keepdims=True)
@@ -199,7 +200,10 @@ def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
 
 
 def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=None):
-    """dV = (P m).T dC; dP = (dC V.T) m; dS = P (dP - row_sum(dP P)); dQ = dS K / sqrt(d_head); dK = dS.T Q / ..."""
+    """dq, dk and dv. Forward was context = (P m) V with m the mask of dropout, so now, with dC the gradient of context,
+
+    dV = (P m).T dC,  dP = (dC V.T) m,  dS = P (dP - row_sum(dP P)) / sqrt(d_head),  dQ = dS K,  dK = dS.T Q.
+    """
     dq, dk, dv, position = np.empty_like(q), np.empty_like(k), np.empty_like(v), 0
     n_heads = lse.shape[1]
     root = q.dtype.type(math.sqrt(q.shape[1] // n_heads))

@@ -34,11 +34,11 @@ def adapter_forward(x, p, grads):
 def adapter_backward(dy, p, cache, grads):
     """The same lines from the last to the first: dx, and the gradients of W and b are added into grads."""
     x, h, act_grad = cache
-    down, up = grads["down"], grads["up"]
+    down, up = grads.get("down", {}), grads.get("up", {})
     # y was x + h W_up + b_up, and h was gelu(u): dW_up += h.T dy, db_up += sum of dy, du = (dy W_up.T) gelu'(u)
-    du = kernels.matmul_backward(dy, h, p["up"]["W"], up["W"], up["b"], act_grad=act_grad)  # (T, D) -> (T, M)
+    du = kernels.matmul_backward(dy, h, p["up"]["W"], up.get("W"), up.get("b"), act_grad=act_grad)  # (T, D) -> (T, M)
     # u was x W_down + b_down: dW_down += x.T du, db_down += sum of du, dx = du W_down.T + dy, which the skip passes on
-    return kernels.matmul_backward(du, x, p["down"]["W"], down["W"], down["b"], dx_accum=dy)  # (T, M) -> (T, D)
+    return kernels.matmul_backward(du, x, p["down"]["W"], down.get("W"), down.get("b"), dx_accum=dy)  # (T, M) -> (T, D)
 
 
 def adapter_init(config: AdapterConfig, bert: BertConfig, seed: int, dtype=np.float32) -> dict[str, np.ndarray]:

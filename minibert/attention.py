@@ -1,9 +1,10 @@
 """Multi-head self-attention (Vaswani et al., 2017, section 3.2) with its output projection and dropout.
 
-    y = dropout(context W_o + b_o)      context = softmax(Q K.T / sqrt(d_head)) V, head by head, within each sequence
+    y = dropout(attended W_o + b_o)     attended = softmax(Q K.T / sqrt(d_head)) V, head by head, within each sequence
 
 Q = x_q W_q + b_q comes from the rows x_q whose output is wanted; K and V come from x_kv, all tokens. In every layer but
-perhaps the last the two are one array.
+perhaps the last the two are one array, and then offsets_q and offsets_kv are one, too. Instead of the softmax's output
+the kernel keeps a number a row and head, `lse`, from which backward computes it again (kernels/attention.py).
 """
 
 from __future__ import annotations

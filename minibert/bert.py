@@ -34,10 +34,10 @@ def layer_forward(x_q, x_kv, p, grads, context: Context):
     context_a, context_f, eps = context.at("attention"), context.at("feed_forward"), context.config.layernorm_eps
 
     a, c1 = attention_forward(x_q, x_kv, p_a, grads_a, context_a)
-    a, c2 = _adapter_forward(a, x_q, p_a, grads_a, context)
+    a, c2 = _any_adapter_forward(a, x_q, p_a, grads_a, context)
     x, c3 = add_norm_forward(a, x_q, p_a["norm"], subtree(grads_a, "norm"), eps)
     h, c4 = feed_forward_forward(x, p_f, grads_f, context_f)
-    h, c5 = _adapter_forward(h, x, p_f, grads_f, context)
+    h, c5 = _any_adapter_forward(h, x, p_f, grads_f, context)
     x, c6 = add_norm_forward(h, x, p_f["norm"], subtree(grads_f, "norm"), eps)
     return x, None if grads is None else (c1, c2, c3, c4, c5, c6)
 
@@ -54,14 +54,14 @@ def layer_backward(dx, p, cache, grads, context: Context):
     context_a, context_f = context.at("attention"), context.at("feed_forward")
 
     dh = dx_accum = add_norm_backward(dx, p_f["norm"], c6, subtree(grads_f, "norm"))
-    dh, dx_accum = _adapter_backward(dh, dx_accum, p_f, c5, grads_f, context)
+    dh, dx_accum = _any_adapter_backward(dh, dx_accum, p_f, c5, grads_f, context)
     dx = feed_forward_backward(dh, p_f, c4, grads_f, context_f, dx_accum)
     da = dx_accum = add_norm_backward(dx, p_a["norm"], c3, subtree(grads_a, "norm"))
-    da, dx_accum = _adapter_backward(da, dx_accum, p_a, c2, grads_a, context)
+    da, dx_accum = _any_adapter_backward(da, dx_accum, p_a, c2, grads_a, context)
     return attention_backward(da, p_a, c1, grads_a, context_a, dx_accum)
 
 
-def _adapter_forward(x, sublayer_input, p, grads, context: Context):
+def _any_adapter_forward(x, sublayer_input, p, grads, context: Context):
     """The block's adapter: the paper's, a variant of it, or none.   (T, D) -> (T, D)"""
     if "adapter" not in p:
         return x, None
@@ -70,13 +70,13 @@ def _adapter_forward(x, sublayer_input, p, grads, context: Context):
     return adapter_forward(x, p["adapter"], subtree(grads, "adapter"))
 
 
-def _adapter_backward(dy, dx_accum, p, cache, grads, context: Context):
+def _any_adapter_backward(dy, dx_accum, p, cache, grads, context: Context):
     """dx, and the gradient of the block's input, to which the parallel variant adds.   (T, D), (T, D) -> the same"""
     if "adapter" not in p:
         return dy, dx_accum
     if context.adapter.is_variant:
-        return variant_backward(dy, dx_accum, p["adapter"], cache, grads["adapter"], context)
-    return adapter_backward(dy, p["adapter"], cache, grads["adapter"]), dx_accum
+        return variant_backward(dy, dx_accum, p["adapter"], cache, subtree(grads, "adapter"), context)
+    return adapter_backward(dy, p["adapter"], cache, subtree(grads, "adapter")), dx_accum
 
 
 def first_trained_layer(grads, n_layers: int) -> int:
@@ -140,5 +140,5 @@ def layer_context(context: Context, i: int) -> Context:
 def context_of(batch, config, adapter=None, dropout=None, all_rows: bool = True) -> Context:
     """The context of a pass over a batch. all_rows False: of the last layer only each sequence's first row is wanted,
     [CLS], which is all that a classifier reads, so most of that layer's work need not be done."""
-    offsets_q = batch.offsets if all_rows else np.arange(len(batch.offsets))
+    offsets_q = batch.offsets if all_rows else np.arange(len(batch.offsets))  # one query a sequence: 0, 1, ..., B
     return Context(config, offsets_q, batch.offsets, adapter, *([] if dropout is None else [dropout]))

@@ -74,12 +74,12 @@ def _norm_shapes(name: str, size: int) -> dict[str, tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class BertConfig(_Json):
-    """The shape of a BERT encoder (Devlin et al., 2018). The letters are the glossary's."""
+    """The shape of a BERT encoder (Devlin et al., 2018). The letters are those of layers.py."""
 
     vocab_size: int  # V
     hidden_size: int  # D
     n_layers: int  # L
-    n_heads: int  # H; the head size is K = D / H
+    n_heads: int  # H; d_head is D / H
     feed_forward_size: int  # F
     max_positions: int = 512
     n_segments: int = 2

@@ -25,8 +25,8 @@ class NonFiniteLoss(ArithmeticError):
 class Split:
     """A tokenized split: one packed batch of all its sequences, cut to max_length tokens, and their labels.
 
-    spans.Windows is the same for questions; a new kind of task is a new class with batch, labels, n_examples, score
-    and notes.
+    spans.Windows is the same for questions; a new kind of task is a new class with batch, labels, n_examples, answers,
+    score and notes.
     """
 
     batch: Batch
@@ -37,6 +37,10 @@ class Split:
     def n_examples(self) -> int:
         """How many are scored."""
         return len(self.labels)
+
+    def answers(self, predictions: np.ndarray) -> np.ndarray:
+        """One prediction an example, as `Head.describe` takes it."""
+        return predictions
 
     def score(self, scores: np.ndarray, metrics: tuple[str, ...]) -> dict[str, float]:
         """{metric: value} of what `predict` gave."""

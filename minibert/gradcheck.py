@@ -1,6 +1,7 @@
 """Is every gradient right? Finite differences in float64, tensor by tensor, index by index.
 
-The derivative of the loss by one number w is measured with five points (error of the order of epsilon^4):
+The derivative of the loss with respect to one element w is measured with four points around it. The error is of the
+order of epsilon^4:
 
     dL/dw ~ (8 (L(w + e) - L(w - e)) - (L(w + 2e) - L(w - 2e))) / 12e
 
@@ -39,8 +40,12 @@ class Check:
 
 
 def true_gradient_is_zero(name: str, model: Model | None = None) -> bool:
-    """Softmax does not see what is added to a whole row. A key bias b adds q.b to every score of a row alike; the bias
-    of a span head, and the last LayerNorm's beta before it, add the same to every token's logit."""
+    """Whether the loss does not depend on a parameter: softmax gives the same if a number is added to a whole row.
+
+    The bias b of the keys adds q.b to every score of query q: to a whole row of scores. A head whose softmax runs over
+    the tokens of a sequence (record.shift_invariant) adds its own bias to every token's logit, and so does what the
+    last LayerNorm's beta gives.
+    """
     if model is not None and model.record.shift_invariant:
         last = model.config.n_layers - 1
         if name in ("head/b", f"encoder/layers/{last}/feed_forward/norm/beta"):

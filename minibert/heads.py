@@ -15,7 +15,15 @@ import kernels
 from minibert.adapter import truncated_normal
 from minibert.config import HEADS as N_OUTPUTS
 from minibert.config import InputError
-from minibert.layers import Context, dropout_backward, dropout_forward, linear_backward, linear_forward, subtree
+from minibert.layers import (
+    NO_DROPOUT,
+    Context,
+    dropout_backward,
+    dropout_forward,
+    linear_backward,
+    linear_forward,
+    subtree,
+)
 
 HEAD_STD = 0.02  # BERT's own initialization of new weights
 
@@ -54,6 +62,7 @@ def head_backward(dscores, params, cache, grads, context: Context):
 
 
 # ------------------------------------------------------------------------------------------------------------ losses
+# All have the same arguments; only span_cross_entropy needs to know where sequences begin and end.
 
 
 def cross_entropy(scores, labels, offsets):
@@ -73,8 +82,8 @@ def span_cross_entropy(logits, targets, offsets):
 
     (T, 2), targets (B, 2): positions of the answer's first and last token in its sequence -> (loss, dlogits (T, 2))
 
-    forward was loss = -1/2B sum(log p[target]), so now dlogits = (p - one_hot(target)) / 2B. Two columns are little
-    work beside the encoder's hundreds: NumPy is enough.
+    forward was loss = -sum(log p[target]) / (2 B), so now dlogits = (p - one_hot(target)) / (2 B). Two columns are
+    little work beside the encoder's hundreds: NumPy is enough.
     """
     first, lengths = offsets[:-1], np.diff(offsets)
     shifted = logits.astype(np.float64)
@@ -124,6 +133,24 @@ def _whole_numbers(labels, shape, limit, last: str) -> np.ndarray:
     return labels.astype(np.int64)
 
 
+def _describe_class(probabilities, names) -> tuple[list[str], dict]:
+    best = int(probabilities.argmax())
+    answer = {"label": names[best], "probability": float(probabilities[best])}
+    answer["probabilities"] = dict(zip(names, map(float, probabilities), strict=True))
+    return [answer["label"], f"{answer['probability']:.4f}"], answer
+
+
+def _describe_score(score, names) -> tuple[list[str], dict]:
+    return [f"{score:.4f}"], {"score": float(score)}
+
+
+def _describe_answer(answer, names) -> tuple[list[str], dict]:
+    """A spans.Answer; its score is minus infinity where the paragraph is empty, which JSON cannot say."""
+    score = answer.score if np.isfinite(answer.score) else None
+    found = {"answer": answer.text, "start": answer.start, "end": answer.end, "score": score}
+    return [answer.text, f"{answer.score:.4f}"], found
+
+
 @dataclass(frozen=True)
 class Head:
     """One kind of task.
@@ -134,6 +161,7 @@ class Head:
     loss              (scores, labels, offsets) -> (loss, dscores)
     to_labels         (labels, n_out, lengths) -> the array that the loss takes; InputError if they do not fit
     to_prediction     scores -> what `Model.predict` returns
+    describe          (row of predictions, class names) -> (columns to print, the same as a JSON object)
     example_labels    n_out -> labels for three sequences of 5, 3 and 4 tokens, for checks
     """
 
@@ -141,6 +169,7 @@ class Head:
     loss: Callable
     to_labels: Callable
     to_prediction: Callable
+    describe: Callable
     example_labels: Callable
     reads_all_tokens: bool = False
     has_dropout: bool = True
@@ -149,13 +178,13 @@ class Head:
     def check_outputs(self, n_out: int) -> None:
         """Raise InputError if it cannot have n_out outputs."""
         wanted = N_OUTPUTS[self.name]
-        if n_out < 2 if wanted is None else n_out != wanted:
-            needs = "2 or more" if wanted is None else f"exactly {wanted}"
+        fits, needs = (n_out >= 2, "2 or more") if wanted is None else (n_out == wanted, f"exactly {wanted}")
+        if not fits:
             raise InputError(f"head {self.name} needs {needs} outputs, got {n_out}")
 
     def context(self, context: Context) -> Context:
         """The context that the head's layers see."""
-        return context.at("head") if self.has_dropout else context._replace(dropout=type(context.dropout)())
+        return context.at("head") if self.has_dropout else context._replace(dropout=NO_DROPOUT)
 
 
 CLASSIFY = Head(
@@ -163,6 +192,7 @@ CLASSIFY = Head(
     loss=cross_entropy,
     to_labels=_class_labels,
     to_prediction=softmax,
+    describe=_describe_class,
     example_labels=lambda n_out: np.arange(3) % n_out,
 )
 REGRESS = Head(
@@ -170,6 +200,7 @@ REGRESS = Head(
     loss=squared_error,
     to_labels=_target_scores,
     to_prediction=lambda scores: scores[:, 0],
+    describe=_describe_score,
     example_labels=lambda n_out: np.array([0.5, -1.0, 2.0]),
 )
 SPAN = Head(
@@ -177,6 +208,7 @@ SPAN = Head(
     loss=span_cross_entropy,
     to_labels=_span_labels,
     to_prediction=np.asarray,
+    describe=_describe_answer,
     example_labels=lambda n_out: np.array([[1, 3], [0, 0], [2, 2]]),
     reads_all_tokens=True,
     has_dropout=False,

@@ -10,7 +10,10 @@ cache  what backward needs of forward. Forward looks at grads for one reason: to
        backward will follow, and nothing is kept.
 
 dx is the gradient of the loss with respect to x. An x with two consumers has the sum of two gradients: dx_accum is the
-one from the other consumer, and is added.
+one from the other consumer, and is added. A few functions return one thing more, and say so.
+
+Shapes are in these letters: B sequences, T tokens of all sequences together, R of them whose output is wanted (mostly
+all), D hidden size, F feed-forward size, H attention heads of d_head = D / H, M adapter size, C classes.
 """
 
 from __future__ import annotations
@@ -28,70 +31,6 @@ from minibert.config import AdapterConfig, BertConfig, InputError
 def subtree(grads, key: str):
     """The branch of grads below key; None stays None, and a branch where nothing is trained is empty."""
     return None if grads is None else grads.get(key, {})
-
-
-# ---------------------------------------------------------------------------------------------------------- dropout
-
-
-class Dropout(NamedTuple):
-    """The rates, and the place in (seed, step, layer, site) that decides which elements are dropped."""
-
-    hidden_rate: float = 0.0
-    attention_rate: float = 0.0
-    place: tuple = ()
-
-    def at(self, *sites) -> Dropout:
-        """The dropout of a place inside this one: a layer, or a tensor in it."""
-        return Dropout(self.hidden_rate, self.attention_rate, (*self.place, *sites))
-
-    @property
-    def hidden(self):
-        """(rate, key) of hidden states here, as the kernels take it; None for no dropout."""
-        return (self.hidden_rate, _key_of(self.place)) if self.hidden_rate > 0 else None
-
-    @property
-    def attention(self):
-        """The same of attention weights."""
-        return (self.attention_rate, _key_of(self.place)) if self.attention_rate > 0 else None
-
-
-@lru_cache(maxsize=1024)  # backward needs those of forward again
-def _key_of(place: tuple) -> tuple[np.uint32, np.uint32]:
-    """A key for the kernels' random numbers, a function of the place alone."""
-    name = "/".join(map(str, place)).encode()
-    return np.uint32(zlib.crc32(name)), np.uint32(zlib.crc32(b"second" + name[::-1]))
-
-
-NO_DROPOUT = Dropout()
-
-
-def dropout_forward(x, dropout):
-    """y = x m. The mask m is a function of dropout, (rate, key) or None, so there is nothing to cache."""
-    return x if dropout is None else kernels.dropout(x, dropout)
-
-
-def dropout_backward(dy, dropout):
-    """forward was y = x m, so now dx = dy m with the same mask m."""
-    return dropout_forward(dy, dropout)
-
-
-class Context(NamedTuple):
-    """What every layer of one pass may look at: shapes, where sequences begin and end, the adapters, the dropout.
-
-    Sequence b is rows offsets_kv[b]:offsets_kv[b+1] of the hidden states (T, D) that attention reads, and rows
-    offsets_q[b]:offsets_q[b+1] of those (R, D) whose queries it computes. The two differ in a last layer of which only
-    some rows are wanted.
-    """
-
-    config: BertConfig
-    offsets_q: np.ndarray
-    offsets_kv: np.ndarray
-    adapter: AdapterConfig | None = None
-    dropout: Dropout = NO_DROPOUT
-
-    def at(self, *sites) -> Context:
-        """The same context, its dropout placed inside a layer or at a site."""
-        return self._replace(dropout=self.dropout.at(*sites))
 
 
 # ----------------------------------------------------------------------------------------------------------- linear
@@ -121,8 +60,8 @@ def linear_backward(dy, p, x, grads, dx_accum=None, act_grad=None, dropout=None)
 def linear_act_forward(x, p, grads, activation: str):
     """y = f(u) with u = x W + b; the cache; and the derivative f'(u).   (T, in) @ (in, out) -> (T, out), ..., (T, out)
 
-    activation: gelu, gelu_tanh, swish, relu or tanh. It has no backward of its own: who reads y gives f'(u) to
-    `linear_backward` as act_grad, which then returns du.
+    activation: gelu, gelu_tanh, swish, relu or tanh. It has no backward of its own. If the next layer is z = y W2 + b2,
+    then dy = dz W2.T and du = dy f'(u), and one call computes both: du = linear_backward(dz, p2, ..., act_grad=f'(u)).
     """
     if activation == "gelu":
         y, act_grad = kernels.matmul_gelu(x, p["W"], p["b"])
@@ -202,3 +141,70 @@ def embeddings_backward(dy, batch, p, cache, grads, context: Context):
     for table, rows in _rows_of_tables(batch).items():
         if table in grads:
             kernels.embedding_backward(dx, rows, grads[table]["W"])
+
+
+# ---------------------------------------------------------------------------------------------------------- dropout
+
+
+class Dropout(NamedTuple):
+    """The rates, and the place in (seed, step, layer, site) that decides which elements are dropped."""
+
+    hidden_rate: float = 0.0
+    attention_rate: float = 0.0
+    place: tuple = ()
+
+    def at(self, *sites) -> Dropout:
+        """The dropout of a place inside this one: a layer, or a tensor in it."""
+        return Dropout(self.hidden_rate, self.attention_rate, (*self.place, *sites))
+
+    @property
+    def hidden(self):
+        """(rate, key) of hidden states here, as the kernels take it; None for no dropout."""
+        return (self.hidden_rate, _key_of(self.place)) if self.hidden_rate > 0 else None
+
+    @property
+    def attention(self):
+        """The same of attention weights."""
+        return (self.attention_rate, _key_of(self.place)) if self.attention_rate > 0 else None
+
+
+@lru_cache(maxsize=1024)  # backward needs those of forward again
+def _key_of(place: tuple) -> tuple[np.uint32, np.uint32]:
+    """A key for the kernels' random numbers, a function of the place alone: two checksums of its name.
+
+    The second is of the name read backwards, so that places which differ in one character differ in both.
+    """
+    name = "/".join(map(str, place)).encode()
+    return np.uint32(zlib.crc32(name)), np.uint32(zlib.crc32(b"second" + name[::-1]))
+
+
+NO_DROPOUT = Dropout()
+
+
+def dropout_forward(x, dropout):
+    """y = x m. The mask m is a function of dropout, (rate, key) or None, so there is nothing to cache."""
+    return x if dropout is None else kernels.dropout(x, dropout)
+
+
+def dropout_backward(dy, dropout):
+    """forward was y = x m, so now dx = dy m with the same mask m."""
+    return dropout_forward(dy, dropout)
+
+
+class Context(NamedTuple):
+    """What every layer of one pass may look at: shapes, where sequences begin and end, the adapters, the dropout.
+
+    Attention reads hidden states (T, D), of which rows offsets_kv[b]:offsets_kv[b+1] are sequence b; and it computes
+    its output for R of them, rows offsets_q[b]:offsets_q[b+1] of (R, D). In all layers but the last the two are the
+    same; of the last a classifier wants only the first row of each sequence (bert.context_of).
+    """
+
+    config: BertConfig
+    offsets_q: np.ndarray
+    offsets_kv: np.ndarray
+    adapter: AdapterConfig | None = None
+    dropout: Dropout = NO_DROPOUT
+
+    def at(self, *sites) -> Context:
+        """The same context, its dropout placed inside a layer or at a site."""
+        return self._replace(dropout=self.dropout.at(*sites))

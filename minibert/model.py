@@ -40,8 +40,8 @@ class Backbone:
         self._frozen = frozen_weights(self.arrays, config.n_layers)
 
     def tree(self, flat: dict[str, np.ndarray], trained=()) -> dict:
-        """The tree that layers compute with: the arrays of flat, and of the backbone's weights that are not trained
-        what `kernels.freeze` gives, which all models share."""
+        """The tree that layers compute with: the arrays of flat, but for the backbone's weights that are not trained
+        what `kernels.freeze` gives; all models share it. (That is for speed alone: what trains is decided by grads.)"""
         frozen = {name: weight for name, weight in self._frozen.items() if name in flat and name not in trained}
         return unflatten({**flat, **frozen})
 
@@ -74,7 +74,8 @@ class Backbone:
 
 
 def frozen_weights(arrays: dict[str, np.ndarray], n_layers: int) -> dict[str, object]:
-    """Every weight of a product, frozen. The three projections that read the same x are frozen together."""
+    """Every weight of a product as `kernels.freeze` gives it: told not to change, so that kernels may keep what they
+    need of it from one call to the next. The three projections that read the same x are frozen together."""
     frozen = {name: kernels.freeze(a) for name, a in arrays.items() if _is_multiplied(name)}
     for i in range(n_layers):
         names = [f"encoder/layers/{i}/attention/{projection}/W" for projection in PROJECTIONS]

@@ -34,8 +34,13 @@ def clip_by_global_norm(grads: dict[str, np.ndarray], largest: float) -> float:
 
 
 class Adam:
-    """Adam's two moving averages for a set of parameters. Weight decay is for weights (names that end in /W), as in
-    BERT: biases and LayerNorms are left out."""
+    """Adam (Kingma & Ba, 2014) with decoupled weight decay, for a set of parameters. With g the gradient at step t:
+
+        m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
+        p = p - lr weight_decay p - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
+
+    Weight decay is for weights (names that end in /W), as in BERT: biases and LayerNorms are left out.
+    """
 
     def __init__(self, params: dict[str, np.ndarray], weight_decay: float = 0.0):
         self.params, self.weight_decay, self.steps = params, weight_decay, 0

@@ -28,7 +28,7 @@ import numpy as np
 from ..activations import gelu
 from ..dropout import dropout as apply_dropout
 from ..dropout import settings
-from ..runtime.checks import check_dw, check_product
+from ..runtime.checks import check_dw, check_product, check_shapes
 from ..runtime.pool import empty, zeros
 from ..runtime.threads import share
 from . import amx, blas, gemm_amx, gemm_fma, skinny
@@ -97,7 +97,8 @@ def freeze(W):
 def freeze_each(Ws):
     """Weights (I, O) that read the same x, frozen: `matmul_each` and `matmul_dx_each` may take them as one product."""
     frozen = [freeze(W) for W in Ws]
-    if _fuses(Ws[0], Ws[0]) and Ws[0].shape[1] % gemm_amx.NR == 0:
+    same = all(W.shape == Ws[0].shape and W.dtype == Ws[0].dtype for W in Ws)
+    if same and len(Ws) > 0 and _fuses(Ws[0], Ws[0]) and Ws[0].shape[1] % gemm_amx.NR == 0:
         together = Frozen(np.hstack(Ws))
         for i, weight in enumerate(frozen):
             weight.together, weight.index = together, i
@@ -189,6 +190,9 @@ def matmul_each(x, Ws, bs):
     if together is None:
         return [matmul(x, W, b) for W, b in zip(Ws, bs, strict=True)]
     n, width, panels = len(Ws), Ws[0].shape[1], together.panels(False)
+    if len(bs) != n:
+        raise ValueError(f"{len(bs)} biases for {n} weights")
+    check_shapes("matmul_each", x.dtype, **{f"bias {i}": (b, (width,)) for i, b in enumerate(bs)})
     size = panels.size // (together.shape[1] // width)  # of the panels of one weight
     _share(n * len(x), Ws[0])
     panels, ys = panels[Ws[0].index * size : (Ws[0].index + n) * size], empty((n, len(x), width), x.dtype)
@@ -222,7 +226,7 @@ def matmul_dx_each(dys, Ws, dx_accum=None):
 
 def _together(Ws):
     """The one weight that holds all of Ws side by side and in this order, if there is one."""
-    first = Ws[0]
+    first = Ws[0] if len(Ws) > 0 else None
     if not isinstance(first, Frozen) or first.together is None:
         return None
     follow = all(
@@ -236,7 +240,7 @@ def _together(Ws):
 
 def _share(rows, W):
     """Choose the threads: one does some 100 operations a nanosecond, and a product has two for each row and weight."""
-    share(0.02 * rows * W.shape[0] * W.shape[1])
+    share(ns=0.02 * rows * W.shape[0] * W.shape[1])
 
 
 def _back_end(x):

@@ -18,7 +18,7 @@ def bias_db(dy, db):
     Raises ValueError if they do not fit, or if db is not contiguous.
     """
     check_db(dy, db)
-    share(0.2 * dy.size)
+    share(ns=0.2 * dy.size)
     _sum_rows(np.ascontiguousarray(dy), db)
 
 

@@ -1,6 +1,23 @@
-"""Checks of shapes and dtypes. Kernels do not check bounds: with a wrong shape they would read other memory."""
+"""Checks of shapes, dtypes and indices. Kernels do not check bounds: with a wrong shape or an index outside of its table
+they would read or write other memory."""
 
 from __future__ import annotations
+
+import numpy as np
+
+
+def check_shapes(operation: str, dtype, **arrays) -> None:
+    """Raise ValueError unless every array has its shape and the dtype. arrays: name=(array or None, shape)."""
+    for name, (array, shape) in arrays.items():
+        if array is not None and (array.shape != shape or array.dtype != dtype):
+            expected = f"{np.dtype(dtype)}{shape}"
+            raise ValueError(f"{operation}: {name} is {array.dtype}{array.shape}, expected {expected}: it does not fit")
+
+
+def check_rows(operation: str, name: str, index, n_rows: int) -> None:
+    """Raise IndexError unless every element of index is the number of a row."""
+    if index.size and not 0 <= index.min() <= index.max() < n_rows:
+        raise IndexError(f"{operation}: {name} go from {index.min()} to {index.max()}; rows are 0 to {n_rows - 1}")
 
 
 def check_product(a, b, transposed, bias, residual, act_grad, c) -> None:
@@ -32,7 +49,17 @@ def check_dw(x, dy, dW) -> None:
         raise ValueError(f"dW must be in C order, got shape {dW.shape} with strides {dW.strides}")
 
 
-def check_heads(q, n_heads) -> None:
-    """Raise ValueError unless the columns of q can be divided among the heads."""
+def check_attention(q, k, v, offsets_q, offsets_kv, n_heads) -> None:
+    """Raise ValueError unless q (R, D), k and v (T, D) and both offsets fit, and D can be divided among the heads."""
     if q.shape[1] % n_heads:
         raise ValueError(f"{q.shape[1]} features a token cannot be shared out over {n_heads} heads")
+    check_shapes("attention", q.dtype, k=(k, (len(k), q.shape[1])), v=(v, k.shape))
+    for name, offsets, n in (("offsets_q", offsets_q, len(q)), ("offsets_kv", offsets_kv, len(k))):
+        if len(offsets) != len(offsets_q) or offsets[0] != 0 or offsets[-1] != n or (offsets[1:] < offsets[:-1]).any():
+            raise ValueError(f"attention: {name} must go up from 0 to {n}, one more than sequences; got {offsets}")
+
+
+def check_attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv) -> None:
+    """The same of its backward: dcontext (R, D), lse (R, H)."""
+    check_attention(q, k, v, offsets_q, offsets_kv, lse.shape[1])
+    check_shapes("attention_backward", q.dtype, dcontext=(dcontext, q.shape), lse=(lse, (len(q), lse.shape[1])))

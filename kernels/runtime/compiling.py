@@ -89,7 +89,8 @@ def _standing_alone(part: Part):
 
 def _part(function, **options):
     part = _jit(function, no_cpython_wrapper=True, **options)
-    part.__class__ = Part
+    if not numba.config.DISABLE_JIT:  # else it is the function itself, for a debugger
+        part.__class__ = Part
     return part
 
 

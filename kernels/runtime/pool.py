@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import threading
 from contextlib import suppress
 from functools import lru_cache
 
@@ -93,6 +94,7 @@ class _Block:
 
 _pool: dict[int, list[_Block]] = {}  # free lists by size, the block that was released last at the end
 _owned = _peak_in_use = 0  # bytes: of blocks in use and free ones, and the most that was ever in use
+_lock = threading.Lock()
 _misses = 0  # how often the pool had no block; the clock that tells how long a block has been unused
 
 
@@ -120,18 +122,33 @@ def _bytes_of_block(shape, dtype) -> int:
 def _new_block(size: int) -> _Block:
     """A block that was not in the pool. To make room for it, the blocks that have been unused longest are freed."""
     global _owned, _peak_in_use, _misses
-    _misses += 1
-    free = sum(block.size for blocks in list(_pool.values()) for block in blocks)
-    _peak_in_use = max(_peak_in_use, _owned - free + size)
-    while _owned + size > SLACK * _peak_in_use:
-        blocks = min(filter(None, list(_pool.values())), key=lambda blocks: blocks[0].used, default=None)
-        if blocks is None:
-            break
-        oldest = blocks.pop(0)
-        _owned -= oldest.size
-        oldest.free()
-    _owned += size
-    return _Block(size, _pool.setdefault(size, []))
+    with _lock:  # several Python threads may compute at the same time
+        _misses += 1
+        free = sum(block.size for blocks in list(_pool.values()) for block in list(blocks))
+        _peak_in_use = max(_peak_in_use, _owned - free + size)
+        while _owned + size > SLACK * _peak_in_use:
+            oldest = _longest_unused()
+            if oldest is None:
+                break
+            _owned -= oldest.size
+            oldest.free()
+        _owned += size
+        return _Block(size, _pool.setdefault(size, []))
+
+
+def _longest_unused() -> _Block | None:
+    """A free block, removed from its free list; None if there is none. Other threads may take blocks meanwhile."""
+    while True:
+        firsts = [(blocks[:1], blocks) for blocks in list(_pool.values())]
+        candidates = [(first[0].used, i) for i, (first, _) in enumerate(firsts) if first]
+        if not candidates:
+            return None
+        (wanted,), blocks = firsts[min(candidates)[1]]
+        try:
+            blocks.remove(wanted)
+            return wanted
+        except ValueError:  # another thread was faster
+            continue
 
 
 def empty(shape, dtype) -> np.ndarray:

@@ -46,9 +46,9 @@ def n_threads() -> int:
     return _state.now
 
 
-def share(nanoseconds: float) -> int:
-    """Choose and return the number of threads of the next kernels, whose work would take one thread so long."""
-    wanted = _state.chosen if nanoseconds >= SMALL else 1
+def share(ns: float) -> int:
+    """Set on how many threads the next kernels run, and return it. ns: what one thread would take, in nanoseconds."""
+    wanted = _state.chosen if ns >= SMALL else 1
     if wanted != _state.now:
         numba.set_num_threads(wanted)
         _state.now = wanted

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +15,10 @@ from minibert.config import InputError
 from minibert.data.builtin import opinion_kinds
 from minibert.data.squad import without_answers
 from minibert.data.task import Examples
-from minibert.evaluate import Split, format_scores, tokenize
+from minibert.evaluate import format_scores, tokenize
 from minibert.evaluate import predict as predict_batch
 from minibert.interrupt import compile_kernels
 from minibert.run import load, open_backbone, prepare, train_and_test
-from minibert.spans import Windows
 from minibert.storage import RunFolder, TaskRecord
 from minibert.train import Training
 from minibert.trained import max_length
@@ -114,33 +112,19 @@ def predict(args) -> None:
     """Label texts, or answer questions: one line each, label, probability, text."""
     model, record = open_task(args)
     texts, pairs = _texts_and_pairs(args, record)
-    examples = without_answers(texts, pairs) if record.head == "span" else Examples(texts, pairs, None)
+    head = model.record
+    examples = without_answers(texts, pairs) if head.reads_all_tokens else Examples(texts, pairs, None)
     split = tokenize(model.backbone, examples, max_length(record))
     compile_kernels("predict")
     for note in split.notes():
         print(f"note: {note}", file=sys.stderr)
-    for i, (fields, answer) in enumerate(_described(record, split, predict_batch(model, split.batch))):
+    for i, row in enumerate(split.answers(predict_batch(model, split.batch))):
+        fields, answer = head.describe(row, record.labels)
         out = {"text": texts[i]} if pairs is None else {"text": texts[i], "pair": pairs[i]}
         if args.json:
             print(json.dumps(out | answer, ensure_ascii=False))
         else:
             print("\t".join(field.translate(CONTROL) for field in [*fields, *out.values()]))
-
-
-def _described(record: TaskRecord, split: Split | Windows, outputs: np.ndarray) -> Iterator[tuple[list[str], dict]]:
-    """For each text what to print of a prediction, and the same as a JSON object."""
-    for row in split.answers(outputs) if record.head == "span" else outputs:
-        if record.head == "classify":
-            best = int(row.argmax())
-            answer = {"label": record.labels[best], "probability": float(row[best])}
-            answer["probabilities"] = dict(zip(record.labels, map(float, row), strict=True))
-            yield [answer["label"], f"{answer['probability']:.4f}"], answer
-        elif record.head == "span":
-            score = row.score if np.isfinite(row.score) else None  # None: the paragraph is empty
-            answer = {"answer": row.text, "start": row.start, "end": row.end, "score": score}
-            yield [row.text, f"{row.score:.4f}"], answer
-        else:
-            yield [f"{row:.4f}"], {"score": float(row)}
 
 
 def _texts_and_pairs(args, record: TaskRecord) -> tuple[list[str], list[str] | None]:

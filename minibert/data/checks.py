@@ -12,8 +12,8 @@ def check_task(task: Task) -> Task:
     """Return the task if it can be trained on; raise InputError naming the first thing that is wrong.
 
     Every split holds rows, and as many pairs and labels as texts; all splits are single texts or all are pairs.
-    classify: labels are numbers of classes, and training rows show at least two classes.
-    regress: scores are finite, and the training scores are not all the same. span: labels are pairs of places.
+    With class names: labels are numbers of classes, and training rows show at least two classes. Without, one score an
+    example: scores are finite, and the training scores are not all the same. Else labels are whole numbers: positions.
     """
     splits = {"train": task.train, **task.dev}
     _need(task, bool(task.dev), "there is no dev set to choose the best epoch on")
@@ -23,9 +23,9 @@ def check_task(task: Task) -> Task:
         splits["test"] = task.test
     for name, split in splits.items():
         _check_split(task, name, split)
-    if task.head == "classify":
+    if task.labels:
         _check_classes(task)
-    elif task.head == "regress":
+    elif task.label_shape == ():
         varied = np.ptp(task.train.labels) > 0
         _need(task, varied, "all training scores are the same, so there is nothing to learn")
     return task
@@ -48,13 +48,13 @@ def _check_split(task: Task, name: str, split: Examples) -> None:
         _need(task, len(split.pairs) == n, f"the {name} set has {n} texts and {len(split.pairs)} second texts")
     if split.labels is None:
         return
-    shape = (n, 2) if task.head == "span" else (n,)
+    shape = (n, *task.label_shape)
     _need(task, split.labels.shape == shape, f"the {name} set has {n} texts and labels of shape {split.labels.shape}")
-    if task.head == "regress":
+    if not task.labels and task.label_shape == ():
         _need(task, bool(np.isfinite(split.labels).all()), f"a score of the {name} set is not finite")
         return
     _need(task, np.issubdtype(split.labels.dtype, np.integer), f"the labels of the {name} set are not whole numbers")
-    if task.head == "span":
+    if not task.labels:
         return
     low, high = int(split.labels.min()), int(split.labels.max())
     classes = len(task.labels)

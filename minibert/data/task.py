@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from minibert.config import HEADS
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -43,7 +45,7 @@ def empty_texts(part: Examples, path: Path) -> list[str]:
 class Task:
     """A task to train on.
 
-    head is "classify", "regress" or "span"; labels are the class names in the order of their numbers, else ().
+    head is one of config.HEADS; labels are the class names in the order of their numbers, else ().
     metrics names functions of minibert.metrics; the first chooses the best epoch. dev maps a name to a split:
     {"dev": …} for most, {"matched": …, "mismatched": …} for MNLI; the first one chooses the best epoch.
     notes are sentences to print before training (rows left out, a split made here, …).
@@ -61,4 +63,9 @@ class Task:
     @property
     def n_out(self) -> int:
         """Outputs of the head: a score for each class, one number, or two (start and end) for each token."""
-        return {"classify": len(self.labels), "regress": 1, "span": 2}[self.head]
+        return HEADS[self.head] or len(self.labels)
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """The shape of one example's label: () for a class or a score, (2,) for the two ends of an answer."""
+        return () if self.labels or self.n_out == 1 else (self.n_out,)

@@ -104,7 +104,7 @@ class _Linear:
         self.vectorizers = _vectorizers(setting)
         features = self._features(task.train, fit=True)
         self.n_features = sum(len(vectorizer.vocabulary_) for vectorizer in self.vectorizers)
-        if task.head == "regress":
+        if not task.labels:
             self.model = Ridge(alpha=1 / setting["C"], solver="sparse_cg")
         else:
             weights = "balanced" if setting["balanced"] else None

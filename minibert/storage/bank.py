@@ -23,8 +23,8 @@ GET_BANK = "train a task first: minibert train ... --out RUN writes RUN/bank.h5"
 class TaskRecord:
     """One trained task. It checks itself: a record that exists fits its backbone's config. Raises InputError if not.
 
-    labels: names of the C classes in order, empty if head is "regress". params: {flat name: float32 array}, trained
-    parameters only, "head/W" (D, C) and "head/b" (C,) among them. backbone_fingerprint, backbone_config: of the
+    labels: names of the C classes in order, empty where the outputs are no classes. params: {flat name: float32 array},
+    trained parameters only, "head/W" (D, C) and "head/b" (C,) among them. backbone_fingerprint, backbone_config: of the
     backbone they belong to. model_options, training: settings of plain Python types. dev: {metric: value}.
     """
 
@@ -52,7 +52,7 @@ class TaskRecord:
         weight = self.params.get("head/W")
         if weight is None or np.ndim(weight) != 2:
             raise InputError(f"{where}: array head/W is missing or not a matrix; expected (hidden size, outputs)")
-        if self.head == "classify" and len(self.labels) != self.n_out:
+        if HEADS[self.head] is None and len(self.labels) != self.n_out:
             raise InputError(f"{where}: has {len(self.labels)} labels for a head with {self.n_out} outputs")
         shapes = _known_shapes(self.backbone_config, self.adapter, self.n_out)
         needed = [name for name in shapes if name in self.params or name.startswith("head/")]

@@ -8,7 +8,7 @@ hundred times as long as real ones.
 As a plugin of pytest it runs any test on emulated tiles, in a cache folder of its own:
 
     MINIBERT_KERNELS=numba NUMBA_CACHE_DIR=/tmp/emulated PYTHONPATH=tests/engine \\
-        python -m pytest -p amx_emulation tests/kernels/test_kernels.py
+        python -m pytest -p amx_emulation tests/kernels/test_door.py
 
 What the instructions do follows Intel's manual (Software Developer's Manual, volume 2, LDTILECFG, TDPBF16PS,
 TILELOADD, TILERELEASE, TILESTORED). Only the layout of kernels/engine/amx.py is emulated: 8 tiles of 16 rows of 64

@@ -12,7 +12,7 @@ from itertools import chain
 import numpy as np
 import pytest
 import tiny
-from back_ends import each_back_end, examples_of, skip_if_numpy_computes
+from back_ends import each_back_end, examples_of, skip_on
 from whole_program import METHODS, numbers, run_as_script
 
 import kernels
@@ -92,7 +92,7 @@ SIZES = [
 @pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: str(sizes["size"]))
 def test_bits_do_not_depend_on_where_arrays_lie(back_end, sizes, dtype, monkeypatch):
     """Arguments and results lie in one buffer, in any order, with gaps from nothing to far more than any vector."""
-    skip_if_numpy_computes(back_end, "NumPy and BLAS round as they like")
+    skip_on(("numpy", "blas"), back_end, "NumPy and BLAS round as they like")
     ensure_compiled(dtype)
     rng, buffer, place = np.random.default_rng(0), np.empty(1 << 23, np.uint8), 0
 
@@ -151,11 +151,13 @@ print(hashlib.sha256(b"".join(a.tobytes() for a in model.trained().values())).he
 """
 
 
-def test_same_bits_in_the_run_that_compiles_and_in_later_ones(tmp_path):
+@pytest.mark.parametrize("back_end", ["numba", "plain"])
+def test_same_bits_in_the_run_that_compiles_and_in_later_ones(back_end, tmp_path):
     """A program only runs kernels from the cache. What it needs beyond the one before it is compiled, and only that."""
     runs, cached = [], []
+    environment = tiny.environment(NUMBA_CACHE_DIR=str(tmp_path), MINIBERT_KERNELS=back_end)
     for program in (PREDICT, TRAIN, TRAIN):
-        command, environment = [sys.executable, "-c", program], tiny.environment(NUMBA_CACHE_DIR=str(tmp_path))
+        command = [sys.executable, "-c", program]
         runs.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True))
         cached.append({file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.nbc")})
     assert "compiled" in runs[0].stderr and "compiled" in runs[1].stderr and runs[2].stderr == ""

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -68,22 +69,50 @@ def arrays_in(value):
     return [np.asarray(value)] if hasattr(value, "__array__") and np.ndim(value) else []
 
 
+def changed_by(function, arguments):
+    """The names of the parameters whose arrays a call changes; what it returns must be memory of its own."""
+    before, returned = copy.deepcopy(arguments), function(*arguments)
+    changed = set()
+    for name, now, then in zip(inspect.signature(function).parameters, arguments, before, strict=False):
+        for array, old in zip(arrays_in(now), arrays_in(then), strict=True):
+            assert not any(np.shares_memory(array, new) for new in arrays_in(returned)), f"{name} is returned"
+            changed |= set() if np.array_equal(array, old) else {name}
+    return changed
+
+
 @each_back_end
 @each_dtype
 def test_functions_leave_their_arguments_as_they_are(back_end, dtype):
-    """But those that are added to or moved; and what is returned is memory of its own."""
-    changed = set()
+    """But those that are added to or moved."""
+    found = set()
     for name, arguments in examples_of(back_end, dtype):
-        before, returned = copy.deepcopy(arguments), getattr(back_end, name)(*arguments)
-        parameters = inspect.signature(getattr(back_end, name)).parameters
-        for parameter, now, then in zip(parameters, arguments, before, strict=False):  # the rest is not given
-            for array, old in zip(arrays_in(now), arrays_in(then), strict=True):
-                assert not any(np.shares_memory(array, new) for new in arrays_in(returned)), (name, parameter)
-                if np.array_equal(array, old):
-                    continue
-                assert parameter in ADDED_TO | MOVED.get(name, set()), f"{name} changes {parameter}"
-                changed.add(parameter)
-    assert {"dW", "db"} <= changed, "the test must see a change"
+        changed = changed_by(getattr(back_end, name), arguments)
+        assert changed <= ADDED_TO | MOVED.get(name, set()), name
+        found |= changed
+    everything = ADDED_TO | set().union(*MOVED.values())
+    assert found == (everything if back_end is kernels else {"dW", "db"}), "what is added to must change"
+
+
+def test_a_function_that_changes_or_returns_its_argument_is_found():
+    def in_place(x, W):
+        x *= 2
+        return x @ W
+
+    x, W = np.ones((3, 4)), np.ones((4, 2))
+    assert changed_by(in_place, (x, W)) == {"x"} and changed_by(reference.matmul, (x, W)) == set()
+    with pytest.raises(AssertionError, match="W is returned"):
+        changed_by(lambda x, W: W[1:], (x, W))
+
+
+def test_a_kernel_that_is_a_little_wrong_does_not_agree():
+    x, W, dW = np.ones((3, 4)), np.ones((4, 2)), np.zeros((4, 2))
+    wrong = SimpleNamespace(
+        matmul=lambda x, W: 1.000001 * (x @ W), matmul_dx=lambda dy, W: 0 * (dy @ W.T), matmul_dw=lambda x, dy, dW: None
+    )
+    for name, arguments in (("matmul", (x, W)), ("matmul_dx", (x[:, :2], W)), ("matmul_dw", (x, x[:, :2], dW))):
+        assert_agrees(reference, name, arguments, 1e-9)
+        with pytest.raises(AssertionError, match=name):
+            assert_agrees(wrong, name, arguments, 1e-9)
 
 
 # ----------------------------------------------------------------------------------------------------- NaN and infinity

@@ -115,7 +115,7 @@ def test_ctrl_c_ends_a_sweep_at_once_and_the_same_command_goes_on(place, tmp_pat
     wait_until(lambda: n_records(ledger) >= 1 or process.poll() is not None)
     process.send_signal(signal.SIGINT)  # to this process alone: the others are ended by it
     _, err = process.communicate(timeout=20)
-    assert process.returncode == 130 and "the same command goes on" in err
+    assert process.returncode == 130 and "the same command goes on" in err, err
     before = read_ledger(ledger)
     assert 1 <= len(before) < 6
     assert main(arguments) == 0

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from minibert.storage import fingerprint
 from small_models import LABELS, TEXTS, encode, make_model
 from tiny import CONFIG
 
@@ -15,6 +14,7 @@ from minibert.methods import parameter_table, trained_names
 from minibert.model import random_backbone
 from minibert.optim import Adam
 from minibert.params import flatten, unflatten
+from minibert.storage import fingerprint
 from minibert.text import pack
 
 EXPECTED = {
