@@ -17,8 +17,9 @@ step ago. And the cache lines of c that the next micro-tile writes are fetched b
 b is packed into panels. A frozen weight is packed once (`pack_panels`), and then each MC rows go through all of k
 before the next ones. Any other b is packed by each thread for itself, KC rows at a time, because panels that another
 thread has packed would have to come from that core's caches, which takes longer. If there are enough panels for all
-threads, each thread owns some columns of c, and no panel is packed twice. a is not packed: it is read where it lies.
-Only of a = x.T, where neighbours in a row are far apart in memory, a micro-panel of MR rows and KC columns is packed.
+threads, each thread owns some columns of c, and no panel is packed twice. a is read where it lies, without packing.
+Only if a = x.T, where adjacent elements of a row are far apart in memory, micro-panels of MR rows and KC columns are
+packed.
 
 Every element of c is accumulated by one thread, in an order that depends on the shapes alone: not on the number of
 threads, not on other elements, not on where arrays lie.

@@ -1,5 +1,5 @@
-"""Checks of shapes, dtypes and indices. Kernels do not check bounds: with a wrong shape or an index outside of its table
-they would read or write other memory."""
+"""Checks of shapes, dtypes and indices. Kernels do not check bounds: with a wrong shape, or an index outside of its
+table, they would read or write other memory."""
 
 from __future__ import annotations
 
