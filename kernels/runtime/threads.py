@@ -16,7 +16,7 @@ import threading
 import numba
 
 SMALL = (
-    50_000  # ns on one thread; below it a second thread saves little on an idle machine, and costs time on a busy one
+    50_000  # ns on one thread; less work gains little from a second thread if the machine is idle, and loses if busy
 )
 
 
