@@ -65,7 +65,7 @@ def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
     q, k, v = np.ascontiguousarray(q), np.ascontiguousarray(k), np.ascontiguousarray(v)  # rows are read as vectors
     context, lse = empty(q.shape, q.dtype), empty((q.shape[0], n_heads), q.dtype)
     dropping = settings(dropout or NO_DROPOUT)
-    threads = share(ns=_work(q, offsets_q, offsets_kv))
+    threads = share(ns=_work(q, k, offsets_q))
     _attention(q, k, v, offsets_q, offsets_kv, n_heads, *dropping, threads, context, lse)
     return context, lse
 
@@ -83,16 +83,16 @@ def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=No
     # In one array, for matmul_dx_each.
     grads = empty((3, *k.shape), k.dtype) if len(q) == len(k) else tuple(empty(x.shape, x.dtype) for x in (q, k, v))
     dropping = settings(dropout or NO_DROPOUT)
-    threads = share(ns=2.5 * _work(q, offsets_q, offsets_kv))
+    threads = share(ns=2.5 * _work(q, k, offsets_q))
     _attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, n_heads, *dropping, threads, *grads)
     return grads
 
 
-def _work(q, offsets_q, offsets_kv) -> float:
-    """About the nanoseconds that one thread takes for the forward pass: for each pair of a query and a key 4 D
-    operations of the two products, and one exponential per head."""
-    m, n = offsets_q[1:] - offsets_q[:-1] + OVERHEAD, offsets_kv[1:] - offsets_kv[:-1] + OVERHEAD
-    return 0.1 * q.shape[1] * float(m @ n)
+def _work(q, k, offsets_q) -> float:
+    """About the nanoseconds that one thread takes for the forward pass, if all sequences have one length: for each pair
+    of a query and a key 4 D operations of the two products, and one exponential per head."""
+    n_sequences, n_rows, n_keys = max(len(offsets_q) - 1, 1), len(q), len(k)
+    return 0.1 * q.shape[1] * (n_rows * n_keys / n_sequences + OVERHEAD * (n_rows + n_keys))
 
 
 @allocating_kernel

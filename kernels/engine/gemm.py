@@ -25,9 +25,9 @@ import os
 
 import numpy as np
 
-from ..activations import gelu
+from ..activations import gelu_in_place
 from ..dropout import dropout as apply_dropout
-from ..dropout import settings
+from ..dropout import dropout_in_place, settings
 from ..runtime.checks import check_dw, check_product, check_shapes
 from ..runtime.pool import empty, zeros
 from ..runtime.threads import share
@@ -83,10 +83,14 @@ class Frozen:
 
     def panels(self, transposed):
         """Those of W, or of W.T."""
-        name = "_panels_t" if transposed else "_panels"
-        if getattr(self, name) is None:
-            setattr(self, name, _back_end(self.W).pack_panels(self.W, transposed))
-        return getattr(self, name)
+        panels = self._panels_t if transposed else self._panels
+        if panels is None:
+            panels = _back_end(self.W).pack_panels(self.W, transposed)
+            if transposed:
+                self._panels_t = panels
+            else:
+                self._panels = panels
+        return panels
 
 
 def freeze(W):
@@ -115,7 +119,7 @@ def matmul(x, W, b=None, residual=None, dropout=None):
         _product(x, W, False, b, residual, y, dropout=settings(dropout))
         return y
     _product(x, W, False, b, residual, y)
-    return y if dropout is None else apply_dropout(y, dropout)
+    return y if dropout is None else dropout_in_place(y, dropout)
 
 
 def matmul_gelu(x, W, b=None):
@@ -125,7 +129,7 @@ def matmul_gelu(x, W, b=None):
         y = empty(u.shape, u.dtype)
         _product(x, W, False, b, None, u, activated=y)
         return y, u
-    return gelu(_product(x, W, False, b, None, u))
+    return gelu_in_place(_product(x, W, False, b, None, u))
 
 
 def matmul_dx(dy, W, dx_accum=None, act_grad=None):

@@ -15,9 +15,8 @@ import threading
 
 import numba
 
-SMALL = (
-    50_000  # ns on one thread; less work gains little from a second thread if the machine is idle, and loses if busy
-)
+# ns on one thread; for less work a second thread gains little on an idle machine, and loses on a busy one
+SMALL = 50_000
 
 
 class _State(threading.local):
