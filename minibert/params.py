@@ -40,7 +40,10 @@ class FlatParams(dict):
 
     `all` is the whole memory. It begins with the weights, whose names end in "/W": `decay`. The others, which weight
     decay leaves alone, are `no_decay`. There are gaps between arrays; they are zero and stay so, as what is done to one
-    element is done to all. Names and shapes are fixed; `flat[name] = array` writes into the memory.
+    element is done to all.
+
+    Names and shapes are fixed. `flat[name] = array` and `flat |= {name: array}` write into the memory; they raise
+    KeyError for a name that is not there, and ValueError for another shape. What would take a name away is a TypeError.
     """
 
     def __init__(self, shapes: dict[str, tuple], dtype):
@@ -53,24 +56,39 @@ class FlatParams(dict):
 
     @classmethod
     def zeros_like(cls, arrays: dict[str, np.ndarray]) -> FlatParams:
-        """The same names, shapes and dtype, all zero."""
+        """The same names, shapes and dtype, all zero. Raises ValueError if there is no array."""
+        if not arrays:
+            raise ValueError("there are no arrays to lay out, so no dtype is known: is anything trained?")
         dtype = next(iter(arrays.values())).dtype
         return cls({name: a.shape for name, a in arrays.items()}, dtype)
 
     @classmethod
     def copy_of(cls, arrays: dict[str, np.ndarray]) -> FlatParams:
-        """The same arrays, in one memory."""
+        """The same arrays, in one memory. Raises ValueError if there is none."""
         flat = cls.zeros_like(arrays)
         flat.update(arrays)
         return flat
 
     def __setitem__(self, name: str, array) -> None:
+        if name not in self:
+            raise KeyError(f"there is no array {name}, and none can be added: names are fixed")
+        if np.shape(array) != self[name].shape:
+            raise ValueError(f"array {name} must have the shape {self[name].shape}, got {np.shape(array)}")
         self[name][...] = array
 
     def update(self, arrays: dict[str, np.ndarray]) -> None:
         """Write arrays into those of the same name."""
         for name, array in arrays.items():
             self[name] = array
+
+    def __ior__(self, arrays: dict[str, np.ndarray]) -> FlatParams:
+        self.update(arrays)
+        return self
+
+    def _names_are_fixed(self, *_, **__):
+        raise TypeError("the names of FlatParams are fixed; dict(flat) can be changed")
+
+    __delitem__ = pop = popitem = clear = setdefault = _names_are_fixed
 
     def __deepcopy__(self, memo) -> FlatParams:
         """One memory again, and whatever shares an array with this shares it with the copy."""
