@@ -9,8 +9,6 @@ from math import prod
 
 import numpy as np
 
-import kernels
-
 
 def flatten(tree: dict, prefix: str = "") -> dict:
     """{"a": {"b": x}} -> {"a/b": x}, in the tree's order."""
@@ -47,8 +45,10 @@ class FlatParams(dict):
     """
 
     def __init__(self, shapes: dict[str, tuple], dtype):
+        from kernels import lay_out  # not above: who reads and writes files needs flatten alone, and no Numba
+
         names = sorted(shapes, key=lambda name: not name.endswith("/W"))  # weights first, else in their order
-        self.all, firsts = kernels.lay_out([prod(shapes[name]) for name in names], dtype)
+        self.all, firsts = lay_out([prod(shapes[name]) for name in names], dtype)
         first_of = dict(zip(names, firsts, strict=True))
         n_weights = min((first_of[name] for name in names if not name.endswith("/W")), default=self.all.size)
         self.decay, self.no_decay = self.all[:n_weights], self.all[n_weights:]
