@@ -115,9 +115,9 @@ class Model:
         pooled: bool = False,
         train_layernorm: bool = True,
     ):
-        self.record = head_record(head)
-        self.record.check_outputs(n_out)
-        if pooled and self.record.reads_all_tokens:
+        self.head_record = head_record(head)
+        self.head_record.check_outputs(n_out)
+        if pooled and self.head_record.reads_all_tokens:
             raise InputError(f"the pooler reads the first token alone, head {head} every token: it cannot be pooled")
         self.backbone, self.config, self.head, self.n_out, self.method = backbone, backbone.config, head, n_out, method
         self.adapter = (adapter or AdapterConfig()) if method == "adapter" else None
@@ -159,7 +159,7 @@ class Model:
         """The context of a pass; dropout_step None is without dropout."""
         rates = self.config.hidden_dropout, self.config.attention_dropout
         dropout = None if dropout_step is None else Dropout(*rates, (self.seed, dropout_step))
-        return context_of(batch, self.config, self.adapter, dropout, all_rows=self.record.reads_all_tokens)
+        return context_of(batch, self.config, self.adapter, dropout, all_rows=self.head_record.reads_all_tokens)
 
     def hidden(self, batch: Batch) -> np.ndarray:
         """Hidden states of the last layer, adapters included, without dropout.   -> (T, D)"""
@@ -169,18 +169,18 @@ class Model:
         """Scores, without dropout.   -> (B, C): logits of the classes; (B, 1); or (T, 2): logits of start and end"""
         context = self._context(batch)
         states, _ = encoder_forward(batch, self._tree, None, context)
-        return head_forward(states, self._tree, None, self.record.context(context))[0]
+        return head_forward(states, self._tree, None, self.head_record.context(context))[0]
 
     def predict(self, batch: Batch) -> np.ndarray:
         """Class probabilities (B, C); for a regression the scores (B,); for spans logits of start and end (T, 2)."""
-        return self.record.to_prediction(self.forward(batch))
+        return self.head_record.to_prediction(self.forward(batch))
 
     def loss(self, batch: Batch, labels, dropout_step: int | None = None) -> float:
         """The loss alone, for finite differences. Arguments as for `loss_and_grads`."""
         labels, context = self._checked(labels, batch), self._context(batch, dropout_step)
         states, _ = encoder_forward(batch, self._tree, None, context)
-        scores, _ = head_forward(states, self._tree, None, self.record.context(context))
-        return float(self.record.loss(scores, labels, batch.offsets)[0])
+        scores, _ = head_forward(states, self._tree, None, self.head_record.context(context))
+        return float(self.head_record.loss(scores, labels, batch.offsets)[0])
 
     def loss_and_grads(self, batch: Batch, labels, dropout_step: int | None = None):
         """Mean loss of the batch, and its gradient with respect to every trained parameter.
@@ -192,11 +192,11 @@ class Model:
         kernels.ensure_compiled(self.backbone.arrays.all.dtype, "train")
         labels, context = self._checked(labels, batch), self._context(batch, dropout_step)
         flat_grads = FlatParams.zeros_like(self.trained())
-        grads, head_context = unflatten(flat_grads), self.record.context(context)
+        grads, head_context = unflatten(flat_grads), self.head_record.context(context)
 
         states, caches = encoder_forward(batch, self._tree, grads, context)
         scores, head_cache = head_forward(states, self._tree, grads, head_context)
-        loss, dscores = self.record.loss(scores, labels, batch.offsets)
+        loss, dscores = self.head_record.loss(scores, labels, batch.offsets)
         dstates = head_backward(dscores, self._tree, head_cache, grads, head_context)
         encoder_backward(dstates, batch, self._tree, caches, grads, context)
         return float(loss), flat_grads
@@ -209,7 +209,7 @@ class Model:
     def _checked(self, labels, batch: Batch) -> np.ndarray:
         if len(batch) == 0:
             raise InputError("the batch has no sequences, so it has no loss")
-        return self.record.to_labels(np.asarray(labels), self.n_out, np.diff(batch.offsets))
+        return self.head_record.to_labels(np.asarray(labels), self.n_out, np.diff(batch.offsets))
 
     def to_record(self, name: str, labels=(), training=None, dev=None) -> TaskRecord:
         """What a bank file keeps of this model: the trained arrays, and how to build the rest around them."""

@@ -112,7 +112,7 @@ def predict(args) -> None:
     """Label texts, or answer questions: one line each, label, probability, text."""
     model, record = open_task(args)
     texts, pairs = _texts_and_pairs(args, record)
-    head = model.record
+    head = model.head_record
     examples = without_answers(texts, pairs) if head.reads_all_tokens else Examples(texts, pairs, None)
     split = tokenize(model.backbone, examples, max_length(record))
     compile_kernels("predict")
