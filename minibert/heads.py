@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 import kernels
-from minibert.adapter import truncated_normal
 from minibert.config import HEADS as N_OUTPUTS
 from minibert.config import InputError
 from minibert.layers import (
@@ -24,6 +23,7 @@ from minibert.layers import (
     linear_forward,
     subtree,
 )
+from minibert.params import truncated_normal
 
 HEAD_STD = 0.02  # BERT's own initialization of new weights
 

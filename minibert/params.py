@@ -1,10 +1,12 @@
-"""Parameters: one tree of plain dicts, as the groups of the HDF5 files; flat names; and many arrays in one memory.
+"""Parameters: one tree of plain dicts, as the groups of the HDF5 files; flat names; many arrays in one memory; and the
+numbers that new weights begin with.
 
 A tree {"encoder": {"layers": {"0": {...}}}} has at its leaves what the flat names "encoder/layers/0/..." stand for.
 """
 
 from __future__ import annotations
 
+import zlib
 from math import prod
 
 import numpy as np
@@ -31,6 +33,15 @@ def unflatten(flat: dict) -> dict:
             node = node.setdefault(group, {})
         node[leaf] = value
     return tree
+
+
+def truncated_normal(name: str, shape, std: float, seed: int, dtype=np.float32) -> np.ndarray:
+    """Gaussian numbers, those beyond two standard deviations drawn again. A function of (seed, name) alone."""
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    values = rng.standard_normal(shape)
+    while (outside := np.abs(values) > 2).any():
+        values[outside] = rng.standard_normal(outside.sum())
+    return (std * values).astype(dtype)
 
 
 class FlatParams(dict):

@@ -6,7 +6,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
-from minibert.params import FlatParams, flatten, unflatten
+from minibert.params import FlatParams, flatten, truncated_normal, unflatten
 
 
 def test_a_tree_and_its_flat_names_hold_the_same():
@@ -14,6 +14,12 @@ def test_a_tree_and_its_flat_names_hold_the_same():
     flat = {"encoder/layers/0/W": 1, "encoder/layers/0/b": 2, "encoder/layers/10/W": 3, "head/b": 4}
     assert flatten(tree) == flat and list(flatten(tree)) == list(flat)
     assert unflatten(flat) == tree and unflatten({}) == flatten({}) == {}
+
+
+def test_new_weights_are_a_function_of_seed_and_name():
+    np.testing.assert_array_equal(truncated_normal("a", (3, 4), 1, 0), truncated_normal("a", (3, 4), 1, 0))
+    for name, seed in (("b", 0), ("a", 1)):
+        assert not np.array_equal(truncated_normal("a", (3, 4), 1, 0), truncated_normal(name, (3, 4), 1, seed))
 
 
 def test_zeros_like_has_names_shapes_and_dtype():
