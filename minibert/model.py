@@ -29,29 +29,34 @@ def read_only(array: np.ndarray) -> np.ndarray:
 class Backbone:
     """A pre-trained BERT, shared by models and changed by none.
 
-    config; params, a tree of read-only arrays; tokenizer (None for a random backbone); fingerprint of the parameters.
+    config; params, a tree of read-only arrays; tokenizer (None for a random backbone); fingerprint of the parameters;
+    dtype. The arrays of flat, {flat name: array} of the shapes of `config.shapes()`, are copied.
     """
 
     def __init__(self, config: BertConfig, flat: dict[str, np.ndarray], tokenizer: Tokenizer | None, fingerprint: str):
         self.config, self.tokenizer, self.fingerprint = config, tokenizer, fingerprint
-        self.arrays = FlatParams.copy_of(flat)
-        kernels.ensure_compiled(self.arrays.all.dtype, "predict")
+        # Private, as they can be written: kernels are compiled for such arrays alone. Nobody must write them, for what
+        # `kernels.freeze` keeps of a weight would not follow. What is given out are views that refuse it.
+        self._arrays = FlatParams.copy_of(flat)
+        self.dtype = self._arrays.all.dtype
+        kernels.ensure_compiled(self.dtype, "predict")
         self.params = unflatten(self.parameters())
-        self._frozen = frozen_weights(self.arrays, config.n_layers)
+        self._frozen = frozen_weights(self._arrays, config.n_layers)
 
-    def tree(self, flat: dict[str, np.ndarray], trained=()) -> dict:
-        """The tree that layers compute with: the arrays of flat, but for the backbone's weights that are not trained
-        what `kernels.freeze` gives; all models share it. (That is for speed alone: what trains is decided by grads.)"""
-        frozen = {name: weight for name, weight in self._frozen.items() if name in flat and name not in trained}
+    def tree(self, flat: dict[str, np.ndarray]) -> dict:
+        """The tree that layers compute with: the arrays of flat, but where it has the backbone's own weights, what
+        `kernels.freeze` gives; all models share it. (That is for speed alone: what trains is decided by grads.)"""
+        frozen = {name: weight for name, weight in self._frozen.items() if flat.get(name) is self._arrays[name]}
         return unflatten({**flat, **frozen})
 
     def __deepcopy__(self, memo) -> Backbone:
-        """Itself: copies of a model share the backbone, too."""
+        """Itself, with its arrays and frozen weights: copies of a model share them, too."""
+        memo |= {id(shared): shared for shared in (*self._arrays.values(), *self._frozen.values())}
         return self
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Flat name -> array, read-only; `params` is the same as a tree."""
-        return {name: read_only(a) for name, a in self.arrays.items()}
+        return {name: read_only(a) for name, a in self._arrays.items()}
 
     def encode(self, texts, pairs=None, max_length: int = 128) -> Batch:
         """Texts, or pairs of texts, to a packed batch of at most max_length tokens a sequence."""
@@ -65,11 +70,11 @@ class Backbone:
 
     def forward(self, batch: Batch) -> np.ndarray:
         """Hidden states of the last layer, without dropout.   -> (T, D)"""
-        return encoder_forward(batch, self.tree(self.arrays), None, context_of(batch, self.config))[0]
+        return encoder_forward(batch, self.tree(self._arrays), None, context_of(batch, self.config))[0]
 
     def astype(self, dtype) -> Backbone:
         """The same backbone in another precision: float64 to check gradients."""
-        flat = {name: a.astype(dtype) for name, a in self.arrays.items()}
+        flat = {name: a.astype(dtype) for name, a in self._arrays.items()}
         return Backbone(self.config, flat, self.tokenizer, self.fingerprint)
 
 
@@ -123,15 +128,14 @@ class Model:
         self.adapter = (adapter or AdapterConfig()) if method == "adapter" else None
         self.options = {"top_k": top_k, "pooled": pooled, "train_layernorm": train_layernorm}
         self.seed = seed
-        flat = {name: a for name, a in backbone.arrays.items() if pooled or not name.startswith("pooler/")}
-        dtype = backbone.arrays.all.dtype
+        flat = {name: a for name, a in backbone._arrays.items() if pooled or not name.startswith("pooler/")}
         if self.adapter is not None:
-            flat |= adapter_init(self.adapter, self.config, seed, dtype)
-        flat |= head_init(self.config.hidden_size, n_out, seed, dtype)
+            flat |= adapter_init(self.adapter, self.config, seed, backbone.dtype)
+        flat |= head_init(self.config.hidden_size, n_out, seed, backbone.dtype)
         names = trained_names(flat, method, self.config.n_layers, top_k, train_layernorm)
         self._trained = FlatParams.copy_of({name: a for name, a in flat.items() if name in names})
         self._flat = {name: self._trained.get(name, a) for name, a in flat.items()}
-        self._tree = backbone.tree(self._flat, self._trained)
+        self._tree = backbone.tree(self._flat)
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Flat name -> array, of everything the model computes with; what is frozen is read-only."""
@@ -152,7 +156,7 @@ class Model:
         cut = tuple(f"encoder/layers/{i}/{sublayer}/adapter/" for i in layers for sublayer in SUBLAYERS)
         left._flat = {name: a for name, a in self._flat.items() if not name.startswith(cut)}
         left._trained = {name: a for name, a in self._trained.items() if name in left._flat}
-        left._tree = self.backbone.tree(left._flat, left._trained)
+        left._tree = self.backbone.tree(left._flat)
         return left
 
     def _context(self, batch: Batch, dropout_step: int | None = None) -> Context:
@@ -189,7 +193,7 @@ class Model:
         token in its sequence, 0 being [CLS]. dropout_step None is without dropout; a number is the training step whose
         dropout masks are used. Returns (loss, {flat name: array shaped as the parameter}).
         """
-        kernels.ensure_compiled(self.backbone.arrays.all.dtype, "train")
+        kernels.ensure_compiled(self.backbone.dtype, "train")
         labels, context = self._checked(labels, batch), self._context(batch, dropout_step)
         flat_grads = FlatParams.zeros_like(self.trained())
         grads, head_context = unflatten(flat_grads), self.head_record.context(context)

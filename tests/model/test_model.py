@@ -72,6 +72,8 @@ def test_a_deep_copy_trains_and_leaves_the_original(backbone):
         adam.step(copy.loss_and_grads(batch, LABELS)[1], 1e-2)
     assert copy.loss(batch, LABELS) < before - 0.01 and model.loss(batch, LABELS) == before
     assert copy.backbone is backbone
+    name = "encoder/layers/0/feed_forward/output/W"
+    assert np.shares_memory(copy.parameters()[name], backbone.parameters()[name])
 
 
 def test_a_backbone_keeps_its_own_arrays():
@@ -81,7 +83,22 @@ def test_a_backbone_keeps_its_own_arrays():
     for name, array in backbone.parameters().items():
         assert not np.shares_memory(array, arrays[name]), name
     again = Backbone(CONFIG, backbone.parameters(), None, "")
-    assert all(a.flags.writeable for a in again.arrays.values())
+    assert all(a.flags.writeable for a in again._arrays.values())  # kernels are compiled for such
+
+
+def test_nobody_can_write_into_a_backbone(backbone):
+    """What the kernels keep of a frozen weight would not follow."""
+    public = {name: value for name, value in vars(backbone).items() if not name.startswith("_")}
+    arrays = {
+        f"{name}/{n}": a for name, value in public.items() if isinstance(value, dict) for n, a in flatten(value).items()
+    }
+    assert {f"params/{name}" for name in CONFIG.shapes()} <= set(arrays)
+    model = make_model(backbone)
+    arrays |= backbone.parameters() | {n: a for n, a in model.parameters().items() if n not in model.trained()}
+    for name, array in arrays.items():
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
+        assert array.any() or name.endswith("/b"), name
 
 
 def test_training_learns_the_texts_by_heart(backbone):
