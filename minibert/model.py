@@ -39,7 +39,6 @@ class Backbone:
         # `kernels.freeze` keeps of a weight would not follow. What is given out are views that refuse it.
         self._arrays = FlatParams.copy_of(flat)
         self.dtype = self._arrays.all.dtype
-        kernels.ensure_compiled(self.dtype, "predict")
         self.params = unflatten(self.parameters())
         self._frozen = frozen_weights(self._arrays, config.n_layers)
 
@@ -70,6 +69,7 @@ class Backbone:
 
     def forward(self, batch: Batch) -> np.ndarray:
         """Hidden states of the last layer, without dropout.   -> (T, D)"""
+        kernels.ensure_compiled(self.dtype, "predict")  # not before: training compiles this and the rest together
         return encoder_forward(batch, self.tree(self._arrays), None, context_of(batch, self.config))[0]
 
     def astype(self, dtype) -> Backbone:
@@ -165,15 +165,21 @@ class Model:
         dropout = None if dropout_step is None else Dropout(*rates, (self.seed, dropout_step))
         return context_of(batch, self.config, self.adapter, dropout, all_rows=self.head_record.reads_all_tokens)
 
+    def _forward(self, batch: Batch, grads, context: Context):
+        """Scores, and what backward needs of the encoder and of the head: nothing if grads is None."""
+        kernels.ensure_compiled(self.backbone.dtype, "predict" if grads is None else "train")
+        states, caches = encoder_forward(batch, self._tree, grads, context)
+        scores, head_cache = head_forward(states, self._tree, grads, self.head_record.context(context))
+        return scores, caches, head_cache
+
     def hidden(self, batch: Batch) -> np.ndarray:
         """Hidden states of the last layer, adapters included, without dropout.   -> (T, D)"""
+        kernels.ensure_compiled(self.backbone.dtype, "predict")
         return encoder_forward(batch, self._tree, None, context_of(batch, self.config, self.adapter))[0]
 
     def forward(self, batch: Batch) -> np.ndarray:
         """Scores, without dropout.   -> (B, C): logits of the classes; (B, 1); or (T, 2): logits of start and end"""
-        context = self._context(batch)
-        states, _ = encoder_forward(batch, self._tree, None, context)
-        return head_forward(states, self._tree, None, self.head_record.context(context))[0]
+        return self._forward(batch, None, self._context(batch))[0]
 
     def predict(self, batch: Batch) -> np.ndarray:
         """Class probabilities (B, C); for a regression the scores (B,); for spans logits of start and end (T, 2)."""
@@ -182,8 +188,7 @@ class Model:
     def loss(self, batch: Batch, labels, dropout_step: int | None = None) -> float:
         """The loss alone, for finite differences. Arguments as for `loss_and_grads`."""
         labels, context = self._checked(labels, batch), self._context(batch, dropout_step)
-        states, _ = encoder_forward(batch, self._tree, None, context)
-        scores, _ = head_forward(states, self._tree, None, self.head_record.context(context))
+        scores, _, _ = self._forward(batch, None, context)
         return float(self.head_record.loss(scores, labels, batch.offsets)[0])
 
     def loss_and_grads(self, batch: Batch, labels, dropout_step: int | None = None):
@@ -193,22 +198,20 @@ class Model:
         token in its sequence, 0 being [CLS]. dropout_step None is without dropout; a number is the training step whose
         dropout masks are used. Returns (loss, {flat name: array shaped as the parameter}).
         """
-        kernels.ensure_compiled(self.backbone.dtype, "train")
         labels, context = self._checked(labels, batch), self._context(batch, dropout_step)
         flat_grads = FlatParams.zeros_like(self.trained())
-        grads, head_context = unflatten(flat_grads), self.head_record.context(context)
+        grads = unflatten(flat_grads)
 
-        states, caches = encoder_forward(batch, self._tree, grads, context)
-        scores, head_cache = head_forward(states, self._tree, grads, head_context)
+        scores, caches, head_cache = self._forward(batch, grads, context)
         loss, dscores = self.head_record.loss(scores, labels, batch.offsets)
-        dstates = head_backward(dscores, self._tree, head_cache, grads, head_context)
+        dstates = head_backward(dscores, self._tree, head_cache, grads, self.head_record.context(context))
         encoder_backward(dstates, batch, self._tree, caches, grads, context)
         return float(loss), flat_grads
 
     def caches(self, batch: Batch, dropout_step: int | None = None) -> list:
         """What the encoder's forward pass of a training step keeps for backward: of the embeddings, of each layer."""
         grads = unflatten(FlatParams.zeros_like(self.trained()))
-        return encoder_forward(batch, self._tree, grads, self._context(batch, dropout_step))[1]
+        return self._forward(batch, grads, self._context(batch, dropout_step))[1]
 
     def _checked(self, labels, batch: Batch) -> np.ndarray:
         if len(batch) == 0:

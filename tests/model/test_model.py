@@ -7,6 +7,7 @@ import pytest
 from small_models import LABELS, TEXTS, encode, make_model
 from tiny import CONFIG
 
+import kernels
 from kernels.runtime.pool import aligned_copy
 from minibert import Model
 from minibert.config import METHODS, InputError
@@ -99,6 +100,27 @@ def test_nobody_can_write_into_a_backbone(backbone):
         with pytest.raises(ValueError, match="read-only"):
             array[...] = 0
         assert array.any() or name.endswith("/b"), name
+
+
+def test_kernels_are_compiled_for_what_is_computed_first(backbone, monkeypatch):
+    """To compile for prediction when a backbone is opened would compile the rest in a second round."""
+    calls, batch = [], encode(backbone, TEXTS)
+    monkeypatch.setattr(
+        kernels, "ensure_compiled", lambda dtype, purpose: calls.append((np.dtype(dtype).name, purpose))
+    )
+    model = make_model(random_backbone(CONFIG, dtype=np.float64))
+    assert calls == []
+    for compute, purpose in (
+        (lambda: model.loss_and_grads(batch, LABELS), "train"),
+        (lambda: model.caches(batch), "train"),
+        (lambda: model.loss(batch, LABELS), "predict"),
+        (lambda: model.predict(batch), "predict"),
+        (lambda: model.hidden(batch), "predict"),
+        (lambda: model.backbone.forward(batch), "predict"),
+    ):
+        compute()
+        assert calls == [("float64", purpose)]
+        calls.clear()
 
 
 def test_training_learns_the_texts_by_heart(backbone):
