@@ -139,23 +139,34 @@ class Model:
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Flat name -> array, of everything the model computes with; what is frozen is read-only."""
-        return {name: a if name in self._trained else read_only(a) for name, a in self._flat.items()}
+        return {name: a if name in (self._trained or ()) else read_only(a) for name, a in self._flat.items()}
 
     def trained(self) -> dict[str, np.ndarray]:
-        """Flat name -> array, of what trains. Changing an array changes the model."""
+        """Flat name -> array, of what trains. Changing an array changes the model.
+
+        Raises RuntimeError if adapters were taken out of the model.
+        """
+        if self._trained is None:
+            raise RuntimeError(
+                "this model is for scoring only: adapters were taken out of it (without_adapters), so it can be neither "
+                "trained nor kept; take the model that it was made from"
+            )
         return self._trained
 
     def table(self) -> str:
         """What is trained: groups, counts, percent."""
         shapes = {name: a.shape for name, a in self._flat.items()}
-        return format_table(parameter_table(shapes, self._trained))
+        return format_table(parameter_table(shapes, set(self.trained())))
 
     def without_adapters(self, layers) -> Model:
-        """This model with the adapters of those layers taken out, and nothing trained again. Arrays are shared."""
+        """This model with the adapters of those layers taken out, and nothing trained again. Arrays are shared.
+
+        What is returned is for scoring only: to train it, or to make a record of it, is a RuntimeError.
+        """
         left = copy(self)
         cut = tuple(f"encoder/layers/{i}/{sublayer}/adapter/" for i in layers for sublayer in SUBLAYERS)
         left._flat = {name: a for name, a in self._flat.items() if not name.startswith(cut)}
-        left._trained = {name: a for name, a in self._trained.items() if name in left._flat}
+        left._trained = None
         left._tree = self.backbone.tree(left._flat)
         return left
 
