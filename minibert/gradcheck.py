@@ -104,7 +104,8 @@ def tiny_model(method: str, head: str, dtype=np.float64, variant: dict | None = 
     )
     backbone = random_backbone(config, seed=1, dtype=dtype, std=0.5)
     n_out = HEADS[head] or 3
-    model = Model(backbone, head, n_out, method, AdapterConfig(**{"size": 3} | (variant or {})), top_k=1, pooled=pooled)
+    own = {"adapter": {"adapter": AdapterConfig(**{"size": 3} | (variant or {}))}, "top_k": {"top_k": 1}}
+    model = Model(backbone, head, n_out, method, pooled=pooled, **own.get(method, {}))
     away_from_identity(model)
     return model
 

@@ -13,7 +13,7 @@ from minibert.bert import context_of, encoder_backward, encoder_forward
 from minibert.config import SUBLAYERS, AdapterConfig, BertConfig, InputError
 from minibert.heads import head_backward, head_forward, head_init, head_record
 from minibert.layers import Context, Dropout
-from minibert.methods import format_table, parameter_table, trained_names
+from minibert.methods import check_options, format_table, parameter_table, trained_names, used_options
 from minibert.params import FlatParams, flatten, unflatten
 from minibert.storage import TaskRecord, check_backbone, fingerprint, read_backbone
 from minibert.text import Batch, Tokenizer
@@ -103,8 +103,11 @@ class Model:
     """A task's model. What is trained is its own; what is frozen is the backbone's very arrays.
 
     head: see heads.py; "classify" has n_out classes, "regress" one output, "span" two (start and end of an answer).
-    method: see methods.py; "top_k" needs top_k. pooled puts BERT's pooler before the head, and train_layernorm=False
-    freezes the LayerNorms: choices of other sources, not the paper's.
+    method: see methods.py; "top_k" needs top_k. adapter (default: the paper's) and train_layernorm=False, which freezes
+    the LayerNorms, are for method "adapter" alone. pooled puts BERT's pooler before the head. This and frozen
+    LayerNorms are choices of other sources, not the paper's. seed: of new weights and of dropout's masks.
+
+    Raises InputError if something does not fit, or if an option is given that the method does not use.
     """
 
     def __init__(
@@ -120,6 +123,7 @@ class Model:
         pooled: bool = False,
         train_layernorm: bool = True,
     ):
+        check_options(method, adapter, top_k, train_layernorm)
         self.head_record = head_record(head)
         self.head_record.check_outputs(n_out)
         if pooled and self.head_record.reads_all_tokens:
@@ -148,8 +152,8 @@ class Model:
         """
         if self._trained is None:
             raise RuntimeError(
-                "this model is for scoring only: adapters were taken out of it (without_adapters), so it can be neither "
-                "trained nor kept; take the model that it was made from"
+                "this model is for scoring only: adapters were taken out of it (without_adapters), so it can neither "
+                "be trained nor kept; take the model that it was made from"
             )
         return self._trained
 
@@ -247,25 +251,41 @@ class Model:
 
     @classmethod
     def from_record(cls, backbone: Backbone, record: TaskRecord, path="the bank") -> Model:
-        """Build the model of a task in a bank. Raises InputError if it was trained on another backbone."""
+        """Build the model of a task in a bank.
+
+        Its seed, which further training takes its dropout masks from, is that of the training (`training["train"]
+        ["seed"]`), or 0 if the record has none. Raises InputError if the task was trained on another backbone, or has
+        options that are not known here.
+        """
         check_backbone(record, backbone.fingerprint, path)
-        n_out = record.params["head/b"].size
         try:
-            model = cls(backbone, record.head, n_out, record.method, record.adapter, **record.model_options)
-        except TypeError:
-            raise InputError(
-                f"{path}: task {record.name!r} has settings that this version does not know: {record.model_options}"
-            ) from None
+            options = used_options(record.method, record.model_options)
+        except InputError as error:
+            raise InputError(f"{path}: task {record.name!r} {error}") from None
+        adapter = record.adapter if record.method == "adapter" else None
+        model = cls(backbone, record.head, record.n_out, record.method, adapter, _seed_of(record), **options)
         model.load_trained(record.params)
         return model
 
     def load_trained(self, params: dict[str, np.ndarray]) -> None:
-        """Copy values into the trained parameters, all of them, by flat name."""
+        """Copy values into the trained parameters, all of them, {flat name: array shaped as the parameter}.
+
+        Raises InputError if a name or a shape is another one; then nothing has been copied.
+        """
         trained = self.trained()
         if set(params) != set(trained):
             raise InputError(f"these are not this model's trained parameters: {sorted(set(params) ^ set(trained))[0]}")
         for name, value in params.items():
-            trained[name][...] = value
+            if np.shape(value) != trained[name].shape:
+                raise InputError(f"parameter {name} must have the shape {trained[name].shape}, got {np.shape(value)}")
+        trained.update(params)
+
+
+def _seed_of(record: TaskRecord) -> int:
+    """That of the training; a record that was made by hand need not have one."""
+    settings = record.training.get("train")
+    seed = settings.get("seed", 0) if isinstance(settings, dict) else 0
+    return seed if isinstance(seed, int) and seed >= 0 else 0
 
 
 def random_backbone(config: BertConfig, seed: int = 0, dtype=np.float32, std: float = 0.02) -> Backbone:

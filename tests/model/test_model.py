@@ -1,6 +1,7 @@
 """The Python API: a backbone file in, scores and gradients out; tasks in a bank and back."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from tiny import CONFIG
 
 import kernels
 from kernels.runtime.pool import aligned_copy
-from minibert import Model
+from minibert import AdapterConfig, Model
+from minibert import model as model_file
 from minibert.config import METHODS, InputError
 from minibert.model import Backbone, random_backbone
 from minibert.optim import Adam
@@ -42,6 +44,10 @@ def test_from_texts_to_scores_and_gradients(backbone):
         ({"head": "regress", "n_out": 2}, "regress needs exactly 1"),
         ({"method": "lora"}, "method must be one of"),
         ({"method": "top_k", "top_k": 3}, "from 1 to 2; got 3"),
+        ({"method": "full", "adapter": AdapterConfig(8)}, "need --method adapter, not full"),
+        ({"method": "full", "train_layernorm": False}, "train_layernorm is given"),
+        ({"method": "full", "top_k": 7}, "--top-k needs --method top_k, not full"),
+        ({"top_k": 1}, "top_k is given"),
     ],
 )
 def test_a_model_that_cannot_be_is_refused(backbone, options, message):
@@ -172,6 +178,49 @@ def test_a_record_of_another_backbone_is_refused(backbone):
     record = make_model(backbone).to_record("tea", ["bad", "good"])
     with pytest.raises(InputError, match="was trained on the backbone"):
         Model.from_record(random_backbone(CONFIG, seed=1), record)
+
+
+def test_a_model_goes_on_with_its_own_dropout(backbone):
+    """Else further training of a task from a bank would draw the masks of another seed."""
+    model, batch = make_model(backbone, seed=5), encode(backbone, TEXTS)
+    record = model.to_record("tea", ["bad", "good"], {"train": {"seed": 5}})
+    again = Model.from_record(backbone, record)
+    assert again.loss(batch, LABELS, dropout_step=3) == model.loss(batch, LABELS, dropout_step=3)
+    for training in ({}, {"train": 5}, {"train": {"seed": None}}):
+        assert Model.from_record(backbone, replace(record, training=training)).seed == 0
+
+
+@pytest.mark.parametrize("options", [{"gate": True}, {"pooled": 3}, {"top_k": "two"}, {"seed": 1}], ids=str)
+def test_options_of_a_later_version_are_refused(backbone, options):
+    record = replace(make_model(backbone).to_record("tea", ["bad", "good"]), model_options=options)
+    with pytest.raises(InputError, match=f"the option {next(iter(options))}=.* which this version does not know"):
+        Model.from_record(backbone, record)
+
+
+def test_other_mistakes_are_not_taken_for_options_of_a_later_version(backbone, monkeypatch):
+    def broken(*_):
+        raise TypeError("a mistake in the program")
+
+    record = make_model(backbone).to_record("tea", ["bad", "good"])
+    monkeypatch.setattr(model_file, "head_init", broken)
+    with pytest.raises(TypeError, match="a mistake in the program"):
+        Model.from_record(backbone, record)
+
+
+def test_options_that_an_earlier_version_kept_without_need_are_left_out(backbone):
+    """Model(method="full", top_k=7) used to be accepted."""
+    record = make_model(backbone, "full").to_record("tea", ["bad", "good"])
+    record = replace(record, model_options={"top_k": 7, "train_layernorm": False}, adapter=AdapterConfig(8))
+    assert Model.from_record(backbone, record).options == {"top_k": 0, "pooled": False, "train_layernorm": True}
+
+
+@pytest.mark.parametrize("value", [np.ones(2), np.ones((1, 32, 2)), 1.0], ids=["broadcast", "more axes", "a number"])
+def test_parameters_of_another_shape_are_refused(backbone, value):
+    model = make_model(backbone)
+    before = {name: array.copy() for name, array in model.trained().items()}
+    with pytest.raises(InputError, match=r"head/W must have the shape \(32, 2\), got"):
+        model.load_trained({name: array + 1 for name, array in before.items()} | {"head/W": value})
+    assert all(np.array_equal(array, before[name]) for name, array in model.trained().items())
 
 
 def test_parameters_that_are_not_the_models_are_refused(backbone):
