@@ -10,6 +10,7 @@ head        the head alone: a linear classifier on the features of a frozen back
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 from minibert.config import METHODS, InputError
 
@@ -25,7 +26,7 @@ def check_options(method: str, adapter=None, top_k: int = 0, train_layernorm: bo
     """
     if method not in METHODS:
         raise InputError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
-    given = {"adapter": adapter is not None, "train_layernorm": not train_layernorm, "top_k": top_k != 0}
+    given = {"adapter": adapter is not None, "train_layernorm": not train_layernorm, "top_k": bool(top_k)}
     for option, only in ONLY_FOR.items():
         if given[option] and method != only:
             raise InputError(f"{option} is given: {FLAGS[only]} --method {only}, not {method}")
@@ -50,7 +51,7 @@ def trained_names(names, method: str, n_layers: int, top_k: int = 0, train_layer
     Raises InputError if the method is unknown, does not use an option that is given, or top_k does not fit.
     """
     check_options(method, None, top_k, train_layernorm)
-    if method == "top_k" and not 1 <= top_k <= n_layers:
+    if method == "top_k" and not (isinstance(top_k, Integral) and 1 <= top_k <= n_layers):
         raise InputError(f"method top_k needs the number of layers to train, from 1 to {n_layers}; got {top_k}")
     chosen = {
         "adapter": lambda name: "/adapter/" in name or (train_layernorm and "/norm/" in name),

@@ -130,13 +130,13 @@ class Model:
             raise InputError(f"the pooler reads the first token alone, head {head} every token: it cannot be pooled")
         self.backbone, self.config, self.head, self.n_out, self.method = backbone, backbone.config, head, n_out, method
         self.adapter = (adapter or AdapterConfig()) if method == "adapter" else None
-        self.options = {"top_k": top_k, "pooled": pooled, "train_layernorm": train_layernorm}
         self.seed = seed
         flat = {name: a for name, a in backbone._arrays.items() if pooled or not name.startswith("pooler/")}
         if self.adapter is not None:
             flat |= adapter_init(self.adapter, self.config, seed, backbone.dtype)
         flat |= head_init(self.config.hidden_size, n_out, seed, backbone.dtype)
         names = trained_names(flat, method, self.config.n_layers, top_k, train_layernorm)
+        self.options = {"top_k": int(top_k or 0), "pooled": pooled, "train_layernorm": train_layernorm}
         self._trained = FlatParams.copy_of({name: a for name, a in flat.items() if name in names})
         self._flat = {name: self._trained.get(name, a) for name, a in flat.items()}
         self._tree = backbone.tree(self._flat)

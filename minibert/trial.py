@@ -67,11 +67,12 @@ class Trial:
     @classmethod
     def from_dict(cls, values: dict) -> Trial:
         """Read back what `to_dict` gave. Raises InputError if a setting is not known here."""
-        adapter, train = values.get("adapter"), values.get("train", {})
-        try:
-            return cls(**{**values, "adapter": adapter and AdapterConfig(**adapter), "train": TrainConfig(**train)})
-        except TypeError as error:
-            raise InputError(f"a trial of the ledger has settings that this version does not know: {error}") from None
+        unknown = sorted(set(values) - {f.name for f in fields(cls)})
+        if unknown or "task" not in values:
+            wrong = f"has settings that this version does not know: {', '.join(unknown)}" if unknown else "has no task"
+            raise InputError(f"a trial of the ledger {wrong}")
+        adapter, train = values.get("adapter"), TrainConfig.from_dict(values.get("train", {}))
+        return cls(**{**values, "adapter": adapter and AdapterConfig.from_dict(adapter), "train": train})
 
     def with_seed(self, seed: int) -> Trial:
         """The same with another seed."""

@@ -44,6 +44,7 @@ def test_from_texts_to_scores_and_gradients(backbone):
         ({"head": "regress", "n_out": 2}, "regress needs exactly 1"),
         ({"method": "lora"}, "method must be one of"),
         ({"method": "top_k", "top_k": 3}, "from 1 to 2; got 3"),
+        ({"method": "top_k", "top_k": "two"}, "from 1 to 2; got two"),
         ({"method": "full", "adapter": AdapterConfig(8)}, "need --method adapter, not full"),
         ({"method": "full", "train_layernorm": False}, "train_layernorm is given"),
         ({"method": "full", "top_k": 7}, "--top-k needs --method top_k, not full"),
