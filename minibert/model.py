@@ -193,7 +193,12 @@ class Model:
         return encoder_forward(batch, self._tree, None, context_of(batch, self.config, self.adapter))[0]
 
     def forward(self, batch: Batch) -> np.ndarray:
-        """Scores, without dropout.   -> (B, C): logits of the classes; (B, 1); or (T, 2): logits of start and end"""
+        """Scores, without dropout.   -> (B, C): logits of the classes; (B, 1); or (T, 2): logits of start and end
+
+        Of a batch without sequences there are none: (0, C).
+        """
+        if len(batch) == 0:
+            return np.empty((0, self.n_out), self.backbone.dtype)
         return self._forward(batch, None, self._context(batch))[0]
 
     def predict(self, batch: Batch) -> np.ndarray:
