@@ -136,7 +136,7 @@ class Model:
             flat |= adapter_init(self.adapter, self.config, seed, backbone.dtype)
         flat |= head_init(self.config.hidden_size, n_out, seed, backbone.dtype)
         names = trained_names(flat, method, self.config.n_layers, top_k, train_layernorm)
-        self.options = {"top_k": int(top_k or 0), "pooled": pooled, "train_layernorm": train_layernorm}
+        self.options = {"top_k": int(top_k or 0), "pooled": bool(pooled), "train_layernorm": bool(train_layernorm)}
         self._trained = FlatParams.copy_of({name: a for name, a in flat.items() if name in names})
         self._flat = {name: self._trained.get(name, a) for name, a in flat.items()}
         self._tree = backbone.tree(self._flat)
@@ -193,12 +193,7 @@ class Model:
         return encoder_forward(batch, self._tree, None, context_of(batch, self.config, self.adapter))[0]
 
     def forward(self, batch: Batch) -> np.ndarray:
-        """Scores, without dropout.   -> (B, C): logits of the classes; (B, 1); or (T, 2): logits of start and end
-
-        Of a batch without sequences there are none: (0, C).
-        """
-        if len(batch) == 0:
-            return np.empty((0, self.n_out), self.backbone.dtype)
+        """Scores, without dropout.   -> (B, C): logits of the classes; (B, 1); or (T, 2): logits of start and end"""
         return self._forward(batch, None, self._context(batch))[0]
 
     def predict(self, batch: Batch) -> np.ndarray:
