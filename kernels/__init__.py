@@ -1,7 +1,8 @@
 """The operations a Transformer is made of, forward and backward. Arrays in, arrays out; nothing here knows of BERT.
 
 This file is the only door: whatever is used outside stands here by name. Functions return new arrays and leave their
-arguments as they are, but for gradients that they add to (dW, db, dgamma, dbeta) and for what the optimizer moves.
+arguments as they are, but for gradients that they add to (dW, db, dgamma, dbeta), for those that `squared_norm` clips,
+and for what `adam` moves.
 
 Every operation stands at least twice, under the same name: as NumPy in reference.py, the formula, and as a Numba kernel
 in a file of its own. Products and attention stand a third time, in engine/, at the machine's limit. The environment

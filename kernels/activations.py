@@ -26,7 +26,7 @@ def gelu(x):
 
     Any shape -> the same shape, twice.
     """
-    return _apply(_gelu, x)
+    return gelu_in_place(np.array(x, order="C"))
 
 
 def gelu_tanh(x):
@@ -38,6 +38,14 @@ def gelu_tanh(x):
     return _apply(_gelu_tanh, x)
 
 
+def gelu_in_place(x):
+    """gelu(x) and gelu'(x) in the memory of x, which is in C order: for a caller that needs x no longer."""
+    y = empty(x.shape, x.dtype)
+    share(ns=x.size)
+    _gelu_in_place(x.reshape(-1), y.reshape(-1))
+    return y, x
+
+
 def _apply(kernel, x):
     x = np.ascontiguousarray(x)
     y, act_grad = empty(x.shape, x.dtype), empty(x.shape, x.dtype)
@@ -47,13 +55,9 @@ def _apply(kernel, x):
 
 
 @parallel_kernel
-def _gelu(x, y, act_grad):
+def _gelu_in_place(x, y):
     for block in prange((x.size + BLOCK - 1) // BLOCK):
-        start, stop = block * BLOCK, min((block + 1) * BLOCK, x.size)
-        from_x, to_grad = x[start:stop], act_grad[start:stop]
-        for i in range(to_grad.size):
-            to_grad[i] = from_x[i]
-        gelu_of(to_grad, y[start:stop])
+        gelu_of(x[block * BLOCK : (block + 1) * BLOCK], y[block * BLOCK : (block + 1) * BLOCK])
 
 
 @kernel

@@ -21,7 +21,7 @@ from numba import prange
 
 from .dropout import NO_DROPOUT, kept_scale, settings
 from .matmul import add_row
-from .runtime.checks import check_heads
+from .runtime.checks import check_attention, check_attention_backward
 from .runtime.compiling import allocating_kernel, kernel, parallel_kernel
 from .runtime.threads import share
 from .runtime.vector_math import exp
@@ -32,7 +32,7 @@ def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
 
     dropout: (rate, key) of the attention weights, or None.
     """
-    check_heads(q, n_heads)
+    check_attention(q, k, v, offsets_q, offsets_kv, n_heads)
     q, k, v = map(np.ascontiguousarray, (q, k, v))
     context, lse = np.zeros_like(q), np.empty((len(q), n_heads), q.dtype)
     share(ns=0.4 * q.shape[1] * (np.diff(offsets_q) @ np.diff(offsets_kv)))
@@ -46,6 +46,7 @@ def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=No
     forward was context = (P m) V with P = softmax(S) and m the mask of dropout, so now
     dV = (P m).T dC,  dP = (dC V.T) m,  dS = P (dP - row_sum(dP P)) / sqrt(d_head),  dQ = dS K,  dK = dS.T Q
     """
+    check_attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv)
     dcontext, q, k, v = map(np.ascontiguousarray, (dcontext, q, k, v))
     dq, dk, dv = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
     share(ns=1.0 * q.shape[1] * (np.diff(offsets_q) @ np.diff(offsets_kv)))

@@ -23,9 +23,17 @@ def dropout(x, dropout):
     dx = dy m, with the same mask m.
     """
     x = np.ascontiguousarray(x)
-    y = empty(x.shape, x.dtype)
+    return _apply(x, empty(x.shape, x.dtype), dropout)
+
+
+def dropout_in_place(x, dropout):
+    """The same in the memory of x, which is in C order: for a caller that needs x no longer."""
+    return _apply(x, x, dropout)
+
+
+def _apply(x, y, dropout):
     share(ns=0.5 * x.size)
-    _dropout(x.reshape(-1), y.reshape(-1), *settings(dropout))
+    _dropout(x.reshape(-1), y.reshape(-1), y is not x, *settings(dropout))
     return y
 
 
@@ -41,11 +49,11 @@ def settings(dropout):
 
 
 @parallel_kernel
-def _dropout(x, y, threshold, scale, key_low, key_high):
+def _dropout(x, y, is_copied, threshold, scale, key_low, key_high):
     for block in prange((x.size + BLOCK - 1) // BLOCK):
         first, last = block * BLOCK, min((block + 1) * BLOCK, x.size)
         from_x, to_y = x[first:last], y[first:last]
-        for i in range(to_y.size):
+        for i in range(to_y.size if is_copied else 0):
             to_y[i] = from_x[i]
         drop(y, first, last, (threshold, scale, key_low, key_high))
 

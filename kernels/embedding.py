@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numba import prange
 
+from .runtime.checks import check_rows, check_shapes
 from .runtime.compiling import kernel, parallel_kernel
 from .runtime.pool import empty
 from .runtime.threads import share
@@ -12,17 +13,22 @@ from .runtime.threads import share
 def embedding(ids, segments, positions, word, segment, position):
     """x[t] = word[ids[t]] + segment[segments[t]] + position[positions[t]].   int32 (T,) three times -> (T, D)
 
-    Raises IndexError if a number is not that of a row in its table.
+    Raises IndexError if an index is not that of a row in its table, ValueError if shapes or dtypes do not fit.
     """
+    tables, T, D = {"segment": segment, "position": position}, ids.size, word.shape[1]
+    check_shapes("embedding", word.dtype, **{name: (table, (len(table), D)) for name, table in tables.items()})
+    check_shapes("embedding", ids.dtype, segments=(segments, (T,)), positions=(positions, (T,)))
     x = empty((ids.size, word.shape[1]), word.dtype)
     share(ns=0.5 * x.size)
     if not _gather(ids, segments, positions, word, segment, position, x):
-        raise IndexError("a number is not that of a row in its table")
+        raise IndexError("an index is not that of a row in its table")
     return x
 
 
 def embedding_backward(dx, index, dW):
     """dW[index[t]] += dx[t] for every t.   (T, D), int32 (T,) -> added into dW (V, D)"""
+    check_shapes("embedding_backward", dx.dtype, dx=(dx, (index.size, dW.shape[1])), dW=(dW, dW.shape))
+    check_rows("embedding_backward", "indices", index, len(dW))
     share(ns=0.5 * dx.size)
     _scatter_add(dx, index, dW)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from .runtime.checks import check_shapes
 from .runtime.compiling import allocating_kernel, kernel, parallel_kernel
 from .runtime.pool import empty
 from .runtime.threads import share
@@ -16,10 +17,13 @@ CHUNK = 64  # rows of one partial sum of dgamma and dbeta
 def layernorm(x, residual, gamma, beta, eps):
     """y = gamma (s - mean(s)) / sqrt(var(s) + eps) + beta with s = x + residual, row by row.   (T, D) -> (T, D)
 
-    residual is (T, D) or None. var divides by D, not D - 1, and eps stands inside the root.
+    residual is (T, D) or None. var divides by D, not D - 1, and eps stands inside the root. Raises ValueError if shapes
+    or dtypes do not fit.
     Returns y, and what backward needs: normalized (T, D), and 1 / sqrt(var + eps) (T,).
     """
-    x = np.ascontiguousarray(x)
+    row = x.shape[1:]
+    check_shapes("layernorm", x.dtype, residual=(residual, x.shape), gamma=(gamma, row), beta=(beta, row))
+    x, residual = np.ascontiguousarray(x), residual if residual is None else np.ascontiguousarray(residual)
     y, normalized, inverse_std = empty(x.shape, x.dtype), empty(x.shape, x.dtype), empty(x.shape[0], x.dtype)
     share(ns=x.size)
     _layernorm(x, x[:0] if residual is None else residual, gamma, beta, eps, y, normalized, inverse_std)
@@ -31,9 +35,15 @@ def layernorm_backward(dy, normalized, inverse_std, gamma, dgamma=None, dbeta=No
 
     forward was y = gamma n + beta with n = (s - mean(s)) inverse_std. With g = dy gamma,
     ds = inverse_std (g - mean(g) - n mean(g n)): the mean and the variance depend on every element of the row.
-    And if they are there, dgamma += sum of dy n over the rows, dbeta += sum of dy.
+    And if they are there, dgamma += sum of dy n over the rows, dbeta += sum of dy. Raises ValueError if shapes or
+    dtypes do not fit.
     """
-    ds = empty(dy.shape, dy.dtype)
+    grads, rows = {"gamma": gamma, "dgamma": dgamma, "dbeta": dbeta}, dy.shape[:1]
+    check_shapes("layernorm_backward", dy.dtype, **{name: (a, dy.shape[1:]) for name, a in grads.items()})
+    check_shapes("layernorm_backward", dy.dtype, normalized=(normalized, dy.shape), inverse_std=(inverse_std, rows))
+    dy, ds = np.ascontiguousarray(dy), empty(dy.shape, dy.dtype)
+    if (dgamma is None) != (dbeta is None):  # the kernel adds to both or to none
+        dgamma, dbeta = (np.zeros_like(gamma) if grad is None else grad for grad in (dgamma, dbeta))
     dgamma, dbeta = inverse_std[:0] if dgamma is None else dgamma, inverse_std[:0] if dbeta is None else dbeta
     share(ns=dy.size)
     _layernorm_backward(dy, normalized, inverse_std, gamma, ds, dgamma, dbeta)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from .activations import gelu
+from .activations import gelu_in_place
 from .dropout import dropout as apply_dropout
 from .reference import freeze, freeze_each  # noqa: F401  (plain loops, too, take a weight as it is)
 from .runtime.checks import check_dw, check_product
@@ -40,7 +40,7 @@ def matmul(x, W, b=None, residual=None, dropout=None):
 
 def matmul_gelu(x, W, b=None):
     """y = gelu(u) with u = x @ W + b, and the derivative gelu'(u).   (T, I) @ (I, O) -> (T, O), (T, O)"""
-    return gelu(matmul(x, W, b))
+    return gelu_in_place(matmul(x, W, b))
 
 
 def matmul_dx(dy, W, dx_accum=None, act_grad=None):

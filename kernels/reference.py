@@ -128,6 +128,7 @@ def layernorm_backward(dy, normalized, inverse_std, gamma, dgamma=None, dbeta=No
     """ds = inverse_std (g - mean(g) - n mean(g n)) with g = dy gamma; dgamma += sum of dy n, dbeta += sum of dy."""
     if dgamma is not None:
         dgamma += (dy * normalized).sum(axis=0)
+    if dbeta is not None:
         dbeta += dy.sum(axis=0)
     g = dy * gamma
     mean_g, mean_gn = g.mean(axis=1, keepdims=True), (g * normalized).mean(axis=1, keepdims=True)

@@ -22,7 +22,7 @@ import numpy as np
 from numba import prange
 
 from ..dropout import NO_DROPOUT, settings
-from ..runtime.checks import check_heads
+from ..runtime.checks import check_attention, check_attention_backward
 from ..runtime.compiling import allocating_kernel, kernel, parallel_kernel
 from ..runtime.pool import empty
 from ..runtime.threads import share
@@ -58,11 +58,11 @@ def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
 
     dropout: (rate, key) of the attention weights, or None.
     """
-    check_heads(q, n_heads)
+    check_attention(q, k, v, offsets_q, offsets_kv, n_heads)
     q, k, v = np.ascontiguousarray(q), np.ascontiguousarray(k), np.ascontiguousarray(v)  # rows are read as vectors
     context, lse = empty(q.shape, q.dtype), empty((q.shape[0], n_heads), q.dtype)
     dropping = settings(dropout or NO_DROPOUT)
-    threads = share(ns=_work(q, offsets_q, offsets_kv))
+    threads = share(ns=_work(q, k, offsets_q))
     _attention(q, k, v, offsets_q, offsets_kv, n_heads, *dropping, threads, context, lse)
     return context, lse
 
@@ -74,21 +74,22 @@ def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=No
     dV = (P m).T dC;  dP = (dC V.T) m;  dS = P (dP - row_sum(dP P));
     dQ = dS K / sqrt(d_head);  dK = dS.T Q / sqrt(d_head)
     """
+    check_attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv)
     q, k, v = np.ascontiguousarray(q), np.ascontiguousarray(k), np.ascontiguousarray(v)  # rows are read as vectors
     dcontext, n_heads = np.ascontiguousarray(dcontext), lse.shape[1]
     # In one array, for matmul_dx_each.
     grads = empty((3, *k.shape), k.dtype) if len(q) == len(k) else tuple(empty(x.shape, x.dtype) for x in (q, k, v))
     dropping = settings(dropout or NO_DROPOUT)
-    threads = share(ns=2.5 * _work(q, offsets_q, offsets_kv))
+    threads = share(ns=2.5 * _work(q, k, offsets_q))
     _attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, n_heads, *dropping, threads, *grads)
     return grads
 
 
-def _work(q, offsets_q, offsets_kv) -> float:
-    """About the nanoseconds that one thread takes for the forward pass: of each pair of a query and a key, 4 D
-    operations of the two products, and an exponential a head."""
-    lengths_q, lengths_kv = offsets_q[1:] - offsets_q[:-1] + MORE, offsets_kv[1:] - offsets_kv[:-1] + MORE
-    return 0.1 * q.shape[1] * float(lengths_q @ lengths_kv)
+def _work(q, k, offsets_q) -> float:
+    """About the nanoseconds that one thread takes for the forward pass, if all sequences are of one length: for each
+    pair of a query and a key 4 D operations of the two products, and an exponential a head."""
+    n_sequences, n_rows, n_keys = max(len(offsets_q) - 1, 1), len(q), len(k)
+    return 0.1 * q.shape[1] * (n_rows * n_keys / n_sequences + MORE * (n_rows + n_keys))
 
 
 @allocating_kernel

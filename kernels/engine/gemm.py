@@ -25,10 +25,10 @@ import os
 
 import numpy as np
 
-from ..activations import gelu
+from ..activations import gelu_in_place
 from ..dropout import dropout as apply_dropout
-from ..dropout import settings
-from ..runtime.checks import check_dw, check_product
+from ..dropout import dropout_in_place, settings
+from ..runtime.checks import check_dw, check_product, check_shapes
 from ..runtime.pool import empty, zeros
 from ..runtime.threads import share
 from . import amx, blas, gemm_amx, gemm_fma, skinny
@@ -83,10 +83,14 @@ class Frozen:
 
     def panels(self, transposed):
         """Those of W, or of W.T."""
-        name = "_panels_t" if transposed else "_panels"
-        if getattr(self, name) is None:
-            setattr(self, name, _back_end(self.W).pack_panels(self.W, transposed))
-        return getattr(self, name)
+        panels = self._panels_t if transposed else self._panels
+        if panels is None:
+            panels = _back_end(self.W).pack_panels(self.W, transposed)
+            if transposed:
+                self._panels_t = panels
+            else:
+                self._panels = panels
+        return panels
 
 
 def freeze(W):
@@ -97,7 +101,8 @@ def freeze(W):
 def freeze_each(Ws):
     """Weights (I, O) that read the same x, frozen: `matmul_each` and `matmul_dx_each` may take them as one product."""
     frozen = [freeze(W) for W in Ws]
-    if _fuses(Ws[0], Ws[0]) and Ws[0].shape[1] % gemm_amx.NR == 0:
+    same = all(W.shape == Ws[0].shape and W.dtype == Ws[0].dtype for W in Ws)
+    if same and len(Ws) > 0 and _fuses(Ws[0], Ws[0]) and Ws[0].shape[1] % gemm_amx.NR == 0:
         together = Frozen(np.hstack(Ws))
         for i, weight in enumerate(frozen):
             weight.together, weight.index = together, i
@@ -114,7 +119,7 @@ def matmul(x, W, b=None, residual=None, dropout=None):
         _product(x, W, False, b, residual, y, dropout=settings(dropout))
         return y
     _product(x, W, False, b, residual, y)
-    return y if dropout is None else apply_dropout(y, dropout)
+    return y if dropout is None else dropout_in_place(y, dropout)
 
 
 def matmul_gelu(x, W, b=None):
@@ -124,7 +129,7 @@ def matmul_gelu(x, W, b=None):
         y = empty(u.shape, u.dtype)
         _product(x, W, False, b, None, u, activated=y)
         return y, u
-    return gelu(_product(x, W, False, b, None, u))
+    return gelu_in_place(_product(x, W, False, b, None, u))
 
 
 def matmul_dx(dy, W, dx_accum=None, act_grad=None):
@@ -189,6 +194,9 @@ def matmul_each(x, Ws, bs):
     if together is None:
         return [matmul(x, W, b) for W, b in zip(Ws, bs, strict=True)]
     n, width, panels = len(Ws), Ws[0].shape[1], together.panels(False)
+    if len(bs) != n:
+        raise ValueError(f"{len(bs)} biases for {n} weights")
+    check_shapes("matmul_each", x.dtype, **{f"bias {i}": (b, (width,)) for i, b in enumerate(bs)})
     size = panels.size // (together.shape[1] // width)  # of the panels of one weight
     _share(n * len(x), Ws[0])
     panels, ys = panels[Ws[0].index * size : (Ws[0].index + n) * size], empty((n, len(x), width), x.dtype)
@@ -222,7 +230,7 @@ def matmul_dx_each(dys, Ws, dx_accum=None):
 
 def _together(Ws):
     """The one weight that holds all of Ws side by side and in this order, if there is one."""
-    first = Ws[0]
+    first = Ws[0] if len(Ws) > 0 else None
     if not isinstance(first, Frozen) or first.together is None:
         return None
     follow = all(

@@ -1,7 +1,25 @@
-"""Whether the arrays of a product fit. Kernels do not check bounds: a shape that does not fit would be whatever memory
-lies there."""
+"""Whether arrays fit an operation. Kernels do not check bounds: a shape that does not fit would be whatever memory lies
+there, and an index outside of its table would be read or written there."""
 
 from __future__ import annotations
+
+import numpy as np
+
+from .compiling import serial_kernel
+
+
+def check_shapes(operation: str, dtype, **arrays) -> None:
+    """Raise ValueError unless every array has its shape and the dtype. arrays: name=(array or None, shape)."""
+    for name, (array, shape) in arrays.items():
+        if array is not None and (array.shape != shape or array.dtype != dtype):
+            expected = f"{np.dtype(dtype)}{shape}"
+            raise ValueError(f"{operation}: {name} is {array.dtype}{array.shape}, expected {expected}: it does not fit")
+
+
+def check_rows(operation: str, name: str, index, n_rows: int) -> None:
+    """Raise IndexError unless every element of index is the number of a row."""
+    if index.size and not 0 <= index.min() <= index.max() < n_rows:
+        raise IndexError(f"{operation}: {name} go from {index.min()} to {index.max()}; rows are 0 to {n_rows - 1}")
 
 
 def check_product(a, b, transposed, bias, residual, act_grad, c) -> None:
@@ -33,7 +51,27 @@ def check_dw(x, dy, dW) -> None:
         raise ValueError(f"dW must be in C order, got shape {dW.shape} with strides {dW.strides}")
 
 
-def check_heads(q, n_heads) -> None:
-    """Raise ValueError unless the columns of q can be shared out over the heads."""
+def check_attention(q, k, v, offsets_q, offsets_kv, n_heads) -> None:
+    """Raise ValueError unless q (R, D), k and v (T, D) and both offsets fit, and D can be shared out over the heads."""
     if q.shape[1] % n_heads:
         raise ValueError(f"{q.shape[1]} features a token cannot be shared out over {n_heads} heads")
+    check_shapes("attention", q.dtype, k=(k, (len(k), q.shape[1])), v=(v, k.shape))
+    if not _offsets_fit(offsets_q, offsets_kv, len(q), len(k)):
+        wanted = f"offsets_q must go up from 0 to {len(q)}, offsets_kv from 0 to {len(k)}, for as many sequences"
+        raise ValueError(f"attention: {wanted}; got {offsets_q} and {offsets_kv}")
+
+
+@serial_kernel
+def _offsets_fit(offsets_q, offsets_kv, n_rows, n_keys):
+    """Compiled, as it runs before each attention: NumPy would take ten times as long."""
+    fit = offsets_q.size == offsets_kv.size and offsets_q[0] == 0 and offsets_kv[0] == 0
+    fit = fit and offsets_q[-1] == n_rows and offsets_kv[-1] == n_keys
+    for b in range(offsets_q.size - 1 if fit else 0):
+        fit = fit and offsets_q[b] <= offsets_q[b + 1] and offsets_kv[b] <= offsets_kv[b + 1]
+    return fit
+
+
+def check_attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv) -> None:
+    """The same of its backward: dcontext (R, D), lse (R, H)."""
+    check_attention(q, k, v, offsets_q, offsets_kv, lse.shape[1])
+    check_shapes("attention_backward", q.dtype, dcontext=(dcontext, q.shape), lse=(lse, (len(q), lse.shape[1])))

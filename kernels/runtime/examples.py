@@ -63,6 +63,8 @@ def examples_of_rows(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8, n_o
     yield "layernorm", (normal(T, D), None, normal(D), normal(D), 1e-12)
     yield "layernorm_backward", (normal(T, D), normal(T, D), 1 + normal(T) ** 2, normal(D))
     yield "layernorm_backward", (normal(T, D), normal(T, D), 1 + normal(T) ** 2, normal(D), normal(D), normal(D))
+    yield "layernorm_backward", (normal(T, D), normal(T, D), 1 + normal(T) ** 2, normal(D), normal(D))
+    yield "layernorm_backward", (normal(T, D), normal(T, D), 1 + normal(T) ** 2, normal(D), None, normal(D))
     yield "softmax_cross_entropy", (normal(T, 3), rng.integers(0, 3, T))
     yield "embedding", (ids, segments, positions, normal(20, D), normal(2, D), normal(max(lengths), D))
     yield "embedding_backward", (normal(T, D), ids, normal(20, D))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import threading
 from contextlib import suppress
 from functools import lru_cache
 
@@ -91,6 +92,7 @@ class _Block:
 
 _pool: dict[int, list[_Block]] = {}  # free blocks by size, the one that came back last at the end of its list
 _owned = _most_lent = 0  # bytes: lent and free, and lent at the busiest moment
+_lock = threading.Lock()
 _misses = 0  # so many times the pool had no block; blocks tell by it how long they have been unused
 
 
@@ -115,18 +117,33 @@ def _bytes_of_block(shape, dtype) -> int:
 def _new_block(size: int) -> _Block:
     """A block that was not in the pool. For it free ones that have been unused for longest are given up."""
     global _owned, _most_lent, _misses
-    _misses += 1
-    free = sum(block.size for blocks in list(_pool.values()) for block in blocks)
-    _most_lent = max(_most_lent, _owned - free + size)
-    while _owned + size > SLACK * _most_lent:
-        blocks = min(filter(None, list(_pool.values())), key=lambda blocks: blocks[0].used, default=None)
-        if blocks is None:
-            break
-        oldest = blocks.pop(0)
-        _owned -= oldest.size
-        oldest.free()
-    _owned += size
-    return _Block(size, _pool.setdefault(size, []))
+    with _lock:  # Python threads may compute at the same time
+        _misses += 1
+        free = sum(block.size for blocks in list(_pool.values()) for block in list(blocks))
+        _most_lent = max(_most_lent, _owned - free + size)
+        while _owned + size > SLACK * _most_lent:
+            oldest = _longest_unused()
+            if oldest is None:
+                break
+            _owned -= oldest.size
+            oldest.free()
+        _owned += size
+        return _Block(size, _pool.setdefault(size, []))
+
+
+def _longest_unused() -> _Block | None:
+    """A free block, taken out of the pool; None if there is none. Other threads may take blocks meanwhile."""
+    while True:
+        firsts = [(blocks[:1], blocks) for blocks in list(_pool.values())]
+        candidates = [(first[0].used, i) for i, (first, _) in enumerate(firsts) if first]
+        if not candidates:
+            return None
+        (wanted,), blocks = firsts[min(candidates)[1]]
+        try:
+            blocks.remove(wanted)
+            return wanted
+        except ValueError:  # another thread was faster
+            continue
 
 
 def empty(shape, dtype) -> np.ndarray:

@@ -72,7 +72,7 @@ def gradcheck(args) -> int:
     found: dict[str, list[checks.Check]] = {}
     settings = list(product(args.method, args.head, (None, 0), ({},)))
     if "adapter" in args.method:
-        variants = [{"size": 4} | variant for variant in VARIANTS.values() if variant]
+        variants = [{"size": 4} | variant for variant in (*VARIANTS.values(), {"layers": (0,)}) if variant]
         settings += product(("adapter",), args.head[:1], (None, 7), variants)  # step 7: no unit of ReLU near its kink
     for method, head, step, variant in settings:
         model = checks.tiny_model(method, head, variant=variant)

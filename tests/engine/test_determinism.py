@@ -12,7 +12,7 @@ from itertools import chain
 import numpy as np
 import pytest
 import tiny
-from back_ends import each_back_end, examples_of, skip_if_numpy_computes
+from back_ends import each_back_end, examples_of, skip_on
 from whole_program import METHODS, numbers, run_as_script
 
 import kernels
@@ -92,7 +92,7 @@ SIZES = [
 @pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: str(sizes["size"]))
 def test_bits_do_not_depend_on_where_arrays_lie(back_end, sizes, dtype, monkeypatch):
     """Arguments and results lie in one buffer, in any order, with gaps from nothing to far more than any vector."""
-    skip_if_numpy_computes(back_end, "NumPy and BLAS round as they like")
+    skip_on(("numpy", "blas"), back_end, "NumPy and BLAS round as they like")
     ensure_compiled(dtype)
     rng, buffer, place = np.random.default_rng(0), np.empty(1 << 23, np.uint8), 0
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from back_ends import TOLERANCE, assert_agrees, each_back_end, each_dtype, skip_if_numpy_computes
+from back_ends import TOLERANCE, assert_agrees, each_back_end, each_dtype, skip_on
 
 from kernels import reference
 from kernels.runtime.examples import DROPOUT
@@ -32,7 +32,7 @@ def test_attention_of_odd_shapes(back_end, dtype, n_heads, d_head):
 
 @each_back_end
 def test_features_that_heads_cannot_share_are_refused(back_end):
-    skip_if_numpy_computes(back_end, "NumPy refuses in its own words")
+    skip_on(("numpy",), back_end, "NumPy refuses in its own words")
     x, offsets = np.ones((7, 5), np.float32), np.array([0, 7])
     with pytest.raises(ValueError, match="3 heads"):
         back_end.attention(x, x, x, offsets, offsets, 3)

@@ -7,6 +7,7 @@ from small_models import TEXTS, encode, make_model
 from minibert import AdapterConfig
 from minibert.adapter import adapter_backward, adapter_forward, adapter_init
 from minibert.config import PRESETS
+from minibert.params import flatten, unflatten
 
 # ------------------------------------------------------------------- by hand: docs/adapter_by_hand.md, the same numbers
 
@@ -71,6 +72,19 @@ def test_gradients_are_added_to_what_is_there():
     for name, linear in grads.items():
         for leaf, grad in linear.items():
             np.testing.assert_allclose(grad, 2 * once[name][leaf], rtol=1e-14, err_msg=f"{name}/{leaf}")
+
+
+@pytest.mark.parametrize("trained", ["up/b", "down/W", "none"])
+def test_what_is_not_trained_gets_no_gradient_and_passes_dx_on(trained):
+    p, everything = by_hand()
+    _, cache = adapter_forward(np.array(X), p, everything)
+    exact = adapter_backward(np.array(DY), p, cache, everything)
+    grads = unflatten({name: np.zeros_like(a) for name, a in flatten(p).items() if name == trained})
+    dx = adapter_backward(np.array(DY), p, adapter_forward(np.array(X), p, grads)[1], grads)
+    np.testing.assert_array_equal(dx, exact)
+    assert set(flatten(grads)) == {trained} - {"none"}
+    for name, grad in flatten(grads).items():
+        np.testing.assert_array_equal(grad, flatten(everything)[name])
 
 
 def test_without_gradients_nothing_is_kept():

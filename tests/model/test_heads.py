@@ -1,12 +1,17 @@
 """What the heads take, give and refuse; and that a new kind of task is one new record."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 from small_models import TEXTS, encode, make_model
-from tiny import random_texts
+from tiny import ROOT, random_texts, write_tiny_backbone
 
 from minibert import AdapterConfig, Model, heads
+from minibert.cli import main
 from minibert.config import HEADS, InputError, TrainConfig
+from minibert.data.checks import check_task
 from minibert.data.task import Examples, Task
 from minibert.evaluate import predict
 from minibert.gradcheck import check_gradients, tiny_batch, tiny_model
@@ -104,13 +109,14 @@ def test_the_gradients_of_a_new_head_are_checked_like_all(count_head, dropout_st
     assert [check.name for check in checks if check.zero] == []  # adapters train no key bias
 
 
-def test_a_new_head_trains_is_kept_in_a_bank_and_predicts(count_head, backbone, tmp_path):
+def test_a_new_head_trains_is_kept_in_a_bank_and_predicts(count_head, backbone, tmp_path, capsys):
     """Its labels are the number of commas and full stops: by heart."""
     texts, _ = random_texts(24)
     counts = np.array([text.count(",") + text.count(".") for text in texts])
     examples = Examples(texts, None, counts)
     task = Task("stops", count_head, (), ("pearson",), examples, {"dev": examples})
-    model = Model(backbone, count_head, 1, adapter=AdapterConfig(16))
+    assert check_task(task).n_out == 1
+    model = Model(backbone, count_head, task.n_out, adapter=AdapterConfig(16))
     before, batch = model.loss(encode(backbone, texts), counts), encode(backbone, texts)
     settings = TrainConfig(lr=1e-2, epochs=40, batch_size=8, max_length=24)
     training = Training(model, task, settings, tmp_path / "run", quiet=True)
@@ -120,6 +126,23 @@ def test_a_new_head_trains_is_kept_in_a_bank_and_predicts(count_head, backbone, 
     assert best.loss(batch, counts) < before - 0.3
     rates = best.predict(batch)
     assert rates.shape == (24,) and (rates > 0).all() and np.abs(rates - counts).mean() < 0.5
+
+    capsys.readouterr()
+    backbone_file = str(write_tiny_backbone(tmp_path / "tiny.h5"))
+    command = ["predict", "--backbone", backbone_file, "--bank", str(tmp_path / "run"), *texts[:3]]
+    assert main([*command, "--json"]) == 0
+    printed = [json.loads(line)["rate"] for line in capsys.readouterr().out.splitlines()]
+    np.testing.assert_allclose(printed, rates[:3], rtol=1e-4)
+
+
+def test_no_other_file_asks_which_head_it_is():
+    """Else a new head would have to be added there, too: a question for its record to answer."""
+    files = [file for file in sorted((ROOT / "minibert").rglob("*.py")) if file.name != "heads.py"]
+    asks = re.compile(r"""head\b\s*(==|!=|in\b)|(==|!=)\s*["'](classify|regress|span)["']""")
+    lines = [(file.name, line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    assert asks.search('if task.head == "span":') and asks.search("if record.head in (1, 2):")
+    assert [line for line in lines if asks.search(line[1])] == []
+    assert len(files) > 40
 
 
 def test_a_new_head_refuses_what_does_not_fit_it(count_head, backbone):

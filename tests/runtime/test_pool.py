@@ -1,5 +1,9 @@
 """The memory pool: arrays never overlap, and what is released is used again."""
 
+import random
+import sys
+import threading
+
 import numpy as np
 
 from kernels.runtime import pool
@@ -47,3 +51,32 @@ def test_memory_is_used_again_only_when_the_last_view_is_gone():
     del view
     assert empty((100, 100), np.float32).ctypes.data == address
     assert address % LINE == second.ctypes.data % LINE == 0
+
+
+def test_python_threads_may_take_memory_at_the_same_time():
+    wrong = []
+
+    def take_and_hold(number):
+        rng, held = random.Random(number), []
+        try:
+            for _ in range(1000):
+                array = empty(rng.randint(10_000, 400_000), np.float32)
+                array[:5] = array[-5:] = number
+                held.append(array)
+                if len(held) > 5:
+                    array = held.pop(rng.randrange(6))
+                    assert (array[:5] == number).all() and (array[-5:] == number).all()
+        except Exception as error:
+            wrong.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=take_and_hold, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert not wrong
