@@ -16,12 +16,11 @@ of all layers). The variants of the paper's section 3.6 are in adapter_variants.
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 
 import kernels
 from minibert.config import AdapterConfig, BertConfig
+from minibert.params import truncated_normal
 
 
 def adapter_forward(x, p, grads):
@@ -54,12 +53,3 @@ def adapter_init(config: AdapterConfig, bert: BertConfig, seed: int, dtype=np.fl
         else:
             initial[name] = np.ones(shape, dtype) if name.endswith("/gamma") else np.zeros(shape, dtype)
     return initial
-
-
-def truncated_normal(name: str, shape, std: float, seed: int, dtype=np.float32) -> np.ndarray:
-    """Gaussian numbers, those beyond two standard deviations drawn again. A function of (seed, name) alone."""
-    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    values = rng.standard_normal(shape)
-    while (outside := np.abs(values) > 2).any():
-        values[outside] = rng.standard_normal(outside.sum())
-    return (std * values).astype(dtype)

@@ -25,7 +25,8 @@ from minibert.layers import (
 
 LAYERNORM_EPS = 1e-12  # as in BERT
 
-# Settings of AdapterConfig for each form that the paper tried, beside its own.
+# Settings of AdapterConfig for each form that the paper tried, its own first. Two of them leave an adapter out of each
+# layer and change no formula: these and the paper's own are no variants by `AdapterConfig.is_variant`.
 VARIANTS = {
     "paper": {},
     "layernorm": {"layernorm": True},

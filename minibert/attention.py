@@ -3,8 +3,8 @@
     y = dropout(attended W_o + b_o)     attended = softmax(Q K.T / sqrt(d_head)) V, head by head, within each sequence
 
 Q = x_q W_q + b_q comes from the rows x_q whose output is wanted; K and V come from x_kv, all tokens. In every layer but
-perhaps the last the two are one array, and then offsets_q and offsets_kv are one, too. Instead of the softmax's output
-the kernel keeps a number a row and head, `lse`, from which backward computes it again (kernels/attention.py).
+perhaps the last the two are one array, which the cache tells backward. Instead of the softmax's output the kernel keeps
+a number a row and head, `lse`, from which backward computes it again (kernels/attention.py).
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ PROJECTIONS = QUERY + KEYS_AND_VALUES
 def attention_forward(x_q, x_kv, p, grads, context: Context):
     """y of each row of x_q.   (R, D), (T, D) -> (R, D)"""
     if x_q is x_kv:
-        (q, k, v), caches = _project_forward(x_q, p, grads, PROJECTIONS)
+        (q, k, v), cache_qkv = _project_forward(x_q, p, grads, PROJECTIONS)
+        caches = (cache_qkv,)
     else:
-        (q,), caches_q = _project_forward(x_q, p, grads, QUERY)
-        (k, v), caches_kv = _project_forward(x_kv, p, grads, KEYS_AND_VALUES)
-        caches = caches_q + caches_kv
+        (q,), cache_q = _project_forward(x_q, p, grads, QUERY)
+        (k, v), cache_kv = _project_forward(x_kv, p, grads, KEYS_AND_VALUES)
+        caches = cache_q, cache_kv
     weights_dropout = context.dropout.at("weights").attention
     attended, lse = kernels.attention(
         q, k, v, context.offsets_q, context.offsets_kv, context.config.n_heads, weights_dropout
@@ -36,16 +37,16 @@ def attention_forward(x_q, x_kv, p, grads, context: Context):
 def attention_backward(dy, p, cache, grads, context: Context, dx_accum):
     """dx_q and dx_kv; the other consumer's gradient of x_q is added.   (R, D) -> (R, D), (T, D)
 
-    Where x_q and x_kv were one array, the first is its whole gradient, and the second None.
+    Where x_q and x_kv were one array (the very same, not a copy), the first is its whole gradient, and the second None.
     """
     caches, q, k, v, lse, output_cache = cache
     dattended = linear_backward(dy, p["output"], output_cache, subtree(grads, "output"), dropout=context.dropout.hidden)
     weights_dropout = context.dropout.at("weights").attention
     dqkv = kernels.attention_backward(dattended, q, k, v, lse, context.offsets_q, context.offsets_kv, weights_dropout)
-    if context.offsets_q is context.offsets_kv:
-        return _project_backward(dqkv, p, caches, grads, PROJECTIONS, dx_accum), None
-    dx_q = _project_backward(dqkv[:1], p, caches[:1], grads, QUERY, dx_accum)
-    return dx_q, _project_backward(dqkv[1:], p, caches[1:], grads, KEYS_AND_VALUES, None)
+    if len(caches) == 1:  # x_q was x_kv
+        return _project_backward(dqkv, p, caches[0], grads, PROJECTIONS, dx_accum), None
+    dx_q = _project_backward(dqkv[:1], p, caches[0], grads, QUERY, dx_accum)
+    return dx_q, _project_backward(dqkv[1:], p, caches[1], grads, KEYS_AND_VALUES, None)
 
 
 def _project_forward(x, p, grads, names):

@@ -103,7 +103,7 @@ def encoder_forward(batch, params, grads, context: Context):
     for i in range(n_layers):
         layer_grads = subtree(layers_grads, str(i)) if i >= first else None
         here = layer_context(context, i)
-        x_q = x if here.offsets_q is here.offsets_kv else x[batch.first_rows]
+        x_q = x if here.all_rows else x[batch.first_rows]
         x, cache = layer_forward(x_q, x, layers[str(i)], layer_grads, here)
         caches.append(cache)
     return x, caches

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
+from numbers import Integral, Real
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "swish", "relu", "tanh")
 METHODS = ("adapter", "full", "top_k", "layernorm", "head")
@@ -26,23 +27,33 @@ def _need(condition: bool, message: str) -> None:
         raise InputError(message)
 
 
-def _need_int(name: str, value, low: int, high: int = 2**31) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
+def _whole_number(name: str, value, low: int, high: int = 2**31) -> int:
+    """The value as Python's own int: NumPy's are numbers, too, and JSON does not take them."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
     _need(whole and low <= value <= high, f"{name} must be a whole number from {low} to {high}, got {value!r}")
+    return int(value)
 
 
-def _need_float(name: str, value, low: float, high: float, above: bool = False) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _number(name: str, value, low: float, high: float, above: bool = False) -> float:
+    """The value as Python's own float."""
+    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     inside = number and (low < value if above else low <= value) and value <= high
     _need(inside, f"{name} must be a number {'above' if above else 'from'} {low:g} to {high:g}, got {value!r}")
+    return float(value)
 
 
 def _need_one_of(name: str, value, choices: tuple[str, ...]) -> None:
     _need(value in choices, f"{name} must be one of {', '.join(choices)}; got {value!r}")
 
 
-class _Json:
-    """To and from JSON, for the attributes of the HDF5 files."""
+class _Settings:
+    """Fields that are checked when they are set, to and from JSON, for the attributes of the HDF5 files."""
+
+    def _check_int(self, field: str, low: int, high: int = 2**31, called: str = "") -> None:
+        object.__setattr__(self, field, _whole_number(called or field, getattr(self, field), low, high))
+
+    def _check_float(self, field: str, low: float, high: float, above: bool = False, called: str = "") -> None:
+        object.__setattr__(self, field, _number(called or field, getattr(self, field), low, high, above))
 
     def to_json(self) -> str:
         """The settings as a JSON object."""
@@ -55,13 +66,17 @@ class _Json:
             values = json.loads(text)
         except ValueError as error:
             raise InputError(f"{cls.__name__} is not valid JSON: {error}") from None
-        _need(isinstance(values, dict), f"{cls.__name__} must be a JSON object")
+        return cls.from_dict(values)
+
+    @classmethod
+    def from_dict(cls, values: dict):
+        """The settings {name: value}. Raises InputError if one is unknown, missing or out of range."""
+        _need(isinstance(values, dict), f"{cls.__name__} must be a JSON object, got {values!r}")
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
         _need(not unknown, f"{cls.__name__} has no setting named {', '.join(unknown)}")
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise InputError(f"{cls.__name__} is incomplete: {error}") from None
+        missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in values]
+        _need(not missing, f"{cls.__name__} is incomplete: {', '.join(missing)} must be given")
+        return cls(**values)
 
 
 def _linear_shapes(name: str, n_in: int, n_out: int) -> dict[str, tuple[int, ...]]:
@@ -73,7 +88,7 @@ def _norm_shapes(name: str, size: int) -> dict[str, tuple[int, ...]]:
 
 
 @dataclass(frozen=True)
-class BertConfig(_Json):
+class BertConfig(_Settings):
     """The shape of a BERT encoder (Devlin et al., 2018). The letters are those of layers.py."""
 
     vocab_size: int  # V
@@ -90,16 +105,16 @@ class BertConfig(_Json):
 
     def __post_init__(self):
         for name in ("vocab_size", "hidden_size", "n_layers", "n_heads", "feed_forward_size", "n_segments"):
-            _need_int(name, getattr(self, name), 1)
-        _need_int("max_positions", self.max_positions, 2)  # [CLS] and [SEP] are always there
+            self._check_int(name, 1)
+        self._check_int("max_positions", 2)  # [CLS] and [SEP] are always there
         _need(
             self.hidden_size % self.n_heads == 0,
             f"hidden_size ({self.hidden_size}) must be a multiple of n_heads ({self.n_heads})",
         )
-        _need_float("layernorm_eps", self.layernorm_eps, 0.0, 1.0, above=True)
+        self._check_float("layernorm_eps", 0.0, 1.0, above=True)
         _need_one_of("activation", self.activation, ("gelu", "gelu_tanh"))
-        _need_float("hidden_dropout", self.hidden_dropout, 0.0, 0.9)
-        _need_float("attention_dropout", self.attention_dropout, 0.0, 0.9)
+        self._check_float("hidden_dropout", 0.0, 0.9)
+        self._check_float("attention_dropout", 0.0, 0.9)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Flat name and shape of every parameter of the backbone; weights are (in, out)."""
@@ -132,7 +147,7 @@ SUBLAYERS = ("attention", "feed_forward")
 
 
 @dataclass(frozen=True)
-class AdapterConfig(_Json):
+class AdapterConfig(_Settings):
     """The bottleneck adapter of Houlsby et al. (2019), section 2.1. The defaults are the paper's.
 
     size is M, in units. init_std is the standard deviation of the truncated Gaussian that the weights start from.
@@ -151,17 +166,19 @@ class AdapterConfig(_Json):
     multiplicative: bool = False
 
     def __post_init__(self):
-        _need_int("adapter size", self.size, 1, 65536)
-        _need_float("adapter init_std", self.init_std, 0.0, 10.0, above=True)
+        self._check_int("size", 1, 65536, called="adapter size")
+        self._check_float("init_std", 0.0, 10.0, above=True, called="adapter init_std")
         _need_one_of("adapter activation", self.activation, ACTIVATIONS)
-        _need_int("adapter depth", self.depth, 1, 64)
+        self._check_int("depth", 1, 64, called="adapter depth")
         for name in ("layernorm", "parallel", "multiplicative"):
             _need(isinstance(getattr(self, name), bool), f"adapter {name} must be true or false")
         for name in ("sublayers", "layers"):
             if isinstance(getattr(self, name), list):  # as JSON gives it
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         _need(
-            isinstance(self.sublayers, tuple) and len(self.sublayers) > 0 and set(self.sublayers) <= set(SUBLAYERS),
+            isinstance(self.sublayers, tuple)
+            and len(self.sublayers) > 0
+            and all(s in SUBLAYERS for s in self.sublayers),
             f"adapter sublayers must be among {', '.join(SUBLAYERS)}; got {self.sublayers!r}",
         )
         if self.layers is not None:
@@ -169,8 +186,8 @@ class AdapterConfig(_Json):
                 isinstance(self.layers, tuple) and len(self.layers) > 0,
                 "adapter layers must be a list of their numbers",
             )
-            for layer in self.layers:
-                _need_int("adapter layers: each", layer, 0)
+            numbers = tuple(_whole_number("adapter layers: each", layer, 0) for layer in self.layers)
+            object.__setattr__(self, "layers", numbers)
 
     @property
     def is_variant(self) -> bool:
@@ -202,7 +219,7 @@ class AdapterConfig(_Json):
 
 
 @dataclass(frozen=True)
-class TrainConfig(_Json):
+class TrainConfig(_Settings):
     """One training run. Defaults are those of the paper's section 3.1 where it states one."""
 
     lr: float = 1e-3
@@ -216,12 +233,12 @@ class TrainConfig(_Json):
     max_steps: int = 0  # ends a run early; 0: no limit
 
     def __post_init__(self):
-        _need_float("learning rate (lr)", self.lr, 0.0, 10.0, above=True)
-        _need_int("epochs", self.epochs, 1, 100_000)
-        _need_int("batch_size", self.batch_size, 1, 65536)
-        _need_int("max_length", self.max_length, 3, 65536)
-        _need_float("warmup", self.warmup, 0.0, 1.0)
-        _need_float("weight_decay", self.weight_decay, 0.0, 10.0)
-        _need_float("clip_norm", self.clip_norm, 0.0, 1e9)
-        _need_int("seed", self.seed, 0, 2**31 - 1)
-        _need_int("max_steps", self.max_steps, 0)
+        self._check_float("lr", 0.0, 10.0, above=True, called="learning rate (lr)")
+        self._check_int("epochs", 1, 100_000)
+        self._check_int("batch_size", 1, 65536)
+        self._check_int("max_length", 3, 65536)
+        self._check_float("warmup", 0.0, 1.0)
+        self._check_float("weight_decay", 0.0, 10.0)
+        self._check_float("clip_norm", 0.0, 1e9)
+        self._check_int("seed", 0, 2**31 - 1)
+        self._check_int("max_steps", 0)

@@ -63,11 +63,11 @@ def tokenize(backbone: Backbone, examples: Examples, max_length: int) -> Split |
 
 def predict(model: Model, batch: Batch) -> np.ndarray:
     """Class probabilities (N, C), scores (N,), or logits of start and end of each token (T, 2), for any number of
-    sequences. Raises NonFiniteLoss."""
+    sequences, also none. Raises NonFiniteLoss."""
     parts = []
     with CtrlC() as ctrl_c:
-        for i in range(0, len(batch), EVAL_BATCH):
-            parts.append(model.predict(batch.take(range(i, min(i + EVAL_BATCH, len(batch))))))
+        for part in batch.parts(EVAL_BATCH) if len(batch) else [batch]:
+            parts.append(model.predict(part))
             ctrl_c.check()
     scores = np.concatenate(parts)
     if not np.isfinite(scores).all():

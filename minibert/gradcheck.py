@@ -43,10 +43,10 @@ def true_gradient_is_zero(name: str, model: Model | None = None) -> bool:
     """Whether the loss does not depend on a parameter: softmax gives the same if a number is added to a whole row.
 
     The bias b of the keys adds q.b to every score of query q: to a whole row of scores. A head whose softmax runs over
-    the tokens of a sequence (record.shift_invariant) adds its own bias to every token's logit, and so does what the
+    the tokens of a sequence (Head.shift_invariant) adds its own bias to every token's logit, and so does what the
     last LayerNorm's beta gives.
     """
-    if model is not None and model.record.shift_invariant:
+    if model is not None and model.head_record.shift_invariant:
         last = model.config.n_layers - 1
         if name in ("head/b", f"encoder/layers/{last}/feed_forward/norm/beta"):
             return True
@@ -104,7 +104,8 @@ def tiny_model(method: str, head: str, dtype=np.float64, variant: dict | None = 
     )
     backbone = random_backbone(config, seed=1, dtype=dtype, std=0.5)
     n_out = HEADS[head] or 3
-    model = Model(backbone, head, n_out, method, AdapterConfig(**{"size": 3} | (variant or {})), top_k=1, pooled=pooled)
+    own = {"adapter": {"adapter": AdapterConfig(**{"size": 3} | (variant or {}))}, "top_k": {"top_k": 1}}
+    model = Model(backbone, head, n_out, method, pooled=pooled, **own.get(method, {}))
     away_from_identity(model)
     return model
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 import kernels
-from minibert.adapter import truncated_normal
 from minibert.config import HEADS as N_OUTPUTS
 from minibert.config import InputError
 from minibert.layers import (
@@ -24,6 +23,7 @@ from minibert.layers import (
     linear_forward,
     subtree,
 )
+from minibert.params import truncated_normal
 
 HEAD_STD = 0.02  # BERT's own initialization of new weights
 
@@ -116,7 +116,15 @@ def _span_labels(labels, n_out: int, lengths) -> np.ndarray:
 
 def _target_scores(labels, n_out: int, lengths) -> np.ndarray:
     _check_shape(labels, (len(lengths),))
+    if labels.dtype.kind not in "iuf" or not np.isfinite(labels).all():
+        raise InputError(f"labels must be finite numbers, the scores to be predicted; got {_example(labels)!r}")
     return labels.astype(np.float64)
+
+
+def _example(labels) -> object:
+    """The first label that is no finite number."""
+    wrong = labels if labels.dtype.kind not in "iuf" else labels[~np.isfinite(labels)]
+    return wrong.tolist()[0]
 
 
 def _check_shape(labels, shape) -> None:

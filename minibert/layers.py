@@ -205,6 +205,11 @@ class Context(NamedTuple):
     adapter: AdapterConfig | None = None
     dropout: Dropout = NO_DROPOUT
 
+    @property
+    def all_rows(self) -> bool:
+        """Whether the output of all rows is wanted: R = T."""
+        return self.offsets_q is self.offsets_kv or np.array_equal(self.offsets_q, self.offsets_kv)
+
     def at(self, *sites) -> Context:
         """The same context, its dropout placed inside a layer or at a site."""
         return self._replace(dropout=self.dropout.at(*sites))

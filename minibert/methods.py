@@ -10,19 +10,48 @@ head        the head alone: a linear classifier on the features of a frozen back
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 from minibert.config import METHODS, InputError
+
+ONLY_FOR = {"adapter": "adapter", "train_layernorm": "adapter", "top_k": "top_k"}  # option: the one method that uses it
+KINDS = {"top_k": int, "pooled": bool, "train_layernorm": bool}  # of the options that a bank keeps
+FLAGS = {"adapter": "--init-std, --freeze-layernorm and all --adapter options need", "top_k": "--top-k needs"}
+
+
+def check_options(method: str, adapter=None, top_k: int = 0, train_layernorm: bool = True) -> None:
+    """Raise InputError if the method is unknown, or if an option is given that it does not use.
+
+    adapter: an AdapterConfig or None; the defaults of all stand for "not given".
+    """
+    if method not in METHODS:
+        raise InputError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+    given = {"adapter": adapter is not None, "train_layernorm": not train_layernorm, "top_k": bool(top_k)}
+    for option, only in ONLY_FOR.items():
+        if given[option] and method != only:
+            raise InputError(f"{option} is given: {FLAGS[only]} --method {only}, not {method}")
+
+
+def used_options(method: str, options: dict) -> dict:
+    """Those of a bank's options that the method uses: earlier versions kept others, too.
+
+    Raises InputError if one is not known here, or of another kind.
+    """
+    for name, value in options.items():
+        if type(value) is not KINDS.get(name):
+            known = ", ".join(KINDS)
+            raise InputError(f"has the option {name}={value!r}, which this version does not know; it knows {known}")
+    return {name: value for name, value in options.items() if ONLY_FOR.get(name, method) == method}
 
 
 def trained_names(names, method: str, n_layers: int, top_k: int = 0, train_layernorm: bool = True) -> set[str]:
     """Those of the flat parameter names that the method trains.
 
     top_k: the number of layers for method top_k. train_layernorm False leaves the LayerNorms frozen in method adapter.
-    Raises InputError if the method is unknown or top_k does not fit.
+    Raises InputError if the method is unknown, does not use an option that is given, or top_k does not fit.
     """
-    if method not in METHODS:
-        raise InputError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
-    if method == "top_k" and not 1 <= top_k <= n_layers:
+    check_options(method, None, top_k, train_layernorm)
+    if method == "top_k" and not (isinstance(top_k, Integral) and 1 <= top_k <= n_layers):
         raise InputError(f"method top_k needs the number of layers to train, from 1 to {n_layers}; got {top_k}")
     chosen = {
         "adapter": lambda name: "/adapter/" in name or (train_layernorm and "/norm/" in name),

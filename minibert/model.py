@@ -13,7 +13,7 @@ from minibert.bert import context_of, encoder_backward, encoder_forward
 from minibert.config import SUBLAYERS, AdapterConfig, BertConfig, InputError
 from minibert.heads import head_backward, head_forward, head_init, head_record
 from minibert.layers import Context, Dropout
-from minibert.methods import format_table, parameter_table, trained_names
+from minibert.methods import check_options, format_table, parameter_table, trained_names, used_options
 from minibert.params import FlatParams, flatten, unflatten
 from minibert.storage import TaskRecord, check_backbone, fingerprint, read_backbone
 from minibert.text import Batch, Tokenizer
@@ -29,29 +29,33 @@ def read_only(array: np.ndarray) -> np.ndarray:
 class Backbone:
     """A pre-trained BERT, shared by models and changed by none.
 
-    config; params, a tree of read-only arrays; tokenizer (None for a random backbone); fingerprint of the parameters.
+    config; params, a tree of read-only arrays; tokenizer (None for a random backbone); fingerprint of the parameters;
+    dtype. The arrays of flat, {flat name: array} of the shapes of `config.shapes()`, are copied.
     """
 
     def __init__(self, config: BertConfig, flat: dict[str, np.ndarray], tokenizer: Tokenizer | None, fingerprint: str):
         self.config, self.tokenizer, self.fingerprint = config, tokenizer, fingerprint
-        self.arrays = FlatParams.copy_of(flat)
-        kernels.ensure_compiled(self.arrays.all.dtype, "predict")
+        # Private, as they can be written: kernels are compiled for such arrays alone. Nobody must write them, for what
+        # `kernels.freeze` keeps of a weight would not follow. What is given out are views that refuse it.
+        self._arrays = FlatParams.copy_of(flat)
+        self.dtype = self._arrays.all.dtype
         self.params = unflatten(self.parameters())
-        self._frozen = frozen_weights(self.arrays, config.n_layers)
+        self._frozen = frozen_weights(self._arrays, config.n_layers)
 
-    def tree(self, flat: dict[str, np.ndarray], trained=()) -> dict:
-        """The tree that layers compute with: the arrays of flat, but for the backbone's weights that are not trained
-        what `kernels.freeze` gives; all models share it. (That is for speed alone: what trains is decided by grads.)"""
-        frozen = {name: weight for name, weight in self._frozen.items() if name in flat and name not in trained}
+    def tree(self, flat: dict[str, np.ndarray]) -> dict:
+        """The tree that layers compute with: the arrays of flat, but where it has the backbone's own weights, what
+        `kernels.freeze` gives; all models share it. (That is for speed alone: what trains is decided by grads.)"""
+        frozen = {name: weight for name, weight in self._frozen.items() if flat.get(name) is self._arrays[name]}
         return unflatten({**flat, **frozen})
 
     def __deepcopy__(self, memo) -> Backbone:
-        """Itself: copies of a model share the backbone, too."""
+        """Itself, with its arrays and frozen weights: copies of a model share them, too."""
+        memo |= {id(shared): shared for shared in (*self._arrays.values(), *self._frozen.values())}
         return self
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Flat name -> array, read-only; `params` is the same as a tree."""
-        return {name: read_only(a) for name, a in self.arrays.items()}
+        return {name: read_only(a) for name, a in self._arrays.items()}
 
     def encode(self, texts, pairs=None, max_length: int = 128) -> Batch:
         """Texts, or pairs of texts, to a packed batch of at most max_length tokens a sequence."""
@@ -65,11 +69,12 @@ class Backbone:
 
     def forward(self, batch: Batch) -> np.ndarray:
         """Hidden states of the last layer, without dropout.   -> (T, D)"""
-        return encoder_forward(batch, self.tree(self.arrays), None, context_of(batch, self.config))[0]
+        kernels.ensure_compiled(self.dtype, "predict")  # not before: training compiles this and the rest together
+        return encoder_forward(batch, self.tree(self._arrays), None, context_of(batch, self.config))[0]
 
     def astype(self, dtype) -> Backbone:
         """The same backbone in another precision: float64 to check gradients."""
-        flat = {name: a.astype(dtype) for name, a in self.arrays.items()}
+        flat = {name: a.astype(dtype) for name, a in self._arrays.items()}
         return Backbone(self.config, flat, self.tokenizer, self.fingerprint)
 
 
@@ -98,8 +103,11 @@ class Model:
     """A task's model. What is trained is its own; what is frozen is the backbone's very arrays.
 
     head: see heads.py; "classify" has n_out classes, "regress" one output, "span" two (start and end of an answer).
-    method: see methods.py; "top_k" needs top_k. pooled puts BERT's pooler before the head, and train_layernorm=False
-    freezes the LayerNorms: choices of other sources, not the paper's.
+    method: see methods.py; "top_k" needs top_k. adapter (default: the paper's) and train_layernorm=False, which freezes
+    the LayerNorms, are for method "adapter" alone. pooled puts BERT's pooler before the head. This and frozen
+    LayerNorms are choices of other sources, not the paper's. seed: of new weights and of dropout's masks.
+
+    Raises InputError if something does not fit, or if an option is given that the method does not use.
     """
 
     def __init__(
@@ -115,72 +123,88 @@ class Model:
         pooled: bool = False,
         train_layernorm: bool = True,
     ):
-        self.record = head_record(head)
-        self.record.check_outputs(n_out)
-        if pooled and self.record.reads_all_tokens:
+        check_options(method, adapter, top_k, train_layernorm)
+        self.head_record = head_record(head)
+        self.head_record.check_outputs(n_out)
+        if pooled and self.head_record.reads_all_tokens:
             raise InputError(f"the pooler reads the first token alone, head {head} every token: it cannot be pooled")
         self.backbone, self.config, self.head, self.n_out, self.method = backbone, backbone.config, head, n_out, method
         self.adapter = (adapter or AdapterConfig()) if method == "adapter" else None
-        self.options = {"top_k": top_k, "pooled": pooled, "train_layernorm": train_layernorm}
         self.seed = seed
-        flat = {name: a for name, a in backbone.arrays.items() if pooled or not name.startswith("pooler/")}
-        dtype = backbone.arrays.all.dtype
+        flat = {name: a for name, a in backbone._arrays.items() if pooled or not name.startswith("pooler/")}
         if self.adapter is not None:
-            flat |= adapter_init(self.adapter, self.config, seed, dtype)
-        flat |= head_init(self.config.hidden_size, n_out, seed, dtype)
+            flat |= adapter_init(self.adapter, self.config, seed, backbone.dtype)
+        flat |= head_init(self.config.hidden_size, n_out, seed, backbone.dtype)
         names = trained_names(flat, method, self.config.n_layers, top_k, train_layernorm)
+        self.options = {"top_k": int(top_k or 0), "pooled": bool(pooled), "train_layernorm": bool(train_layernorm)}
         self._trained = FlatParams.copy_of({name: a for name, a in flat.items() if name in names})
         self._flat = {name: self._trained.get(name, a) for name, a in flat.items()}
-        self._tree = backbone.tree(self._flat, self._trained)
+        self._tree = backbone.tree(self._flat)
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Flat name -> array, of everything the model computes with; what is frozen is read-only."""
-        return {name: a if name in self._trained else read_only(a) for name, a in self._flat.items()}
+        return {name: a if name in (self._trained or ()) else read_only(a) for name, a in self._flat.items()}
 
     def trained(self) -> dict[str, np.ndarray]:
-        """Flat name -> array, of what trains. Changing an array changes the model."""
+        """Flat name -> array, of what trains. Changing an array changes the model.
+
+        Raises RuntimeError if adapters were taken out of the model.
+        """
+        if self._trained is None:
+            raise RuntimeError(
+                "this model is for scoring only: adapters were taken out of it (without_adapters), so it can neither "
+                "be trained nor kept; take the model that it was made from"
+            )
         return self._trained
 
     def table(self) -> str:
         """What is trained: groups, counts, percent."""
         shapes = {name: a.shape for name, a in self._flat.items()}
-        return format_table(parameter_table(shapes, self._trained))
+        return format_table(parameter_table(shapes, set(self.trained())))
 
     def without_adapters(self, layers) -> Model:
-        """This model with the adapters of those layers taken out, and nothing trained again. Arrays are shared."""
+        """This model with the adapters of those layers taken out, and nothing trained again. Arrays are shared.
+
+        What is returned is for scoring only: to train it, or to make a record of it, is a RuntimeError.
+        """
         left = copy(self)
         cut = tuple(f"encoder/layers/{i}/{sublayer}/adapter/" for i in layers for sublayer in SUBLAYERS)
         left._flat = {name: a for name, a in self._flat.items() if not name.startswith(cut)}
-        left._trained = {name: a for name, a in self._trained.items() if name in left._flat}
-        left._tree = self.backbone.tree(left._flat, left._trained)
+        left._trained = None
+        left._tree = self.backbone.tree(left._flat)
         return left
 
     def _context(self, batch: Batch, dropout_step: int | None = None) -> Context:
         """The context of a pass; dropout_step None is without dropout."""
         rates = self.config.hidden_dropout, self.config.attention_dropout
         dropout = None if dropout_step is None else Dropout(*rates, (self.seed, dropout_step))
-        return context_of(batch, self.config, self.adapter, dropout, all_rows=self.record.reads_all_tokens)
+        return context_of(batch, self.config, self.adapter, dropout, all_rows=self.head_record.reads_all_tokens)
+
+    def _forward(self, batch: Batch, grads, context: Context):
+        """Scores, and what backward needs of the encoder and of the head: nothing if grads is None."""
+        kernels.ensure_compiled(self.backbone.dtype, "predict" if grads is None else "train")
+        states, caches = encoder_forward(batch, self._tree, grads, context)
+        scores, head_cache = head_forward(states, self._tree, grads, self.head_record.context(context))
+        return scores, caches, head_cache
 
     def hidden(self, batch: Batch) -> np.ndarray:
         """Hidden states of the last layer, adapters included, without dropout.   -> (T, D)"""
+        kernels.ensure_compiled(self.backbone.dtype, "predict")
         return encoder_forward(batch, self._tree, None, context_of(batch, self.config, self.adapter))[0]
 
     def forward(self, batch: Batch) -> np.ndarray:
         """Scores, without dropout.   -> (B, C): logits of the classes; (B, 1); or (T, 2): logits of start and end"""
-        context = self._context(batch)
-        states, _ = encoder_forward(batch, self._tree, None, context)
-        return head_forward(states, self._tree, None, self.record.context(context))[0]
+        return self._forward(batch, None, self._context(batch))[0]
 
     def predict(self, batch: Batch) -> np.ndarray:
         """Class probabilities (B, C); for a regression the scores (B,); for spans logits of start and end (T, 2)."""
-        return self.record.to_prediction(self.forward(batch))
+        return self.head_record.to_prediction(self.forward(batch))
 
     def loss(self, batch: Batch, labels, dropout_step: int | None = None) -> float:
         """The loss alone, for finite differences. Arguments as for `loss_and_grads`."""
         labels, context = self._checked(labels, batch), self._context(batch, dropout_step)
-        states, _ = encoder_forward(batch, self._tree, None, context)
-        scores, _ = head_forward(states, self._tree, None, self.record.context(context))
-        return float(self.record.loss(scores, labels, batch.offsets)[0])
+        scores, _, _ = self._forward(batch, None, context)
+        return float(self.head_record.loss(scores, labels, batch.offsets)[0])
 
     def loss_and_grads(self, batch: Batch, labels, dropout_step: int | None = None):
         """Mean loss of the batch, and its gradient with respect to every trained parameter.
@@ -189,27 +213,25 @@ class Model:
         token in its sequence, 0 being [CLS]. dropout_step None is without dropout; a number is the training step whose
         dropout masks are used. Returns (loss, {flat name: array shaped as the parameter}).
         """
-        kernels.ensure_compiled(self.backbone.arrays.all.dtype, "train")
         labels, context = self._checked(labels, batch), self._context(batch, dropout_step)
         flat_grads = FlatParams.zeros_like(self.trained())
-        grads, head_context = unflatten(flat_grads), self.record.context(context)
+        grads = unflatten(flat_grads)
 
-        states, caches = encoder_forward(batch, self._tree, grads, context)
-        scores, head_cache = head_forward(states, self._tree, grads, head_context)
-        loss, dscores = self.record.loss(scores, labels, batch.offsets)
-        dstates = head_backward(dscores, self._tree, head_cache, grads, head_context)
+        scores, caches, head_cache = self._forward(batch, grads, context)
+        loss, dscores = self.head_record.loss(scores, labels, batch.offsets)
+        dstates = head_backward(dscores, self._tree, head_cache, grads, self.head_record.context(context))
         encoder_backward(dstates, batch, self._tree, caches, grads, context)
         return float(loss), flat_grads
 
     def caches(self, batch: Batch, dropout_step: int | None = None) -> list:
         """What the encoder's forward pass of a training step keeps for backward: of the embeddings, of each layer."""
         grads = unflatten(FlatParams.zeros_like(self.trained()))
-        return encoder_forward(batch, self._tree, grads, self._context(batch, dropout_step))[1]
+        return self._forward(batch, grads, self._context(batch, dropout_step))[1]
 
     def _checked(self, labels, batch: Batch) -> np.ndarray:
         if len(batch) == 0:
             raise InputError("the batch has no sequences, so it has no loss")
-        return self.record.to_labels(np.asarray(labels), self.n_out, np.diff(batch.offsets))
+        return self.head_record.to_labels(np.asarray(labels), self.n_out, np.diff(batch.offsets))
 
     def to_record(self, name: str, labels=(), training=None, dev=None) -> TaskRecord:
         """What a bank file keeps of this model: the trained arrays, and how to build the rest around them."""
@@ -229,25 +251,41 @@ class Model:
 
     @classmethod
     def from_record(cls, backbone: Backbone, record: TaskRecord, path="the bank") -> Model:
-        """Build the model of a task in a bank. Raises InputError if it was trained on another backbone."""
+        """Build the model of a task in a bank.
+
+        Its seed, which further training takes its dropout masks from, is that of the training (`training["train"]
+        ["seed"]`), or 0 if the record has none. Raises InputError if the task was trained on another backbone, or has
+        options that are not known here.
+        """
         check_backbone(record, backbone.fingerprint, path)
-        n_out = record.params["head/b"].size
         try:
-            model = cls(backbone, record.head, n_out, record.method, record.adapter, **record.model_options)
-        except TypeError:
-            raise InputError(
-                f"{path}: task {record.name!r} has settings that this version does not know: {record.model_options}"
-            ) from None
+            options = used_options(record.method, record.model_options)
+        except InputError as error:
+            raise InputError(f"{path}: task {record.name!r} {error}") from None
+        adapter = record.adapter if record.method == "adapter" else None
+        model = cls(backbone, record.head, record.n_out, record.method, adapter, _seed_of(record), **options)
         model.load_trained(record.params)
         return model
 
     def load_trained(self, params: dict[str, np.ndarray]) -> None:
-        """Copy values into the trained parameters, all of them, by flat name."""
+        """Copy values into the trained parameters, all of them, {flat name: array shaped as the parameter}.
+
+        Raises InputError if a name or a shape is another one; then nothing has been copied.
+        """
         trained = self.trained()
         if set(params) != set(trained):
             raise InputError(f"these are not this model's trained parameters: {sorted(set(params) ^ set(trained))[0]}")
         for name, value in params.items():
-            trained[name][...] = value
+            if np.shape(value) != trained[name].shape:
+                raise InputError(f"parameter {name} must have the shape {trained[name].shape}, got {np.shape(value)}")
+        trained.update(params)
+
+
+def _seed_of(record: TaskRecord) -> int:
+    """That of the training; a record that was made by hand need not have one."""
+    settings = record.training.get("train")
+    seed = settings.get("seed", 0) if isinstance(settings, dict) else 0
+    return seed if isinstance(seed, int) and seed >= 0 else 0
 
 
 def random_backbone(config: BertConfig, seed: int = 0, dtype=np.float32, std: float = 0.02) -> Backbone:

@@ -1,15 +1,15 @@
-"""Parameters: one tree of plain dicts, as the groups of the HDF5 files; flat names; and many arrays in one memory.
+"""Parameters: one tree of plain dicts, as the groups of the HDF5 files; flat names; many arrays in one memory; and the
+numbers that new weights begin with.
 
 A tree {"encoder": {"layers": {"0": {...}}}} has at its leaves what the flat names "encoder/layers/0/..." stand for.
 """
 
 from __future__ import annotations
 
+import zlib
 from math import prod
 
 import numpy as np
-
-import kernels
 
 
 def flatten(tree: dict, prefix: str = "") -> dict:
@@ -35,17 +35,31 @@ def unflatten(flat: dict) -> dict:
     return tree
 
 
+def truncated_normal(name: str, shape, std: float, seed: int, dtype=np.float32) -> np.ndarray:
+    """Gaussian numbers, those beyond two standard deviations drawn again. A function of (seed, name) alone."""
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    values = rng.standard_normal(shape)
+    while (outside := np.abs(values) > 2).any():
+        values[outside] = rng.standard_normal(outside.sum())
+    return (std * values).astype(dtype)
+
+
 class FlatParams(dict):
     """Flat name -> array, all of them views into one memory, so that one call of a kernel walks through all.
 
     `all` is the whole memory. It begins with the weights, whose names end in "/W": `decay`. The others, which weight
     decay leaves alone, are `no_decay`. There are gaps between arrays; they are zero and stay so, as what is done to one
-    element is done to all. Names and shapes are fixed; `flat[name] = array` writes into the memory.
+    element is done to all.
+
+    Names and shapes are fixed. `flat[name] = array` and `flat |= {name: array}` write into the memory; they raise
+    KeyError for a name that is not there, and ValueError for another shape. What would take a name away is a TypeError.
     """
 
     def __init__(self, shapes: dict[str, tuple], dtype):
+        from kernels import lay_out  # not above: who reads and writes files needs flatten alone, and no Numba
+
         names = sorted(shapes, key=lambda name: not name.endswith("/W"))  # weights first, else in their order
-        self.all, firsts = kernels.lay_out([prod(shapes[name]) for name in names], dtype)
+        self.all, firsts = lay_out([prod(shapes[name]) for name in names], dtype)
         first_of = dict(zip(names, firsts, strict=True))
         n_weights = min((first_of[name] for name in names if not name.endswith("/W")), default=self.all.size)
         self.decay, self.no_decay = self.all[:n_weights], self.all[n_weights:]
@@ -53,24 +67,39 @@ class FlatParams(dict):
 
     @classmethod
     def zeros_like(cls, arrays: dict[str, np.ndarray]) -> FlatParams:
-        """The same names, shapes and dtype, all zero."""
+        """The same names, shapes and dtype, all zero. Raises ValueError if there is no array."""
+        if not arrays:
+            raise ValueError("there are no arrays to lay out, so no dtype is known: is anything trained?")
         dtype = next(iter(arrays.values())).dtype
         return cls({name: a.shape for name, a in arrays.items()}, dtype)
 
     @classmethod
     def copy_of(cls, arrays: dict[str, np.ndarray]) -> FlatParams:
-        """The same arrays, in one memory."""
+        """The same arrays, in one memory. Raises ValueError if there is none."""
         flat = cls.zeros_like(arrays)
         flat.update(arrays)
         return flat
 
     def __setitem__(self, name: str, array) -> None:
+        if name not in self:
+            raise KeyError(f"there is no array {name}, and none can be added: names are fixed")
+        if np.shape(array) != self[name].shape:
+            raise ValueError(f"array {name} must have the shape {self[name].shape}, got {np.shape(array)}")
         self[name][...] = array
 
     def update(self, arrays: dict[str, np.ndarray]) -> None:
         """Write arrays into those of the same name."""
         for name, array in arrays.items():
             self[name] = array
+
+    def __ior__(self, arrays: dict[str, np.ndarray]) -> FlatParams:
+        self.update(arrays)
+        return self
+
+    def _names_are_fixed(self, *_, **__):
+        raise TypeError("the names of FlatParams are fixed; dict(flat) can be changed")
+
+    __delitem__ = pop = popitem = clear = setdefault = _names_are_fixed
 
     def __deepcopy__(self, memo) -> FlatParams:
         """One memory again, and whatever shares an array with this shares it with the copy."""

@@ -8,13 +8,10 @@ import platform
 import tempfile
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-import numba
-import numpy as np
 
 import kernels
 from minibert.data import Task, limit_dev, limit_train, load_task
@@ -130,8 +127,8 @@ def _folder(folder):
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "numpy": np.__version__, "numba": numba.__version__}
-    try:
-        return {"minibert": version("minibert"), **found}
-    except PackageNotFoundError:  # it runs from its folder
-        return found
+    found = {"python": platform.python_version()}
+    for package in ("minibert", "numpy", "numba"):
+        with suppress(PackageNotFoundError):  # it runs from its folder; on the reference kernels, without Numba
+            found[package] = version(package)
+    return found

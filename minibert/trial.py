@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import METHODS, AdapterConfig, InputError, TrainConfig
+from minibert.config import AdapterConfig, InputError, TrainConfig
 from minibert.data import CSV_OPTIONS, DEFAULT_MAX_LENGTH, Task
-from minibert.methods import DEFAULT_LR
+from minibert.methods import DEFAULT_LR, check_options
 from minibert.options import ADAPTER_OPTIONS, MODEL_OPTIONS, TRAIN_OPTIONS, TUPLE_OPTIONS
 from minibert.params import flatten
 
@@ -54,15 +54,9 @@ class Trial:
     task_options: dict = field(default_factory=dict, hash=False)
 
     def __post_init__(self):
-        if self.method not in METHODS:
-            raise InputError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}")
+        check_options(self.method, self.adapter, self.top_k, self.train_layernorm)
         if self.method == "adapter" and self.adapter is None:
             object.__setattr__(self, "adapter", AdapterConfig())
-        if (self.adapter or not self.train_layernorm) and self.method != "adapter":
-            flags = "--init-std, --freeze-layernorm and all --adapter options"
-            raise InputError(f"{flags} need --method adapter, not {self.method}")
-        if self.top_k and self.method != "top_k":
-            raise InputError(f"--top-k needs --method top_k, not {self.method}")
         if self.data is not None:
             object.__setattr__(self, "data", str(self.data))
 
@@ -73,11 +67,12 @@ class Trial:
     @classmethod
     def from_dict(cls, values: dict) -> Trial:
         """Read back what `to_dict` gave. Raises InputError if a setting is not known here."""
-        adapter, train = values.get("adapter"), values.get("train", {})
-        try:
-            return cls(**{**values, "adapter": adapter and AdapterConfig(**adapter), "train": TrainConfig(**train)})
-        except TypeError as error:
-            raise InputError(f"a trial of the ledger has settings that this version does not know: {error}") from None
+        unknown = sorted(set(values) - {f.name for f in fields(cls)})
+        if unknown or "task" not in values:
+            wrong = f"has settings that this version does not know: {', '.join(unknown)}" if unknown else "has no task"
+            raise InputError(f"a trial of the ledger {wrong}")
+        adapter, train = values.get("adapter"), TrainConfig.from_dict(values.get("train", {}))
+        return cls(**{**values, "adapter": adapter and AdapterConfig.from_dict(adapter), "train": train})
 
     def with_seed(self, seed: int) -> Trial:
         """The same with another seed."""

@@ -36,10 +36,10 @@ def train(args) -> int:
     folder.check_free(args.force, args.resume)
     trial = make_trial(**{name: getattr(args, name) for name in TRIAL_OPTIONS})
     task = load(trial)
-    compile_kernels()  # before there is a backbone, which would compile what prediction needs first, and alone
     training = prepare(trial, task, open_backbone(args.backbone), folder.path, args.quiet)
     if args.resume:
         training.resume()
+    compile_kernels()  # which may take a minute: only after all that can be wrong has been looked at
     _announce(training)
     if args.force:
         folder.clear()
@@ -112,7 +112,7 @@ def predict(args) -> None:
     """Label texts, or answer questions: one line each, label, probability, text."""
     model, record = open_task(args)
     texts, pairs = _texts_and_pairs(args, record)
-    head = model.record
+    head = model.head_record
     examples = without_answers(texts, pairs) if head.reads_all_tokens else Examples(texts, pairs, None)
     split = tokenize(model.backbone, examples, max_length(record))
     compile_kernels("predict")

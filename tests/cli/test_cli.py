@@ -12,7 +12,7 @@ import h5py
 import pytest
 from tiny import random_texts, write_csv, write_tiny_backbone
 
-from minibert.cli import main
+from minibert.cli import commands, main
 from minibert.model import Model
 from minibert.storage import read_bank
 
@@ -134,6 +134,7 @@ BAD_TRAINING = {
     "seed": ("--seed -1", "seed must be"),
     "steps": ("--max-steps -1", "max_steps must be"),
     "adapter": ("--adapter-size 0", "adapter size must be"),
+    "adapter in a layer that is not there": ("--adapter-layers 2", "adapter layers go from 0 to 1; got 2"),
     "init std": ("--init-std 0", "init_std must be"),
     "method": ("--method lora", "invalid choice: 'lora'"),
     "adapter size for another method": ("--method full --adapter-size 8", "need --method adapter"),
@@ -163,7 +164,11 @@ def assert_refused(result, named):
 
 
 @pytest.mark.parametrize(("options", "named"), BAD_TRAINING.values(), ids=BAD_TRAINING)
-def test_bad_input_to_train(place, tmp_path, capsys, options, named):
+def test_bad_input_to_train(place, tmp_path, capsys, monkeypatch, options, named):
+    def compile_kernels(*_):
+        raise AssertionError("a minute of compilation would come before the message")
+
+    monkeypatch.setattr(commands, "compile_kernels", compile_kernels)
     before = snapshot(place)
     options = options.format(place=place, tmp=tmp_path).split()
     assert_refused(run(capsys, *train_arguments(place, tmp_path / "out"), *options), named)

@@ -45,6 +45,21 @@ def test_env_tells_of_a_single_thread_and_of_the_reference():
     assert "kernels           numpy" in out and "to do: the NumPy reference runs" in out
 
 
+def test_the_reference_starts_without_numba():
+    modules = ["run", "cli.commands", "cli.reports", "lab.sweep", "lab.reproduce", "storage"]
+    program = f"""
+import sys, importlib
+sys.modules["numba"] = None  # to import it is an ImportError
+for name in {modules}:
+    importlib.import_module(f"minibert.{{name}}")
+from minibert.run import _versions
+print(sorted(_versions()))
+"""
+    code, out, err = run("-c", program, MINIBERT_KERNELS="numpy")
+    assert code == 0, err
+    assert "numpy" in out and "python" in out
+
+
 def test_a_wrong_choice_of_kernels_is_told_in_one_line():
     code, out, err = run("-m", "minibert", "env", MINIBERT_KERNELS="cuda")
     assert (code, out) == (2, "")

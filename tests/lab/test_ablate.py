@@ -12,6 +12,7 @@ from minibert.gradcheck import away_from_identity, tiny_batch
 from minibert.lab import plots
 from minibert.lab.ablate import ablated_scores, ablation_rows, format_heatmap
 from minibert.model import Model, random_backbone
+from minibert.optim import Adam
 
 THREE_LAYERS = replace(CONFIG, n_layers=3)
 
@@ -41,12 +42,24 @@ def test_without_adapters_is_the_model_whose_adapters_add_nothing(model, batch):
     np.testing.assert_array_equal(model.forward(batch), before)  # the model itself is as it was
 
 
-def test_without_adapters_trains_what_is_left(model, batch):
+def test_without_adapters_is_for_scoring_only(model, batch):
+    """A bank would hold it as a model of the whole adapter, which it is not."""
     left = model.without_adapters(range(3))
-    _, grads = left.loss_and_grads(batch, [0, 1, 2])
-    assert set(grads) == set(left.trained()) == {name for name in model.trained() if "/adapter/" not in name}
-    assert left.trained()["head/W"] is model.trained()["head/W"]
+    for use in (
+        lambda: left.loss_and_grads(batch, [0, 1, 2]),
+        lambda: left.caches(batch),
+        lambda: left.trained(),
+        lambda: left.load_trained(dict(model.trained())),
+        lambda: left.to_record("spans", ["a", "b", "c"]),
+        lambda: Adam(left.trained()),
+    ):
+        with pytest.raises(RuntimeError, match="for scoring only: adapters were taken out"):
+            use()
+    assert left.loss(batch, [0, 1, 2]) > 0
+    assert set(left.parameters()) == {name for name in model.parameters() if "/adapter/" not in name}
     np.testing.assert_array_equal(model.without_adapters([]).forward(batch), model.forward(batch))
+    one, other = left.without_adapters([]), model.without_adapters([0]).without_adapters([1, 2])
+    np.testing.assert_array_equal(one.forward(batch), other.forward(batch))
 
 
 def test_every_span_is_scored_without_its_adapters(model, batch):

@@ -95,6 +95,8 @@ def test_a_trial_checks_itself():
         Trial("cola", top_k=1)
     with pytest.raises(InputError, match="does not know"):
         Trial.from_dict(Trial("cola").to_dict() | {"new_setting": 1})
+    with pytest.raises(InputError, match="TrainConfig has no setting named decay"):
+        Trial.from_dict(Trial("cola").to_dict() | {"train": {"decay": 1}})
     assert Trial("cola").describe() == "cola adapter M=64 lr=0.001 epochs=5 seed=0"
     trial = Trial("cola", adapter=AdapterConfig(8, init_std=0.1), train=TrainConfig(batch_size=16))
     assert trial.describe(seed=False) == "cola adapter M=8 lr=0.001 epochs=5 init_std=0.1 batch_size=16"

@@ -6,9 +6,12 @@ from small_models import TEXTS, encode, make_model
 from tiny import CONFIG
 
 from minibert import AdapterConfig
+from minibert.attention import PROJECTIONS, attention_backward, attention_forward
 from minibert.bert import context_of, encoder_backward, encoder_forward
 from minibert.config import METHODS
-from minibert.params import unflatten
+from minibert.gradcheck import tiny_batch, tiny_model
+from minibert.layers import Context
+from minibert.params import flatten, unflatten
 
 
 def forward_with_caches(model, batch):
@@ -50,6 +53,50 @@ def test_adapter_tuning_keeps_only_what_its_backward_needs(backbone):
     D, H, F, M = CONFIG.hidden_size, CONFIG.n_heads, CONFIG.feed_forward_size, 4
     expected = [D + 1] + [3 * D + H + 2 * (D + 1 + D + M + M) + F] * CONFIG.n_layers
     assert [sum(kept_numbers(cache).values()) for cache in caches] == [batch.n_tokens * n for n in expected]
+
+
+@pytest.mark.parametrize("method", ["adapter", "full"])
+@pytest.mark.parametrize("all_rows", [True, False])
+def test_copies_of_offsets_change_nothing(method, all_rows):
+    """Whether queries come from all rows is one decision of forward and backward: it was two, by identity of two
+    different things."""
+    model = tiny_model(method, "classify")
+    batch = tiny_batch(model.config, "classify")[0]
+    found = []
+    for copied in (False, True):
+        context = context_of(batch, model.config, model.adapter, all_rows=all_rows)
+        context = context._replace(offsets_q=context.offsets_q.copy()) if copied else context
+        grads, params = (
+            unflatten({n: f(a) for n, a in arrays.items()})
+            for f, arrays in ((np.zeros_like, model.trained()), (np.copy, model.parameters()))
+        )
+        hidden, caches = encoder_forward(batch, params, grads, context)
+        encoder_backward(np.arange(hidden.size).reshape(hidden.shape) / 10, batch, params, caches, grads, context)
+        found.append({"hidden": hidden} | flatten(grads))
+    for name, array in found[0].items():
+        np.testing.assert_allclose(found[1][name], array, err_msg=name, rtol=1e-12)
+
+
+@pytest.mark.parametrize("trained", [True, False], ids=["trained", "frozen"])
+def test_attention_of_a_copy_gives_its_gradient_in_two_parts(trained):
+    """x_q and x_kv equal, and one array or two: dx_q + dx_kv is the same. The offsets are one array or two as well."""
+    rng, D = np.random.default_rng(0), CONFIG.hidden_size
+    p = {name: {"W": rng.standard_normal((D, D)) / 6, "b": rng.standard_normal(D)} for name in (*PROJECTIONS, "output")}
+    x, dy, offsets = rng.standard_normal((9, D)), rng.standard_normal((9, D)), np.array([0, 4, 9])
+    found = []
+    for x_q in (x, x.copy()):
+        for offsets_q in (offsets, offsets.copy()):
+            grads = (
+                {name: {k: np.zeros_like(a) for k, a in layer.items()} for name, layer in p.items()} if trained else {}
+            )
+            context = Context(CONFIG, offsets_q, offsets)
+            y, cache = attention_forward(x_q, x, p, grads, context)
+            dx_q, dx_kv = attention_backward(dy, p, cache, grads, context, dx_accum=dy)
+            assert (dx_kv is None) == (x_q is x)
+            found.append({"y": y, "dx": dx_q if dx_kv is None else dx_q + dx_kv} | flatten(grads))
+    for other in found[1:]:
+        for name, array in found[0].items():
+            np.testing.assert_allclose(other[name], array, err_msg=name, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -13,6 +13,7 @@ from minibert.cli import main
 from minibert.config import HEADS, InputError, TrainConfig
 from minibert.data.checks import check_task
 from minibert.data.task import Examples, Task
+from minibert.evaluate import predict
 from minibert.gradcheck import check_gradients, tiny_batch, tiny_model
 from minibert.heads import RECORDS, Head, squared_error
 from minibert.train import Training
@@ -24,6 +25,17 @@ def test_a_regression_has_one_score_a_text(backbone):
     targets = np.array([0.0, 1.0, 2.5, 5.0])
     loss, _ = model.loss_and_grads(batch, targets)
     assert loss == pytest.approx(np.mean((model.predict(batch) - targets) ** 2), rel=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, "2.5", None, True, 1j], ids=repr)
+def test_a_target_that_is_no_finite_number_is_refused(backbone, wrong):
+    """It would be an infinite loss, or a number that nobody meant."""
+    model, batch = make_model(backbone, head="regress", n_out=1), encode(backbone, TEXTS)
+    labels = [wrong] * 4 if isinstance(wrong, bool) else [0.5, wrong, 1, 2]
+    for compute in (model.loss, model.loss_and_grads):
+        with pytest.raises(InputError, match="labels must be finite numbers"):
+            compute(batch, labels)
+    assert model.loss(batch, [0, 1, 2, 3]) > 0
 
 
 def test_squared_error_by_hand():
@@ -42,6 +54,15 @@ def test_every_head_has_a_record_and_labels_that_fit_it(head):
         record.to_labels(labels[:2], n_out, lengths)
     with pytest.raises(InputError, match=f"head {head} needs"):
         record.check_outputs(0)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_no_texts_have_no_scores(head, backbone):
+    """An empty array of the shape that many texts give, but for their number."""
+    model = make_model(backbone, head=head, n_out=HEADS[head] or 3)
+    nothing, some = (predict(model, encode(backbone, texts)) for texts in ([], TEXTS))
+    assert nothing.shape == (0, *some.shape[1:]) and nothing.dtype == some.dtype
+    assert model.forward(encode(backbone, [])).shape == (0, model.n_out)
 
 
 # --------------------------------------------------------------------- a new kind of task: how often something happens

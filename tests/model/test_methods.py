@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_models import LABELS, TEXTS, encode, make_model
+from small_models import LABELS, TEXTS, encode, make_model, options_of
 from tiny import CONFIG
 
 from minibert import AdapterConfig, Model
 from minibert.bert import context_of, encoder_forward
 from minibert.config import METHODS, PRESETS
+from minibert.gradcheck import true_gradient_is_zero
 from minibert.methods import parameter_table, trained_names
 from minibert.model import random_backbone
 from minibert.optim import Adam
@@ -32,7 +33,8 @@ def test_gradients_are_there_for_what_is_trained_and_nothing_else(backbone, meth
     names = {name for name in model.parameters() if name.startswith("head/") or EXPECTED[method](name)}
     _, grads = model.loss_and_grads(encode(backbone, TEXTS), LABELS)
     assert set(grads) == set(model.trained()) == names
-    assert all(np.abs(grad).max() > 0 for grad in grads.values())
+    zero = {name for name in grads if true_gradient_is_zero(name, model)}  # what is there is rounding
+    assert all(np.abs(grad).max() > 0 for name, grad in grads.items() if name not in zero)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -58,7 +60,7 @@ def test_what_is_frozen_is_never_out_of_date(method):
     """After training the model computes what one does that has frozen nothing."""
     config = replace(CONFIG, hidden_size=96, n_heads=2, feed_forward_size=192)
     backbone = random_backbone(config, std=0.15)
-    model = Model(backbone, method=method, adapter=AdapterConfig(size=64), top_k=1)
+    model = Model(backbone, method=method, **options_of(method, size=64))
     batch = pack([[2, 5, 6, 3], [2, 7, 3]], [[0] * 4, [0] * 3])
     adam = Adam(model.trained())
     for _ in range(3):

@@ -1,14 +1,17 @@
 """The Python API: a backbone file in, scores and gradients out; tasks in a bank and back."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from small_models import LABELS, TEXTS, encode, make_model
 from tiny import CONFIG
 
+import kernels
 from kernels.runtime.pool import aligned_copy
-from minibert import Model
+from minibert import AdapterConfig, Model
+from minibert import model as model_file
 from minibert.config import METHODS, InputError
 from minibert.model import Backbone, random_backbone
 from minibert.optim import Adam
@@ -41,6 +44,11 @@ def test_from_texts_to_scores_and_gradients(backbone):
         ({"head": "regress", "n_out": 2}, "regress needs exactly 1"),
         ({"method": "lora"}, "method must be one of"),
         ({"method": "top_k", "top_k": 3}, "from 1 to 2; got 3"),
+        ({"method": "top_k", "top_k": "two"}, "from 1 to 2; got two"),
+        ({"method": "full", "adapter": AdapterConfig(8)}, "need --method adapter, not full"),
+        ({"method": "full", "train_layernorm": False}, "train_layernorm is given"),
+        ({"method": "full", "top_k": 7}, "--top-k needs --method top_k, not full"),
+        ({"top_k": 1}, "top_k is given"),
     ],
 )
 def test_a_model_that_cannot_be_is_refused(backbone, options, message):
@@ -72,6 +80,8 @@ def test_a_deep_copy_trains_and_leaves_the_original(backbone):
         adam.step(copy.loss_and_grads(batch, LABELS)[1], 1e-2)
     assert copy.loss(batch, LABELS) < before - 0.01 and model.loss(batch, LABELS) == before
     assert copy.backbone is backbone
+    name = "encoder/layers/0/feed_forward/output/W"
+    assert np.shares_memory(copy.parameters()[name], backbone.parameters()[name])
 
 
 def test_a_backbone_keeps_its_own_arrays():
@@ -81,7 +91,43 @@ def test_a_backbone_keeps_its_own_arrays():
     for name, array in backbone.parameters().items():
         assert not np.shares_memory(array, arrays[name]), name
     again = Backbone(CONFIG, backbone.parameters(), None, "")
-    assert all(a.flags.writeable for a in again.arrays.values())
+    assert all(a.flags.writeable for a in again._arrays.values())  # kernels are compiled for such
+
+
+def test_nobody_can_write_into_a_backbone(backbone):
+    """What the kernels keep of a frozen weight would not follow."""
+    public = {name: value for name, value in vars(backbone).items() if not name.startswith("_")}
+    arrays = {
+        f"{name}/{n}": a for name, value in public.items() if isinstance(value, dict) for n, a in flatten(value).items()
+    }
+    assert {f"params/{name}" for name in CONFIG.shapes()} <= set(arrays)
+    model = make_model(backbone)
+    arrays |= backbone.parameters() | {n: a for n, a in model.parameters().items() if n not in model.trained()}
+    for name, array in arrays.items():
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
+        assert array.any() or name.endswith("/b"), name
+
+
+def test_kernels_are_compiled_for_what_is_computed_first(backbone, monkeypatch):
+    """To compile for prediction when a backbone is opened would compile the rest in a second round."""
+    calls, batch = [], encode(backbone, TEXTS)
+    monkeypatch.setattr(
+        kernels, "ensure_compiled", lambda dtype, purpose: calls.append((np.dtype(dtype).name, purpose))
+    )
+    model = make_model(random_backbone(CONFIG, dtype=np.float64))
+    assert calls == []
+    for compute, purpose in (
+        (lambda: model.loss_and_grads(batch, LABELS), "train"),
+        (lambda: model.caches(batch), "train"),
+        (lambda: model.loss(batch, LABELS), "predict"),
+        (lambda: model.predict(batch), "predict"),
+        (lambda: model.hidden(batch), "predict"),
+        (lambda: model.backbone.forward(batch), "predict"),
+    ):
+        compute()
+        assert calls == [("float64", purpose)]
+        calls.clear()
 
 
 def test_training_learns_the_texts_by_heart(backbone):
@@ -133,6 +179,49 @@ def test_a_record_of_another_backbone_is_refused(backbone):
     record = make_model(backbone).to_record("tea", ["bad", "good"])
     with pytest.raises(InputError, match="was trained on the backbone"):
         Model.from_record(random_backbone(CONFIG, seed=1), record)
+
+
+def test_a_model_goes_on_with_its_own_dropout(backbone):
+    """Else further training of a task from a bank would draw the masks of another seed."""
+    model, batch = make_model(backbone, seed=5), encode(backbone, TEXTS)
+    record = model.to_record("tea", ["bad", "good"], {"train": {"seed": 5}})
+    again = Model.from_record(backbone, record)
+    assert again.loss(batch, LABELS, dropout_step=3) == model.loss(batch, LABELS, dropout_step=3)
+    for training in ({}, {"train": 5}, {"train": {"seed": None}}):
+        assert Model.from_record(backbone, replace(record, training=training)).seed == 0
+
+
+@pytest.mark.parametrize("options", [{"gate": True}, {"pooled": 3}, {"top_k": "two"}, {"seed": 1}], ids=str)
+def test_options_of_a_later_version_are_refused(backbone, options):
+    record = replace(make_model(backbone).to_record("tea", ["bad", "good"]), model_options=options)
+    with pytest.raises(InputError, match=f"the option {next(iter(options))}=.* which this version does not know"):
+        Model.from_record(backbone, record)
+
+
+def test_other_mistakes_are_not_taken_for_options_of_a_later_version(backbone, monkeypatch):
+    def broken(*_):
+        raise TypeError("a mistake in the program")
+
+    record = make_model(backbone).to_record("tea", ["bad", "good"])
+    monkeypatch.setattr(model_file, "head_init", broken)
+    with pytest.raises(TypeError, match="a mistake in the program"):
+        Model.from_record(backbone, record)
+
+
+def test_options_that_an_earlier_version_kept_without_need_are_left_out(backbone):
+    """Model(method="full", top_k=7) used to be accepted."""
+    record = make_model(backbone, "full").to_record("tea", ["bad", "good"])
+    record = replace(record, model_options={"top_k": 7, "train_layernorm": False}, adapter=AdapterConfig(8))
+    assert Model.from_record(backbone, record).options == {"top_k": 0, "pooled": False, "train_layernorm": True}
+
+
+@pytest.mark.parametrize("value", [np.ones(2), np.ones((1, 32, 2)), 1.0], ids=["broadcast", "more axes", "a number"])
+def test_parameters_of_another_shape_are_refused(backbone, value):
+    model = make_model(backbone)
+    before = {name: array.copy() for name, array in model.trained().items()}
+    with pytest.raises(InputError, match=r"head/W must have the shape \(32, 2\), got"):
+        model.load_trained({name: array + 1 for name, array in before.items()} | {"head/W": value})
+    assert all(np.array_equal(array, before[name]) for name, array in model.trained().items())
 
 
 def test_parameters_that_are_not_the_models_are_refused(backbone):

@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from small_models import options_of
 from tiny import random_texts, write_tiny_backbone
 
 import kernels
 from kernels.runtime.warm_up import warm_up
 from minibert import train as train_module
-from minibert.config import METHODS, AdapterConfig, InputError, TrainConfig
+from minibert.config import METHODS, InputError, TrainConfig
 from minibert.data.task import Examples, Task
 from minibert.evaluate import NonFiniteLoss, evaluate, tokenize
 from minibert.interrupt import CtrlC
@@ -46,7 +47,7 @@ def make_task(n=20, n_dev=None):
 
 
 def make_training(backbone, out, config=CONFIG, method="adapter", task=None):
-    model = Model(backbone, "classify", 2, method, AdapterConfig(16) if method == "adapter" else None, 0, top_k=1)
+    model = Model(backbone, "classify", 2, method, **options_of(method, size=16))
     return Training(model, task or make_task(), config, out, quiet=True)
 
 

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from small_models import options_of
 from torch_bert import TorchModel
 from transformers import AutoTokenizer, BertModel
 
@@ -124,9 +125,8 @@ def test_gradients_of_a_small_bert(method, head):
     config = BertConfig(vocab_size=60, hidden_size=24, n_layers=3, n_heads=3, feed_forward_size=40, max_positions=16)
     backbone = random_backbone(config, seed=1, std=0.2)
     for pooled in (False, True):
-        model = Model(
-            backbone, head, 3 if head == "classify" else 1, method, AdapterConfig(size=5), top_k=2, pooled=pooled
-        )
+        n_out = 3 if head == "classify" else 1
+        model = Model(backbone, head, n_out, method, pooled=pooled, **options_of(method, size=5, top_k=2))
         away_from_identity(model)
         batch, labels = tiny_batch(config, head, n_classes=3)
         errors = compare_gradients(model, batch, labels)
@@ -148,7 +148,7 @@ def test_gradients_of_other_activations(activation):
 @pytest.mark.parametrize("head", ["classify", "regress"])
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_of_the_real_backbone(backbone, texts, method, head):
-    model = Model(backbone, head, 2 if head == "classify" else 1, method, AdapterConfig(size=16), top_k=2)
+    model = Model(backbone, head, 2 if head == "classify" else 1, method, **options_of(method, size=16, top_k=2))
     away_from_identity(model, std=0.02)
     batch = backbone.encode(texts[0][:8])
     labels = np.arange(8) % 2 if head == "classify" else np.linspace(0, 5, 8)

@@ -14,5 +14,9 @@ def encode(backbone, texts, pairs=None):
 
 
 def make_model(backbone, method="adapter", **options):
-    options = {"adapter": AdapterConfig(size=4), "top_k": 1} | options
-    return Model(backbone, method=method, **options)
+    return Model(backbone, method=method, **options_of(method) | options)
+
+
+def options_of(method, size=4, top_k=1):
+    """What a method needs, and others refuse: adapters of that size, or that many layers."""
+    return {"adapter": {"adapter": AdapterConfig(size)}, "top_k": {"top_k": top_k}}.get(method, {})

@@ -18,11 +18,12 @@ from minibert.text import pack
 CONFIG = BertConfig(vocab_size=200, hidden_size=96, n_layers=2, n_heads=4, feed_forward_size=192, max_positions=64)
 LENGTHS = (50, 3, 41, 17, 60, 1, 38, 29, 46, 33)  # 318 tokens: every loop of every kernel has several tasks
 METHODS = ("adapter", "full")
+ADAPTER = AdapterConfig(16, init_std=0.1)
 
 
 def a_model(method):
     backbone = random_backbone(CONFIG, seed=1, std=0.05)
-    return Model(backbone, n_out=3, method=method, adapter=AdapterConfig(16, init_std=0.1))
+    return Model(backbone, n_out=3, method=method, adapter=ADAPTER if method == "adapter" else None)
 
 
 def a_batch(seed=0):
