@@ -55,15 +55,20 @@ class FlatParams(dict):
     KeyError for a name that is not there, and ValueError for another shape. What would take a name away is a TypeError.
     """
 
-    def __init__(self, shapes: dict[str, tuple], dtype):
+    def __init__(self, shapes: dict[str, tuple], dtype, like: FlatParams | None = None):
+        """like: one with the same names and shapes, whose layout is taken: each training step needs new gradients."""
         from kernels import lay_out  # not above: who reads and writes files needs flatten alone, and no Numba
 
-        names = sorted(shapes, key=lambda name: not name.endswith("/W"))  # weights first, else in their order
-        self.all, firsts = lay_out([prod(shapes[name]) for name in names], dtype)
-        first_of = dict(zip(names, firsts, strict=True))
-        n_weights = min((first_of[name] for name in names if not name.endswith("/W")), default=self.all.size)
-        self.decay, self.no_decay = self.all[:n_weights], self.all[n_weights:]
-        super().__init__({name: _view(self.all, first_of[name], shape) for name, shape in shapes.items()})
+        if like is None:
+            names = sorted(shapes, key=lambda name: not name.endswith("/W"))  # weights first, else in their order
+            self.all, firsts = lay_out([prod(shapes[name]) for name in names], dtype)
+            self._firsts = dict(zip(names, firsts, strict=True))
+        else:
+            (self.all, _), self._firsts = lay_out([like.all.size], dtype), like._firsts
+        n_weights = min((n for name, n in self._firsts.items() if not name.endswith("/W")), default=self.all.size)
+        self.decay, self.no_decay, size = self.all[:n_weights], self.all[n_weights:], self.all.itemsize
+        places = ((name, self._firsts[name] * size, shape) for name, shape in shapes.items())
+        super().__init__({name: np.ndarray(shape, dtype, self.all, place) for name, place, shape in places})
 
     @classmethod
     def zeros_like(cls, arrays: dict[str, np.ndarray]) -> FlatParams:
@@ -71,7 +76,8 @@ class FlatParams(dict):
         if not arrays:
             raise ValueError("there are no arrays to lay out, so no dtype is known: is anything trained?")
         dtype = next(iter(arrays.values())).dtype
-        return cls({name: a.shape for name, a in arrays.items()}, dtype)
+        like = arrays if isinstance(arrays, FlatParams) else None
+        return cls({name: a.shape for name, a in arrays.items()}, dtype, like)
 
     @classmethod
     def copy_of(cls, arrays: dict[str, np.ndarray]) -> FlatParams:
@@ -109,7 +115,3 @@ class FlatParams(dict):
 
     def __reduce_ex__(self, protocol):
         raise TypeError("FlatParams cannot be pickled or copied one by one; Model.to_record gives plain arrays")
-
-
-def _view(memory: np.ndarray, first: int, shape: tuple) -> np.ndarray:
-    return memory[first : first + prod(shape)].reshape(shape)
