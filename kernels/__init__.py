@@ -75,6 +75,8 @@ def use_threads(n: int) -> None:
 
 def threads() -> int:
     """On how many threads kernels run at most; small work runs on one. (Numba knows how many were used last.)"""
+    if not COMPILED:
+        return 1
     from .runtime.threads import most_threads
 
     return most_threads()
@@ -82,9 +84,10 @@ def threads() -> int:
 
 def ensure_compiled(dtype="float32", purpose: str = "train") -> None:
     """Compile the kernels that a purpose needs, "predict" or "train", if the cache does not have them yet."""
-    from .runtime import warm_up
+    if COMPILED:
+        from .runtime import warm_up
 
-    warm_up.ensure_compiled(dtype, purpose)
+        warm_up.ensure_compiled(dtype, purpose)
 
 
 def compile_for(purpose: str = "train", between=lambda: None) -> None:
@@ -93,6 +96,8 @@ def compile_for(purpose: str = "train", between=lambda: None) -> None:
     purpose: "train", "predict" (forward alone) or "gradcheck" (float64). between() is called between two kernels; what
     it raises ends the compilation.
     """
+    if not COMPILED:
+        return
     from .runtime import warm_up
 
     if purpose == "gradcheck":
