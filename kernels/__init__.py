@@ -21,6 +21,7 @@ from .runtime.pool import lay_out
 
 BACKEND = os.environ.get("MINIBERT_KERNELS", "numba")
 COMPILED = BACKEND in ("plain", "numba", "fma", "blas")  # kernels of Numba are used
+_compiled = set()  # (dtype, purpose) whose kernels this process has found in the cache
 
 if BACKEND == "numpy":
     from .reference import *  # noqa: F403
@@ -51,7 +52,6 @@ elif COMPILED:
     if BACKEND != "plain":
         from .engine.attention import attention, attention_backward
         from .engine.gemm import (
-            bias_db,
             freeze,
             freeze_each,
             matmul,
@@ -62,6 +62,7 @@ elif COMPILED:
             matmul_each,
             matmul_gelu,
         )
+        from .engine.sums import bias_db
 else:
     raise ImportError(f"MINIBERT_KERNELS must be numpy, plain, numba, fma or blas, got {BACKEND!r}")
 
@@ -84,10 +85,11 @@ def threads() -> int:
 
 def ensure_compiled(dtype="float32", purpose: str = "train") -> None:
     """Compile the kernels that a purpose needs, "predict" or "train", if the cache does not have them yet."""
-    if COMPILED:
+    if COMPILED and (dtype, purpose) not in _compiled:  # it is asked for before every pass
         from .runtime import warm_up
 
         warm_up.ensure_compiled(dtype, purpose)
+        _compiled.add((dtype, purpose))
 
 
 def compile_for(purpose: str = "train", between=lambda: None) -> None:

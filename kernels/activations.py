@@ -41,7 +41,7 @@ def gelu_tanh(x):
 def gelu_in_place(x):
     """gelu(x) and gelu'(x) in the memory of x, which is in C order: for a caller that needs x no longer."""
     y = empty(x.shape, x.dtype)
-    share(ns=x.size)
+    share(ns=0.4 * x.size)
     _gelu_in_place(x.reshape(-1), y.reshape(-1))
     return y, x
 
@@ -49,7 +49,7 @@ def gelu_in_place(x):
 def _apply(kernel, x):
     x = np.ascontiguousarray(x)
     y, act_grad = empty(x.shape, x.dtype), empty(x.shape, x.dtype)
-    share(ns=x.size)
+    share(ns=0.4 * x.size)
     kernel(x.reshape(-1), y.reshape(-1), act_grad.reshape(-1))
     return y, act_grad
 

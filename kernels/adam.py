@@ -28,7 +28,7 @@ def adam(p, g, m, v, lr, beta1, beta2, eps, weight_decay, step):
     step_size = lr / (1.0 - beta1**step)
     root_correction = 1.0 / math.sqrt(1.0 - beta2**step)
     flat = [a.reshape(-1) for a in (p, g, m, v)]
-    share(ns=p.size)
+    share(ns=0.3 * p.size)
     _adam(*flat, step_size, beta1, beta2, eps, root_correction, 1.0 - lr * weight_decay)
 
 
@@ -55,7 +55,7 @@ def squared_norm(x, largest=0.0) -> float:
     """
     if largest > 0 and not x.flags.c_contiguous:
         raise ValueError(f"x must be in C order, got shape {x.shape} with strides {x.strides}")
-    share(ns=0.3 * x.size)
+    share(ns=0.1 * x.size)
     return _squared_norm(x.reshape(-1), largest)
 
 

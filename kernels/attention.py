@@ -35,7 +35,7 @@ def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
     check_attention(q, k, v, offsets_q, offsets_kv, n_heads)
     q, k, v = map(np.ascontiguousarray, (q, k, v))
     context, lse = np.zeros_like(q), np.empty((len(q), n_heads), q.dtype)
-    share(ns=0.4 * q.shape[1] * (np.diff(offsets_q) @ np.diff(offsets_kv)))
+    share(ns=0.2 * q.shape[1] * (np.diff(offsets_q) @ np.diff(offsets_kv)))
     _attention(q, k, v, offsets_q, offsets_kv, settings(dropout or NO_DROPOUT), context, lse)
     return context, lse
 
@@ -49,7 +49,7 @@ def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=No
     check_attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv)
     dcontext, q, k, v = map(np.ascontiguousarray, (dcontext, q, k, v))
     dq, dk, dv = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
-    share(ns=1.0 * q.shape[1] * (np.diff(offsets_q) @ np.diff(offsets_kv)))
+    share(ns=0.5 * q.shape[1] * (np.diff(offsets_q) @ np.diff(offsets_kv)))
     inputs, masking = (dcontext, q, k, v, lse), settings(dropout or NO_DROPOUT)
     _attention_backward(inputs, offsets_q, offsets_kv, masking, (dq, dk, dv))
     return dq, dk, dv

@@ -32,7 +32,7 @@ def dropout_in_place(x, dropout):
 
 
 def _apply(x, y, dropout):
-    share(ns=0.5 * x.size)
+    share(ns=0.3 * x.size)
     _dropout(x.reshape(-1), y.reshape(-1), y is not x, *settings(dropout))
     return y
 

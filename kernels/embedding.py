@@ -15,11 +15,11 @@ def embedding(ids, segments, positions, word, segment, position):
 
     Raises IndexError if an index is not that of a row in its table, ValueError if shapes or dtypes do not fit.
     """
-    tables, T, D = {"segment": segment, "position": position}, ids.size, word.shape[1]
-    check_shapes("embedding", word.dtype, **{name: (table, (len(table), D)) for name, table in tables.items()})
-    check_shapes("embedding", ids.dtype, segments=(segments, (T,)), positions=(positions, (T,)))
+    T, D = ids.size, word.shape[1]
+    check_shapes("embedding", word.dtype, (segment, position), ((len(segment), D), (len(position), D)))
+    check_shapes("embedding", ids.dtype, (segments, positions), ((T,), (T,)))
     x = empty((ids.size, word.shape[1]), word.dtype)
-    share(ns=0.5 * x.size)
+    share(ns=0.2 * x.size)
     if not _gather(ids, segments, positions, word, segment, position, x):
         raise IndexError("an index is not that of a row in its table")
     return x
@@ -27,9 +27,9 @@ def embedding(ids, segments, positions, word, segment, position):
 
 def embedding_backward(dx, index, dW):
     """dW[index[t]] += dx[t] for every t.   (T, D), int32 (T,) -> added into dW (V, D)"""
-    check_shapes("embedding_backward", dx.dtype, dx=(dx, (index.size, dW.shape[1])), dW=(dW, dW.shape))
+    check_shapes("embedding_backward", dx.dtype, (dx, dW), ((index.size, dW.shape[1]), dW.shape))
     check_rows("embedding_backward", "indices", index, len(dW))
-    share(ns=0.5 * dx.size)
+    share(ns=0.2 * dx.size)
     _scatter_add(dx, index, dW)
 
 

@@ -21,12 +21,12 @@ def layernorm(x, residual, gamma, beta, eps):
     or dtypes do not fit.
     Returns y, and what backward needs: normalized (T, D), and 1 / sqrt(var + eps) (T,).
     """
-    row = x.shape[1:]
-    check_shapes("layernorm", x.dtype, residual=(residual, x.shape), gamma=(gamma, row), beta=(beta, row))
-    x, residual = np.ascontiguousarray(x), residual if residual is None else np.ascontiguousarray(residual)
+    shape, row = x.shape, x.shape[1:]
+    check_shapes("layernorm", x.dtype, (residual, gamma, beta), (shape, row, row))
+    x, residual = np.ascontiguousarray(x), x[:0] if residual is None else np.ascontiguousarray(residual)
     y, normalized, inverse_std = empty(x.shape, x.dtype), empty(x.shape, x.dtype), empty(x.shape[0], x.dtype)
-    share(ns=x.size)
-    _layernorm(x, x[:0] if residual is None else residual, gamma, beta, eps, y, normalized, inverse_std)
+    share(ns=0.3 * x.size)
+    _layernorm(x, residual, gamma, beta, eps, y, normalized, inverse_std)
     return y, normalized, inverse_std
 
 
@@ -38,14 +38,13 @@ def layernorm_backward(dy, normalized, inverse_std, gamma, dgamma=None, dbeta=No
     And if they are there, dgamma += sum of dy n over the rows, dbeta += sum of dy. Raises ValueError if shapes or
     dtypes do not fit.
     """
-    grads, rows = {"gamma": gamma, "dgamma": dgamma, "dbeta": dbeta}, dy.shape[:1]
-    check_shapes("layernorm_backward", dy.dtype, **{name: (a, dy.shape[1:]) for name, a in grads.items()})
-    check_shapes("layernorm_backward", dy.dtype, normalized=(normalized, dy.shape), inverse_std=(inverse_std, rows))
+    arrays, row = (normalized, inverse_std, gamma, dgamma, dbeta), dy.shape[1:]
+    check_shapes("layernorm_backward", dy.dtype, arrays, (dy.shape, dy.shape[:1], row, row, row))
     dy, ds = np.ascontiguousarray(dy), empty(dy.shape, dy.dtype)
     if (dgamma is None) != (dbeta is None):  # the kernel adds to both or to none
         dgamma, dbeta = (np.zeros_like(gamma) if grad is None else grad for grad in (dgamma, dbeta))
     dgamma, dbeta = inverse_std[:0] if dgamma is None else dgamma, inverse_std[:0] if dbeta is None else dbeta
-    share(ns=dy.size)
+    share(ns=0.3 * dy.size)
     _layernorm_backward(dy, normalized, inverse_std, gamma, ds, dgamma, dbeta)
     return ds
 

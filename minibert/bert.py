@@ -134,7 +134,8 @@ def encoder_backward(dx, batch, params, caches, grads, context: Context) -> None
 def layer_context(context: Context, i: int) -> Context:
     """The context as layer i sees it: its own dropout, and queries of all rows unless it is the last layer."""
     is_last = i == context.config.n_layers - 1
-    return context.at(i)._replace(offsets_q=context.offsets_q if is_last else context.offsets_kv)
+    offsets_q = context.offsets_q if is_last else context.offsets_kv
+    return Context(context.config, offsets_q, context.offsets_kv, context.adapter, context.dropout.at(i))
 
 
 def context_of(batch, config, adapter=None, dropout=None, all_rows: bool = True) -> Context:

@@ -136,9 +136,9 @@ def _check_shape(labels, shape) -> None:
 def _whole_numbers(labels, shape, limit, last: str) -> np.ndarray:
     """Labels from 0 on, each below its limit."""
     _check_shape(labels, shape)
-    if labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < limit)).all():
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or (labels >= limit).any():
         raise InputError(f"labels must be whole numbers from 0 to {last}")
-    return labels.astype(np.int64)
+    return labels.astype(np.int64, copy=False)
 
 
 def _describe_class(probabilities, names) -> tuple[list[str], dict]:

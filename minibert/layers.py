@@ -212,4 +212,4 @@ class Context(NamedTuple):
 
     def at(self, *sites) -> Context:
         """The same context, its dropout placed inside a layer or at a site."""
-        return self._replace(dropout=self.dropout.at(*sites))
+        return Context(self.config, self.offsets_q, self.offsets_kv, self.adapter, self.dropout.at(*sites))

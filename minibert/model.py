@@ -180,12 +180,10 @@ class Model:
         dropout = None if dropout_step is None else Dropout(*rates, (self.seed, dropout_step))
         return context_of(batch, self.config, self.adapter, dropout, all_rows=self.head_record.reads_all_tokens)
 
-    def _forward(self, batch: Batch, grads, context: Context):
-        """Scores, and what backward needs of the encoder and of the head: nothing if grads is None."""
-        kernels.ensure_compiled(self.backbone.dtype, "predict" if grads is None else "train")
-        states, caches = encoder_forward(batch, self._tree, grads, context)
-        scores, head_cache = head_forward(states, self._tree, grads, self.head_record.context(context))
-        return scores, caches, head_cache
+    def _scores(self, batch: Batch, context: Context) -> np.ndarray:
+        kernels.ensure_compiled(self.backbone.dtype, "predict")
+        states, _ = encoder_forward(batch, self._tree, None, context)
+        return head_forward(states, self._tree, None, self.head_record.context(context))[0]
 
     def hidden(self, batch: Batch) -> np.ndarray:
         """Hidden states of the last layer, adapters included, without dropout.   -> (T, D)"""
@@ -194,7 +192,7 @@ class Model:
 
     def forward(self, batch: Batch) -> np.ndarray:
         """Scores, without dropout.   -> (B, C): logits of the classes; (B, 1); or (T, 2): logits of start and end"""
-        return self._forward(batch, None, self._context(batch))[0]
+        return self._scores(batch, self._context(batch))
 
     def predict(self, batch: Batch) -> np.ndarray:
         """Class probabilities (B, C); for a regression the scores (B,); for spans logits of start and end (T, 2)."""
@@ -203,8 +201,7 @@ class Model:
     def loss(self, batch: Batch, labels, dropout_step: int | None = None) -> float:
         """The loss alone, for finite differences. Arguments as for `loss_and_grads`."""
         labels, context = self._checked(labels, batch), self._context(batch, dropout_step)
-        scores, _, _ = self._forward(batch, None, context)
-        return float(self.head_record.loss(scores, labels, batch.offsets)[0])
+        return float(self.head_record.loss(self._scores(batch, context), labels, batch.offsets)[0])
 
     def loss_and_grads(self, batch: Batch, labels, dropout_step: int | None = None):
         """Mean loss of the batch, and its gradient with respect to every trained parameter.
@@ -217,16 +214,20 @@ class Model:
         flat_grads = FlatParams.zeros_like(self.trained())
         grads = unflatten(flat_grads)
 
-        scores, caches, head_cache = self._forward(batch, grads, context)
+        head_context = self.head_record.context(context)
+        kernels.ensure_compiled(self.backbone.dtype, "train")
+
+        states, caches = encoder_forward(batch, self._tree, grads, context)
+        scores, head_cache = head_forward(states, self._tree, grads, head_context)
         loss, dscores = self.head_record.loss(scores, labels, batch.offsets)
-        dstates = head_backward(dscores, self._tree, head_cache, grads, self.head_record.context(context))
+        dstates = head_backward(dscores, self._tree, head_cache, grads, head_context)
         encoder_backward(dstates, batch, self._tree, caches, grads, context)
         return float(loss), flat_grads
 
     def caches(self, batch: Batch, dropout_step: int | None = None) -> list:
         """What the encoder's forward pass of a training step keeps for backward: of the embeddings, of each layer."""
         grads = unflatten(FlatParams.zeros_like(self.trained()))
-        return self._forward(batch, grads, self._context(batch, dropout_step))[1]
+        return encoder_forward(batch, self._tree, grads, self._context(batch, dropout_step))[1]
 
     def _checked(self, labels, batch: Batch) -> np.ndarray:
         if len(batch) == 0:

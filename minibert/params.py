@@ -63,12 +63,12 @@ class FlatParams(dict):
             names = sorted(shapes, key=lambda name: not name.endswith("/W"))  # weights first, else in their order
             self.all, firsts = lay_out([prod(shapes[name]) for name in names], dtype)
             self._firsts = dict(zip(names, firsts, strict=True))
+            n_weights = min((n for name, n in self._firsts.items() if not name.endswith("/W")), default=self.all.size)
         else:
-            (self.all, _), self._firsts = lay_out([like.all.size], dtype), like._firsts
-        n_weights = min((n for name, n in self._firsts.items() if not name.endswith("/W")), default=self.all.size)
+            (self.all, _), self._firsts, n_weights = lay_out([like.all.size], dtype), like._firsts, like.decay.size
         self.decay, self.no_decay, size = self.all[:n_weights], self.all[n_weights:], self.all.itemsize
-        places = ((name, self._firsts[name] * size, shape) for name, shape in shapes.items())
-        super().__init__({name: np.ndarray(shape, dtype, self.all, place) for name, place, shape in places})
+        firsts = self._firsts
+        super().__init__({name: np.ndarray(s, dtype, self.all, firsts[name] * size) for name, s in shapes.items()})
 
     @classmethod
     def zeros_like(cls, arrays: dict[str, np.ndarray]) -> FlatParams:

@@ -33,9 +33,10 @@ from ..runtime.pool import empty, zeros
 from ..runtime.threads import share
 from . import amx, blas, gemm_amx, gemm_fma, skinny
 from .skinny import FLOAT32
-from .sums import bias_db, check_db
+from .sums import add_to_db, check_db
 
 BLAS = os.environ.get("MINIBERT_KERNELS") == "blas"
+FEW_ROWS = 32
 
 
 class Frozen:
@@ -115,6 +116,7 @@ def matmul(x, W, b=None, residual=None, dropout=None):
     b, residual and dropout, (rate, key), may be None. Raises ValueError if shapes or dtypes do not fit.
     """
     y, residual = empty((x.shape[0], W.shape[1]), x.dtype), _in_rows(residual)
+    _share(len(x), W)
     if dropout is not None and _fuses(x, W):
         _product(x, W, False, b, residual, y, dropout=settings(dropout))
         return y
@@ -125,6 +127,7 @@ def matmul(x, W, b=None, residual=None, dropout=None):
 def matmul_gelu(x, W, b=None):
     """y = gelu(u) with u = x @ W + b, and the derivative gelu'(u).   (T, I) @ (I, O) -> (T, O), (T, O)"""
     u = empty((x.shape[0], W.shape[1]), x.dtype)
+    _share(len(x), W)
     if _fuses(x, W):
         y = empty(u.shape, u.dtype)
         _product(x, W, False, b, None, u, activated=y)
@@ -139,6 +142,7 @@ def matmul_dx(dy, W, dx_accum=None, act_grad=None):
     returned is then du. Both may be None.
     """
     dx = empty((dy.shape[0], W.shape[0]), dy.dtype)
+    _share(len(dy), W)
     return _product(dy, W, True, None, _in_rows(dx_accum), dx, _in_rows(act_grad))
 
 
@@ -149,13 +153,17 @@ def matmul_dw(x, dy, dW):
     """
     check_dw(x, dy, dW)
     _share(len(x), dW)
+    _add_dw(x, dy, dW)
+
+
+def _add_dw(x, dy, dW):
     if not BLAS and skinny.fits_dw(x, dy, dW):
         skinny.multiply_dw(x, dy, dW)
     elif dW.flags.c_contiguous:
         _back_end(dW).multiply_dw(_in_rows(x), _in_rows(dy), dW)
     else:  # a part of a wider array
         part = zeros(dW.shape, dW.dtype)
-        matmul_dw(x, dy, part)
+        _add_dw(x, dy, part)
         dW += part
 
 
@@ -165,19 +173,21 @@ def matmul_backward(dy, x, W, dW=None, db=None, dx_accum=None, act_grad=None, dr
     x may be None if dW is: a frozen weight does not need its layer's input.
     """
     dy = dy if dropout is None else apply_dropout(dy, dropout)  # forward was y = u m, so now du = dy m
-    if not ((dW is None or dW.flags.c_contiguous) and _fuses(dy, W)):
-        if dW is not None:
-            matmul_dw(x, dy, dW)
-        if db is not None:
-            bias_db(dy, db)
-        return matmul_dx(dy, W, dx_accum, act_grad)
-    dx, dy = empty((dy.shape[0], W.shape[0]), dy.dtype), _in_rows(dy)
+    dx, dx_accum, act_grad = empty((dy.shape[0], W.shape[0]), dy.dtype), _in_rows(dx_accum), _in_rows(act_grad)
     if dW is not None:
         check_dw(x, dy, dW)
     if db is not None:
         check_db(dy, db)
-    grads = None if dW is None else _in_rows(x), dy, dW, db
-    return _product(dy, W, True, None, _in_rows(dx_accum), dx, _in_rows(act_grad), grads=grads)
+    _share(len(dy), W)
+    if (dW is None or dW.flags.c_contiguous) and _fuses(dy, W):
+        dy = _in_rows(dy)
+        grads = None if dW is None else _in_rows(x), dy, dW, db
+        return _product(dy, W, True, None, dx_accum, dx, act_grad, grads=grads)
+    if dW is not None:
+        _add_dw(x, dy, dW)
+    if db is not None:
+        add_to_db(dy, db)
+    return _product(dy, W, True, None, dx_accum, dx, act_grad)
 
 
 def _fuses(x, W):
@@ -196,7 +206,7 @@ def matmul_each(x, Ws, bs):
     n, width, panels = len(Ws), Ws[0].shape[1], together.panels(False)
     if len(bs) != n:
         raise ValueError(f"{len(bs)} biases for {n} weights")
-    check_shapes("matmul_each", x.dtype, **{f"bias {i}": (b, (width,)) for i, b in enumerate(bs)})
+    check_shapes("matmul_each", x.dtype, bs, [(width,)] * n)
     size = panels.size // (together.shape[1] // width)  # of the panels of one weight
     _share(n * len(x), Ws[0])
     panels, ys = panels[Ws[0].index * size : (Ws[0].index + n) * size], empty((n, len(x), width), x.dtype)
@@ -243,8 +253,11 @@ def _together(Ws):
 
 
 def _share(rows, W):
-    """Choose the threads: one does some 100 operations a nanosecond, and a product has two for each row and weight."""
-    share(ns=0.02 * rows * W.shape[0] * W.shape[1])
+    """Choose the threads: one does some 240 operations a nanosecond, and a product has two for each row and weight.
+
+    A few rows, as those of one short text, are one thread's: all products of such a pass are small, and there are many.
+    """
+    share(ns=0.008 * rows * W.shape[0] * W.shape[1] if rows >= FEW_ROWS else 0)
 
 
 def _back_end(x):
@@ -255,7 +268,6 @@ def _back_end(x):
 
 def _product(a, W, transposed, bias, residual, c, act_grad=None, **fused):
     """c = (a @ W + bias + residual) act_grad, or a @ W.T. Returns c. fused: the epilogues that only AMX has."""
-    _share(len(a), W)
     b, panels = (W.W, W.panels(transposed)) if isinstance(W, Frozen) else (W, None)
     check_product(a, b, transposed, bias, residual, act_grad, c)
     if panels is None and not BLAS and skinny.fits(a, b, transposed, c):

@@ -18,7 +18,12 @@ def bias_db(dy, db):
     Raises ValueError if they do not fit, or if db is not contiguous.
     """
     check_db(dy, db)
-    share(ns=0.2 * dy.size)
+    share(ns=0.06 * dy.size)
+    add_to_db(dy, db)
+
+
+def add_to_db(dy, db):
+    """The same on the threads that are chosen already, unchecked."""
     _sum_rows(np.ascontiguousarray(dy), db)
 
 

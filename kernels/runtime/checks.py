@@ -8,12 +8,14 @@ import numpy as np
 from .compiling import serial_kernel
 
 
-def check_shapes(operation: str, dtype, **arrays) -> None:
-    """Raise ValueError unless every array has its shape and the dtype. arrays: name=(array or None, shape)."""
-    for name, (array, shape) in arrays.items():
-        if array is not None and (array.shape != shape or array.dtype != dtype):
-            expected = f"{np.dtype(dtype)}{shape}"
-            raise ValueError(f"{operation}: {name} is {array.dtype}{array.shape}, expected {expected}: it does not fit")
+def check_shapes(operation: str, dtype, arrays, shapes) -> None:
+    """Raise ValueError unless every array has its shape and the dtype; arrays may be None. It must be quick: it runs
+    before every kernel."""
+    for array, shape in zip(arrays, shapes, strict=True):
+        if array is not None and (array.shape != shape or (array.dtype is not dtype and array.dtype != dtype)):
+            given = [None if a is None else f"{a.dtype}{a.shape}" for a in arrays]
+            expected = [f"{np.dtype(dtype)}{s}" for s in shapes]
+            raise ValueError(f"{operation}: arguments {given} do not fit, expected {expected}")
 
 
 def check_rows(operation: str, name: str, index, n_rows: int) -> None:
@@ -55,7 +57,7 @@ def check_attention(q, k, v, offsets_q, offsets_kv, n_heads) -> None:
     """Raise ValueError unless q (R, D), k and v (T, D) and both offsets fit, and D can be divided among the heads."""
     if q.shape[1] % n_heads:
         raise ValueError(f"{q.shape[1]} features a token cannot be shared out over {n_heads} heads")
-    check_shapes("attention", q.dtype, k=(k, (len(k), q.shape[1])), v=(v, k.shape))
+    check_shapes("attention", q.dtype, (k, v), ((len(k), q.shape[1]), k.shape))
     if not _offsets_fit(offsets_q, offsets_kv, len(q), len(k)):
         wanted = f"offsets_q must go up from 0 to {len(q)}, offsets_kv from 0 to {len(k)}, for as many sequences"
         raise ValueError(f"attention: {wanted}; got {offsets_q} and {offsets_kv}")
@@ -74,4 +76,4 @@ def _offsets_fit(offsets_q, offsets_kv, n_rows, n_keys):
 def check_attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv) -> None:
     """The same of its backward: dcontext (R, D), lse (R, H)."""
     check_attention(q, k, v, offsets_q, offsets_kv, lse.shape[1])
-    check_shapes("attention_backward", q.dtype, dcontext=(dcontext, q.shape), lse=(lse, (len(q), lse.shape[1])))
+    check_shapes("attention_backward", q.dtype, (dcontext, lse), (q.shape, (len(q), lse.shape[1])))

@@ -15,8 +15,8 @@ import threading
 
 import numba
 
-# ns on one thread; for less work a second thread gains little on an idle machine, and loses on a busy one
-SMALL = 50_000
+# ns on one thread. To share work out costs 2 to 3 us on an idle machine: below this a second thread gains nothing.
+SMALL = 15_000
 
 
 class _State(threading.local):

@@ -1,12 +1,14 @@
 """The Python API: a backbone file in, scores and gradients out; tasks in a bank and back."""
 
+import subprocess
+import sys
 from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from small_models import LABELS, TEXTS, encode, make_model
-from tiny import CONFIG
+from tiny import CONFIG, ROOT, environment
 
 import kernels
 from kernels.runtime.pool import aligned_copy
@@ -119,7 +121,6 @@ def test_kernels_are_compiled_for_what_is_computed_first(backbone, monkeypatch):
     assert calls == []
     for compute, purpose in (
         (lambda: model.loss_and_grads(batch, LABELS), "train"),
-        (lambda: model.caches(batch), "train"),
         (lambda: model.loss(batch, LABELS), "predict"),
         (lambda: model.predict(batch), "predict"),
         (lambda: model.hidden(batch), "predict"),
@@ -229,3 +230,35 @@ def test_parameters_that_are_not_the_models_are_refused(backbone):
     del trained["head/b"]
     with pytest.raises(InputError, match="head/b"):
         make_model(backbone).load_trained(trained)
+
+
+FRAMES = """
+import traceback, kernels
+from minibert.gradcheck import tiny_batch, tiny_model
+
+model = tiny_model("adapter", "classify")
+right = kernels.matmul_gelu
+
+def watched(*arguments):
+    names = [(frame.name, frame.filename.rpartition("minibert/")[2]) for frame in traceback.extract_stack()]
+    if ("adapter_forward", "adapter.py") in names:
+        print(*(f"{file}:{name}" for name, file in names[[n for n, _ in names].index("loss_and_grads") :]))
+        raise SystemExit
+    return right(*arguments)
+
+kernels.matmul_gelu = watched
+model.loss_and_grads(*tiny_batch(model.config, "classify"))
+"""
+
+
+def test_few_frames_lie_between_the_model_and_the_adapters_first_product():
+    """Who steps through the program is soon where the paper is; each file is one of the README's reading order."""
+    command = [sys.executable, "-c", FRAMES]
+    done = subprocess.run(
+        command, env=environment(MINIBERT_KERNELS="numpy"), capture_output=True, text=True, check=True
+    )
+    *frames, _ = done.stdout.split()
+    assert frames[0] == "model.py:loss_and_grads" and frames[-1] == "adapter.py:adapter_forward"
+    assert len(frames) + 1 <= 6, frames
+    order = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(frame.split(":")[0] in order for frame in frames)
