@@ -33,7 +33,7 @@ from ..runtime.pool import empty, zeros
 from ..runtime.threads import share
 from . import amx, blas, gemm_amx, gemm_fma, skinny
 from .skinny import FLOAT32
-from .sums import add_to_db, check_db
+from .sums import add_to_db, check_db, multiply_elements
 
 BLAS = os.environ.get("MINIBERT_KERNELS") == "blas"
 FEW_ROWS = 32
@@ -46,30 +46,11 @@ class Frozen:
     the same x, and index: which of them this is; one product may then serve several (see `matmul_each`).
     """
 
-    __slots__ = ("W", "_panels", "_panels_t", "index", "together")
+    __slots__ = ("W", "_panels", "_panels_t", "dtype", "index", "nbytes", "shape", "size", "together")
 
     def __init__(self, W):
         self.W, self._panels, self._panels_t, self.together, self.index = W, None, None, None, 0
-
-    @property
-    def shape(self):
-        """That of the array."""
-        return self.W.shape
-
-    @property
-    def dtype(self):
-        """That of the array."""
-        return self.W.dtype
-
-    @property
-    def size(self):
-        """That of the array."""
-        return self.W.size
-
-    @property
-    def nbytes(self):
-        """That of the array."""
-        return self.W.nbytes
+        self.shape, self.dtype, self.size, self.nbytes = W.shape, W.dtype, W.size, W.nbytes
 
     @property
     def T(self):
@@ -252,12 +233,12 @@ def _together(Ws):
 # ----------------------------------------------------------------------------------------------------------- product
 
 
-def _share(rows, W):
+def _share(n_rows, W):
     """Choose the threads: one does some 240 operations a nanosecond, and a product has two for each row and weight.
 
     A few rows, as those of one short text, are one thread's: all products of such a pass are small, and there are many.
     """
-    share(ns=0.008 * rows * W.shape[0] * W.shape[1] if rows >= FEW_ROWS else 0)
+    share(0.008 * n_rows * W.size if n_rows >= FEW_ROWS else 0)
 
 
 def _back_end(x):
@@ -270,14 +251,15 @@ def _product(a, W, transposed, bias, residual, c, act_grad=None, **fused):
     """c = (a @ W + bias + residual) act_grad, or a @ W.T. Returns c. fused: the epilogues that only AMX has."""
     b, panels = (W.W, W.panels(transposed)) if isinstance(W, Frozen) else (W, None)
     check_product(a, b, transposed, bias, residual, act_grad, c)
+    back_end = _back_end(c)
     if panels is None and not BLAS and skinny.fits(a, b, transposed, c):
         skinny.multiply(a, b, transposed, bias, residual, c)
-    elif _back_end(c) is gemm_amx:
+    elif back_end is gemm_amx:
         gemm_amx.multiply(_in_rows(a), b, transposed, panels, bias, residual, c, act_grad, **fused)
         return c
     else:
-        _back_end(c).multiply(_in_rows(a), b, transposed, panels, bias, residual, c)
-    return c if act_grad is None else np.multiply(c, act_grad, out=c)
+        back_end.multiply(_in_rows(a), b, transposed, panels, bias, residual, c)
+    return c if act_grad is None else multiply_elements(c, act_grad)
 
 
 def _in_rows(x):

@@ -1,5 +1,5 @@
-"""Sums that go with the products of the backward pass: of all rows (a bias's gradient), and of a matrix and a
-transposed one."""
+"""What goes with the products of the backward pass: the sum of all rows (a bias's gradient), the sum of a matrix and a
+transposed one, and the product of two matrices element by element (with the derivative of an activation)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from ..runtime.compiling import allocating_kernel, kernel, parallel_kernel
 from ..runtime.threads import share
 from .micro_kernel import square_of_zeros
 from .vectors import add, lanes, load, store, transpose_square
+
+BLOCK = 4096  # elements that are one task of the thread pool
 
 
 def bias_db(dy, db):
@@ -87,3 +89,17 @@ def add_rows_transposed(x, i0, i1, out):
                 for r in range(i, min(i + side, i1)):
                     for c in range(j, min(j + side, x.shape[1])):
                         out[c, r] += x[r, c]
+
+
+def multiply_elements(c, factors):
+    """c *= factors, element by element; both in C order. Returns c."""
+    _multiply_elements(c.reshape(-1), factors.reshape(-1))
+    return c
+
+
+@parallel_kernel
+def _multiply_elements(c, factors):
+    for block in prange((c.size + BLOCK - 1) // BLOCK):
+        here, by = c[block * BLOCK : (block + 1) * BLOCK], factors[block * BLOCK : (block + 1) * BLOCK]
+        for i in range(here.size):
+            here[i] *= by[i]
