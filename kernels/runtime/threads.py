@@ -1,8 +1,9 @@
-"""How many threads the next kernel runs on: all, or one if its work is small.
+"""On how many threads the next kernel runs: all, or one if its work is small, or if the cores are taken.
 
 Handing work to a second thread and waiting for it costs some microseconds if a core is free, and milliseconds if
 another program occupies it: then a thread that waits for a core, and another that spins meanwhile, cost more time than
 they save. So each operation estimates how long one thread would take (`share`), and below SMALL it runs on one thread.
+And while our threads wait for cores that other programs hold, all work runs on one thread.
 The bits of a result do not depend on it, since no kernel's result depends on the number of threads.
 
 Numba knows the number of threads, but takes 8 us to return it, behind a lock. Here it is remembered, for each Python
@@ -11,19 +12,47 @@ thread.
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 
 import numba
 
 # ns on one thread. To share work out costs 2 to 3 us on an idle machine: below this a second thread gains nothing.
 SMALL = 15_000
+# Busy cores: over LOOK seconds our threads waited for a core for more than WAITED of the time. Then one thread computes
+# for REST seconds, and all try again.
+LOOK, WAITED, REST = 0.2, 0.15, 3.0
+
+
+def seconds_waited() -> float:
+    """How long the threads of this process have been ready to run, but had no core, in all; 0 where it is not known.
+
+    Linux gives it in nanoseconds, as the second number of /proc/PID/task/TID/schedstat.
+    """
+    folder, total = "/proc/self/task", 0
+    try:
+        for task in os.listdir(folder):
+            with open(f"{folder}/{task}/schedstat", "rb") as file:
+                total += int(file.read().split()[1])
+    except (OSError, ValueError, IndexError):  # another system, or a thread that has just ended
+        return 0.0
+    return 1e-9 * total
 
 
 class _State(threading.local):
-    """For each Python thread: the number that the user chose, and the one that was last set in Numba."""
+    """For each Python thread: the number that the user chose, the one that was last set in Numba, and the last look."""
 
     def __init__(self):
         self.chosen = self.now = numba.config.NUMBA_NUM_THREADS
+        self.next_look, self.last_look, self.waited, self.is_busy = 0.0, 0.0, 0.0, False
+
+    def look(self, now: float) -> None:
+        """Decide whether the cores are taken, from how long our threads waited for one since the last look."""
+        waited, before = seconds_waited(), self.waited
+        share_waited = (waited - before) / max(now - self.last_look, 1e-9) if 0 < before < waited else 0.0
+        self.is_busy = not self.is_busy and share_waited > WAITED
+        self.last_look, self.waited, self.next_look = now, waited, now + (REST if self.is_busy else LOOK)
 
 
 _state = _State()
@@ -47,7 +76,12 @@ def n_threads() -> int:
 
 def share(ns: float) -> int:
     """Set on how many threads the next kernels run, and return it. ns: what one thread would take, in nanoseconds."""
-    wanted = _state.chosen if ns >= SMALL else 1
+    wanted = 1
+    if ns >= SMALL and _state.chosen > 1:
+        now = time.perf_counter()
+        if now > _state.next_look:
+            _state.look(now)
+        wanted = 1 if _state.is_busy else _state.chosen
     if wanted != _state.now:
         numba.set_num_threads(wanted)
         _state.now = wanted
