@@ -17,12 +17,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kernels.runtime.threads import REST
 from minibert.bench.workloads import open_workload, training_step
 from minibert.gradcheck import check_gradients, tiny_batch, tiny_model
 from minibert.model import Model
 from minibert.text import pack
 
-SETTLE = 0.3  # seconds after the other program has started or ended, before anything is timed
+SETTLE = 0.3  # seconds after the other program has started, before anything is timed
 TOKENS, BATCHES = 12, 8  # of the one text; batches of the workload that are one call
 
 # A program that computes and never waits. It ends with the one that started it, and after ten minutes in any case.
@@ -53,7 +54,7 @@ def other_programs(cores: int) -> Iterator[None]:
         for process in running:
             process.kill()
             process.wait()
-        time.sleep(SETTLE)
+        time.sleep(SETTLE + REST)  # until the kernels try all threads again
 
 
 def busy_rows(backbone, cores: int, seconds: float, turns: int) -> Iterator[dict]:
