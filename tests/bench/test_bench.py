@@ -431,6 +431,7 @@ def test_busy_times_three_pieces_of_work_idle_and_busy(capsys, monkeypatch):
 
     monkeypatch.setattr(busy, "Popen", Other)
     monkeypatch.setattr(busy, "SETTLE", 0.0)
+    monkeypatch.setattr(busy, "REST", 0.0)
     monkeypatch.setattr(busy, "open_workload", tiny_workload)
     monkeypatch.setattr(busy, "check_gradients", lambda model, *batch: model.loss(*batch))  # the whole takes long
     code, out, err = run(capsys, "busy", "--json", "--turns", 2, "--busy-cores", 2)
