@@ -24,7 +24,7 @@ from minibert.params import truncated_normal
 
 
 def adapter_forward(x, p, grads):
-    """y = x + gelu(x W_down + b_down) W_up + b_up.   (T, D) -> (T, D), and the cache for backward"""
+    """y = x + h W_up + b_up with h = gelu(u), u = x W_down + b_down.   (T, D) -> (T, D), and the cache for backward"""
     h, act_grad = kernels.matmul_gelu(x, p["down"]["W"], p["down"]["b"])  # (T, D) @ (D, M) -> (T, M), gelu'(u)
     y = kernels.matmul(h, p["up"]["W"], p["up"]["b"], residual=x)  # (T, M) @ (M, D) + the skip connection -> (T, D)
     return y, None if grads is None else (x, h, act_grad)

@@ -28,7 +28,11 @@ from minibert.layers import (
 
 
 def layer_forward(x_q, x_kv, p, grads, context: Context):
-    """One Transformer layer for the rows x_q of x_kv, mostly all.   (R, D), (T, D) -> (R, D)"""
+    """One Transformer layer.   x_q (R, D), x_kv (T, D) -> (R, D)
+
+    x_kv holds all tokens, which attention reads; x_q those whose output is wanted: in all layers but the last the same
+    array. c1 to c6 are what the six lines keep for backward.
+    """
     p_a, p_f = p["attention"], p["feed_forward"]
     grads_a, grads_f = subtree(grads, "attention"), subtree(grads, "feed_forward")
     context_a, context_f, eps = context.at("attention"), context.at("feed_forward"), context.config.layernorm_eps
