@@ -20,7 +20,7 @@ import numpy as np
 from numba import prange
 
 from .dropout import NO_DROPOUT, kept_scale, settings
-from .matmul import add_row
+from .rows import add_row, dot
 from .runtime.checks import check_attention, check_attention_backward
 from .runtime.compiling import allocating_kernel, kernel, parallel_kernel
 from .runtime.threads import share
@@ -86,7 +86,7 @@ def _row_of_weights(q, K, head, scale, P):
     """P = softmax(K q scale) of one query; its log-sum-exp is returned. The largest score is subtracted before exp."""
     row_max, row_sum = q.dtype.type(-np.inf), q.dtype.type(0)
     for j in range(P.size):
-        P[j] = scale * _dot(q, K[j, head])
+        P[j] = scale * dot(q, K[j, head])
         row_max = max(row_max, P[j])
     for j in range(P.size):
         P[j] = exp(P[j] - row_max)
@@ -95,14 +95,6 @@ def _row_of_weights(q, K, head, scale, P):
     for j in range(P.size):
         P[j] /= row_sum
     return row_max + np.log(row_sum)
-
-
-@kernel
-def _dot(x, y):
-    total = x.dtype.type(0)
-    for d in range(x.size):
-        total += x[d] * y[d]
-    return total
 
 
 @parallel_kernel
@@ -119,9 +111,9 @@ def _attention_backward(inputs, offsets_q, offsets_kv, dropout, grads):
             position = first[b] + (h * (offsets_q[b + 1] - offsets_q[b]) + i - offsets_q[b]) * n
             inner = q.dtype.type(0)  # row_sum(dP P)
             for j in range(n):
-                P[j] = exp(scale * _dot(q[i, head], k[start + j, head]) - lse[i, h])
+                P[j] = exp(scale * dot(q[i, head], k[start + j, head]) - lse[i, h])
                 m[j] = kept_scale(dropout, position + j)
-                dP[j] = _dot(dcontext[i, head], v[start + j, head]) * m[j]
+                dP[j] = dot(dcontext[i, head], v[start + j, head]) * m[j]
                 inner += dP[j] * P[j]
             for j in range(n):
                 dS = scale * P[j] * (dP[j] - inner)

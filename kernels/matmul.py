@@ -4,10 +4,9 @@
     dx[t, i] = sum over o of  dy[t, o] W [i, o]        dx = dy @ W.T       (T, O) @ (O, I) -> (T, I)
     dW[i, o] += sum over t of x [t, i] dy[t, o]        dW += x.T @ dy      (I, T) @ (T, O) -> (I, O)
 
-All three are c += a @ b, and one kernel serves them. Three ideas make it fast enough to train with. The innermost loop
-walks along rows, so that neighbours in memory are loaded as one vector. Four steps of the sum are taken at a time: an
-element of c is loaded and stored once for four multiply-adds. And eight rows of c share what is fetched of b.
-
+Three ideas make the loops fast enough to train with. The innermost one (rows.py) walks along rows, so that neighbours
+in memory are loaded as one vector. It takes four rows of the second factor at a time, so that an element of the first,
+or of the result, is loaded once for four multiply-adds. And eight rows of the result share what is fetched.
 The default replaces this file by engine/gemm.py, at the machine's limit; ladder.py tells what lies between the two.
 """
 
@@ -19,8 +18,9 @@ from numba import prange
 from .activations import gelu_in_place
 from .dropout import dropout as apply_dropout
 from .reference import freeze, freeze_each  # noqa: F401  (plain loops, too, take a weight as it is)
+from .rows import add_four_rows, add_row, dot, four_dots
 from .runtime.checks import check_dw, check_product
-from .runtime.compiling import kernel, parallel_kernel
+from .runtime.compiling import parallel_kernel
 from .runtime.threads import share
 
 ROWS = 8  # rows of c that are one task of the thread pool
@@ -49,9 +49,10 @@ def matmul_dx(dy, W, dx_accum=None, act_grad=None):
     dx_accum (T, I): the gradient of x from its other consumer. act_grad (T, I): x was f(u), this is f'(u), and du is
     returned. Both may be None.
     """
-    dx = np.zeros((len(dy), len(W)), dy.dtype)
+    dx = np.empty((len(dy), len(W)), dy.dtype)
     check_product(dy, W, True, None, dx_accum, act_grad, dx)
-    _multiply(dy, W.T, dx)
+    share(ns=0.1 * dx.size * W.shape[1])
+    _dot_rows(np.ascontiguousarray(dy), np.ascontiguousarray(W), dx)
     if dx_accum is not None:
         dx += dx_accum
     return dx if act_grad is None else dx * act_grad
@@ -100,30 +101,25 @@ def _multiply(a, b, c):
 
 @parallel_kernel
 def _add_product(a, b, c):
-    """c += a @ b.   (R, K) @ (K, C) -> (R, C)
-
-    Each task owns eight rows of c, so every sum is added in the same order on any number of threads.
-    """
-    depth = a.shape[1]
+    """c += a @ b.   (R, K) @ (K, C) -> (R, C);  a task owns rows of c: no sum depends on the number of threads."""
     for task in prange((len(a) + ROWS - 1) // ROWS):
         rows = range(task * ROWS, min((task + 1) * ROWS, len(a)))
-        for k in range(0, depth - 3, 4):
+        for k in range(0, len(b) - 3, 4):
             for r in rows:
-                _add_four_rows(c[r], a[r, k : k + 4], b[k], b[k + 1], b[k + 2], b[k + 3])
-        for k in range(depth - depth % 4, depth):
+                add_four_rows(c[r], a[r, k : k + 4], b[k], b[k + 1], b[k + 2], b[k + 3])
+        for k in range(len(b) - len(b) % 4, len(b)):
             for r in rows:
                 add_row(c[r], a[r, k], b[k])
 
 
-@kernel
-def _add_four_rows(out, a, b0, b1, b2, b3):
-    a0, a1, a2, a3 = a[0], a[1], a[2], a[3]
-    for j in range(out.size):
-        out[j] += a0 * b0[j] + a1 * b1[j] + a2 * b2[j] + a3 * b3[j]
-
-
-@kernel
-def add_row(out, a, b):
-    """out += a b, for rows out and b and a number a."""
-    for j in range(out.size):
-        out[j] += a * b[j]
+@parallel_kernel
+def _dot_rows(a, b, c):
+    """c = a @ b.T: every element is the inner product of two rows.   (R, K) @ (K, C) -> (R, C)"""
+    for task in prange((len(a) + ROWS - 1) // ROWS):
+        rows = range(task * ROWS, min((task + 1) * ROWS, len(a)))
+        for j in range(0, len(b) - 3, 4):
+            for r in rows:
+                four_dots(a[r], b[j], b[j + 1], b[j + 2], b[j + 3], c[r, j : j + 4])
+        for j in range(len(b) - len(b) % 4, len(b)):
+            for r in rows:
+                c[r, j] = dot(a[r], b[j])
