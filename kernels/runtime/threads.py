@@ -62,6 +62,7 @@ def use_threads(n: int) -> None:
     """From now on kernels run on at most n threads."""
     numba.set_num_threads(n)
     _state.chosen = _state.now = n
+    _state.is_busy = False  # until the next look
 
 
 def most_threads() -> int:

@@ -52,7 +52,7 @@ def print_digests():
     from kernels.engine import sums
     from kernels.runtime.compiling import KERNELS
 
-    threads.SMALL = 0  # else small work runs on one thread, whatever is chosen
+    threads.SMALL, threads.WAITED = 0, 1e9  # else small work, and all on busy cores, runs on one thread
     for n in (1, 2, 3):
         threads.use_threads(n)
         found = {f"{method}/{n}": [a] for method in METHODS for n, a in numbers(method, TRAINING_STEPS).items()}

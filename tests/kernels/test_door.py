@@ -155,6 +155,7 @@ def test_nan_and_infinity_pass_through_as_in_the_reference(back_end, dtype, valu
 def test_same_bits_on_one_thread_and_on_two(back_end, dtype, monkeypatch):
     """tests/engine/test_determinism.py has the whole program, and where arrays lie."""
     monkeypatch.setattr(threads, "SMALL", 0)  # else small work runs on one thread, whatever is chosen
+    monkeypatch.setattr(threads, "WAITED", 1e9)  # and all work where cores are taken
     for name, arguments in examples_of(back_end, dtype, lengths=(40, 17, 70, 150), size=96, n_out=200, n_heads=4):
         found = []
         for n in (1, 2):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import kernels
+from kernels.runtime import threads
 from kernels.runtime.threads import SMALL, n_threads, share, use_threads
 
 pytestmark = pytest.mark.skipif(not kernels.COMPILED, reason="the reference has no threads")
@@ -14,7 +15,9 @@ ALL = numba.config.NUMBA_NUM_THREADS
 
 
 @pytest.fixture(autouse=True)
-def all_threads_after():
+def all_threads(monkeypatch):
+    monkeypatch.setattr(threads, "WAITED", 1e9)  # else all work runs on one thread where cores are taken
+    use_threads(ALL)
     yield
     use_threads(ALL)
 
