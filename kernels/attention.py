@@ -56,7 +56,7 @@ def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=No
 
 
 @allocating_kernel
-def _first_positions(offsets_q, offsets_kv, n_heads):
+def first_positions(offsets_q, offsets_kv, n_heads):
     """How many attention weights come before each sequence: the position of a weight decides whether it is dropped."""
     first = np.zeros(offsets_q.size, np.int64)
     for b in range(offsets_q.size - 1):
@@ -69,7 +69,7 @@ def _first_positions(offsets_q, offsets_kv, n_heads):
 def _attention(q, k, v, offsets_q, offsets_kv, dropout, context, lse):
     """Each task is one head of one sequence: it owns d_head columns of its rows."""
     n_heads, d_head = lse.shape[1], q.shape[1] // lse.shape[1]
-    first, scale = _first_positions(offsets_q, offsets_kv, n_heads), q.dtype.type(1.0 / math.sqrt(d_head))
+    first, scale = first_positions(offsets_q, offsets_kv, n_heads), q.dtype.type(1.0 / math.sqrt(d_head))
     for task in prange((offsets_q.size - 1) * n_heads):
         b, h = task // n_heads, task % n_heads
         head, keys = slice(h * d_head, (h + 1) * d_head), slice(offsets_kv[b], offsets_kv[b + 1])
@@ -102,7 +102,7 @@ def _attention_backward(inputs, offsets_q, offsets_kv, dropout, grads):
     """The same tasks. A head's rows of dK and dV are its own, so no two threads add to one place."""
     (dcontext, q, k, v, lse), (dq, dk, dv) = inputs, grads
     n_heads, d_head = lse.shape[1], q.shape[1] // lse.shape[1]
-    first, scale = _first_positions(offsets_q, offsets_kv, n_heads), q.dtype.type(1.0 / math.sqrt(d_head))
+    first, scale = first_positions(offsets_q, offsets_kv, n_heads), q.dtype.type(1.0 / math.sqrt(d_head))
     for task in prange((offsets_q.size - 1) * n_heads):
         b, h = task // n_heads, task % n_heads
         head, start, n = slice(h * d_head, (h + 1) * d_head), offsets_kv[b], offsets_kv[b + 1] - offsets_kv[b]

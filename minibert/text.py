@@ -22,7 +22,7 @@ SPECIAL_TOKENS = ["[PAD]", UNK, CLS, SEP, "[MASK]"]
 
 @dataclass(frozen=True)
 class Batch:
-    """B sequences of tokens, one behind the other; sequence b is rows offsets[b]:offsets[b+1].
+    """B sequences of tokens, end to end; sequence b is rows offsets[b]:offsets[b+1].
 
     truncated counts the sequences that were longer than max_length and lost tokens.
     """
@@ -60,7 +60,7 @@ class Batch:
 
 
 def pack(ids: list[list[int]], segments: list[list[int]], truncated: int = 0) -> Batch:
-    """Put sequences one behind the other. Raises InputError if one has no tokens: it has no first one to be read."""
+    """Put sequences end to end. Raises InputError if one has no tokens: it has no first one to be read."""
     for row, sequence in enumerate(ids):
         if len(sequence) == 0:
             raise InputError(f"sequence {row} has no tokens; even an empty text has two, [CLS] and [SEP]")

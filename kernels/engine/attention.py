@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import prange
 
+from ..attention import first_positions
 from ..dropout import NO_DROPOUT, settings
 from ..runtime.checks import check_attention, check_attention_backward
 from ..runtime.compiling import allocating_kernel, kernel, parallel_kernel
@@ -49,11 +50,9 @@ from .attention_rows import (
     weight_positions,
     zero_panels,
 )
+from .attention_shares import bounds_of_heads, share_of_heads, work_of_heads
 from .micro_kernel import MR_HALF, Strided, pack_b, pack_b_transposed, square_of_zeros
 from .vectors import lanes
-
-# Measured: a head of a sequence takes as long as if both sides had this many tokens more and nothing else cost time.
-OVERHEAD = 24
 
 
 def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
@@ -65,7 +64,7 @@ def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
     q, k, v = np.ascontiguousarray(q), np.ascontiguousarray(k), np.ascontiguousarray(v)  # rows are read as vectors
     context, lse = empty(q.shape, q.dtype), empty((q.shape[0], n_heads), q.dtype)
     dropping = settings(dropout or NO_DROPOUT)
-    threads = share(ns=_work(q, k, offsets_q))
+    threads = share(ns=work_of_heads(q, k, offsets_q))
     _attention(q, k, v, offsets_q, offsets_kv, n_heads, *dropping, threads, context, lse)
     return context, lse
 
@@ -83,58 +82,21 @@ def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=No
     # In one array, for matmul_dx_each.
     grads = empty((3, *k.shape), k.dtype) if len(q) == len(k) else tuple(empty(x.shape, x.dtype) for x in (q, k, v))
     dropping = settings(dropout or NO_DROPOUT)
-    threads = share(ns=2.5 * _work(q, k, offsets_q))
+    threads = share(ns=2.5 * work_of_heads(q, k, offsets_q))
     _attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, n_heads, *dropping, threads, *grads)
     return grads
-
-
-def _work(q, k, offsets_q) -> float:
-    """About the nanoseconds that one thread takes for the forward pass, if all sequences have one length: for each pair
-    of a query and a key 4 D operations of the two products, and one exponential per head."""
-    n_sequences, n_rows, n_keys = max(len(offsets_q) - 1, 1), len(q), len(k)
-    return 0.025 * q.shape[1] * (n_rows * n_keys / n_sequences + OVERHEAD * (n_rows + n_keys))
-
-
-@allocating_kernel
-def _first_positions(offsets_q, offsets_kv, n_heads):
-    """How many attention weights come before each sequence: the position of a weight decides whether it is dropped."""
-    first = np.zeros(offsets_kv.size, np.int64)
-    for b in range(offsets_kv.size - 1):
-        m, n = offsets_q[b + 1] - offsets_q[b], offsets_kv[b + 1] - offsets_kv[b]
-        first[b + 1] = first[b] + n_heads * m * n
-    return first
 
 
 @parallel_kernel
 def _attention(q, k, v, offsets_q, offsets_kv, n_heads, threshold, scale, key_low, key_high, n_threads, context, lse):
     """Each thread owns some heads, with about as much work as the others."""
-    positions = _first_positions(offsets_q, offsets_kv, n_heads)
-    bounds = _bounds(offsets_q, offsets_kv, n_heads, n_threads)
+    positions = first_positions(offsets_q, offsets_kv, n_heads)
+    bounds = bounds_of_heads(offsets_q, offsets_kv, n_heads, n_threads)
     for part in prange(n_threads):
         for b in range(bounds[part] // n_heads, round_up(bounds[part + 1], n_heads) // n_heads):
-            heads, queries, keys = _share(part, b, bounds, n_heads, offsets_q, offsets_kv)
+            heads, queries, keys = share_of_heads(part, b, bounds, n_heads, offsets_q, offsets_kv)
             dropout = threshold, scale, key_low, key_high, positions[b]
             _heads(q[queries], k[keys], v[keys], heads, dropout, context[queries], lse[queries])
-
-
-@allocating_kernel
-def _bounds(offsets_q, offsets_kv, n_heads, n_parts):
-    """The bounds of each part's heads; heads of all sequences are numbered consecutively.   -> (n_parts + 1,)"""
-    work = (offsets_q[1:] - offsets_q[:-1] + OVERHEAD) * (offsets_kv[1:] - offsets_kv[:-1] + OVERHEAD)
-    bounds, done, all_work, part = np.zeros(n_parts + 1, np.int64), 0, n_heads * work.sum(), 1
-    for head in range(n_heads * work.size):
-        done += work[head // n_heads]
-        while part <= n_parts and done * n_parts >= part * all_work:  # with few heads some parts have none
-            bounds[part] = head + 1
-            part += 1
-    return bounds
-
-
-@kernel
-def _share(part, b, bounds, n_heads, offsets_q, offsets_kv):
-    """The heads of sequence b that belong to a part, and the sequence's rows of q and of k and v."""
-    first, last = max(bounds[part] - b * n_heads, 0), min(bounds[part + 1] - b * n_heads, n_heads)
-    return (first, last), slice(offsets_q[b], offsets_q[b + 1]), slice(offsets_kv[b], offsets_kv[b + 1])
 
 
 @allocating_kernel
@@ -210,11 +172,11 @@ def _attention_backward(
     dcontext, q, k, v, lse, offsets_q, offsets_kv, n_heads, threshold, scale, key_low, key_high, n_threads, dq, dk, dv
 ):
     """Threads own the same heads as in the forward pass."""
-    positions = _first_positions(offsets_q, offsets_kv, n_heads)
-    bounds = _bounds(offsets_q, offsets_kv, n_heads, n_threads)
+    positions = first_positions(offsets_q, offsets_kv, n_heads)
+    bounds = bounds_of_heads(offsets_q, offsets_kv, n_heads, n_threads)
     for part in prange(n_threads):
         for b in range(bounds[part] // n_heads, round_up(bounds[part + 1], n_heads) // n_heads):
-            heads, queries, keys = _share(part, b, bounds, n_heads, offsets_q, offsets_kv)
+            heads, queries, keys = share_of_heads(part, b, bounds, n_heads, offsets_q, offsets_kv)
             dropout = threshold, scale, key_low, key_high, positions[b]
             inputs = q[queries], k[keys], v[keys], lse[queries]
             _heads_backward(dcontext[queries], inputs, heads, dropout, dq[queries], dk[keys], dv[keys])

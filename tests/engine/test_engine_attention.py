@@ -1,12 +1,12 @@
 """Fast attention: how it is shared out over threads."""
 
 import itertools
-import sys
 
 import numpy as np
 import pytest
 
 import kernels
+from kernels.engine import attention_shares
 
 pytestmark = pytest.mark.skipif(
     kernels.BACKEND in ("numpy", "plain"), reason=f"MINIBERT_KERNELS={kernels.BACKEND} does without the engine"
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 
 def test_every_head_is_one_threads():
     """Also where there are more threads than heads: what two of them write at the same time would be wrong."""
-    bounds_of = sys.modules["kernels.engine.attention"]._bounds
+    bounds_of = attention_shares.bounds_of_heads
     for lengths, n_heads, n_threads in itertools.product(
         ((5,), (1, 90), (7, 30, 2, 2, 64)), (1, 2, 12), (1, 2, 3, 8, 40)
     ):
