@@ -146,6 +146,9 @@ def embeddings_backward(dy, batch, p, cache, grads, context: Context):
 # ---------------------------------------------------------------------------------------------------------- dropout
 
 
+SITES = ("attention",), ("attention", "weights"), ("feed_forward",)  # where a layer drops elements
+
+
 class Dropout(NamedTuple):
     """The rates, and the place in (seed, step, layer, site) that decides which elements are dropped."""
 
@@ -179,6 +182,15 @@ def _key_of(place: tuple) -> tuple[np.uint32, np.uint32]:
 
 
 NO_DROPOUT = Dropout()
+
+
+def dropout_of_step(config: BertConfig, seed: int, step: int) -> Dropout:
+    """The dropout of a training step. The keys of all layers are computed before the pass: after a kernel each would
+    take four times as long."""
+    for layer in range(config.n_layers):
+        for sites in SITES:
+            _key_of((seed, step, layer, *sites))
+    return Dropout(config.hidden_dropout, config.attention_dropout, (seed, step))
 
 
 def dropout_forward(x, dropout):

@@ -12,7 +12,7 @@ from minibert.attention import PROJECTIONS
 from minibert.bert import context_of, encoder_backward, encoder_forward
 from minibert.config import SUBLAYERS, AdapterConfig, BertConfig, InputError
 from minibert.heads import head_backward, head_forward, head_init, head_record
-from minibert.layers import Context, Dropout
+from minibert.layers import Context, dropout_of_step
 from minibert.methods import check_options, format_table, parameter_table, trained_names, used_options
 from minibert.params import FlatParams, flatten, unflatten
 from minibert.storage import TaskRecord, check_backbone, fingerprint, read_backbone
@@ -176,8 +176,7 @@ class Model:
 
     def _context(self, batch: Batch, dropout_step: int | None = None) -> Context:
         """The context of a pass; dropout_step None is without dropout."""
-        rates = self.config.hidden_dropout, self.config.attention_dropout
-        dropout = None if dropout_step is None else Dropout(*rates, (self.seed, dropout_step))
+        dropout = None if dropout_step is None else dropout_of_step(self.config, self.seed, dropout_step)
         return context_of(batch, self.config, self.adapter, dropout, all_rows=self.head_record.reads_all_tokens)
 
     def _scores(self, batch: Batch, context: Context) -> np.ndarray:
