@@ -23,16 +23,16 @@ def dropout(x, dropout):
     dx = dy m, with the same mask m.
     """
     x = np.ascontiguousarray(x)
+    share(ns=0.3 * x.size)
     return _apply(x, empty(x.shape, x.dtype), dropout)
 
 
 def dropout_in_place(x, dropout):
-    """The same in the memory of x, which is in C order: for a caller that needs x no longer."""
+    """The same in the memory of x, in C order: for a caller that needs x no longer, on the threads it has chosen."""
     return _apply(x, x, dropout)
 
 
 def _apply(x, y, dropout):
-    share(ns=0.3 * x.size)
     _dropout(x.reshape(-1), y.reshape(-1), y is not x, *settings(dropout))
     return y
 

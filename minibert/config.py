@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import MISSING, asdict, dataclass, fields
+from functools import lru_cache
 from numbers import Integral, Real
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "swish", "relu", "tanh")
@@ -192,8 +193,7 @@ class AdapterConfig(_Settings):
     @property
     def is_variant(self) -> bool:
         """Whether the adapter computes something else than the paper's form, adapter.py."""
-        same = {name: getattr(self, name) for name in ("size", "init_std", "sublayers", "layers")}
-        return self != AdapterConfig(**same)
+        return _is_variant(self)
 
     def shapes(self, bert: BertConfig) -> dict[str, tuple[int, ...]]:
         """Flat name and shape of every adapter parameter.
@@ -216,6 +216,12 @@ class AdapterConfig(_Settings):
                     shapes |= _linear_shapes(f"{adapter}/hidden/{j}", M, M)
                 shapes |= _linear_shapes(f"{adapter}/up", M, D)
         return shapes
+
+
+@lru_cache(maxsize=64)  # every layer asks
+def _is_variant(config: AdapterConfig) -> bool:
+    same = {name: getattr(config, name) for name in ("size", "init_std", "sublayers", "layers")}
+    return config != AdapterConfig(**same)
 
 
 @dataclass(frozen=True)

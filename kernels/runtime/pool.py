@@ -124,7 +124,7 @@ def _new_block(size: int) -> _Block:
     global _owned, _peak_in_use, _misses
     with _lock:  # several Python threads may compute at the same time
         _misses += 1
-        free = sum(block.size for blocks in list(_pool.values()) for block in list(blocks))
+        free = sum(block_size * len(blocks) for block_size, blocks in list(_pool.items()))
         _peak_in_use = max(_peak_in_use, _owned - free + size)
         while _owned + size > SLACK * _peak_in_use:
             oldest = _longest_unused()

@@ -21,8 +21,9 @@ import numba
 # ns on one thread. To share work out costs 2 to 3 us on an idle machine: below this a second thread gains nothing.
 SMALL = 15_000
 # Busy cores: over LOOK seconds our threads waited for a core for more than WAITED of the time. Then one thread computes
-# for REST seconds, and all try again.
-LOOK, WAITED, REST = 0.2, 0.15, 3.0
+# for as long, and all try again; if they wait again, it computes for twice as long, and so on, up to REST seconds. So a
+# moment's wait costs a moment, and a core that stays taken is tried seldom.
+LOOK, WAITED, REST = 0.2, 0.15, 3.2
 
 
 def seconds_waited() -> float:
@@ -45,14 +46,19 @@ class _State(threading.local):
 
     def __init__(self):
         self.chosen = self.now = numba.config.NUMBA_NUM_THREADS
-        self.next_look, self.last_look, self.waited, self.is_busy = 0.0, 0.0, 0.0, False
+        self.next_look, self.last_look, self.waited, self.is_busy, self.rest = 0.0, 0.0, 0.0, False, LOOK
 
     def look(self, now: float) -> None:
         """Decide whether the cores are taken, from how long our threads waited for one since the last look."""
         waited, before = seconds_waited(), self.waited
         share_waited = (waited - before) / max(now - self.last_look, 1e-9) if 0 < before < waited else 0.0
-        self.is_busy = not self.is_busy and share_waited > WAITED
-        self.last_look, self.waited, self.next_look = now, waited, now + (REST if self.is_busy else LOOK)
+        if self.is_busy:  # the rest is over: all threads try again
+            self.is_busy, self.rest = False, min(2 * self.rest, REST)
+        elif share_waited > WAITED:
+            self.is_busy = True
+        else:
+            self.rest = LOOK
+        self.last_look, self.waited, self.next_look = now, waited, now + (self.rest if self.is_busy else LOOK)
 
 
 _state = _State()
