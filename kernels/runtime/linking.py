@@ -9,7 +9,8 @@ whole once. It also follows that a kernel has the same machine code in the proce
 load it from the cache.
 
 This relies on internal names of Numba's code generation. If one of them is missing, nothing is changed: kernels are
-compiled as in any other program, in three times the time.
+compiled as in any other program, in three times the time. Numba 0.60 lacks one, and just as well: with its LLVM, and
+linked first, an element's last bit would depend on where it lies (tests/kernels/test_matmul.py).
 """
 
 from __future__ import annotations
