@@ -21,9 +21,9 @@ import numba
 # ns on one thread. To share work out costs 2 to 3 us on an idle machine: below this a second thread gains nothing.
 SMALL = 15_000
 # Busy cores: over LOOK seconds our threads waited for a core for more than WAITED of the time. Then one thread computes
-# for as long, and all try again; if they wait again, it computes for twice as long, and so on, up to REST seconds. So a
-# moment's wait costs a moment, and a core that stays taken is tried seldom.
-LOOK, WAITED, REST = 0.2, 0.15, 3.2
+# for FIRST_REST seconds, and all try again; if they wait again, it computes for twice as long, and so on, up to
+# REST seconds. So a moment's wait costs a moment, and a core that stays taken is tried seldom.
+LOOK, WAITED, FIRST_REST, REST = 0.2, 0.15, 1.0, 4.0
 
 
 def seconds_waited() -> float:
@@ -46,7 +46,7 @@ class _State(threading.local):
 
     def __init__(self):
         self.chosen = self.now = numba.config.NUMBA_NUM_THREADS
-        self.next_look, self.last_look, self.waited, self.is_busy, self.rest = 0.0, 0.0, 0.0, False, LOOK
+        self.next_look, self.last_look, self.waited, self.is_busy, self.rest = 0.0, 0.0, 0.0, False, FIRST_REST
 
     def look(self, now: float) -> None:
         """Decide whether the cores are taken, from how long our threads waited for one since the last look."""
@@ -57,7 +57,7 @@ class _State(threading.local):
         elif share_waited > WAITED:
             self.is_busy = True
         else:
-            self.rest = LOOK
+            self.rest = FIRST_REST
         self.last_look, self.waited, self.next_look = now, waited, now + (self.rest if self.is_busy else LOOK)
 
 
