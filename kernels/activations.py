@@ -42,8 +42,8 @@ def gelu_tanh(x):
 def gelu_in_place(x):
     """gelu(x) and gelu'(x) in the memory of x, which is in C order: for a caller that needs x no longer.
 
-    It runs on as many threads as the caller has chosen for the product before it: to choose again takes longer than a
-    thread too many.
+    It runs on as many threads as the caller has chosen for the product before it: to choose again would take longer
+    than is lost by a thread too many, or by one too few where the product was little work.
     """
     y = empty(x.shape, x.dtype)
     _gelu_in_place(x.reshape(-1), y.reshape(-1))

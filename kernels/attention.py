@@ -19,10 +19,10 @@ import math
 import numpy as np
 from numba import prange
 
-from .dropout import NO_DROPOUT, kept_scale, settings
+from .dropout import NO_DROPOUT, first_positions, kept_scale, settings
 from .rows import add_row, dot
 from .runtime.checks import check_attention, check_attention_backward
-from .runtime.compiling import allocating_kernel, kernel, parallel_kernel
+from .runtime.compiling import kernel, parallel_kernel
 from .runtime.threads import share
 from .runtime.vector_math import exp
 
@@ -53,16 +53,6 @@ def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=No
     inputs, masking = (dcontext, q, k, v, lse), settings(dropout or NO_DROPOUT)
     _attention_backward(inputs, offsets_q, offsets_kv, masking, (dq, dk, dv))
     return dq, dk, dv
-
-
-@allocating_kernel
-def first_positions(offsets_q, offsets_kv, n_heads):
-    """How many attention weights come before each sequence: the position of a weight decides whether it is dropped."""
-    first = np.zeros(offsets_q.size, np.int64)
-    for b in range(offsets_q.size - 1):
-        m, n = offsets_q[b + 1] - offsets_q[b], offsets_kv[b + 1] - offsets_kv[b]
-        first[b + 1] = first[b] + n_heads * m * n
-    return first
 
 
 @parallel_kernel

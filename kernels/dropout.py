@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numba import prange
 
-from .runtime.compiling import kernel, parallel_kernel
+from .runtime.compiling import allocating_kernel, kernel, parallel_kernel
 from .runtime.pool import empty
 from .runtime.threads import share
 from .runtime.vector_math import random_bits
@@ -73,3 +73,13 @@ def kept_scale(settings, position):
     """What dropout multiplies the element at a position by."""
     threshold, scale, key_low, key_high = settings
     return scale if random_bits(key_low, key_high, np.uint32(position)) >= threshold else 0.0
+
+
+@allocating_kernel
+def first_positions(offsets_q, offsets_kv, n_heads):
+    """How many attention weights come before each sequence: the position of a weight decides whether it is dropped."""
+    first = np.zeros(offsets_q.size, np.int64)
+    for b in range(offsets_q.size - 1):
+        m, n = offsets_q[b + 1] - offsets_q[b], offsets_kv[b + 1] - offsets_kv[b]
+        first[b + 1] = first[b] + n_heads * m * n
+    return first

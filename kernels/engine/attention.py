@@ -23,8 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import prange
 
-from ..attention import first_positions
-from ..dropout import NO_DROPOUT, settings
+from ..dropout import NO_DROPOUT, first_positions, settings
 from ..runtime.checks import check_attention, check_attention_backward
 from ..runtime.compiling import allocating_kernel, kernel, parallel_kernel
 from ..runtime.pool import empty

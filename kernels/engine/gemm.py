@@ -36,7 +36,7 @@ from .skinny import FLOAT32
 from .sums import add_to_db, check_db, multiply_elements
 
 BLAS = os.environ.get("MINIBERT_KERNELS") == "blas"
-FEW_ROWS = 32
+FEW_ROWS, LITTLE = 32, 100_000  # of fewer rows, a product that takes one thread fewer ns than this is little work
 
 
 class Frozen:
@@ -236,9 +236,11 @@ def _together(Ws):
 def _share(n_rows, W):
     """Choose the threads: one does some 240 operations a nanosecond, and a product has two for each row and weight.
 
-    A few rows, as those of one short text, are one thread's: all products of such a pass are small, and there are many.
+    Products of few rows, as those of one short text, are many and small, and a pass of them is over before busy cores
+    are noticed: unless the weight is large, they are one thread's.
     """
-    share(0.008 * n_rows * W.size if n_rows >= FEW_ROWS else 0)
+    ns = 0.008 * n_rows * W.size
+    share(ns if n_rows >= FEW_ROWS or ns > LITTLE else 0)
 
 
 def _back_end(x):

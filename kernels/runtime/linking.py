@@ -9,16 +9,18 @@ whole once. It also follows that a kernel has the same machine code in the proce
 load it from the cache.
 
 This relies on internal names of Numba's code generation. If one of them is missing, nothing is changed: kernels are
-compiled as in any other program, in three times the time. Numba 0.60 lacks one, and just as well: with its LLVM, and
-linked first, an element's last bit would depend on where it lies (tests/kernels/test_matmul.py).
+compiled as in any other program, in three times the time. So it is with Numba 0.60, too: there, linked first, the last
+bit of an element would depend on where it lies (tests/kernels/test_matmul.py).
 """
 
 from __future__ import annotations
 
+from numba import version_info
 from numba.core import codegen
 from numba.core.environment import lookup_environment
 from numba.core.registry import cpu_target
 
+FIRST_NUMBA = (0, 61)
 INTERNAL_NAMES = (
     *("_codegen", "_ensure_finalized", "_final_module", "_finalize_final_module", "_finalized", "_linking_libraries"),
     *("_get_module_for_linking", "_optimize_final_module", "_optimize_functions", "_raise_if_finalized"),
@@ -111,7 +113,7 @@ class LateLinking:
         """The outermost `start` switches it on."""
         self._depth += 1
         target = cpu_target.target_context.codegen()
-        if self._depth == 1 and _has_internal_names(target):
+        if self._depth == 1 and _is_possible(target):
             set_env = target.set_env
 
             def set_env_of_machine_code(name, environment):
@@ -128,7 +130,9 @@ class LateLinking:
                 vars(cpu_target.target_context.codegen()).pop(name, None)
 
 
-def _has_internal_names(target) -> bool:
+def _is_possible(target) -> bool:
+    if version_info.short < FIRST_NUMBA:
+        return False
     if getattr(type(target), "_library_class", None) is not getattr(codegen, "JITCodeLibrary", object):
         return False
     library = target.create_library("probe")

@@ -52,12 +52,12 @@ class _State(threading.local):
         """Decide whether the cores are taken, from how long our threads waited for one since the last look."""
         waited, before = seconds_waited(), self.waited
         share_waited = (waited - before) / max(now - self.last_look, 1e-9) if 0 < before < waited else 0.0
-        if self.is_busy:  # the rest is over: all threads try again
+        if self.is_busy and now - self.next_look < REST:  # the rest has just ended: all threads try again
             self.is_busy, self.rest = False, min(2 * self.rest, REST)
         elif share_waited > WAITED:
             self.is_busy = True
         else:
-            self.rest = FIRST_REST
+            self.is_busy, self.rest = False, FIRST_REST
         self.last_look, self.waited, self.next_look = now, waited, now + (self.rest if self.is_busy else LOOK)
 
 
@@ -68,7 +68,7 @@ def use_threads(n: int) -> None:
     """From now on kernels run on at most n threads."""
     numba.set_num_threads(n)
     _state.chosen = _state.now = n
-    _state.is_busy = False  # until the next look
+    _state.is_busy, _state.rest = False, FIRST_REST  # until the next look
 
 
 def most_threads() -> int:

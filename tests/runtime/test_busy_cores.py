@@ -71,6 +71,17 @@ def test_after_a_moment_without_waiting_the_next_wait_costs_a_moment(clock):
     assert seconds_on_one_thread(clock) <= threads.FIRST_REST + 0.1
 
 
+def test_a_wait_of_long_ago_is_forgotten(clock):
+    pass_time(clock, 0.3, 0)
+    for _ in range(4):
+        pass_time(clock, 0.3, 0.15)
+        seconds_on_one_thread(clock)
+    assert pass_time(clock, 0.3, 0.15) == 1
+    assert pass_time(clock, 3600, 0) > 1  # nothing was computed for an hour
+    assert pass_time(clock, 0.3, 0.15) == 1
+    assert seconds_on_one_thread(clock) <= threads.FIRST_REST + 0.1
+
+
 def test_small_work_is_one_threads_in_any_case(clock):
     assert pass_time(clock, 0.3, 0) > 1 and threads.share(threads.SMALL - 1) == 1
 
