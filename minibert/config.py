@@ -10,6 +10,8 @@ import math
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import lru_cache
 from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import get_args, get_origin, get_type_hints
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "swish", "relu", "tanh")
 METHODS = ("adapter", "full", "top_k", "layernorm", "head")
@@ -47,6 +49,66 @@ def _need_one_of(name: str, value, choices: tuple[str, ...]) -> None:
     _need(value in choices, f"{name} must be one of {', '.join(choices)}; got {value!r}")
 
 
+def parse_json(text: str | bytes, where: str):
+    """The value of a JSON text, which stands at `where`. Raises InputError: not JSON, nested too deep for Python, or an
+    object with the same key twice (the last would win without a word)."""
+    try:
+        return json.loads(text, object_pairs_hook=_unique_keys)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    except RecursionError:
+        raise InputError(f"{where}: its lists or objects lie too deep in one another") from None
+    except json.JSONDecodeError as error:
+        line = f", line {error.lineno}" if "\n" in error.doc.strip() else ""
+        raise InputError(f"{where}{line}: not valid JSON: {error.msg}") from None
+    except ValueError as error:  # bytes that are no text, a number of thousands of digits
+        raise InputError(f"{where}: not valid JSON: {error}") from None
+
+
+def _unique_keys(pairs: list[tuple]) -> dict:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise InputError(f"{twice!r} is there twice in one object")
+    return found
+
+
+def check_fields(cls: type, values, where: str) -> dict:
+    """`values` as the fields of a dataclass, such as a file gives them. Raises InputError, which begins with `where`, if
+    one is missing, unknown, or of another type than the class says. Lists may stand for tuples, whole numbers for float.
+    """
+    _need(isinstance(values, dict), f"{where}: expected an object, got {values!r:.60}")
+    known = {field.name: field for field in fields(cls)}
+    for name in values:
+        _need(name in known, f"{where}: {name!r:.60} is unknown")
+    for name, kind in get_type_hints(cls).items():
+        if name not in values:
+            default = known[name].default is not MISSING or known[name].default_factory is not MISSING
+            _need(default, f"{where}: {name!r} is missing")
+        else:
+            _need(_is_of(values[name], kind), f"{where}: {name} is {values[name]!r:.60}, expected {_named(kind)}")
+    return values
+
+
+def _is_of(value, kind) -> bool:
+    if get_origin(kind) is UnionType:
+        return any(_is_of(value, one) for one in get_args(kind))
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    if get_origin(kind) is tuple:  # of the same type all through: tuple[X, ...]
+        return isinstance(value, (tuple, list)) and all(_is_of(one, get_args(kind)[0]) for one in value)
+    return isinstance(value, get_origin(kind) or kind)
+
+
+def _named(kind) -> str:
+    """The type, in the words of JSON."""
+    words = {dict: "an object", str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+    words |= {NoneType: "null", tuple: "a list", list: "a list"}
+    kinds = get_args(kind) if get_origin(kind) is UnionType else (kind,)
+    return " or ".join(words.get(get_origin(one) or one, getattr(one, "__name__", str(one))) for one in kinds)
+
+
 class _Settings:
     """Fields that are checked when they are set, to and from JSON, for the attributes of the HDF5 files."""
 
@@ -63,16 +125,12 @@ class _Settings:
     @classmethod
     def from_json(cls, text: str):
         """Read back what `to_json` wrote. Raises InputError if a setting is unknown, missing or out of range."""
-        try:
-            values = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"{cls.__name__} is not valid JSON: {error}") from None
-        return cls.from_dict(values)
+        return cls.from_dict(parse_json(text, cls.__name__))
 
     @classmethod
     def from_dict(cls, values: dict):
         """The settings {name: value}. Raises InputError if one is unknown, missing or out of range."""
-        _need(isinstance(values, dict), f"{cls.__name__} must be a JSON object, got {values!r}")
+        _need(isinstance(values, dict), f"{cls.__name__} must be a JSON object, got {values!r:.60}")
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
         _need(not unknown, f"{cls.__name__} has no setting named {', '.join(unknown)}")
         missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in values]
@@ -86,6 +144,11 @@ def _linear_shapes(name: str, n_in: int, n_out: int) -> dict[str, tuple[int, ...
 
 def _norm_shapes(name: str, size: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}/norm/gamma": (size,), f"{name}/norm/beta": (size,)}
+
+
+# Far above every BERT there is, and small enough that a file that lies about its shape costs no time.
+MOST = {"vocab_size": 2**24, "hidden_size": 2**16, "n_layers": 1024, "n_heads": 2**16, "feed_forward_size": 2**20}
+MOST |= {"max_positions": 2**20, "n_segments": 2**16}
 
 
 @dataclass(frozen=True)
@@ -105,9 +168,8 @@ class BertConfig(_Settings):
     attention_dropout: float = 0.1
 
     def __post_init__(self):
-        for name in ("vocab_size", "hidden_size", "n_layers", "n_heads", "feed_forward_size", "n_segments"):
-            self._check_int(name, 1)
-        self._check_int("max_positions", 2)  # [CLS] and [SEP] are always there
+        for name, most in MOST.items():
+            self._check_int(name, 2 if name == "max_positions" else 1, most)  # [CLS] and [SEP] are always there
         _need(
             self.hidden_size % self.n_heads == 0,
             f"hidden_size ({self.hidden_size}) must be a multiple of n_heads ({self.n_heads})",
@@ -187,7 +249,8 @@ class AdapterConfig(_Settings):
                 isinstance(self.layers, tuple) and len(self.layers) > 0,
                 "adapter layers must be a list of their numbers",
             )
-            numbers = tuple(_whole_number("adapter layers: each", layer, 0) for layer in self.layers)
+            most = MOST["n_layers"] - 1
+            numbers = tuple(_whole_number("adapter layers: each", layer, 0, most) for layer in self.layers)
             object.__setattr__(self, "layers", numbers)
 
     @property

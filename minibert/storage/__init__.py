@@ -8,7 +8,8 @@ run_folder.py   the folder that a run leaves, with result.json and history.csv
 atomic.py       how a file is replaced: whole or not at all
 """
 
-from minibert.storage.atomic import write_rows, write_text
+from minibert.scratch import temporary_folder
+from minibert.storage.atomic import cannot_be_written, write_rows, write_text
 from minibert.storage.backbone import BackboneFile, TokenizerSpec, read_backbone, write_backbone
 from minibert.storage.bank import TaskRecord, add_task, check_backbone, read_bank, write_bank
 from minibert.storage.hdf5 import fingerprint
@@ -22,11 +23,13 @@ __all__ = [
     "TokenizerSpec",
     "add_task",
     "bank_file",
+    "cannot_be_written",
     "check_backbone",
     "fingerprint",
     "read_backbone",
     "read_bank",
     "read_state",
+    "temporary_folder",
     "write_backbone",
     "write_bank",
     "write_rows",

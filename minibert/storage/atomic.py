@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import math
 import os
-import secrets
+import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
+
+import filelock
 
 from minibert.config import InputError
+from minibert.scratch import temporary_file
+
+OPEN_ELSEWHERE = (5, 32)  # what Windows says of a file that cannot be replaced because a program has it open
+WAIT = 300  # seconds, for another program that changes the same file
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
+ADVICE = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "; free some space, or write to another place")
+ADVICE |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "; is the folder writable?")
+ADVICE |= dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EEXIST), "; is its folder there, and a folder?")
 
 
 @contextmanager
@@ -22,16 +35,65 @@ def replacing(path: str | Path) -> Iterator[Path]:
     renamed. Raises OSError if that cannot be done; whatever is raised, `path` stays as it was.
     """
     target = Path(os.path.realpath(path))  # of a symbolic link, the file it points to is replaced, not the link
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
+    with temporary_file(target) as (temporary, file):
         yield temporary
-        with open(temporary, "r+b") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
+        flush(file)
+        if os.name == "nt":
+            file.close()  # Windows renames no open file; elsewhere it stays open, because that keeps it locked
+        try:
+            os.replace(temporary, target)
+        except PermissionError as error:
+            if getattr(error, "winerror", None) in OPEN_ELSEWHERE:
+                raise InputError(f"{path}: cannot be replaced: another program has it open; close it there") from None
+            raise
         _flush_folder(target.parent)
+
+
+@contextmanager
+def one_at_a_time(path: str | Path) -> Iterator[None]:
+    """For a body that reads a file and then replaces it: others that do so wait, up to five minutes.
+
+    The lock is on a hidden file .NAME.lock beside it, which is removed at the end, and by the next one if the process
+    was killed: the lock itself ends with the process. Raises InputError, also after the wait.
+    """
+    target = Path(os.path.realpath(path))
+    name = target.with_name(f".{target.name}.lock")
+    lock = filelock.FileLock(name, timeout=WAIT, fallback_to_soft=False)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+        with suppress(OSError):  # Windows lets nobody write to a locked file
+            name.write_text(f"process {os.getpid()} on {platform.node()}")
+    except filelock.Timeout:
+        raise InputError(
+            f"{path}: is being changed by another program ({_holder(name)}), also after {WAIT} s; try again later"
+        ) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise cannot_be_written(path, error) from error
+        print(f"note: {path}: there are no file locks in its folder; let only one program change it", file=sys.stderr)
+    try:
+        yield
     finally:
-        with suppress(OSError):  # of a folder that cannot be written, the first error is the one that matters
-            temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            name.unlink()  # while it is locked: whoever waits for it sees that it is gone, and makes a new one
+        lock.release()
+
+
+def _holder(lock: Path) -> str:
+    with suppress(OSError, ValueError):
+        return lock.read_text()[:100].strip() or "its process is unknown"
+    return "its process is unknown"
+
+
+def flush(file: BinaryIO) -> None:
+    """Write an open file to the disk itself. On macOS os.fsync stops at the disk's own memory."""
+    with suppress(ImportError, AttributeError, OSError):
+        import fcntl
+
+        fcntl.fcntl(file.fileno(), fcntl.F_FULLFSYNC)
+        return
+    os.fsync(file.fileno())
 
 
 def _flush_folder(folder: Path) -> None:
@@ -44,13 +106,20 @@ def _flush_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def cannot_be_written(path: str | Path, error: Exception) -> InputError:
+    """The error to raise where a file could not be written: why, and what can be done."""
+    number = getattr(error, "errno", None)
+    why = os.strerror(number) if number else " ".join(str(error).split()) or type(error).__name__
+    return InputError(f"{path}: cannot be written ({why}){ADVICE.get(number, '')}")
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a text file. Raises InputError if the place cannot be written."""
     try:
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+        raise cannot_be_written(path, error) from error
 
 
 def write_rows(path: Path, rows: list[dict], columns=None) -> None:

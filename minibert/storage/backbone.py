@@ -122,8 +122,8 @@ def read_backbone(path: str | Path) -> BackboneFile:
 
 def _read_tokenizer(group: h5py.Group, path: str | Path) -> TokenizerSpec:
     hdf5.check_children(group, ("vocab",), path)
-    dataset = hdf5.child(group, "vocab", h5py.Dataset, path)
-    if dataset.ndim != 1 or dataset.dtype.kind != "S" or dataset.id.get_storage_size() != dataset.nbytes:
+    dataset = hdf5.plain_dataset(group, "vocab", path)
+    if dataset.ndim != 1 or dataset.dtype.kind != "S":
         raise InputError(f"{path}: /tokenizer/vocab is {dataset.dtype} {dataset.shape}, expected a list of UTF-8 words")
     try:
         vocab = tuple(word.decode() for word in dataset[()].tolist())

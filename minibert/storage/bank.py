@@ -15,6 +15,7 @@ import numpy as np
 
 from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig, InputError
 from minibert.storage import hdf5
+from minibert.storage.atomic import one_at_a_time
 
 GET_BANK = "train a task first: minibert train ... --out RUN writes RUN/bank.h5"
 
@@ -137,7 +138,7 @@ def _read_task(tasks: h5py.Group, name: str, fingerprint: str, config: BertConfi
     expected = {}
     for array in hdf5.read_json(group, "names", path, list):
         if not isinstance(array, str) or array not in shapes:
-            raise InputError(f"{path}: task {name!r} lists {array!r}, which its backbone and adapter do not have")
+            raise InputError(f"{path}: task {name!r} lists {array!r:.60}, which its backbone and adapter do not have")
         expected[array] = (shapes[array], "float32")
     params = hdf5.read_arrays(hdf5.child(group, "params", h5py.Group, path), expected, path)
     stored = hdf5.read_text(group, "fingerprint", path)
@@ -162,11 +163,12 @@ def add_task(path: str | Path, *records: TaskRecord, replace: bool = False) -> N
     """Add tasks to a bank, or make a bank with them. The other tasks stay as they are, bit for bit.
 
     All are added or none: raises InputError if the bank belongs to another backbone, or has a task of that name and
-    `replace` is False. One writer at a time: of two that add at once, the last to finish wins.
+    `replace` is False. Of several that add at once each waits for those before it.
     """
-    tasks = read_bank(path) if Path(path).exists() else {}
-    for record in records:
-        if record.name in tasks and not replace:
-            raise InputError(f"{path}: has a task {record.name!r} already; give it another name, or replace it")
-        tasks[record.name] = record
-    write_bank(path, tasks)
+    with one_at_a_time(path):
+        tasks = read_bank(path) if Path(path).exists() else {}
+        for record in records:
+            if record.name in tasks and not replace:
+                raise InputError(f"{path}: has a task {record.name!r} already; give it another name, or replace it")
+            tasks[record.name] = record
+        write_bank(path, tasks)

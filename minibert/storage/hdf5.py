@@ -1,7 +1,11 @@
 """What every HDF5 file of ours has in common: written atomically, checked on reading, plain arrays and text only.
 
 backbone.py, bank.py and state.py are built on it. Nothing here is ever unpickled, and a reader does not trust the file:
-links, compressed or external storage, and arrays that are not what was promised are refused.
+links, compressed or external storage, and arrays that are not what was promised are refused, before memory is taken.
+
+Format version 2. The root has the attributes `format`, `version` and `seal`: the SHA-256 (hex) over all other
+attributes of the file, as `seal_of` tells. Every array is under a SHA-256 that is such an attribute, so a file that is
+read is bit for bit the one that was written. Version 1 has no seal; its files are read as they are.
 
 All errors are `InputError`s that name the file and the first thing that is wrong with it.
 """
@@ -9,25 +13,29 @@ All errors are `InputError`s that name the file and the first thing that is wron
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from minibert.config import InputError
+from minibert.config import InputError, parse_json
 from minibert.params import flatten, unflatten
-from minibert.storage.atomic import replacing
+from minibert.storage.atomic import cannot_be_written, replacing
 
 FORMATS = {
     "minibert-backbone": "a backbone",
     "minibert-bank": "a task bank",
     "minibert-state": "a training state",
 }
-VERSION = 1
+VERSION = 2
+LONGEST_TEXT = 1 << 24  # bytes of an attribute
+DEEPEST = 32  # groups in one another
 SIGNATURE = b"\x89HDF\r\n\x1a\n"  # the first 8 bytes of every HDF5 file without a user block
 
 
@@ -51,26 +59,150 @@ def fingerprint(params: dict) -> str:
 def write_file(path: str | Path, kind: str) -> Iterator[h5py.File]:
     """Give an open file for the body to fill. `path` changes only if the body and every write succeed.
 
-    The file is built under a temporary name (see atomic.py). Missing folders are made. Raises InputError if the place
-    cannot be written.
+    The file is laid out in memory, sealed, and then written under a temporary name (see atomic.py). Missing folders
+    are made. Raises InputError if the place cannot be written.
     """
     if Path(path).is_dir():
         raise InputError(f"{path}: is a folder; give the name of the file to write, such as {Path(path) / 'file.h5'}")
+    image = _Image()
     try:
         Path(os.path.realpath(path)).parent.mkdir(parents=True, exist_ok=True)
         # The 1.10 layout has a checksum in every block of metadata; the older default has none.
-        with replacing(path) as temporary, h5py.File(temporary, "x", libver=("v110", "v110")) as file:
+        with h5py.File(image, "w", libver=("v110", "v110")) as file, image.known_as(file):
             write_text(file, "format", kind)
             file.attrs["version"] = VERSION
             yield file
-    except (OSError, RuntimeError) as error:  # h5py has both for a full disk
-        advice = "is the folder writable, the disk full?"
-        raise InputError(f"{path}: cannot be written ({_one_line(error)}); {advice}") from error
+            write_text(file, "seal", seal_of(file, path))
+        image.write_to(path)
+    except (OSError, RuntimeError, MemoryError) as error:
+        raise cannot_be_written(path, error) from error
+
+
+class _Image(io.RawIOBase):
+    """A file in memory, as HDF5 lays it out, without its arrays: those stay where they are until they are written.
+
+    HDF5 itself never sees a disk: it does not survive one that is full. It reserves room for an array and leaves it
+    empty (`add`), so only pages with something else take memory.
+    """
+
+    _PAGE = 4096
+    _open: dict[int, _Image] = {}  # noqa: RUF012 (by the number that HDF5 gives an open file)
+
+    def __init__(self):
+        self._pages: dict[int, bytearray] = {}
+        self._arrays: list[tuple[int, np.ndarray]] = []
+        self._place = self._size = 0
+
+    @contextmanager
+    def known_as(self, file: h5py.File) -> Iterator[None]:
+        """For the body: `of` any node of the file is this image."""
+        number = h5py.h5o.get_info(file.id).fileno
+        self._open[number] = self
+        try:
+            yield
+        finally:
+            del self._open[number]
+
+    @classmethod
+    def of(cls, node: h5py.HLObject) -> _Image:
+        """The image of the file in which a node is being written."""
+        return cls._open[h5py.h5o.get_info(node.id).fileno]
+
+    def add(self, group: h5py.Group, name: str, array: np.ndarray) -> None:
+        """Lay out a data set for a little-endian, C-contiguous array, which is not to change until it is written."""
+        if array.nbytes <= self._PAGE:
+            group.create_dataset(name, data=array)
+            return
+        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        dataset = group.create_dataset(name, shape=array.shape, dtype=array.dtype, dcpl=layout)
+        self._arrays.append((dataset.id.get_offset(), array))
+
+    def write_to(self, path: str | Path) -> None:
+        """Replace the file `path`. Raises OSError."""
+        with replacing(path) as temporary, open(temporary, "r+b") as file:
+            for number, page in self._pages.items():
+                file.seek(number * self._PAGE)
+                file.write(page)
+            for offset, array in self._arrays:
+                file.seek(offset)
+                file.write(array.reshape(-1).view(np.uint8).data)
+            file.truncate(self._size)
+
+    def _parts(self, length: int) -> Iterator[tuple[int, slice, slice]]:
+        """The next `length` bytes: (number of a page, which of its bytes, which of the bytes asked for)."""
+        first, end = self._place, self._place + length
+        while self._place < end:
+            number, start = divmod(self._place, self._PAGE)
+            n = min(self._PAGE - start, end - self._place)
+            done = self._place - first
+            yield number, slice(start, start + n), slice(done, done + n)
+            self._place += n
+
+    def readinto(self, buffer) -> int:
+        view = memoryview(buffer).cast("B")
+        for number, inside, part in self._parts(len(view)):
+            view[part] = self._pages.get(number, bytes(self._PAGE))[inside]
+        return len(view)
+
+    def write(self, data) -> int:
+        view = memoryview(data).cast("B")
+        for number, inside, part in self._parts(len(view)):
+            self._pages.setdefault(number, bytearray(self._PAGE))[inside] = view[part]
+        self._size = max(self._size, self._place)
+        return len(view)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._place = offset + (0, self._place, self._size)[whence]
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def truncate(self, size: int | None = None) -> int:
+        self._size = self._place if size is None else size
+        return self._size
+
+    def readable(self) -> bool:
+        return True
+
+    writable = seekable = readable
+
+
+def seal_of(file: h5py.File, path: str | Path) -> str:
+    """SHA-256 (hex) over [path of the node, name, value] of every attribute but the seal itself: in sorted order, each
+    as a line of JSON. Raises InputError if the file holds what no file of ours does."""
+    lines = []
+    for where, node in _nodes(file, path):
+        names = [name for name in node.attrs if (where, name) != ("/", "seal")]
+        lines += [json.dumps([where, name, _attribute(node, name, path)]) for name in names]
+    return hashlib.sha256("".join(f"{line}\n" for line in sorted(lines)).encode()).hexdigest()
+
+
+def _nodes(file: h5py.File, path: str | Path) -> Iterator[tuple[str, h5py.HLObject]]:
+    """Every group and data set of a file, with its name. None may be there twice, so no walk is endless."""
+    waiting, seen = [("/", file["/"])], set()
+    while waiting:
+        where, node = waiting.pop()
+        address = h5py.h5o.get_info(node.id).addr
+        if address in seen:
+            raise InputError(f"{path}: {where} is the same as another group or data set, under a second name")
+        if where.count("/") > DEEPEST:
+            raise InputError(f"{path}: has more than {DEEPEST} groups in one another, such as {where[:60]}…")
+        seen.add(address)
+        yield where, node
+        if isinstance(node, h5py.Group):
+            waiting += [(f"{where.rstrip('/')}/{name}", child(node, name, h5py.HLObject, path)) for name in node]
 
 
 def write_text(node: h5py.HLObject, name: str, text: str) -> None:
-    """Store an attribute as a fixed-length UTF-8 string (variable-length ones lie in a heap without checksums)."""
+    """Store an attribute as a fixed-length UTF-8 string (variable-length ones lie in a heap without checksums).
+
+    Raises InputError if it is too long to be read again."""
     data = text.encode()
+    if len(data) > LONGEST_TEXT:
+        raise InputError(f"{name} has {len(data):,} bytes; a file of minibert holds up to {LONGEST_TEXT:,} of it")
     node.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
 
 
@@ -86,9 +218,10 @@ def write_arrays(group: h5py.Group, arrays: dict) -> None:
     """Store a flat dict of arrays, little-endian; "/" in a name makes groups. Raises InputError for bad names."""
     for name in arrays:
         check_name(name)
+    image = _Image.of(group)
     for name, array in arrays.items():
         try:
-            group.create_dataset(name, data=np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C"))
+            image.add(group, name, np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C"))
         except (ValueError, TypeError) as error:  # "a" and "a/b": a dataset cannot be a group as well
             raise InputError(f"array {name!r} cannot be stored: {_one_line(error)}") from None
 
@@ -134,7 +267,8 @@ def read_file(path: str | Path, kind: str, if_missing: str) -> Iterator[h5py.Fil
     try:
         # No lock: files are only ever replaced as a whole, and some network file systems refuse to lock.
         with h5py.File(path, "r", locking=False) as file:
-            _check_format(file, path, kind)
+            if _check_format(file, path, kind) >= 2:
+                check_sha256(path, "an attribute", read_text(file, "seal", path), seal_of(file, path), if_missing)
             yield file
     except InputError:
         raise
@@ -157,17 +291,34 @@ def _check_signature(path: Path, kind: str, if_missing: str) -> None:
         raise InputError(f"{path}: is not an HDF5 file ({what}), expected {FORMATS[kind]}; {if_missing}")
 
 
-def _check_format(file: h5py.File, path: str | Path, kind: str) -> None:
+def _check_format(file: h5py.File, path: str | Path, kind: str) -> int:
+    """Returns the format version."""
     if "format" not in file.attrs:
         raise InputError(f"{path}: is an HDF5 file but not one of minibert's (no 'format'), expected {FORMATS[kind]}")
     found = read_text(file, "format", path)
     if found != kind:
         raise InputError(f"{path}: is {FORMATS.get(found, f'of format {found!r}')}, expected {FORMATS[kind]} ({kind})")
-    version = file.attrs.get("version")
-    if not isinstance(version, np.integer) or version < 1:
+    version = _attribute(file, "version", path) if "version" in file.attrs else None
+    if not isinstance(version, int) or version < 1:
         raise InputError(f"{path}: format version is {version!r}, expected a whole number from 1 to {VERSION}")
     if version > VERSION:
         raise InputError(f"{path}: has format version {version}, this minibert reads up to {VERSION}; update minibert")
+    return version
+
+
+def _attribute(node: h5py.HLObject, name: str, path: str | Path) -> str | int:
+    """The value of an attribute, of the kinds that we write; its size is checked before it is read. Bytes that are not
+    UTF-8 are in the text as surrogates."""
+    attribute = h5py.h5a.open(node.id, name.encode("utf-8", "surrogateescape"))
+    kind = attribute.get_type()
+    text = isinstance(kind, h5py.h5t.TypeStringID) and not kind.is_variable_str()
+    if not text and not isinstance(kind, h5py.h5t.TypeIntegerID):
+        raise InputError(f"{path}: attribute {name!r} of {node.name} is neither plain text nor a whole number")
+    size, scalar = kind.get_size(), attribute.get_space().get_simple_extent_type() == h5py.h5s.SCALAR
+    if not scalar or size > LONGEST_TEXT:
+        raise InputError(f"{path}: attribute {name!r} of {node.name} is not one text of up to {LONGEST_TEXT:,} bytes")
+    value = node.attrs[name]
+    return bytes(value).decode("utf-8", "surrogateescape") if text else int(value)
 
 
 def read_text(node: h5py.HLObject, name: str, path: str | Path) -> str:
@@ -175,13 +326,11 @@ def read_text(node: h5py.HLObject, name: str, path: str | Path) -> str:
     where = f"{path}: attribute '{name}' of {node.name}"
     if name not in node.attrs:
         raise InputError(f"{where} is missing")
-    value = node.attrs[name]
-    try:
-        text = value.decode() if isinstance(value, bytes) else value
-    except UnicodeDecodeError:
-        raise InputError(f"{where} is not UTF-8 text") from None
+    text = _attribute(node, name, path)
     if not isinstance(text, str):
-        raise InputError(f"{where} is {value!r}, expected text")
+        raise InputError(f"{where} is {text!r}, expected text")
+    if any("\udc80" <= letter <= "\udcff" for letter in text):
+        raise InputError(f"{where} is not UTF-8 text")
     return text
 
 
@@ -189,10 +338,7 @@ def read_json(node: h5py.HLObject, name: str, path: str | Path, kinds: type | tu
     """Read a JSON attribute of one of the Python types `kinds`. Raises InputError if it is anything else."""
     where = f"{path}: attribute '{name}' of {node.name}"
     text = read_text(node, name, path)
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise InputError(f"{where} is not valid JSON: {text[:60]!r}") from None
+    value = parse_json(text, where)
     if not isinstance(value, kinds):
         names = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
         raise InputError(f"{where} is {text[:60]!r}, expected JSON for {names}")
@@ -223,10 +369,10 @@ def check_sha256(path: str | Path, what: str, stored: str, actual: str, if_damag
 def child(group: h5py.Group, name: str, kind: type, path: str | Path):
     """The member of that name, of kind h5py.Group or h5py.Dataset. Raises InputError if it is missing or the other."""
     where = f"{path}: {group.name.rstrip('/')}/{name}"
-    link = group.get(name, getlink=True)
-    if link is None:
+    links, key = group.id.links, name.encode("utf-8", "surrogateescape")
+    if not links.exists(key):
         raise InputError(f"{where} is missing")
-    if not isinstance(link, h5py.HardLink):
+    if links.get_info(key).type != h5py.h5l.TYPE_HARD:
         raise InputError(f"{where} is a link, expected the data itself")
     node = group[name]
     if not isinstance(node, kind):
@@ -241,37 +387,56 @@ def check_children(group: h5py.Group, names, path: str | Path) -> None:
             raise InputError(f"{path}: {group.name.rstrip('/')}/{name} is unexpected; this version knows no such thing")
 
 
+def plain_dataset(group: h5py.Group, name: str, path: str | Path) -> h5py.Dataset:
+    """A data set that is one plain block inside the file, as we write it: reading it takes no more memory than its part
+    of the file, and opens no other. Every data set is got by this. Raises InputError for any other."""
+    dataset, where = child(group, name, h5py.Dataset, path), f"{path}: {group.name.rstrip('/')}/{name}"
+    layout = dataset.id.get_create_plist()
+    plain = layout.get_layout() == h5py.h5d.CONTIGUOUS and layout.get_external_count() == 0
+    if not plain or dataset.shape is None:
+        raise InputError(f"{where} is not stored as one plain block (chunked, compressed or outside the file)")
+    size, offset = prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_offset() or 0
+    if dataset.id.get_storage_size() != size or offset + size > _file_size(group):
+        raise InputError(f"{where} is not stored as one plain block of {size:,} bytes inside the file")
+    return dataset
+
+
+def _file_size(node: h5py.HLObject) -> int:
+    return h5py.h5i.get_file_id(node.id).get_filesize()
+
+
 def read_arrays(group: h5py.Group, expected: dict[str, tuple], path: str | Path) -> dict[str, np.ndarray]:
     """Read exactly the arrays that are expected, {flat name: (shape, dtype)}; any other content is an error.
 
     Returns {flat name: C-contiguous array in the machine's byte order}, in the order of `expected`.
-    Raises InputError for the first array that is missing, unexpected, misshaped, of another dtype, or not finite.
+    Raises InputError for the first array that is missing, unexpected, misshaped, of another dtype, or not finite, and
+    before anything else if the file is too small for them.
     """
+    promised = sum(prod(shape) * np.dtype(dtype).itemsize for shape, dtype in expected.values())
+    if promised > _file_size(group):
+        has = f"the file has {_file_size(group):,}"
+        raise InputError(f"{path}: {group.name} should hold arrays of {promised:,} bytes by its attributes; {has}")
     _check_members(group, unflatten(expected), path)
     arrays = {}
     for name, (shape, dtype) in expected.items():
-        dataset, where = group[name], f"{path}: {group.name.rstrip('/')}/{name}"
+        dataset, where = plain_dataset(group, name, path), f"{path}: {group.name.rstrip('/')}/{name}"
         if dataset.shape != tuple(shape):
             raise InputError(f"{where} has shape {dataset.shape}, expected {tuple(shape)}")
         if dataset.dtype != np.dtype(dtype).newbyteorder("<"):
             raise InputError(f"{where} has dtype {dataset.dtype}, expected {np.dtype(dtype)}")
-        # One plain block, as we write it: never a small file that unpacks to fill the memory, or one that opens others.
-        plain = dataset.chunks is None and dataset.external is None and not dataset.is_virtual
-        if not plain or dataset.id.get_storage_size() != dataset.nbytes:
-            raise InputError(f"{where} is not stored as one plain block (chunked, compressed or outside the file)")
         arrays[name] = np.asarray(dataset[()], dtype=dtype, order="C")
         check_finite(where, arrays[name])
     return arrays
 
 
 def _check_members(group: h5py.Group, tree: dict, path: str | Path) -> None:
-    # Walks the expected tree, not the file: a file whose groups contain each other cannot lead it astray.
+    """Raise InputError unless the groups of the expected tree are there, with nothing that is not in it.
+
+    It is the tree that is walked, not the file: one whose groups contain each other cannot lead astray."""
+    check_children(group, tree, path)
     for name, value in tree.items():
         if isinstance(value, dict):
             _check_members(child(group, name, h5py.Group, path), value, path)
-        else:
-            child(group, name, h5py.Dataset, path)
-    check_children(group, tree, path)
 
 
 def _one_line(error: Exception) -> str:
