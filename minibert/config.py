@@ -75,8 +75,8 @@ def _unique_keys(pairs: list[tuple]) -> dict:
 
 
 def check_fields(cls: type, values, where: str) -> dict:
-    """`values` as the fields of a dataclass, such as a file gives them. Raises InputError, which begins with `where`, if
-    one is missing, unknown, or of another type than the class says. Lists may stand for tuples, whole numbers for float.
+    """`values`, such as a file gives them, if they are fields of a dataclass: lists may stand for tuples, and whole
+    numbers for float. Raises InputError, which begins with `where`, if one is missing, unknown, or of another type.
     """
     _need(isinstance(values, dict), f"{where}: expected an object, got {values!r:.60}")
     known = {field.name: field for field in fields(cls)}

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 import kernels
+from minibert.config import InputError
 from minibert.params import FlatParams
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
@@ -72,7 +73,12 @@ class Adam:
         }
 
     def load_state(self, state: dict[str, np.ndarray], steps: int) -> None:
-        """Put back what `state` gave."""
+        """Put back what `state` gave. Raises InputError if an array is missing, or of another shape or dtype."""
+        for name, array in self.state().items():
+            found = state.get(name)
+            if found is None or (found.shape, found.dtype) != (array.shape, array.dtype):
+                what = "missing" if found is None else f"{found.dtype} {found.shape}"
+                raise InputError(f"the state's array {name} is {what}, expected {array.dtype} {array.shape}")
         self.steps = steps
         for name, array in self.state().items():
             array[...] = state[name]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import platform
-import tempfile
 import threading
 import time
 from contextlib import nullcontext, suppress
@@ -18,6 +17,7 @@ from minibert.data import Task, limit_dev, limit_train, load_task
 from minibert.evaluate import evaluate, tokenize
 from minibert.interrupt import compile_kernels
 from minibert.model import Backbone, Model, load_backbone
+from minibert.scratch import temporary_folder
 from minibert.train import Training
 from minibert.trial import Trial, data_fingerprint, trial_id
 
@@ -123,7 +123,7 @@ def measure_speed(trial: Trial, backbone_path) -> float:
 
 
 def _folder(folder):
-    return tempfile.TemporaryDirectory(prefix="minibert-trial-") if folder is None else nullcontext(os.fspath(folder))
+    return temporary_folder("minibert-trial-") if folder is None else nullcontext(os.fspath(folder))
 
 
 def _versions() -> dict[str, str]:

@@ -7,6 +7,7 @@ seen here (another boot, a network disk), and where there are no such locks (Win
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
@@ -26,6 +27,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what the system says of a full disk, a quota, a limit
 DAY = 24 * 3600  # seconds
 LOCK = ".lock"  # in a temporary folder: the file that is locked
 

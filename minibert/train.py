@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from minibert.config import InputError, TrainConfig
+from minibert.config import InputError, TrainConfig, check_fields
 from minibert.data.task import Task
 from minibert.evaluate import NonFiniteLoss, Split, evaluate_all, format_scores, tokenize
 from minibert.interrupt import CtrlC
@@ -193,13 +193,13 @@ class Training:
     def resume(self) -> None:
         """Go on after the last epoch that was finished. Raises InputError if the folder's run had other settings."""
         arrays, meta = read_state(self.folder.state)
-        before, now = flatten(meta.get("settings", {})), flatten(self.settings)
+        settings, progress = _read_meta(meta, self.folder.state)
+        before, now = flatten(settings), flatten(self.settings)
         for name in now | before:
             if before.get(name) != now.get(name):
                 raise InputError(
                     f"{self.folder.state}: cannot resume: {name} was {before.get(name)!r}, now it is {now.get(name)!r}"
                 )
-        progress = Progress(**meta["progress"])
         if progress.epoch > 0:
             self.optimizer.load_state(arrays, progress.steps)
         self.progress = progress
@@ -230,6 +230,14 @@ class Training:
     def best_model(self) -> Model:
         """The model with the weights of the best epoch, read back from the bank."""
         return Model.from_record(self.model.backbone, read_bank(self.folder.bank)[self.task.name], self.folder.bank)
+
+
+def _read_meta(meta: dict, path: Path) -> tuple[dict, Progress]:
+    """Settings and progress of a state. Raises InputError if a field is missing or of another type."""
+    if not isinstance(meta.get("settings"), dict):
+        raise InputError(f"{path}: has no settings of a run; start the run again without resuming")
+    progress = Progress(**check_fields(Progress, meta.get("progress"), f"{path}, progress"))
+    return meta["settings"], progress
 
 
 def _data_fingerprint(*splits: Split | Windows) -> str:

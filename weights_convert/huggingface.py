@@ -6,13 +6,12 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from minibert.config import BertConfig, InputError
+from minibert.config import BertConfig, InputError, parse_json
 from minibert.params import flatten
-from minibert.storage import BackboneFile, TokenizerSpec
+from minibert.storage import BackboneFile, TokenizerSpec, cannot_be_written, temporary_folder
 from weights_convert.names import Account, to_ours, to_theirs
 
 WEIGHTS, CONFIG, VOCAB, CASING = "model.safetensors", "config.json", "vocab.txt", "tokenizer_config.json"
@@ -165,11 +164,11 @@ def _vocab_of_tokenizer_json(path: Path) -> tuple[str, ...]:
 
 def _read_json(path: Path) -> dict:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (ValueError, RecursionError, OSError) as error:
-        raise InputError(f"{path}: is not valid JSON ({error})") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     if not isinstance(value, dict):
         raise InputError(f"{path}: is a JSON {type(value).__name__}, expected an object")
     return value
@@ -189,15 +188,15 @@ def write_folder(backbone: BackboneFile, folder: Path) -> None:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as work:
-            package.numpy.save_file(tensors, Path(work) / WEIGHTS, metadata={"format": "pt"})
+        with temporary_folder(".writing-", folder) as work:
+            package.numpy.save_file(tensors, work / WEIGHTS, metadata={"format": "pt"})
             for name, text in texts.items():
-                (Path(work) / name).write_text(text, encoding="utf-8", newline="")
-            shutil.copymode(Path(work) / CONFIG, Path(work) / WEIGHTS)  # safetensors lets only the owner read
+                (work / name).write_text(text, encoding="utf-8", newline="")
+            shutil.copymode(work / CONFIG, work / WEIGHTS)  # safetensors lets only the owner read
             for name in (WEIGHTS, *texts):
-                os.replace(Path(work) / name, folder / name)
+                os.replace(work / name, folder / name)
     except (OSError, package.SafetensorError) as error:
-        raise InputError(f"{folder}: cannot be written ({error}); is the disk full?") from error
+        raise cannot_be_written(folder, error) from error
 
 
 def _their_config(backbone: BackboneFile) -> dict:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from minibert.data.glue import GLUE
 from minibert.data.mrpc import TEST_FILE, split_mrpc
 from minibert.data.releases import FURTHER
 from minibert.data.unpack import unpack_zip
+from minibert.scratch import FULL, temporary_folder
 
 _GLUE = "https://dl.fbaipublicfiles.com/glue/data"
 _SENTEVAL = "https://dl.fbaipublicfiles.com/senteval/senteval_data"
@@ -92,9 +92,9 @@ def download(name: str, out, mirror: str | None = None, say: Callable[[str], obj
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # A sibling of the target, so that the last step is a rename within one file system.
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as work:
-            fetched = _fetch_all(name, Path(work), target, mirror)
-            ready = _prepare(name, fetched, Path(work) / "ready")
+        with temporary_folder(f".{target.name}-", target.parent) as work:
+            fetched = _fetch_all(name, work, target, mirror)
+            ready = _prepare(name, fetched, work / "ready")
             missing = [file for file in required if not (ready / file).is_file()]
             if missing:
                 raise InputError(f"what was downloaded for {name} does not hold {', '.join(missing)}")
@@ -102,7 +102,7 @@ def download(name: str, out, mirror: str | None = None, say: Callable[[str], obj
                 target.rmdir()  # empty, as _is_there found
             ready.rename(target)
     except OSError as error:
-        raise InputError(f"{target} cannot be written: {error}") from None
+        raise InputError(f"{target} cannot be written: {error.strerror or error}") from None
     say(f"{target} is ready: {', '.join(required)}")
     return target
 
@@ -133,7 +133,7 @@ def _fetch_all(name: str, work: Path, target: Path, mirror: str | None) -> dict[
         try:
             path = _fetch(address, source, work, mirror)
         except (OSError, ValueError) as error:
-            if isinstance(error, InputError):
+            if isinstance(error, InputError) or getattr(error, "errno", None) in FULL:
                 raise
             addresses = ", ".join(each.url for each in SOURCES[name])
             raise InputError(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import InputError
+from minibert.config import InputError, parse_json
 from minibert.data.reading import read_text
 from minibert.data.task import Examples, Task
 
@@ -99,12 +99,7 @@ def read_predictions(path: Path) -> dict[str, str]:
 
 
 def _read_json(path: Path):
-    try:
-        return json.loads(read_text(path))
-    except RecursionError:
-        raise InputError(f"{path}: its lists lie too deep in one another") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}") from None
+    return parse_json(read_text(path), str(path))
 
 
 def without_answers(questions: list[str], paragraphs: list[str]) -> Questions:
@@ -136,7 +131,7 @@ def _get(node, key: str, kind: type, where: str):
 
 
 def _shown(value) -> str:
-    text = json.dumps(value)
+    text = repr(value) if isinstance(value, (dict, list)) else json.dumps(value)  # repr: for any depth
     return text if len(text) <= 60 else text[:60] + "…"
 
 

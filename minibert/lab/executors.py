@@ -18,9 +18,11 @@ import tempfile
 import threading
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from queue import SimpleQueue
 
 from minibert.config import InputError
+from minibert.scratch import temporary_folder
 
 
 def with_threads(threads: int | None, function, *arguments):
@@ -78,9 +80,9 @@ class Processes(Executor):
 
         self.at_once = count
         self.threads = threads or max(1, numba.config.NUMBA_NUM_THREADS // count)
-        # A process that dies leaves its files; on Windows those that it has open cannot be removed.
-        self._scratch = tempfile.TemporaryDirectory(prefix="minibert-sweep-", ignore_cleanup_errors=True)
-        self._workers = [_Worker(self._scratch.name) for _ in range(count)]
+        self._scratch = ExitStack()  # a process that dies leaves its files in the folder
+        folder = str(self._scratch.enter_context(temporary_folder("minibert-sweep-")))
+        self._workers = [_Worker(folder) for _ in range(count)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
@@ -97,7 +99,7 @@ class Processes(Executor):
         for worker in self._workers:
             worker.pool.shutdown(wait, cancel_futures=cancel_futures)
         if wait:
-            self._scratch.cleanup()
+            self._scratch.close()
 
     def __exit__(self, kind, *_) -> None:
         if kind is not None:  # after an error or Ctrl-C nobody waits for what still runs

@@ -8,7 +8,6 @@ Scores are those of the task's first metric, times 100: "points". A trial that f
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minibert.config import parse_json
 from minibert.evaluate import Split, tokenize
 from minibert.lab.summary import mean_and_error
 from minibert.methods import DEFAULT_LR
@@ -86,7 +86,7 @@ class Scope:
         self.all_trials_are_known()
         task = load(trial)
         folder = RunFolder(self.runs / trial_id(trial, data_fingerprint(task), self.backbone.fingerprint))
-        if not (folder.result.exists() and json.loads(folder.result.read_text(encoding="utf-8"))["finished"]):
+        if not (folder.result.exists() and _finished(folder.result)):
             run_trial(trial, self.backbone_path, folder.path)
         return read_bank(folder.bank)[task.name]
 
@@ -101,6 +101,11 @@ class Scope:
         dev = next(iter(task.dev.values()))
         split = tokenize(self.backbone, dev, trial.train.max_length)
         return Model.from_record(self.backbone, record), split, task.metrics
+
+
+def _finished(path: Path) -> bool:
+    result = parse_json(path.read_bytes(), str(path))
+    return isinstance(result, dict) and result.get("finished") is True
 
 
 class Planned(Exception):

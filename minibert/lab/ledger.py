@@ -8,31 +8,46 @@ The first line says that the file is a ledger. Each further one is a record:
     result    what the run gave, if done;  error: why it failed, if not
 
 One process writes at a time, and holds a lock while it does. A line is on the disk before the next trial is counted.
-A crash can tear the last line only; it is cut off when the ledger is opened again.
+A crash can tear the last line only. It is cut off when the ledger is opened again, with a note; if only its line end is
+missing, the record stays.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from minibert.config import InputError
+from minibert.config import InputError, check_fields, parse_json
+from minibert.storage import cannot_be_written
+from minibert.storage.atomic import flush
+from minibert.trial import Trial
 
 HEADER = json.dumps({"format": "minibert-ledger", "version": 1})
 LOCKED_BYTE = (1 << 31) - 2  # on Windows, where a locked byte cannot be read: after the end, and within 32 bits
 
 
 def read_ledger(path) -> list[dict]:
-    """The records, in the order they were written. A last line that a crash tore is left out.
+    """The records, in the order they were written. A last line that is not whole (a crash tore it, or it is being
+    written) is left out, with a note.
 
     Changes nothing, and may be called while a sweep writes. Raises InputError: no such file, not a ledger, or a damaged
     line, with its number.
     """
     try:
-        return _parse(path, Path(path).read_bytes())[0]
+        data = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    records, whole = _parse(path, data)
+    if data[whole:].strip():
+        _note_torn(path, len(records) + 2, "left out")
+    return records
+
+
+def _note_torn(path, line: int, done: str) -> None:
+    print(f"note: {path}, line {line}: the last line is not whole and is {done}", file=sys.stderr)
 
 
 def _parse(path, data: bytes) -> tuple[list[dict], int]:
@@ -43,18 +58,77 @@ def _parse(path, data: bytes) -> tuple[list[dict], int]:
         return [], 0
     if not data.startswith(header):
         raise InputError(f"{path} is not a ledger of minibert, or one of another version; give another --ledger")
-    lines = data[:whole].splitlines()[1:]
-    return [_record(path, number, line) for number, line in enumerate(lines, 2)], whole
+    lines = data[:whole].split(b"\n")[1:-1]
+    records = [_record(path, number, line) for number, line in enumerate(lines, 2)]
+    if _is_whole(data[whole:]):
+        records.append(_record(path, len(lines) + 2, data[whole:]))
+        whole = len(data)
+    return records, whole
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether a last line without its line end is all there: no beginning of a JSON object is JSON."""
+    try:
+        parse_json(line, "")
+    except InputError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What every record has."""
+
+    id: str
+    status: str
+    trial: dict
+    work: float
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What the result of a trial that is done has, for those who read a ledger; the rest is for people."""
+
+    metric: str
+    dev: dict
+    data: str
+    backbone: str
+    trained_params: int
+    total_params: int
+    wall_seconds: float
+    threads: int
+    test: dict | None = None
 
 
 def _record(path, number: int, line: bytes) -> dict:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        record = None
+    """The record of a line. Raises InputError that names the line if it is none, or lacks what is read of it."""
+    where = f"{path}, line {number}"
+    record = parse_json(line, where)
     if not isinstance(record, dict) or not isinstance(record.get("id"), str) or "status" not in record:
-        raise InputError(f"{path}, line {number}: this is no record of a trial; the file was changed or damaged")
+        raise InputError(f"{where}: this is no record of a trial; the file was changed or damaged")
+    _check(_Record, record, where)
+    if record["status"] == "done":
+        result = record.get("result")
+        _check(_Result, result, f"{where}, result")
+        for split in ("dev", "test"):
+            if not all(type(score) in (int, float) for score in (result.get(split) or {}).values()):
+                raise InputError(f"{where}, result: the scores of {split} are not all numbers")
+        if result["metric"] not in result["dev"] or not result["wall_seconds"] > 0:
+            raise InputError(f"{where}, result: dev has no {result['metric']!r:.60}, or wall_seconds is not above 0")
+    elif record["status"] != "failed" or not isinstance(record.get("error"), str):
+        raise InputError(f'{where}: status is {record["status"]!r:.60}, expected "done", or "failed" and an error')
+    try:
+        trial = Trial.from_dict(record["trial"])
+        check_fields(Trial, vars(trial), "the trial")
+    except (InputError, TypeError, AttributeError) as error:
+        raise InputError(f"{where}: {error}") from None
     return record
+
+
+def _check(cls: type, values, where: str) -> None:
+    """Check the fields of a class; there may be others."""
+    known = {field.name for field in fields(cls)}
+    check_fields(cls, {k: v for k, v in values.items() if k in known} if isinstance(values, dict) else values, where)
 
 
 def latest(records: list[dict]) -> dict[str, dict]:
@@ -82,7 +156,7 @@ class Ledger:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 (open as long as the ledger is)
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror})") from None
+            raise cannot_be_written(self.path, error) from None
         try:
             self._lock()
             self.records = self._repair()
@@ -110,14 +184,18 @@ class Ledger:
             raise InputError(f"{self.path}: cannot be locked ({error.strerror}); give another --ledger") from None
 
     def _repair(self) -> list[dict]:
-        """Read the records, after cutting off a torn last line."""
+        """Read the records; cut off a torn last line, and end a whole one."""
         self._file.seek(0)
         data = self._file.read()
         records, whole = _parse(self.path, data)
         if whole < len(data):
+            if data[whole:].strip() and whole > 0:
+                _note_torn(self.path, len(records) + 2, "cut off")
             self._file.truncate(whole)
         if whole == 0:
             self._write(HEADER)
+        elif not data[:whole].endswith(b"\n"):
+            self._write("")
         return records
 
     def append(self, record: dict) -> None:
@@ -149,10 +227,10 @@ class Ledger:
             data = line.encode() + b"\n"
             while data:
                 data = data[self._file.write(data) :]
-            os.fsync(self._file.fileno())
+            flush(self._file)
         except OSError as error:
             os.ftruncate(self._file.fileno(), before)
-            raise InputError(f"{self.path}: cannot be written ({error.strerror})") from None
+            raise cannot_be_written(self.path, error) from None
 
     def close(self) -> None:
         """Let others write."""

@@ -8,7 +8,7 @@ run_folder.py   the folder that a run leaves, with result.json and history.csv
 atomic.py       how a file is replaced: whole or not at all
 """
 
-from minibert.scratch import temporary_folder
+from minibert.scratch import FULL, temporary_folder
 from minibert.storage.atomic import cannot_be_written, write_rows, write_text
 from minibert.storage.backbone import BackboneFile, TokenizerSpec, read_backbone, write_backbone
 from minibert.storage.bank import TaskRecord, add_task, check_backbone, read_bank, write_bank
@@ -17,6 +17,7 @@ from minibert.storage.run_folder import RunFolder, bank_file
 from minibert.storage.state import read_state, write_state
 
 __all__ = [
+    "FULL",
     "BackboneFile",
     "RunFolder",
     "TaskRecord",

@@ -17,12 +17,12 @@ from typing import BinaryIO
 import filelock
 
 from minibert.config import InputError
-from minibert.scratch import temporary_file
+from minibert.scratch import FULL, temporary_file
 
 OPEN_ELSEWHERE = (5, 32)  # what Windows says of a file that cannot be replaced because a program has it open
 WAIT = 300  # seconds, for another program that changes the same file
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
-ADVICE = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "; free some space, or write to another place")
+ADVICE = dict.fromkeys(FULL, "; free some space, or write to another place")
 ADVICE |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "; is the folder writable?")
 ADVICE |= dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EEXIST), "; is its folder there, and a folder?")
 
