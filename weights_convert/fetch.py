@@ -13,8 +13,9 @@ import zipfile
 from pathlib import Path
 
 from minibert.config import InputError
-from weights_convert.huggingface import CASING, CONFIG, VOCAB, WEIGHTS, sha256_of
+from weights_convert.huggingface import WEIGHTS, sha256_of
 from weights_convert.registry import Entry
+from weights_convert.tokenizer_files import CASING, CONFIG, VOCAB
 
 CONNECT_SECONDS, SILENCE_SECONDS = 5, 60  # until the hub answers; between two pieces of a file
 

@@ -27,7 +27,7 @@ FORMATS = {
     "minibert-bank": "a task bank",
     "minibert-state": "a training state",
 }
-VERSION = 1
+VERSION = 2
 SIGNATURE = b"\x89HDF\r\n\x1a\n"  # the first 8 bytes of every HDF5 file without a user block
 
 
@@ -262,6 +262,17 @@ def read_arrays(group: h5py.Group, expected: dict[str, tuple], path: str | Path)
         arrays[name] = np.asarray(dataset[()], dtype=dtype, order="C")
         check_finite(where, arrays[name])
     return arrays
+
+
+def read_bytes(group: h5py.Group, name: str, path: str | Path) -> bytes:
+    """Read a data set of bytes, uint8 (n,). Raises InputError if it is missing, or stored in any other way."""
+    dataset, where = child(group, name, h5py.Dataset, path), f"{path}: {group.name.rstrip('/')}/{name}"
+    if dataset.ndim != 1 or dataset.dtype != np.uint8:
+        raise InputError(f"{where} is {dataset.dtype} {dataset.shape}, expected a row of bytes")
+    plain = dataset.chunks is None and dataset.external is None and not dataset.is_virtual
+    if not plain or dataset.id.get_storage_size() != dataset.nbytes:
+        raise InputError(f"{where} is not stored as one plain block (chunked, compressed or outside the file)")
+    return dataset[()].tobytes()
 
 
 def _check_members(group: h5py.Group, tree: dict, path: str | Path) -> None:

@@ -10,8 +10,8 @@ from minibert.config import AdapterConfig, BertConfig, InputError
 from minibert.params import flatten, unflatten
 from minibert.storage import (
     TaskRecord,
-    TokenizerSpec,
     add_task,
+    bert_tokenizer,
     check_backbone,
     fingerprint,
     hdf5,
@@ -55,7 +55,7 @@ def make_record(name="sst2", **changes):
 
 
 def write_good_backbone(path):
-    write_backbone(path, CONFIG, unflatten(PARAMS), TokenizerSpec(VOCAB, strip_accents=False), "a test", "ab" * 32)
+    write_backbone(path, CONFIG, unflatten(PARAMS), bert_tokenizer(VOCAB, strip_accents=False), "a test", "ab" * 32)
 
 
 def write_good_state(path):
@@ -239,7 +239,7 @@ def test_places_that_cannot_be_written_are_told(tmp_path):
 def test_a_backbone_that_does_not_fit_its_config_is_not_written(tmp_path, change, words):
     params = {name: array for name, array in (PARAMS | change).items() if array is not None}
     with pytest.raises(InputError, match=words):
-        write_backbone(tmp_path / "b.h5", CONFIG, params, TokenizerSpec(VOCAB), "", "")
+        write_backbone(tmp_path / "b.h5", CONFIG, params, bert_tokenizer(VOCAB), "", "")
     assert not list(tmp_path.iterdir())
 
 
@@ -306,11 +306,11 @@ def test_state_arrays_must_be_plain_numbers(tmp_path):
 )
 def test_a_vocabulary_checks_itself(vocab, words):
     with pytest.raises(InputError, match=words):
-        TokenizerSpec(vocab)
+        bert_tokenizer(vocab)
 
 
 def test_a_vocabulary_must_fit_the_embedding(tmp_path):
     with pytest.raises(InputError, match="has 14 words, the embedding rows for 12"):
-        write_backbone(tmp_path / "b.h5", CONFIG, PARAMS, TokenizerSpec((*VOCAB, *"bcde")), "", "")
+        write_backbone(tmp_path / "b.h5", CONFIG, PARAMS, bert_tokenizer((*VOCAB, *"bcde")), "", "")
     with pytest.raises(InputError, match="lowercase must be true or false"):
-        TokenizerSpec(VOCAB, lowercase="yes")
+        bert_tokenizer(VOCAB, lowercase="yes")
