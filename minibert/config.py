@@ -25,6 +25,14 @@ class InputError(ValueError):
     """
 
 
+_CONTROL = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")
+
+
+def printable(text: str) -> str:
+    """The text with a space for every character that would break a line, or steer the terminal."""
+    return text.translate(_CONTROL)
+
+
 def _need(condition: bool, message: str) -> None:
     if not condition:
         raise InputError(message)

@@ -29,12 +29,14 @@ def read_only(array: np.ndarray) -> np.ndarray:
 class Backbone:
     """A pre-trained BERT, shared by models and changed by none.
 
-    config; params, a tree of read-only arrays; tokenizer (None for a random backbone); fingerprint of the parameters;
-    dtype. The arrays of flat, {flat name: array} of the shapes of `config.shapes()`, are copied.
+    config; params, a tree of read-only arrays; tokenizer (None for a random backbone); fingerprint of the parameters,
+    tokenizer_fingerprint ("" without one); dtype. The arrays of flat, {flat name: array} of the shapes of
+    `config.shapes()`, are copied.
     """
 
     def __init__(self, config: BertConfig, flat: dict[str, np.ndarray], tokenizer: Tokenizer | None, fingerprint: str):
         self.config, self.tokenizer, self.fingerprint = config, tokenizer, fingerprint
+        self.tokenizer_fingerprint = "" if tokenizer is None else tokenizer.fingerprint
         # Private, as they can be written: kernels are compiled for such arrays alone. Nobody must write them, for what
         # `kernels.freeze` keeps of a weight would not follow. What is given out are views that refuse it.
         self._arrays = FlatParams.copy_of(flat)
@@ -95,7 +97,10 @@ def _is_multiplied(name: str) -> bool:
 def load_backbone(path) -> Backbone:
     """Read a backbone file. Raises InputError if it is missing, damaged, or something else."""
     file = read_backbone(path)
-    tokenizer = Tokenizer(file.vocab, file.lowercase, file.strip_accents, file.tokenize_chinese)
+    try:
+        tokenizer = Tokenizer(file.tokenizer)
+    except InputError as error:
+        raise InputError(f"{path}: tokenizer: {error}") from None
     return Backbone(file.config, flatten(file.params), tokenizer, file.fingerprint)
 
 
@@ -246,6 +251,7 @@ class Model:
             training=dict(training or {}),
             dev=dict(dev or {}),
             backbone_fingerprint=self.backbone.fingerprint,
+            backbone_tokenizer=self.backbone.tokenizer_fingerprint,
             backbone_config=self.config,
         )
 
@@ -254,10 +260,10 @@ class Model:
         """Build the model of a task in a bank.
 
         Its seed, which further training takes its dropout masks from, is that of the training (`training["train"]
-        ["seed"]`), or 0 if the record has none. Raises InputError if the task was trained on another backbone, or has
-        options that are not known here.
+        ["seed"]`), or 0 if the record has none. Raises InputError if the task was trained on another backbone or with
+        another tokenizer, or has options that are not known here.
         """
-        check_backbone(record, backbone.fingerprint, path)
+        check_backbone(record, backbone.fingerprint, path, backbone.tokenizer.json if backbone.tokenizer else "")
         try:
             options = used_options(record.method, record.model_options)
         except InputError as error:

@@ -1,4 +1,4 @@
-"""From texts to a packed batch: BERT's WordPiece tokenizer (by the `tokenizers` library), and no padding anywhere."""
+"""From texts to a packed batch: the backbone's tokenizer (by the `tokenizers` library), and no padding anywhere."""
 
 from __future__ import annotations
 
@@ -8,16 +8,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from tokenizers import Tokenizer as WordPieceTokenizer
-from tokenizers.models import WordPiece
-from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
-from tokenizers.processors import TemplateProcessing
 
 from minibert.config import InputError
-
-CLS, SEP, UNK = "[CLS]", "[SEP]", "[UNK]"
-SPECIAL_TOKENS = ["[PAD]", UNK, CLS, SEP, "[MASK]"]
+from minibert.storage.tokenizer import CLS, SEP, load_tokenizer, parse, sha256_of_text, token_ids
 
 
 @dataclass(frozen=True)
@@ -79,32 +72,29 @@ class Pieces(NamedTuple):
 
 
 def _without_lone_surrogates(text: str) -> str:
-    """Half a character (a lone UTF-16 surrogate, as broken files hold) becomes U+FFFD, which the tokenizer drops."""
+    """Half a character (a lone UTF-16 surrogate, as broken files hold) becomes U+FFFD, which BERT's tokenizer drops."""
     if text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text):
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class Tokenizer:
-    """BERT's tokenizer: clean, lowercase, split at spaces and punctuation, then into word pieces of the vocabulary.
+    """A tokenizer that puts special tokens as BERT's does: [CLS] text [SEP], and [CLS] text [SEP] pair [SEP].
 
-    One text becomes [CLS] text [SEP], a pair [CLS] text [SEP] pair [SEP]. vocab: words in the order of their ids.
+    text: its JSON, as a backbone file keeps it; BERT's own, of a vocabulary: `Tokenizer(bert_tokenizer(vocab))`.
+    vocab: its tokens in the order of their ids; cls, sep: the ids of [CLS] and [SEP]; json: the text.
+    Raises InputError if the library cannot read it.
     """
 
-    def __init__(self, vocab, lowercase: bool = True, strip_accents: bool | None = None, chinese_chars: bool = True):
-        ids = {word: i for i, word in enumerate(vocab)}
-        self.vocab, self.cls, self.sep = list(vocab), ids[CLS], ids[SEP]
-        self._tokenizer = WordPieceTokenizer(WordPiece(ids, unk_token=UNK, max_input_chars_per_word=100))
-        self._tokenizer.normalizer = BertNormalizer(
-            clean_text=True, handle_chinese_chars=chinese_chars, strip_accents=strip_accents, lowercase=lowercase
-        )
-        self._tokenizer.pre_tokenizer = BertPreTokenizer()
-        self._tokenizer.add_special_tokens([token for token in SPECIAL_TOKENS if token in ids])
-        self._tokenizer.post_processor = TemplateProcessing(
-            single=f"{CLS} $A {SEP}",
-            pair=f"{CLS} $A {SEP} $B:1 {SEP}:1",
-            special_tokens=[(CLS, ids[CLS]), (SEP, ids[SEP])],
-        )
+    def __init__(self, text: str):
+        ids = token_ids(parse(text))
+        self.json, self.vocab, self.cls, self.sep = text, list(ids), ids[CLS], ids[SEP]
+        self._tokenizer = load_tokenizer(text)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of its JSON."""
+        return sha256_of_text(self.json)
 
     def encode(self, texts, pairs=None, max_length: int = 128) -> Batch:
         """Texts, or pairs of texts, to a packed batch of at most max_length tokens a sequence, special tokens included.

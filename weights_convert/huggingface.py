@@ -1,4 +1,4 @@
-"""A Hugging Face model folder: read one, write one. Its files are the four named below."""
+"""A Hugging Face model folder: read one, write one. tokenizer.py reads the files of its tokenizer."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from minibert.config import BertConfig, InputError, parse_json
 from minibert.params import flatten
-from minibert.storage import BackboneFile, TokenizerSpec, cannot_be_written, temporary_folder
+from minibert.storage import BackboneFile, cannot_be_written, temporary_folder
+from minibert.storage.tokenizer import bert_tokenizer, check_tokenizer, model_vocab, parse, token_ids
 from weights_convert.names import Account, to_ours, to_theirs
+from weights_convert.tokenizer import BERT_CLASSES, GENERIC_CLASSES, read_tokenizer
+from weights_convert.tokenizer_files import ADDED, CASING, CONFIG, ROLES, SPECIAL, VOCAB, WHOLE, read_json
 
-WEIGHTS, CONFIG, VOCAB, CASING = "model.safetensors", "config.json", "vocab.txt", "tokenizer_config.json"
+WEIGHTS, SHARDS = "model.safetensors", "model.safetensors.index.json"
 
 # (our name, theirs, value if theirs is absent: what transformers' BertConfig takes then; None: it must be there)
 SETTINGS = (
@@ -35,13 +38,14 @@ THEIR_ACTIVATION = {"gelu": "gelu", "gelu_tanh": "gelu_new"}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint in our names. params: {flat name: float32 array}."""
+    """A checkpoint in our names. params: {flat name: float32 array}; tokenizer: canonical JSON; notes: to print."""
 
     config: BertConfig
     params: dict
-    tokenizer: TokenizerSpec
+    tokenizer: str
     account: Account
     sha256: str  # of model.safetensors
+    notes: list[str] = field(default_factory=list)
 
 
 def safetensors():
@@ -65,19 +69,20 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def read_checkpoint(weights: Path, lowercase: bool | None = None) -> Checkpoint:
-    """Read a .safetensors file, and the config and vocabulary that lie beside it.
+def read_checkpoint(weights: Path, lowercase: bool | None = None, names=None) -> Checkpoint:
+    """Read a .safetensors file, and the config and the tokenizer that lie beside it.
 
-    lowercase: what to assume if no file says (None: that is an error). Raises InputError that names the file and the
-    first thing that is wrong or missing.
+    lowercase: what to assume if no file says (None: that is an error). names: the files that may be read; default: all.
+    Raises InputError that names the file and the first thing that is wrong or missing.
     """
     folder = weights.parent
     config = read_config(folder / CONFIG)
-    tokenizer = read_tokenizer(folder, lowercase)
+    tokenizer, notes = read_tokenizer(folder, lowercase, names)
+    check_tokenizer(folder, tokenizer, config.vocab_size)
+    if config.n_segments < 2:
+        notes.append(f"note: {CONFIG} has type_vocab_size 1: tasks of pairs need two segments")
     if not weights.is_file():
-        pickled = weights.with_name("pytorch_model.bin").exists()
-        advice = "; pytorch_model.bin is a pickle, which can run code and is never opened" if pickled else ""
-        raise InputError(f"{weights}: no such file, expected the weights as safetensors{advice}")
+        raise InputError(f"{weights}: no such file, expected the weights as safetensors{_instead(weights)}")
     package = safetensors()
     try:
         with package.safe_open(weights, framework="numpy") as file:
@@ -88,12 +93,27 @@ def read_checkpoint(weights: Path, lowercase: bool | None = None) -> Checkpoint:
         raise InputError(f"{weights}: {error}") from None
     except (package.SafetensorError, OSError) as error:
         raise InputError(f"{weights}: is not a safetensors file, or damaged ({error})") from error
-    return Checkpoint(config, params, tokenizer, account, sha256_of(weights))
+    return Checkpoint(config, params, tokenizer, account, sha256_of(weights), notes)
+
+
+def _instead(weights: Path) -> str:
+    """What lies in the folder instead of the weights, and what to do with it."""
+    folder = weights.parent
+    if (folder / SHARDS).exists():
+        script = (
+            "import glob, safetensors.numpy as s; s.save_file({name: array for f in "
+            f"sorted(glob.glob(r'{folder}/model-*.safetensors')) for name, array in s.load_file(f).items()}}, "
+            f"r'{weights}')"
+        )
+        return f' in one file; they are in shards ({SHARDS} lists them). Join them with: python -c "{script}"'
+    if weights.with_name("pytorch_model.bin").exists():
+        return "; pytorch_model.bin is a pickle, which can run code and is never opened"
+    return ""
 
 
 def read_config(path: Path) -> BertConfig:
     """Read config.json. Raises InputError if the model is not a BERT encoder that minibert can compute."""
-    settings = _read_json(path)
+    settings = read_json(path)
     for name, wanted in (("model_type", ("bert",)), ("hidden_act", tuple(ACTIVATIONS))):
         if settings.get(name, "gelu" if name == "hidden_act" else None) not in wanted:
             raise InputError(f"{path}: {name} is {settings.get(name)!r}, expected {' or '.join(wanted)}")
@@ -114,78 +134,23 @@ def read_config(path: Path) -> BertConfig:
         raise InputError(f"{path}: {error}") from None
 
 
-def read_tokenizer(folder: Path, lowercase: bool | None = None) -> TokenizerSpec:
-    """Read the vocabulary (vocab.txt, else tokenizer.json) and the casing (tokenizer_config.json, else tokenizer.json).
-
-    lowercase: what to assume if no file says (None: an error). Raises InputError if a file is missing or wrong.
-    """
-    whole = folder / "tokenizer.json"
-    if (folder / VOCAB).is_file():
-        vocab = _read_vocab(folder / VOCAB)
-    elif whole.is_file():
-        vocab = _vocab_of_tokenizer_json(whole)
-    else:
-        raise InputError(f"{folder / VOCAB}: no such file, and no tokenizer.json beside it; expected the vocabulary")
-    if (folder / CASING).is_file():
-        settings, names = _read_json(folder / CASING), ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
-        casing = {"do_lower_case": True, **settings}  # the value that transformers takes for BERT if it is absent
-    elif whole.is_file():
-        casing, names = _read_json(whole).get("normalizer"), ("lowercase", "strip_accents", "handle_chinese_chars")
-        if not isinstance(casing, dict) or "lowercase" not in casing:
-            raise InputError(f"{whole}: has no BERT normalizer that tells whether text is lowercased")
-    elif lowercase is not None:
-        casing, names = {"lowercase": lowercase}, ("lowercase", "", "")
-    else:
-        raise InputError(f'{folder / CASING}: no such file; expected one such as {{"do_lower_case": true}}')
-    try:
-        return TokenizerSpec(vocab, casing[names[0]], casing.get(names[1]), casing.get(names[2], True))
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from None
-
-
-def _read_vocab(path: Path) -> tuple[str, ...]:
-    try:
-        # Not splitlines(): it would also split at characters that are words of the multilingual vocabularies.
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
-    return tuple(lines[:-1] if lines[-1] == "" else lines)
-
-
-def _vocab_of_tokenizer_json(path: Path) -> tuple[str, ...]:
-    model = _read_json(path).get("model")
-    ids = model.get("vocab") if isinstance(model, dict) and model.get("type", "WordPiece") == "WordPiece" else None
-    if not isinstance(ids, dict) or not all(isinstance(i, int) for i in ids.values()):
-        raise InputError(f"{path}: has no WordPiece vocabulary")
-    if sorted(ids.values()) != list(range(len(ids))):
-        raise InputError(f"{path}: the ids of the vocabulary are not 0, 1, 2, ... without a gap")
-    return tuple(sorted(ids, key=ids.__getitem__))
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        value = parse_json(path.read_bytes(), str(path))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: is a JSON {type(value).__name__}, expected an object")
-    return value
-
-
-def write_folder(backbone: BackboneFile, folder: Path) -> None:
+def write_folder(backbone: BackboneFile, folder: Path) -> list[str]:
     """Write a folder that `BertModel.from_pretrained` and `AutoTokenizer.from_pretrained` of transformers load.
 
-    The folder is made if need be; each file appears whole or not at all. Raises InputError if it cannot be written.
+    The folder is made if need be; each file appears whole or not at all; other files of a tokenizer, which would not
+    agree, are removed. Returns the names of the files. Raises InputError if it cannot be written.
     """
     package = safetensors()
     tensors = to_theirs(flatten(backbone.params), backbone.config.n_layers)
+    parts = parse(backbone.tokenizer)
     texts = {
-        CONFIG: json.dumps(_their_config(backbone), indent=2) + "\n",
-        CASING: json.dumps(_their_casing(backbone), indent=2) + "\n",
-        VOCAB: "".join(f"{word}\n" for word in backbone.vocab),
+        CONFIG: _json_text(_their_config(backbone, parts)),
+        CASING: _json_text(_their_casing(backbone, parts)),
+        WHOLE: _json_text(_their_tokenizer(parts)),
     }
+    vocabulary = _vocabulary_file(parts)
+    if vocabulary:
+        texts[VOCAB] = vocabulary
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with temporary_folder(".writing-", folder) as work:
@@ -195,11 +160,18 @@ def write_folder(backbone: BackboneFile, folder: Path) -> None:
             shutil.copymode(work / CONFIG, work / WEIGHTS)  # safetensors lets only the owner read
             for name in (WEIGHTS, *texts):
                 os.replace(work / name, folder / name)
+        for name in {VOCAB, ADDED, SPECIAL} - set(texts):
+            (folder / name).unlink(missing_ok=True)
     except (OSError, package.SafetensorError) as error:
         raise cannot_be_written(folder, error) from error
+    return [WEIGHTS, *texts]
 
 
-def _their_config(backbone: BackboneFile) -> dict:
+def _json_text(value: dict) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _their_config(backbone: BackboneFile, parts: dict) -> dict:
     config = backbone.config
     return {
         "architectures": ["BertModel"],
@@ -207,23 +179,56 @@ def _their_config(backbone: BackboneFile) -> dict:
         **{theirs: getattr(config, ours) for ours, theirs, _ in SETTINGS},
         "hidden_act": THEIR_ACTIVATION[config.activation],
         "position_embedding_type": "absolute",
-        "pad_token_id": backbone.vocab.index("[PAD]") if "[PAD]" in backbone.vocab else 0,
+        "pad_token_id": token_ids(parts).get("[PAD]", 0),
     }
 
 
-def _their_casing(backbone: BackboneFile) -> dict:
-    special = {
-        "unk_token": "[UNK]",
-        "sep_token": "[SEP]",
-        "pad_token": "[PAD]",
-        "cls_token": "[CLS]",
-        "mask_token": "[MASK]",
-    }
-    return {
-        "tokenizer_class": "BertTokenizer",
-        "do_lower_case": backbone.lowercase,
-        "strip_accents": backbone.strip_accents,
-        "tokenize_chinese_chars": backbone.tokenize_chinese,
+def _their_casing(backbone: BackboneFile, parts: dict) -> dict:
+    """tokenizer_config.json, with the class that makes transformers load exactly this tokenizer."""
+    added = {token["content"]: token for token in parts["added_tokens"]}
+    flags = {str(token["id"]): {k: v for k, v in token.items() if k != "id"} for token in parts["added_tokens"]}
+    settings = {
+        "tokenizer_class": GENERIC_CLASSES[0],
+        "added_tokens_decoder": flags,
         "model_max_length": backbone.config.max_positions,
-        **{name: token for name, token in special.items() if token in backbone.vocab},
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        **{role: token for role, token in ROLES.items() if added.get(token, {}).get("special")},
     }
+    if "add_prefix_space" in (parts["pre_tokenizer"] or {}):
+        settings["add_prefix_space"] = parts["pre_tokenizer"]["add_prefix_space"]
+    if _is_berts(parts):
+        normalizer = parts["normalizer"]
+        settings["tokenizer_class"] = BERT_CLASSES[0]
+        settings["do_lower_case"] = normalizer["lowercase"]
+        settings["strip_accents"] = normalizer["strip_accents"]
+        settings["tokenize_chinese_chars"] = normalizer["handle_chinese_chars"]
+    return settings
+
+
+def _is_berts(parts: dict) -> bool:
+    """Whether `bert_tokenizer` makes this tokenizer, with its usual special tokens and no others."""
+    normalizer, vocab = parts["normalizer"] or {}, model_vocab(parts)
+    options = [normalizer.get(name) for name in ("lowercase", "strip_accents", "handle_chinese_chars")]
+    try:
+        made = parse(bert_tokenizer(sorted(vocab, key=vocab.get), *options))
+    except InputError:
+        return False
+    return made == parts and len(made["added_tokens"]) == len(ROLES)
+
+
+def _their_tokenizer(parts: dict) -> dict:
+    """tokenizer.json; WordPiece has its usual decoder, which is not kept as it changes no token."""
+    model, decoder = parts["model"], None
+    if model.get("type") == "WordPiece":
+        decoder = {"type": "WordPiece", "prefix": model["continuing_subword_prefix"], "cleanup": True}
+    return {**parts, "truncation": None, "padding": None, "decoder": decoder}
+
+
+def _vocabulary_file(parts: dict) -> str:
+    """vocab.txt of a WordPiece model; "" if a file of one word a line cannot hold it."""
+    vocab = model_vocab(parts)
+    words = sorted(vocab, key=vocab.get)
+    in_lines = not any("\n" in word or "\r" in word for word in words)
+    if parts["model"].get("type") != "WordPiece" or not in_lines or max(vocab.values()) >= len(vocab):
+        return ""
+    return "".join(f"{word}\n" for word in words)

@@ -11,7 +11,7 @@ import numpy as np
 
 from minibert.cli.answers import check_eval, eval_predictions, write_predictions
 from minibert.cli.inputs import open_splits, open_task
-from minibert.config import InputError
+from minibert.config import InputError, printable
 from minibert.data.builtin import opinion_kinds
 from minibert.data.squad import without_answers
 from minibert.data.task import Examples
@@ -23,9 +23,6 @@ from minibert.storage import RunFolder, TaskRecord
 from minibert.train import Training
 from minibert.trained import max_length
 from minibert.trial import TRIAL_OPTIONS, make_trial
-
-CONTROL = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")  # would break a line, or the terminal
-
 
 # ------------------------------------------------------------------------------------------------------------- train
 
@@ -124,7 +121,7 @@ def predict(args) -> None:
         if args.json:
             print(json.dumps(out | answer, ensure_ascii=False))
         else:
-            print("\t".join(field.translate(CONTROL) for field in [*fields, *out.values()]))
+            print("\t".join(map(printable, [*fields, *out.values()])))
 
 
 def _texts_and_pairs(args, record: TaskRecord) -> tuple[list[str], list[str] | None]:

@@ -1,6 +1,7 @@
 """Every file of ours; import from here.
 
-backbone.py     a pre-trained BERT and its vocabulary (HDF5)
+backbone.py     a pre-trained BERT and its tokenizer (HDF5)
+tokenizer.py    the tokenizer in it: what BERT's consists of, as JSON
 bank.py         what tasks trained (HDF5)
 state.py        an interrupted run (HDF5)
 hdf5.py         what these three share: format, version, contents that are verified
@@ -10,20 +11,21 @@ atomic.py       how a file is replaced: whole or not at all
 
 from minibert.scratch import FULL, temporary_folder
 from minibert.storage.atomic import cannot_be_written, write_rows, write_text
-from minibert.storage.backbone import BackboneFile, TokenizerSpec, read_backbone, write_backbone
+from minibert.storage.backbone import BackboneFile, read_backbone, write_backbone
 from minibert.storage.bank import TaskRecord, add_task, check_backbone, read_bank, write_bank
 from minibert.storage.hdf5 import fingerprint
 from minibert.storage.run_folder import RunFolder, bank_file
 from minibert.storage.state import read_state, write_state
+from minibert.storage.tokenizer import bert_tokenizer
 
 __all__ = [
     "FULL",
     "BackboneFile",
     "RunFolder",
     "TaskRecord",
-    "TokenizerSpec",
     "add_task",
     "bank_file",
+    "bert_tokenizer",
     "cannot_be_written",
     "check_backbone",
     "fingerprint",

@@ -16,6 +16,7 @@ import numpy as np
 from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig, InputError
 from minibert.storage import hdf5
 from minibert.storage.atomic import one_at_a_time
+from minibert.storage.tokenizer import differences, sha256_of_text
 
 GET_BANK = "train a task first: minibert train ... --out RUN writes RUN/bank.h5"
 
@@ -26,7 +27,8 @@ class TaskRecord:
 
     labels: names of the C classes in order, empty where the outputs are no classes. params: {flat name: float32 array},
     trained parameters only, "head/W" (D, C) and "head/b" (C,) among them. backbone_fingerprint, backbone_config: of the
-    backbone they belong to. model_options, training: settings of plain Python types. dev: {metric: value}.
+    backbone they belong to; backbone_tokenizer: its tokenizer's fingerprint, "" if that is unknown. model_options,
+    training: settings of plain Python types. dev: {metric: value}.
     """
 
     name: str
@@ -40,6 +42,7 @@ class TaskRecord:
     model_options: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)
     dev: dict[str, float] = field(default_factory=dict)
+    backbone_tokenizer: str = ""
 
     def __post_init__(self):
         check_task_name(self.name)
@@ -77,12 +80,23 @@ def check_task_name(name: str) -> None:
         raise InputError(f"a task cannot be named {name!r}; expected a word without '/'")
 
 
-def check_backbone(record: TaskRecord, backbone_fingerprint: str, path: str | Path) -> None:
-    """Raise InputError if a task of the bank `path` was trained on another backbone than the one given."""
+def check_backbone(record: TaskRecord, backbone_fingerprint: str, path: str | Path, tokenizer: str = "") -> None:
+    """Raise InputError if a task of the bank `path` was trained on another backbone, or with another tokenizer.
+
+    backbone_fingerprint: of the weights; tokenizer: its canonical JSON. A tokenizer that is not known ("") is not
+    compared.
+    """
     if record.backbone_fingerprint != backbone_fingerprint:
         raise InputError(
             f"{path}: task {record.name!r} was trained on the backbone {record.backbone_fingerprint[:12]}, this one is "
             f"{backbone_fingerprint[:12]} (fingerprints); give the backbone it was trained on"
+        )
+    found = sha256_of_text(tokenizer)
+    if tokenizer and record.backbone_tokenizer and record.backbone_tokenizer != found:
+        raise InputError(
+            f"{path}: task {record.name!r} was trained with another tokenizer than this backbone file has "
+            f"({differences(tokenizer, record.backbone_tokenizer)}fingerprints {record.backbone_tokenizer[:12]} there, "
+            f"{found[:12]} here); the weights are the same; give the backbone file it was trained with"
         )
 
 
@@ -95,6 +109,7 @@ def write_bank(path: str | Path, tasks: dict[str, TaskRecord]) -> None:
         if name != record.name:
             raise InputError(f"{path}: task {record.name!r} is filed as {name!r}; expected the same name")
         check_backbone(record, first.backbone_fingerprint, path)
+    _check_one_tokenizer(path, tasks)
     with hdf5.write_file(path, "minibert-bank") as file:
         hdf5.write_text(file, "backbone_fingerprint", first.backbone_fingerprint)
         hdf5.write_text(file, "backbone_config", first.backbone_config.to_json())
@@ -103,9 +118,20 @@ def write_bank(path: str | Path, tasks: dict[str, TaskRecord]) -> None:
             _write_task(group.create_group(name), record)
 
 
+def _check_one_tokenizer(path: str | Path, tasks: dict[str, TaskRecord]) -> None:
+    known = {record.backbone_tokenizer: record for record in tasks.values() if record.backbone_tokenizer}
+    if len(known) > 1:
+        (one, first), (other, second) = list(known.items())[:2]
+        raise InputError(
+            f"{path}: tasks {first.name!r} and {second.name!r} were trained with different tokenizers (fingerprints "
+            f"{one[:12]}, {other[:12]}); give the second one a bank of its own"
+        )
+
+
 def _write_task(group: h5py.Group, record: TaskRecord) -> None:
     hdf5.write_text(group, "head", record.head)
     hdf5.write_text(group, "method", record.method)
+    hdf5.write_text(group, "backbone_tokenizer", record.backbone_tokenizer)
     hdf5.write_text(group, "adapter", record.adapter.to_json() if record.adapter else "")
     hdf5.write_json(group, "labels", list(record.labels))
     hdf5.write_json(group, "n_out", record.n_out)
@@ -128,6 +154,7 @@ def read_bank(path: str | Path) -> dict[str, TaskRecord]:
 
 def _read_task(tasks: h5py.Group, name: str, fingerprint: str, config: BertConfig, path: str | Path) -> TaskRecord:
     group = hdf5.child(tasks, name, h5py.Group, path)
+    knows_tokenizer = tasks.file.attrs["version"] >= 2
     hdf5.check_children(group, ("params",), path)
     has_adapter = hdf5.read_text(group, "adapter", path) != ""
     adapter = hdf5.read_settings(AdapterConfig, group, "adapter", path) if has_adapter else None
@@ -152,6 +179,7 @@ def _read_task(tasks: h5py.Group, name: str, fingerprint: str, config: BertConfi
             params=params,
             backbone_fingerprint=fingerprint,
             backbone_config=config,
+            backbone_tokenizer=hdf5.read_text(group, "backbone_tokenizer", path) if knows_tokenizer else "",
             adapter=adapter,
             **{key: hdf5.read_json(group, key, path, dict) for key in ("model_options", "training", "dev")},
         )

@@ -429,6 +429,15 @@ def read_arrays(group: h5py.Group, expected: dict[str, tuple], path: str | Path)
     return arrays
 
 
+def read_bytes(group: h5py.Group, name: str, path: str | Path) -> bytes:
+    """Read a data set of bytes, uint8 (n,). Raises InputError if it is missing, or stored in any other way."""
+    dataset = plain_dataset(group, name, path)
+    if dataset.ndim != 1 or dataset.dtype != np.uint8:
+        where = f"{path}: {group.name.rstrip('/')}/{name}"
+        raise InputError(f"{where} is {dataset.dtype} {dataset.shape}, expected a row of bytes")
+    return dataset[()].tobytes()
+
+
 def _check_members(group: h5py.Group, tree: dict, path: str | Path) -> None:
     """Raise InputError unless the groups of the expected tree are there, with nothing that is not in it.
 

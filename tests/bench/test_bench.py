@@ -19,6 +19,7 @@ from minibert.cli import main
 from minibert.config import METHODS, BertConfig, InputError
 from minibert.gradcheck import tiny_batch
 from minibert.model import Model, random_backbone
+from minibert.storage import bert_tokenizer
 from minibert.text import Tokenizer, pack
 
 PEER_KEYS = ["program", "workload", "tokens", "padded_tokens", "batches", "sorted", "trained_params", "threads"]
@@ -160,7 +161,7 @@ def test_training_everything_costs_more_than_adapters():
 
 def test_batches_are_those_of_the_peer(place):
     """In file order, 32 at a time; sorted by the characters of both texts, stably."""
-    tokenizer = Tokenizer(VOCAB)
+    tokenizer = Tokenizer(bert_tokenizer(VOCAB))
     backbone = random_backbone(CONFIG)
     texts = [line.split("\t")[0] for line in (place / "SST-2" / "train.tsv").read_text().splitlines()[1:]]
     natural = workloads.make_workload("natural", backbone, tokenizer, place)

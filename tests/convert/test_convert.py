@@ -11,7 +11,7 @@ import safetensors.numpy
 from checkpoint import CONFIG, THEIR_CONFIG, VOCAB, random_tensors
 
 from minibert.params import flatten
-from minibert.storage import read_backbone
+from minibert.storage import bert_tokenizer, read_backbone
 from weights_convert import huggingface
 from weights_convert.names import name_map
 
@@ -70,8 +70,7 @@ def test_linear_weights_are_transposed_and_embeddings_are_not(folder, tmp_path, 
         layer["attention"]["norm"]["beta"], theirs["encoder.layer.1.attention.output.LayerNorm.bias"]
     )
     np.testing.assert_array_equal(found.params["embeddings"]["word"]["W"], theirs["embeddings.word_embeddings.weight"])
-    assert found.vocab == VOCAB
-    assert (found.lowercase, found.strip_accents, found.tokenize_chinese) == (False, False, True)
+    assert found.tokenizer == bert_tokenizer(VOCAB, lowercase=False, strip_accents=False)
     assert found.source == "model" and found.source_sha256 == huggingface.sha256_of(folder / "model.safetensors")
 
 
@@ -86,8 +85,7 @@ def test_round_trip_is_bit_for_bit(folder, tmp_path, run):
     assert json.loads((back / "config.json").read_text()).items() >= THEIR_CONFIG.items()
     assert run("to-hdf5", back, "--out", second).code == 0
     one, two = read_backbone(first), read_backbone(second)
-    assert one.fingerprint == two.fingerprint and one.config == two.config and one.vocab == two.vocab
-    assert (two.lowercase, two.strip_accents, two.tokenize_chinese) == (False, False, True)
+    assert one.fingerprint == two.fingerprint and one.config == two.config and one.tokenizer == two.tokenizer
     refused = run("to-hf", first, "--out", back)
     assert refused.code == 2 and "--force" in refused.err
     assert run("to-hf", first, "--out", back, "--force").code == 0
@@ -201,7 +199,8 @@ def test_checkpoints_that_cannot_be_read(folder, tmp_path, run):
         ({"num_attention_heads": 3}, "hidden_size (8) must be a multiple of n_heads (3)"),
         ({"hidden_size": "8"}, "hidden_size must be a whole number"),
         ({"intermediate_size": 13}, "has shape (12,), expected (13,) from config.json"),
-        ({"vocab_size": 4}, "has shape (9, 8), expected (4, 8) from config.json"),
+        ({"vocab_size": 10}, "has shape (9, 8), expected (10, 8) from config.json"),
+        ({"vocab_size": 4}, "the tokenizer has 8 tokens, the embedding rows for 4: there is none for '[MASK]', id 4"),
     ],
 )
 def test_configs_that_do_not_fit(folder, tmp_path, run, change, words):
@@ -224,7 +223,7 @@ def test_files_that_are_wrong_are_named(folder, tmp_path, run):
         return run("to-hdf5", folder, "--out", tmp_path / "b.h5").err
 
     (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in [*VOCAB, "x", "y"]), encoding="utf-8")
-    assert "has 10 words, the embedding rows for 9" in error()
+    assert "has 10 tokens, the embedding rows for 9" in error()
     (folder / "vocab.txt").write_bytes(b"[UNK]\n\xff\n")
     assert "vocab.txt: cannot be read as UTF-8 text" in error()
     (folder / "vocab.txt").write_text("[UNK]\n[CLS]\n")
@@ -243,25 +242,6 @@ def test_files_that_are_wrong_are_named(folder, tmp_path, run):
     assert "config.json: no such file" in error()
 
 
-def test_tokenizer_json_stands_in_for_the_other_two(folder, tmp_path, run):
-    (folder / "vocab.txt").unlink()
-    (folder / "tokenizer_config.json").unlink()
-    model = {"type": "WordPiece", "vocab": {word: i for i, word in reversed(list(enumerate(VOCAB)))}}
-    casing = {"type": "BertNormalizer", "handle_chinese_chars": False, "strip_accents": None, "lowercase": True}
-    (folder / "tokenizer.json").write_text(json.dumps({"model": model, "normalizer": casing}))
-    assert run("to-hdf5", folder, "--out", tmp_path / "b.h5").code == 0
-    found = read_backbone(tmp_path / "b.h5")
-    assert found.vocab == VOCAB
-    assert (found.lowercase, found.strip_accents, found.tokenize_chinese) == (True, None, False)
-    for broken, words in [
-        ({"model": {"type": "BPE", "vocab": {}}}, "has no WordPiece vocabulary"),
-        ({"model": {"vocab": {"[UNK]": 0, "a": 2}}}, "without a gap"),
-        ({"model": model, "normalizer": None}, "has no BERT normalizer"),
-    ]:
-        (folder / "tokenizer.json").write_text(json.dumps(broken))
-        assert words in run("to-hdf5", folder, "--out", tmp_path / "c.h5").err
-
-
 def test_verify(folder, tmp_path, run):
     path = tmp_path / "b.h5"
     run("to-hdf5", folder, "--out", path)
@@ -269,7 +249,8 @@ def test_verify(folder, tmp_path, run):
     found = read_backbone(path)
     n = sum(array.size for array in flatten(found.params).values())
     assert result.code == 0 and "OK" in result.out
-    assert found.fingerprint in result.out and f"{n:,}" in result.out and "8 words, cased" in result.out
+    assert found.fingerprint in result.out and f"{n:,}" in result.out and "WordPiece, 8 tokens, cased, accents kept" in result.out
+    assert found.tokenizer_fingerprint in result.out
     damaged = bytearray(path.read_bytes())
     damaged[path.read_bytes().index(flatten(found.params)["pooler/W"].tobytes())] ^= 1
     path.write_bytes(damaged)

@@ -15,14 +15,14 @@ from minibert.lab import figures, reproduce, tables
 from minibert.lab.experiment import Scope, best, format_rows, points, summary
 from minibert.lab.ledger import read_ledger
 from minibert.model import random_backbone
-from minibert.storage import TokenizerSpec, read_bank, write_backbone
+from minibert.storage import bert_tokenizer, read_bank, write_backbone
 
 
 @pytest.fixture(scope="module")
 def backbone_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("backbone") / "tiny.h5"
     config = replace(CONFIG, max_positions=128)
-    write_backbone(path, config, random_backbone(config, std=0.15).params, TokenizerSpec(VOCAB), "random", "0" * 64)
+    write_backbone(path, config, random_backbone(config, std=0.15).params, bert_tokenizer(VOCAB), "random", "0" * 64)
     return path
 
 

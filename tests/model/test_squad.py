@@ -16,11 +16,11 @@ from minibert.evaluate import predict
 from minibert.heads import span_cross_entropy
 from minibert.model import Model, load_backbone
 from minibert.spans import MAX_ANSWER, best_span, cut_windows, window_places
-from minibert.storage import read_bank
+from minibert.storage import bert_tokenizer, read_bank
 from minibert.text import Tokenizer
 from minibert.train import Training
 
-TOKENIZER = Tokenizer(VOCAB)
+TOKENIZER = Tokenizer(bert_tokenizer(VOCAB))
 
 
 def question(name="q1", text="what was bad?", answers=(("tea", 4),), **other):

@@ -1,6 +1,7 @@
 """The HDF5 files: what is written is read back bit for bit, and whatever is wrong is told in one line, by name."""
 
 import dataclasses
+import hashlib
 
 import h5py
 import numpy as np
@@ -10,8 +11,8 @@ from minibert.config import AdapterConfig, BertConfig, InputError
 from minibert.params import flatten, unflatten
 from minibert.storage import (
     TaskRecord,
-    TokenizerSpec,
     add_task,
+    bert_tokenizer,
     check_backbone,
     fingerprint,
     hdf5,
@@ -46,6 +47,7 @@ def make_record(name="sst2", **changes):
         "params": random_params(shapes, seed=len(name)),
         "backbone_fingerprint": fingerprint(PARAMS),
         "backbone_config": CONFIG,
+        "backbone_tokenizer": "d" * 64,
         "adapter": ADAPTER,
         "model_options": {"pooled_head": False, "top_k": None},
         "training": {"lr": 1e-3, "epochs": 5},
@@ -55,7 +57,21 @@ def make_record(name="sst2", **changes):
 
 
 def write_good_backbone(path):
-    write_backbone(path, CONFIG, unflatten(PARAMS), TokenizerSpec(VOCAB, strip_accents=False), "a test", "ab" * 32)
+    write_backbone(path, CONFIG, unflatten(PARAMS), bert_tokenizer(VOCAB, strip_accents=False), "a test", "ab" * 32)
+
+
+def write_older_backbone(path):
+    """The same backbone in a file of version 1, which has the vocabulary and the casing."""
+    write_good_backbone(path)
+    words = [word.encode() for word in VOCAB]
+    with h5py.File(path, "r+") as file:
+        file.attrs["version"] = 1
+        del file["tokenizer"]
+        group = file.create_group("tokenizer")
+        group.create_dataset("vocab", data=words, dtype=h5py.string_dtype("utf-8", max(map(len, words))))
+        hdf5.write_text(group, "sha256", hashlib.sha256("".join(f"{word}\n" for word in VOCAB).encode()).hexdigest())
+        for name, value in {"lowercase": True, "strip_accents": False, "chinese_chars": True}.items():
+            hdf5.write_json(group, name, value)
 
 
 def write_good_state(path):
@@ -99,9 +115,16 @@ def test_backbone_is_read_back_bit_for_bit(tmp_path):
     found = read_backbone(path)
     same_bits(flatten(found.params), PARAMS)
     assert all(array.flags.c_contiguous for array in flatten(found.params).values())
-    assert found.config == CONFIG and found.vocab == list(VOCAB)
-    assert (found.lowercase, found.strip_accents, found.tokenize_chinese) == (True, False, True)
+    assert found.config == CONFIG and found.tokenizer == bert_tokenizer(VOCAB, strip_accents=False)
     assert (found.source, found.source_sha256, found.fingerprint) == ("a test", "ab" * 32, fingerprint(PARAMS))
+
+
+def test_a_file_of_version_1_has_the_same_tokenizer(tmp_path):
+    write_older_backbone(tmp_path / "old.h5")
+    write_good_backbone(tmp_path / "new.h5")
+    old, new = read_backbone(tmp_path / "old.h5"), read_backbone(tmp_path / "new.h5")
+    assert old.tokenizer == new.tokenizer and old.tokenizer_fingerprint == new.tokenizer_fingerprint
+    assert new.tokenizer_fingerprint == hashlib.sha256(new.tokenizer.encode()).hexdigest()
 
 
 def test_the_file_is_the_tree(tmp_path):
@@ -161,6 +184,34 @@ def test_a_bank_belongs_to_one_backbone(tmp_path):
     check_backbone(record, fingerprint(PARAMS), path)
     with pytest.raises(InputError, match="trained on the backbone"):
         check_backbone(record, other, path)
+
+
+def test_a_bank_belongs_to_one_tokenizer(tmp_path):
+    path, lowercase, cased = tmp_path / "bank.h5", bert_tokenizer(VOCAB), bert_tokenizer(VOCAB, lowercase=False)
+    fingerprints = {text: hashlib.sha256(text.encode()).hexdigest() for text in (lowercase, cased)}
+    record = make_record(backbone_tokenizer=fingerprints[lowercase])
+    add_task(path, record)
+    check_backbone(read_bank(path)["sst2"], fingerprint(PARAMS), path, lowercase)
+    with pytest.raises(InputError) as caught:
+        check_backbone(record, fingerprint(PARAMS), path, cased)
+    told = f"(lowercase there, cased here; fingerprints {fingerprints[lowercase][:12]} there, {fingerprints[cased][:12]}"
+    assert "task 'sst2' was trained with another tokenizer" in str(caught.value) and told in str(caught.value)
+    with pytest.raises(InputError, match=r"another tokenizer than this backbone file has \(fingerprints"):
+        check_backbone(record, fingerprint(PARAMS), path, bert_tokenizer((*VOCAB, "b")))
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="'sst2' and 'mrpc' were trained with different tokenizers"):
+        add_task(path, make_record("mrpc", backbone_tokenizer=fingerprints[cased]))
+    assert path.read_bytes() == before
+
+
+def test_a_tokenizer_that_is_not_known_is_not_compared(tmp_path):
+    path = tmp_path / "bank.h5"
+    add_task(path, make_record("old", backbone_tokenizer=""), make_record("new"))
+    found = read_bank(path)
+    assert (found["old"].backbone_tokenizer, found["new"].backbone_tokenizer) == ("", "d" * 64)
+    check_backbone(found["old"], fingerprint(PARAMS), path, bert_tokenizer(VOCAB))
+    with pytest.raises(InputError, match="another tokenizer"):
+        check_backbone(found["new"], fingerprint(PARAMS), path, bert_tokenizer(VOCAB))
 
 
 def test_a_task_takes_little_more_than_its_parameters(tmp_path):
@@ -239,7 +290,7 @@ def test_places_that_cannot_be_written_are_told(tmp_path):
 def test_a_backbone_that_does_not_fit_its_config_is_not_written(tmp_path, change, words):
     params = {name: array for name, array in (PARAMS | change).items() if array is not None}
     with pytest.raises(InputError, match=words):
-        write_backbone(tmp_path / "b.h5", CONFIG, params, TokenizerSpec(VOCAB), "", "")
+        write_backbone(tmp_path / "b.h5", CONFIG, params, bert_tokenizer(VOCAB), "", "")
     assert not list(tmp_path.iterdir())
 
 
@@ -306,11 +357,11 @@ def test_state_arrays_must_be_plain_numbers(tmp_path):
 )
 def test_a_vocabulary_checks_itself(vocab, words):
     with pytest.raises(InputError, match=words):
-        TokenizerSpec(vocab)
+        bert_tokenizer(vocab)
 
 
 def test_a_vocabulary_must_fit_the_embedding(tmp_path):
-    with pytest.raises(InputError, match="has 14 words, the embedding rows for 12"):
-        write_backbone(tmp_path / "b.h5", CONFIG, PARAMS, TokenizerSpec((*VOCAB, *"bcde")), "", "")
+    with pytest.raises(InputError, match="has 14 tokens, the embedding rows for 12: there is none for 'd', id 12"):
+        write_backbone(tmp_path / "b.h5", CONFIG, PARAMS, bert_tokenizer((*VOCAB, *"bcde")), "", "")
     with pytest.raises(InputError, match="lowercase must be true or false"):
-        TokenizerSpec(VOCAB, lowercase="yes")
+        bert_tokenizer(VOCAB, lowercase="yes")

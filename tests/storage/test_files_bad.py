@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_files import KINDS, refused, write_good_backbone, write_good_bank, write_good_state
+from test_files import KINDS, refused, write_good_backbone, write_good_bank, write_good_state, write_older_backbone
 
 from minibert.config import InputError
 from minibert.storage import hdf5, read_backbone, read_bank, read_state
@@ -129,8 +129,9 @@ def test_a_group_that_holds_itself_is_no_endless_walk(tmp_path):
         (write_good_backbone, read_backbone, "/", "config", "[]", "must be a JSON object"),
         (write_good_backbone, read_backbone, "/", "config", json.dumps({"depth": 3}), "no setting named depth"),
         (write_good_backbone, read_backbone, "/", "fingerprint", "0" * 64, "the weights changed"),
-        (write_good_backbone, read_backbone, "tokenizer", "lowercase", "1", "expected JSON for bool"),
-        (write_good_backbone, read_backbone, "tokenizer", "sha256", "0" * 64, "the vocabulary changed"),
+        (write_good_backbone, read_backbone, "tokenizer", "sha256", "0" * 64, "the tokenizer changed"),
+        (write_older_backbone, read_backbone, "tokenizer", "lowercase", "1", "expected JSON for bool"),
+        (write_older_backbone, read_backbone, "tokenizer", "sha256", "0" * 64, "the vocabulary changed"),
         (write_good_bank, read_bank, "/", "backbone_config", "{}", "is incomplete"),
         (write_good_bank, read_bank, "tasks/sst2", "head", "other", "head is 'other'"),
         (write_good_bank, read_bank, "tasks/sst2", "adapter", '{"size": 0}', "adapter size must be"),

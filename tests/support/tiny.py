@@ -7,7 +7,7 @@ from pathlib import Path
 
 from minibert.config import BertConfig
 from minibert.model import random_backbone
-from minibert.storage import TokenizerSpec, write_backbone
+from minibert.storage import bert_tokenizer, write_backbone
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -20,7 +20,7 @@ CONFIG = BertConfig(len(VOCAB), hidden_size=32, n_layers=2, n_heads=2, feed_forw
 def write_tiny_backbone(path, seed=0):
     """A random backbone file; weights are large enough for its features to tell texts apart."""
     arrays = random_backbone(CONFIG, seed=seed, std=0.15).params
-    write_backbone(path, CONFIG, arrays, TokenizerSpec(VOCAB), "random", "0" * 64)
+    write_backbone(path, CONFIG, arrays, bert_tokenizer(VOCAB), "random", "0" * 64)
     return path
 
 
