@@ -110,7 +110,7 @@ def _read_json(path: Path):
 def without_answers(questions: list[str], paragraphs: list[str]) -> Questions:
     """Questions that are to be answered, by people who do not know the answer."""
     n = len(questions)
-    return Questions(questions, paragraphs, np.full((n, 2), -1), [str(i) for i in range(n)], [()] * n)
+    return Questions(questions, paragraphs, np.full((n, 2), -1, np.int64), [str(i) for i in range(n)], [()] * n)
 
 
 def _walk(content, path: str):
