@@ -90,6 +90,34 @@ def test_an_answer_that_the_paragraph_does_not_contain_is_told_and_not_trained_o
     assert "not trained on" in train and "1 of 2 questions" in dev and "scored" in dev
 
 
+def impossible(name, **other):
+    return question(name, is_impossible=True, **other)
+
+
+def test_impossible_questions_are_told_and_left_out(tmp_path):
+    plausible = {"answers": [], "plausible_answers": [{"text": "tea", "answer_start": 4}]}
+    asked = [impossible("i1"), question("q1", is_impossible=False), impossible("i2") | plausible, question("q2")]
+    for split in ("train", "dev"):
+        write_json(tmp_path / f"{split}-v1.1.json", dataset(*asked))
+    write_json(tmp_path / "dev-v1.1.json", dataset(*asked, impossible("i3"), impossible("i4")))
+    task = load_task("squad", tmp_path)
+    assert task.train.ids == task.dev["dev"].ids == ["q1", "q2"]
+    assert task.train.labels.tolist() == task.dev["dev"].labels.tolist() == [[4, 7]] * 2
+    train, dev = task.notes
+    assert train.startswith("train-v1.1.json: left out 2 of 4 questions, marked is_impossible") and "(i1, i2)" in train
+    assert dev.startswith("dev-v1.1.json: left out 4 of 6 questions") and "(i1, i2, i3, …)" in dev
+
+
+def test_a_file_of_impossible_questions_is_refused(tmp_path):
+    write_json(tmp_path / "train-v1.1.json", dataset(impossible("i1"), impossible("i2")))
+    write_json(tmp_path / "dev-v1.1.json", dataset(question()))
+    with pytest.raises(InputError, match=r"train-v1\.1\.json holds no question with an answer: all 2 are marked"):
+        load_task("squad", tmp_path)
+    write_json(tmp_path / "train-v1.1.json", dataset(question(is_impossible="yes")))
+    with pytest.raises(InputError, match="'is_impossible' must be true or false, found \"yes\""):
+        load_task("squad", tmp_path)
+
+
 def test_which_file_is_read(tmp_path):
     write_json(tmp_path / "dev-v1.1.json", dataset(question()))
     with pytest.raises(InputError, match=r"train-v1.1.json, or one other file train\*.json.*minibert download squad"):
