@@ -10,7 +10,7 @@ import numpy as np
 
 from minibert.config import InputError
 from minibert.data.delimited import Header, scan_delimited
-from minibert.data.reading import read_text
+from minibert.data.reading import encoding_note, read_text
 from minibert.data.releases import FURTHER, PublicTask
 from minibert.data.split import check_split_seed, cut_train
 from minibert.data.task import Examples, Task, empty_texts

@@ -16,13 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from minibert.config import InputError
-from minibert.data.reading import read_text
+from minibert.data.reading import TO_UTF8, read_text
 from minibert.data.task import Examples, Task
 
 FILES = {"train": "train-v1.1.json", "dev": "dev-v1.1.json"}
 NO_ANSWER = (-1, -1)
 _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number", bool: "true or false"}
-CONVERT = "JSON is UTF-8: save the file as UTF-8, for example with: iconv -f LATIN1 -t UTF-8 FILE > NEW_FILE"
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def _first(names: list[str]) -> str:
 
 def _read_json(path: Path):
     try:
-        return json.loads(read_text(path, advice=CONVERT))
+        return json.loads(read_text(path, advice=f"JSON is UTF-8: {TO_UTF8}"))
     except RecursionError:
         raise InputError(f"{path}: its lists lie too deep in one another") from None
     except json.JSONDecodeError as error:
