@@ -9,7 +9,6 @@ import numpy as np
 from minibert.config import InputError
 from minibert.data.task import Examples, Task
 
-
 FAR = 0.1  # of a release's rows: a file that has so many more or less is told
 
 

@@ -35,10 +35,11 @@ class Columns:
 
 @dataclass(frozen=True)
 class GlueTask:
-    """One task. rows: how many the release has for training, without those left out. classes maps what the files write to the class name, in the order of the class numbers; {}: scores.
+    """One task. rows: how many the release has for training, without those that are left out.
 
-    metrics are names of minibert.metrics; the first chooses the best epoch. dev maps split names to files. tests lists
-    the files that may hold a test set; the first that exists is read.
+    classes maps what the files write to the class name, in the order of the class numbers; {}: scores. metrics are
+    names of minibert.metrics; the first chooses the best epoch. dev maps split names to files. tests lists the files
+    that may hold a test set; the first that holds rows is read.
     """
 
     folder: str
@@ -116,7 +117,9 @@ GLUE = {
     ),
     "qnli": GlueTask("QNLI", Columns("question", "sentence", "label"), 104743, _ENTAILMENT),
     "rte": GlueTask("RTE", Columns("sentence1", "sentence2", "label"), 2490, _ENTAILMENT),
-    "wnli": GlueTask("WNLI", Columns("sentence1", "sentence2", "label"), 635, {"0": "not_entailment", "1": "entailment"}),
+    "wnli": GlueTask(
+        "WNLI", Columns("sentence1", "sentence2", "label"), 635, {"0": "not_entailment", "1": "entailment"}
+    ),
 }
 
 
@@ -158,7 +161,7 @@ def read_glue(name: str, data) -> Task:
 
 
 def _read_test(folder: Path, task: GlueTask, notes: list[str]) -> Examples | None:
-    """The first test file that is there and holds rows. One that is empty or has no labels is told: it stops nothing."""
+    """The first test file that holds rows. One that is empty or has no labels is told, and stops nothing."""
     for file, columns in task.tests:
         path = folder / file
         if not path.is_file():
@@ -171,7 +174,9 @@ def _read_test(folder: Path, task: GlueTask, notes: list[str]) -> Examples | Non
             notes.append(no_test_labels(path))
         elif len(test) > 1 and len(set(test.labels.tolist())) == 1:
             label = task.shown(test.labels[0])
-            notes.append(f"{path.name}: all rows have the label {label}; if it stands for none, their score says nothing")
+            notes.append(
+                f"{path.name}: all rows have the label {label}; if it stands for none, their score says nothing"
+            )
         return test
     return None
 
@@ -251,4 +256,3 @@ def _label(path: Path, number: int, found: str, task: GlueTask) -> int | float:
     if score is None:
         raise InputError(f"{path}, line {number}: the score is {found!r}; expected a number")
     return score
-
