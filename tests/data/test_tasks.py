@@ -52,6 +52,36 @@ def test_load_task_refuses_unknown_names_missing_data_and_foreign_options(tmp_pa
     assert set(TASK_NAMES) == {*GLUE, *FURTHER, "squad", "csv", "opinions"}
 
 
+DAMAGED = {
+    "latin-1": "text\tcaf\u00e9\n".encode("latin-1"),
+    "utf-16": "text\tcaf\u00e9\n".encode("utf-16"),
+    "nul": b"text\ta\0b\nx\ty\n",
+    "empty": b"",
+    "header": b"label,text\nham,x\nspam,y,z\n",
+    "tabs": b"label\ttext\nham\tx\n",
+    "wide": b"id\ttext\turl\tpublisher\tlabel\tstory\thost\ttime\n1\t2\n",
+    "quote": b'label,text\nham,"x\n',
+    "numbers": b"1\n2\n",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+@pytest.mark.parametrize("name", [name for name in TASK_NAMES if name not in ("csv", "opinions", "newsgroups20")])
+def test_errors_name_no_option_that_the_task_does_not_have(tmp_path, name, damage):
+    if name in GLUE:
+        files = GLUE[name].required()
+    elif name == "squad":
+        files = ("train-v1.1.json", "dev-v1.1.json")
+    else:
+        files = (FURTHER[name].file, *FURTHER[name].tests[:1])
+    for file in files:
+        (tmp_path / file).write_bytes(DAMAGED[damage])
+    with pytest.raises(InputError) as error:
+        load_task(name, tmp_path)
+    assert set(re.findall(r"--[a-z][a-z-]*", str(error.value))) <= {"--out"}, str(error.value)  # of minibert download
+    assert str(error.value).count("\n") == 0
+
+
 def test_options_that_are_none_or_false_count_as_not_given(tmp_path):
     make_cola(tmp_path)
     assert len(load_task("cola", tmp_path, text_column=None, regress=False).train) == 2
