@@ -150,7 +150,7 @@ class _Cutter:
     def windows(self, questions: Questions) -> Windows:
         """All that was collected, packed."""
         offsets = np.cumsum([0] + [len(ids) for ids in self.ids], dtype=np.int64)
-        positions = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
+        positions = np.arange(offsets[-1], dtype=np.int64) - np.repeat(offsets[:-1], np.diff(offsets))
         segments = positions >= np.repeat(self.second, np.diff(offsets))
         ids = np.concatenate(self.ids)
         batch = Batch(*(a.astype(np.int32) for a in (ids, segments, positions)), offsets, self.truncated)
