@@ -41,6 +41,11 @@ def empty_texts(part: Examples, path: Path) -> list[str]:
     return [f"{path.name}: {empty} of {len(part)} rows have an empty text"] if empty else []
 
 
+def no_test_labels(path: Path) -> str:
+    """The note about a test file without labels: it does not stop a training."""
+    return f"{path.name} has no labels: it is not scored"
+
+
 @dataclass(frozen=True)
 class Task:
     """A task to train on.
