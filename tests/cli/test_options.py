@@ -55,4 +55,4 @@ def test_a_new_field_has_an_option_by_itself():
 
 
 def test_options_with_several_values_in_one():
-    assert TUPLE_OPTIONS == ("adapter_sublayers", "adapter_layers")
+    assert TUPLE_OPTIONS == ("adapter_sublayers", "adapter_layers", "columns", "drop_label")

@@ -162,7 +162,8 @@ def test_a_folder_with_all_splits_is_taken_as_it_is(tmp_path):
     write(tmp_path / "test.csv", "text\nunlabelled\n")
     task = read(tmp_path)
     assert len(task.train) == 6 and task.dev["dev"].texts == ["d"] and task.dev["dev"].labels.tolist() == [1]
-    assert task.test.texts == ["unlabelled"] and task.test.labels is None and task.notes == ()
+    assert task.test.texts == ["unlabelled"] and task.test.labels is None
+    assert task.notes == ("test.csv has no column 'label': its rows are not scored",)
 
 
 def test_a_folder_without_dev_gets_one_from_train_and_keeps_its_test(tmp_path):
