@@ -118,12 +118,17 @@ class LabelColumn:
         plus_and_minus = {number_of(label) for label in self.counts} == {Decimal(1), Decimal(-1)}
         notes = []
         for label, n in self.counts.items():
-            if fold(label) in MISSING and not plus_and_minus:
+            if is_missing(label) and not plus_and_minus:
                 notes.append(
                     f"{self.path.name}: {_rows(n)} {'has' if n == 1 else 'have'} the label {label!a}, which often "
                     f"stands for a missing one; it is a class here. {leave_out(label)}"
                 )
         return notes
+
+
+def is_missing(label: str) -> bool:
+    """Whether a label often stands for one that is not there."""
+    return fold(label) in MISSING
 
 
 def leave_out(label: str) -> str:

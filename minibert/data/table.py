@@ -10,7 +10,7 @@ import numpy as np
 
 from minibert.config import InputError
 from minibert.data.delimited import Format, Table, looks_quoted, read_delimited
-from minibert.data.labels import LabelColumn, fold, leave_out, look_alike
+from minibert.data.labels import LabelColumn, fold, is_missing, leave_out, look_alike
 from minibert.data.reading import parse_score
 from minibert.data.split import check_split_seed, cut_train
 from minibert.data.task import Examples, Task, empty_texts
@@ -87,24 +87,29 @@ class TableOptions:
         return Roles(self.text_column, self.label_column, self.pair_column, self.regress)
 
 
-def read_table(name: str, data, **options) -> Task:
+def read_table(name: str, data, classes: tuple[str, ...] | None = None, **options) -> Task:
     """The task called `name` from a file, or from a folder with train, dev and test files (.csv or .tsv).
 
-    options: those of `TableOptions`. Raises InputError, naming file and line where there is one, for everything that
-    cannot be used. The notes say what was taken for what.
+    options: those of `TableOptions`. classes: the names to look labels up in, if not those that the training rows show:
+    the options are then those that another file was read with, and one that does nothing here is no error.
+    Raises InputError, naming file and line where there is one, for everything that cannot be used. The notes say what
+    was taken for what.
     """
     o = TableOptions(**options)
+    if o.split_seed is not None:
+        check_split_seed(o.split_seed)
     data = Path(data)
     notes: list[str] = []
     files = _files(data, notes)
-    _check_split_options(o, data, files)
+    if classes is None:
+        _check_split_options(o, data, files)
     roles = o.roles
     tables = {split: read_delimited(path, o.form) for split, path in files.items()}
     for column in roles.columns():
         tables["train"].place(column)  # before anything is said about what the columns hold
     for table in tables.values():
         notes += [*table.notes, *_odd_cells(table, roles)]
-    parts, classes = _parts(tables, roles, o.drop_label, notes)
+    parts, classes = _parts(tables, roles, classes, o.drop_label, notes)
     if "dev" not in parts:
         shares = [0.1 if share is None else share for share in (o.dev_share, o.test_share)]
         shares[1] = 0 if data.is_dir() else shares[1]
@@ -131,6 +136,8 @@ def _files(data: Path, notes: list[str]) -> dict[str, Path]:
             raise InputError(f"{data} holds both {found[0].name} and {found[1].name}; keep one of them")
         if found:
             files[split] = found[0]
+            if found[0].stem.lower() != split:
+                notes.append(f"{found[0].name} is the {split} set")
     others = _list([path.name for path in there if path not in files.values() and _may_hold_data(path)])
     if "train" not in files:
         holds = f" (it holds {others})" if others else ""
@@ -138,7 +145,7 @@ def _files(data: Path, notes: list[str]) -> dict[str, Path]:
             f"{data} has neither train.csv nor train.tsv{holds}; give a folder with one, or the file itself"
         )
     if others:
-        notes.append(f"{data.name} also holds {others}: not read (train, dev and test are, each .csv or .tsv)")
+        notes.append(f"{data} also holds {others}: not read (train, dev and test are, each .csv or .tsv)")
     return files
 
 
@@ -152,9 +159,7 @@ def _list(names: list[str]) -> str:
 
 
 def _check_split_options(o: TableOptions, data: Path, files: dict[str, Path]) -> None:
-    """Raise InputError for an option that would do nothing, and for a seed that is none."""
-    if o.split_seed is not None:
-        check_split_seed(o.split_seed)
+    """Raise InputError for an option that would do nothing."""
     idle = {}
     if "dev" in files:
         why = f"the folder {data} has a dev set, so nothing is split"
@@ -190,7 +195,7 @@ def _odd_cells(table: Table, roles: Roles) -> list[str]:
     again = [line for line, row in zip(table.lines, table.rows, strict=True) if row == header]
     if again:
         lines = f"line {again[0]}" + (", …" if len(again) > 1 else "")
-        told = f"{table.path.name}: {len(again)} rows repeat the header ({lines}) and are read as any other"
+        told = f"{table.path.name}: rows that repeat the header: {len(again)} ({lines}), read as any other"
         notes.append(f"{told}. {leave_out(roles.label)}")
     return notes
 
@@ -203,23 +208,28 @@ def _shorten(cell: str) -> str:
 
 
 def _parts(
-    tables: dict[str, Table], roles: Roles, dropped: tuple[str, ...], notes: list[str]
+    tables: dict[str, Table],
+    roles: Roles,
+    classes: tuple[str, ...] | None,
+    dropped: tuple[str, ...],
+    notes: list[str],
 ) -> tuple[dict[str, Examples], tuple[str, ...]]:
-    """The examples of each table, that of train first, and the classes that train shows."""
+    """The examples of each table, that of train first, and the classes: those given, or else those that train shows."""
     parts: dict[str, Examples] = {}
-    classes: tuple[str, ...] = ()
+    may_lack = () if classes is None else dropped
+    classes = () if roles.regress else classes
     seen: set[str] = set()
     for split, table in tables.items():
         if split == "test" and _is_unlabelled(table, roles, classes, seen, notes):
             parts[split] = _examples(table, roles, None)
         else:
             table, labels = _keep(table, roles, dropped, seen, notes)
-            if split == "train" and not roles.regress:
+            if classes is None:
                 classes = _classes(labels, notes)
             parts[split] = _examples(table, roles, _scores(labels) if roles.regress else _numbers(labels, classes))
         notes += empty_texts(parts[split], table.path)
     for label in dropped:
-        if label not in seen:
+        if label not in seen and label not in may_lack:
             raise InputError(f"no row has the label {label!r} of --drop-label in column {roles.label!r}")
     return parts, classes
 
@@ -303,10 +313,8 @@ def _scores(labels: LabelColumn) -> np.ndarray:
     for i, label in enumerate(labels.labels):
         score = parse_score(label)
         if score is None:
-            raise InputError(
-                f"{labels.path}, line {labels.lines[i]}: the score is {label!r}; expected a finite number. "
-                + leave_out(label)
-            )
+            message = f"{labels.path}, line {labels.lines[i]}: the score is {label!r}; expected a finite number"
+            raise InputError(f"{message}. {leave_out(label)}" if is_missing(label) else message)
         scores[i] = score
     return scores
 

@@ -238,6 +238,7 @@ def test_train_tells_what_is_trained_before_the_first_step(place, tmp_path, caps
     assert (code, err) == (0, "")
     table, first_epoch = out.index("group "), out.index("epoch 1/2")
     assert table < first_epoch
+    assert re.search(r"^classes: no \(\d+\), yes \(\d+\)$", out[:table], re.MULTILINE)
     adapters = 2 * 2 * (2 * 32 * 8 + 32 + 8)
     assert re.search(rf"^adapters +{adapters:,} +{adapters:,} ", out[table:first_epoch], re.MULTILINE)
     assert re.search(r"^attention +8,448 +0 +0.00%$", out[table:first_epoch], re.MULTILINE)
