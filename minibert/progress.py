@@ -84,9 +84,11 @@ def read_progress(path: Path) -> tuple[dict[str, np.ndarray], Progress, Epoch, d
     """Read (arrays, progress, epoch, settings) as they were given to `write_progress`. A state of version 1 was only
     written between epochs. Raises InputError for the first thing that is wrong."""
     arrays, meta = read_state(path)
-    losses = arrays.pop(LOSSES, np.zeros(0))
+    losses, under_way = arrays.pop(LOSSES, np.zeros(0)), meta.get("epoch", {"tokens": 0, "seconds": 0.0})
     progress = _settings_of(Progress, meta.get("progress"), path)
-    epoch = _settings_of(Epoch, {**meta.get("epoch", asdict(Epoch())), "losses": losses.tolist()}, path)
+    if isinstance(under_way, dict):
+        under_way["losses"] = losses.tolist()
+    epoch = _settings_of(Epoch, under_way, path)
     settings = meta.get("settings")
     if not isinstance(settings, dict) or not all(isinstance(row, dict) for row in progress.history):
         raise InputError(f"{path}: settings or history are not what a run writes; {START_AGAIN}")
