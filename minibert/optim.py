@@ -73,12 +73,17 @@ class Adam:
         }
 
     def load_state(self, state: dict[str, np.ndarray], steps: int) -> None:
-        """Put back what `state` gave. Raises InputError if an array is missing, or of another shape or dtype."""
-        for name, array in self.state().items():
-            found = state.get(name)
-            if found is None or (found.shape, found.dtype) != (array.shape, array.dtype):
-                what = "missing" if found is None else f"{found.dtype} {found.shape}"
-                raise InputError(f"the state's array {name} is {what}, expected {array.dtype} {array.shape}")
+        """Put back what `state` gave. Raises InputError if an array is missing, unknown, or of another shape or dtype;
+        then nothing has been copied."""
+        mine = self.state()
+        for name in mine | state:
+            expected, found = _kind_of(mine.get(name)), _kind_of(state.get(name))
+            if found != expected:
+                raise InputError(f"the state's array {name} is {found}, expected {expected}")
         self.steps = steps
-        for name, array in self.state().items():
+        for name, array in mine.items():
             array[...] = state[name]
+
+
+def _kind_of(array: np.ndarray | None) -> str:
+    return "missing" if array is None else f"{array.dtype} {array.shape}"

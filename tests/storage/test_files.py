@@ -194,7 +194,9 @@ def test_a_bank_belongs_to_one_tokenizer(tmp_path):
     check_backbone(read_bank(path)["sst2"], fingerprint(PARAMS), path, lowercase)
     with pytest.raises(InputError) as caught:
         check_backbone(record, fingerprint(PARAMS), path, cased)
-    told = f"(lowercase there, cased here; fingerprints {fingerprints[lowercase][:12]} there, {fingerprints[cased][:12]}"
+    told = (
+        f"(lowercase there, cased here; fingerprints {fingerprints[lowercase][:12]} there, {fingerprints[cased][:12]}"
+    )
     assert "task 'sst2' was trained with another tokenizer" in str(caught.value) and told in str(caught.value)
     with pytest.raises(InputError, match=r"another tokenizer than this backbone file has \(fingerprints"):
         check_backbone(record, fingerprint(PARAMS), path, bert_tokenizer((*VOCAB, "b")))
