@@ -42,8 +42,12 @@ class Batch:
     def take(self, sequences) -> Batch:
         """The batch of the given sequences, in that order. `truncated` is not carried over."""
         spans = [range(self.offsets[b], self.offsets[b + 1]) for b in sequences]
-        rows = np.concatenate([np.arange(s.start, s.stop) for s in spans]) if spans else np.empty(0, np.int64)
-        offsets = np.cumsum([0] + [len(s) for s in spans])
+        rows = (
+            np.concatenate([np.arange(s.start, s.stop, dtype=np.int64) for s in spans])
+            if spans
+            else np.empty(0, np.int64)
+        )
+        offsets = np.cumsum([0] + [len(s) for s in spans], dtype=np.int64)
         return Batch(self.ids[rows], self.segments[rows], self.positions[rows], offsets)
 
     def parts(self, size: int) -> Iterator[Batch]:
@@ -57,10 +61,10 @@ def pack(ids: list[list[int]], segments: list[list[int]], truncated: int = 0) ->
     for row, sequence in enumerate(ids):
         if len(sequence) == 0:
             raise InputError(f"sequence {row} has no tokens; even an empty text has two, [CLS] and [SEP]")
-    offsets = np.cumsum([0] + [len(sequence) for sequence in ids])
+    offsets = np.cumsum([0] + [len(sequence) for sequence in ids], dtype=np.int64)
     joined_ids = np.fromiter((i for sequence in ids for i in sequence), np.int32, offsets[-1])
     joined_segments = np.fromiter((s for sequence in segments for s in sequence), np.int32, offsets[-1])
-    positions = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
+    positions = np.arange(offsets[-1], dtype=np.int64) - np.repeat(offsets[:-1], np.diff(offsets))
     return Batch(joined_ids, joined_segments, positions.astype(np.int32), offsets, truncated)
 
 

@@ -122,10 +122,9 @@ def test_impossible_questions_are_not_scored_and_told(tmp_path, capsys):
 def test_advice_about_the_encoding_names_no_option(tmp_path, capsys):
     """eval --predictions has no --encoding."""
     data, predictions = write_dataset(tmp_path / "dev-v1.1.json"), tmp_path / "predictions.json"
-    for content in ('{"q1": "é"}'.encode("latin-1"), '{"q1": "é"}'.encode("utf-16")):
-        predictions.write_bytes(content)
-        code, _, err = run(capsys, "eval", "--task", "squad", "--data", data, "--predictions", predictions)
-        assert code == 2 and "predictions.json, line 1" in err and "iconv -f" in err and "--encoding" not in err
+    predictions.write_bytes('{"q1": "é"}'.encode("latin-1"))
+    code, _, err = run(capsys, "eval", "--task", "squad", "--data", data, "--predictions", predictions)
+    assert code == 2 and "predictions.json, line 1" in err and "iconv -f" in err and "--encoding" not in err
 
 
 @pytest.mark.parametrize(
