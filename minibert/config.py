@@ -67,8 +67,7 @@ def parse_json(text: str | bytes, where: str):
     except RecursionError:
         raise InputError(f"{where}: its lists or objects lie too deep in one another") from None
     except json.JSONDecodeError as error:
-        line = f", line {error.lineno}" if "\n" in error.doc.strip() else ""
-        raise InputError(f"{where}{line}: not valid JSON: {error.msg}") from None
+        raise InputError(f"{where}, line {error.lineno}: not valid JSON: {error.msg}") from None
     except ValueError as error:  # bytes that are no text, a number of thousands of digits
         raise InputError(f"{where}: not valid JSON: {error}") from None
 

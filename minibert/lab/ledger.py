@@ -103,7 +103,10 @@ class _Result:
 def _record(path, number: int, line: bytes) -> dict:
     """The record of a line. Raises InputError that names the line if it is none, or lacks what is read of it."""
     where = f"{path}, line {number}"
-    record = parse_json(line, where)
+    try:
+        record = parse_json(line, where)
+    except InputError:
+        record = None
     if not isinstance(record, dict) or not isinstance(record.get("id"), str) or "status" not in record:
         raise InputError(f"{where}: this is no record of a trial; the file was changed or damaged")
     _check(_Record, record, where)
@@ -202,6 +205,7 @@ class Ledger:
         """Add a record, and return once it is on the disk. Raises InputError if it cannot be written whole; then no
         part of it stays."""
         line = json.dumps(record, allow_nan=False)
+        _record(self.path, len(self.records) + 2, line.encode())  # what could not be read again would bar the others
         self._follow()
         self._write(line)
         self.records.append(record)

@@ -317,8 +317,9 @@ def _attribute(node: h5py.HLObject, name: str, path: str | Path) -> str | int:
     size, scalar = kind.get_size(), attribute.get_space().get_simple_extent_type() == h5py.h5s.SCALAR
     if not scalar or size > LONGEST_TEXT:
         raise InputError(f"{path}: attribute {name!r} of {node.name} is not one text of up to {LONGEST_TEXT:,} bytes")
-    value = node.attrs[name]
-    return bytes(value).decode("utf-8", "surrogateescape") if text else int(value)
+    value = np.empty((), attribute.dtype)
+    attribute.read(value, kind)
+    return value.item().decode("utf-8", "surrogateescape") if text else int(value)
 
 
 def read_text(node: h5py.HLObject, name: str, path: str | Path) -> str:

@@ -45,9 +45,7 @@ def read_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
             dtype, shape = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
             sizes = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
             if dtype not in STATE_DTYPES or not sizes:
-                raise InputError(
-                    f"{path}: the index says {entry!r:.60} of array {name:.60}, expected a dtype and a shape"
-                )
+                raise InputError(f"{path}: the index says {entry!r:.60} of array {name:.60}, not its dtype and shape")
             expected[name] = (tuple(shape), dtype)
         arrays = hdf5.read_arrays(hdf5.child(file, "arrays", h5py.Group, path), expected, path)
         stored = hdf5.read_text(file, "fingerprint", path)

@@ -237,7 +237,7 @@ def test_files_that_are_wrong_are_named(folder, tmp_path, run):
     (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
     assert "config.json: vocab_size is missing" in error()
     (folder / "config.json").write_text("{")
-    assert "config.json: is not valid JSON" in error()
+    assert "config.json, line 1: not valid JSON" in error()
     (folder / "config.json").unlink()
     assert "config.json: no such file" in error()
 

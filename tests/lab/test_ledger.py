@@ -12,13 +12,21 @@ from tiny import environment
 
 from minibert.config import InputError
 from minibert.lab.ledger import HEADER, Ledger, latest, read_ledger
+from minibert.trial import make_trial
 
 HOLD = "import sys, time; from minibert.lab.ledger import Ledger; x = Ledger(sys.argv[1]); print(1, flush=True)"
 HOLD += "; time.sleep(60)"
 
 
+TRIAL = make_trial(task="cola").to_dict()
+
+
 def record(i, status="done"):
-    return {"id": f"trial{i}", "status": status, "result": {"dev": {"accuracy": i / 7}, "text": "é\n\u2028"}}
+    """A record such as a sweep writes."""
+    result = {"metric": "accuracy", "dev": {"accuracy": i / 7}, "data": "d", "backbone": "b", "text": "é\n\u2028"}
+    result |= {"trained_params": 5, "total_params": 100, "wall_seconds": 2.0, "threads": 1}
+    outcome = {"result": result} if status == "done" else {"error": "NonFiniteLoss: é\n\u2028"}
+    return {"id": f"trial{i}", "status": status, "trial": TRIAL, "work": 10.0, **outcome}
 
 
 def write(path, *records):
@@ -51,14 +59,17 @@ def test_a_line_is_on_the_disk_when_append_returns(three, monkeypatch):
     assert synced == [True]
 
 
-def test_wherever_a_crash_tears_the_last_line_the_others_stay(three):
+def test_wherever_a_crash_tears_the_last_line_the_others_stay(three, capsys):
     whole = three.read_bytes()
     start = whole[:-1].rfind(b"\n") + 1
     for cut in (*range(start, len(whole), 7), len(whole) - 1):
         three.write_bytes(whole[:cut])
-        assert read_ledger(three) == [record(0), record(1)]
+        line_is_whole = cut == len(whole) - 1  # only its end is missing
+        assert read_ledger(three) == [record(0), record(1)] + [record(2)] * line_is_whole
+        assert capsys.readouterr().err.count("line 4: the last line is not whole") == (start < cut < len(whole) - 1)
         assert three.read_bytes() == whole[:cut]  # reading repairs nothing
-        write(three, record(2))
+        write(three, *[record(2)] * (not line_is_whole))
+        assert capsys.readouterr().err.count("and is cut off") == (start < cut < len(whole) - 1)
         assert three.read_bytes() == whole
 
 
@@ -80,15 +91,70 @@ def test_another_file_is_refused_and_stays(tmp_path, content):
     assert path.read_text() == content
 
 
-@pytest.mark.parametrize("line", ["{", "[]", "{}", '{"id": 3, "status": "done"}', ""])
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "{}", '{"id": 3, "status": "done"}', "", DEEP, "\udcff", '{"id":' + DEEP])
 def test_a_damaged_line_is_named_and_nothing_is_changed(three, line):
     lines = three.read_text().split("\n")
     lines[2] = line
-    three.write_text("\n".join(lines))
+    three.write_bytes("\n".join(lines).encode("utf-8", "surrogateescape"))
     before = three.read_bytes()
     for act in (Ledger, read_ledger):
         with pytest.raises(InputError, match="line 3"):
             act(three)
+    assert three.read_bytes() == before
+
+
+def without(name, part=None):
+    """A record without one of its fields, or without one of its result."""
+    found = record(2)
+    del (found[part] if part else found)[name]
+    return found
+
+
+def with_result(**changes):
+    return record(2) | {"result": record(2)["result"] | changes}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        *[(without(name), f"'{name}' is missing") for name in ("trial", "work")],
+        *[(without(name, "result"), f"'{name}' is missing") for name in ("metric", "dev", "threads", "wall_seconds")],
+        (without("result"), "result: expected an object"),
+        (without("status"), "no record of a trial"),
+        (record(2) | {"status": "dnoe"}, "status is 'dnoe'"),
+        (record(2, "failed") | {"error": None}, "status is 'failed', expected"),
+        (record(2) | {"work": "10"}, "work is '10', expected a number"),
+        (record(2) | {"trial": [1]}, "trial is [1], expected an object"),
+        (record(2) | {"trial": {"task": 3}}, "task is 3, expected a text"),
+        (record(2) | {"trial": {"task": "cola", "train": [1]}}, "TrainConfig must be a JSON object"),
+        (record(2) | {"trial": {"task": "cola", "adapter": 7}}, "AdapterConfig must be a JSON object"),
+        (record(2) | {"trial": {"task": "cola", "top_k": "x"}}, ""),
+        (with_result(dev={"f1": 1.0}), "dev has no 'accuracy'"),
+        (with_result(dev={"accuracy": "1"}), "the scores of dev are not all numbers"),
+        (with_result(test={"accuracy": None}), "the scores of test are not all numbers"),
+        (with_result(test=[1]), "test is [1], expected an object or null"),
+        (with_result(threads=True), "threads is True, expected a whole number"),
+        (with_result(wall_seconds=0), "wall_seconds is not above 0"),
+    ],
+)
+def test_a_record_that_lacks_something_is_named_with_its_line(three, wrong, words):
+    lines = three.read_text().split("\n")
+    lines[2] = json.dumps(wrong)
+    three.write_text("\n".join(lines))
+    for act in (Ledger, read_ledger):
+        with pytest.raises(InputError) as caught:
+            act(three)
+        message = str(caught.value)
+        assert message.startswith(f"{three}, line 3") and words in message and "\n" not in message
+
+
+def test_what_could_not_be_read_again_is_not_written(three):
+    before = three.read_bytes()
+    with Ledger(three) as ledger, pytest.raises(InputError, match=r"line 5.*'metric' is missing"):
+        ledger.append(without("metric", "result"))
     assert three.read_bytes() == before
 
 
@@ -97,18 +163,18 @@ def test_a_damaged_line_is_named_and_nothing_is_changed(three, line):
 def test_a_ledger_that_is_replaced_while_it_is_open_loses_nothing(tmp_path, replaced):
     path, older = tmp_path / "ledger.jsonl", tmp_path / "older"
     with Ledger(path) as ledger:
-        ledger.append({"id": "a", "status": "done"})
+        ledger.append(record(0))
         older.write_bytes(path.read_bytes())
-        ledger.append({"id": "b", "status": "done"})
+        ledger.append(record(1))
         if replaced:
             os.replace(older, path)
         else:
             path.unlink()
-        ledger.append({"id": "c", "status": "done"})
-        ledger.append({"id": "d", "status": "done"})
+        ledger.append(record(2))
+        ledger.append(record(3))
         with pytest.raises(InputError, match="another sweep"):
             Ledger(path)
-    assert [record["id"] for record in read_ledger(path)] == ["a", "b", "c", "d"]
+    assert read_ledger(path) == [record(i) for i in range(4)]
 
 
 def test_a_full_disk_leaves_no_part_of_a_line(three):
@@ -129,7 +195,7 @@ def test_a_full_disk_leaves_no_part_of_a_line(three):
 def test_a_number_that_json_does_not_have_is_not_written(three):
     before = three.read_bytes()
     with Ledger(three) as ledger, pytest.raises(ValueError, match="JSON"):
-        ledger.append({"id": "x", "status": "done", "value": float("nan")})
+        ledger.append(record(3) | {"value": float("nan")})
     assert three.read_bytes() == before
 
 
