@@ -249,7 +249,11 @@ def test_verify(folder, tmp_path, run):
     found = read_backbone(path)
     n = sum(array.size for array in flatten(found.params).values())
     assert result.code == 0 and "OK" in result.out
-    assert found.fingerprint in result.out and f"{n:,}" in result.out and "WordPiece, 8 tokens, cased, accents kept" in result.out
+    assert (
+        found.fingerprint in result.out
+        and f"{n:,}" in result.out
+        and "WordPiece, 8 tokens, cased, accents kept" in result.out
+    )
     assert found.tokenizer_fingerprint in result.out
     damaged = bytearray(path.read_bytes())
     damaged[path.read_bytes().index(flatten(found.params)["pooler/W"].tobytes())] ^= 1
