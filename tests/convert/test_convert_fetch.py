@@ -155,6 +155,15 @@ def test_fetch_from_a_place_on_this_machine(folder, entry, tmp_path, run):
     assert read_backbone(tmp_path / "3.h5").tokenizer == bert_tokenizer(VOCAB, lowercase=True)
 
 
+def test_files_that_were_not_checked_are_not_read(folder, entry, tmp_path, run):
+    (folder / "added_tokens.json").write_text('{"more": 8}')
+    (folder / "tokenizer.json").write_text("{}")
+    assert run("fetch", "tiny", "--out", tmp_path / "a.h5", "--from", folder).code == 0
+    expected = bert_tokenizer(VOCAB, lowercase=False, strip_accents=False)
+    assert read_backbone(tmp_path / "a.h5").tokenizer == expected
+    assert run("to-hdf5", folder, "--out", tmp_path / "b.h5").code == 2
+
+
 def test_places_that_do_not_hold_the_model(folder, entry, tmp_path, run):
     def error(given):
         result = run("fetch", "tiny", "--out", tmp_path / "x.h5", "--from", given)

@@ -1,12 +1,17 @@
 """Texts to packed batches: truncation, pairs, characters of all kinds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from small_models import TEXTS, encode, make_model
 from tiny import WORDS
 
 from minibert.config import InputError
-from minibert.text import pack
+from minibert.model import Backbone, Model
+from minibert.storage import bert_tokenizer
+from minibert.storage.tokenizer import canonical
+from minibert.text import Tokenizer, pack
 
 
 def test_strange_texts_are_encoded_and_scored(backbone):
@@ -52,6 +57,32 @@ def test_of_a_pair_the_longer_text_is_cut(backbone, lengths, kept):
     assert backbone.tokenizer.words(batch) == [words]
     assert batch.segments.tolist() == [0] * (kept_of_first + 2) + [1] * (kept_of_second + 1)
     assert batch.positions.tolist() == list(range(len(words)))
+
+
+def test_a_task_belongs_to_its_tokenizer_as_well_as_to_its_weights(backbone):
+    record = make_model(backbone).to_record("mood", ("no", "yes"))
+    assert record.backbone_tokenizer == backbone.tokenizer.fingerprint == backbone.tokenizer_fingerprint
+    assert Model.from_record(backbone, record).trained().keys() == record.params.keys()
+    cased = Tokenizer(bert_tokenizer(backbone.tokenizer.vocab, lowercase=False))
+    other = Backbone(backbone.config, backbone.parameters(), cased, backbone.fingerprint)
+    with pytest.raises(InputError, match=r"than this backbone file has \(lowercase there, cased here; fingerprints"):
+        Model.from_record(other, record)
+    assert Model.from_record(other, replace(record, backbone_tokenizer=""))  # an older bank does not say
+    assert Model.from_record(Backbone(backbone.config, backbone.parameters(), None, backbone.fingerprint), record)
+
+
+def test_a_tokenizer_of_another_kind_counts_characters_as_well():
+    """Byte-pair encoding, cut at spaces: the ids and the places in the text."""
+    vocab = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "g", "o", "d", "go", "good"]
+    model = {"type": "BPE", "unk_token": "[UNK]", "vocab": {word: i for i, word in enumerate(vocab)}}
+    model["merges"] = ["g o"]
+    parts = {"added_tokens": [], "normalizer": None, "pre_tokenizer": {"type": "WhitespaceSplit"}, "model": model}
+    tokenizer = Tokenizer(canonical(parts))
+    batch = tokenizer.encode(["good  dog!"], ["go"])
+    assert batch.ids.tolist() == [2, 7, 5, 6, 6, 5, 4, 1, 3, 7, 3]
+    assert batch.segments.tolist() == [0] * 9 + [1, 1]
+    (pieces,) = tokenizer.pieces(["good  dog!"])
+    assert pieces.characters.tolist() == [[0, 2], [2, 3], [3, 4], [6, 7], [7, 8], [8, 9], [9, 10]]
 
 
 def test_a_sequence_without_tokens_is_refused():

@@ -1,6 +1,7 @@
 """Files that are damaged, of another kind, or wrong in one place: refused in one line that names the place."""
 
 import dataclasses
+import hashlib
 import json
 from contextlib import suppress
 
@@ -9,10 +10,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_files import KINDS, refused, write_good_backbone, write_good_bank, write_good_state, write_older_backbone
+from test_files import (
+    KINDS,
+    VOCAB,
+    refused,
+    write_good_backbone,
+    write_good_bank,
+    write_good_state,
+    write_older_backbone,
+)
 
 from minibert.config import InputError
-from minibert.storage import hdf5, read_backbone, read_bank, read_state
+from minibert.storage import bert_tokenizer, hdf5, read_backbone, read_bank, read_state
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -152,6 +161,46 @@ def test_settings_that_are_wrong(tmp_path, writer, reader, node, attribute, valu
     data = value if isinstance(value, bytes) else value.encode()
     edit(tmp_path / "x.h5", lambda file: file[node].attrs.create(attribute, np.bytes_(data)))
     assert words in refused(reader, tmp_path / "x.h5")
+
+
+def tokenizer_of(data, **storage):
+    """A change that puts other bytes in the place of the tokenizer, with their own SHA-256."""
+
+    def change(file):
+        group = file["tokenizer"]
+        del group["json"]
+        group.create_dataset("json", data=data, **storage)
+        hdf5.write_text(group, "sha256", hashlib.sha256(np.asarray(data).tobytes()).hexdigest())
+
+    return change
+
+
+def octets(text):
+    return np.frombuffer(text if isinstance(text, bytes) else text.encode(), np.uint8)
+
+
+JSON = bert_tokenizer(VOCAB)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (tokenizer_of(octets(JSON).astype(np.int32)), "/tokenizer/json is int32"),
+        (tokenizer_of(octets(JSON)[None]), "/tokenizer/json is uint8 (1, "),
+        (tokenizer_of(octets(JSON), chunks=(10,)), "/tokenizer/json is not stored as one plain block"),
+        (tokenizer_of(octets(JSON), external=[("elsewhere", 0, 10_000)]), "/tokenizer/json is not stored as one plain"),
+        (tokenizer_of(octets(b"\xff{}")), "/tokenizer/json is not UTF-8 text"),
+        (tokenizer_of(octets("{")), "tokenizer: is not valid JSON"),
+        (tokenizer_of(octets(JSON + " ")), "tokenizer: is not in its canonical form"),
+        (tokenizer_of(octets(bert_tokenizer((*VOCAB, "b", "c", "d")))), "13 tokens, the embedding rows for 12"),
+        (lambda file: file["tokenizer"].create_dataset("vocab", data=octets("a")), "/tokenizer/vocab is unexpected"),
+    ],
+)
+def test_tokenizers_that_are_not_as_they_are_written(tmp_path, monkeypatch, change, words):
+    monkeypatch.chdir(tmp_path)
+    write_good_backbone(tmp_path / "x.h5")
+    edit(tmp_path / "x.h5", change)
+    assert words in refused(read_backbone, tmp_path / "x.h5")
 
 
 @every_kind
