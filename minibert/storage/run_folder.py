@@ -3,8 +3,10 @@ until the end."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +17,7 @@ from minibert.config import InputError
 from minibert.storage.atomic import write_rows, write_text
 
 LOCK = ".lock"  # there as long as a run is
+NO_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # some network disks
 
 
 def bank_file(path) -> Path:
@@ -33,8 +36,8 @@ class RunFolder:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All that a run writes."""
-        return self.result, self.history, self.bank, self.state
+        """All that a run writes, in the order in which it may be removed: without its state no run seems resumable."""
+        return self.state, self.result, self.history, self.bank
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -81,13 +84,16 @@ class RunFolder:
             advice = "wait for its end, or give another --out"
             raise InputError(f"{self.path} is in use by another run; {advice}") from None
         except OSError as error:
-            raise InputError(f"--out {self.path} cannot be written ({error.strerror})") from None
+            if error.errno not in NO_LOCKS:
+                raise InputError(f"--out {self.path} cannot be written ({error.strerror})") from None
+            print(f"note: {self.path}: there are no file locks here; let only one run use it", file=sys.stderr)
 
     def _remove_leftovers(self) -> None:
         """Remove what a process that was killed was just writing; nobody else writes here now."""
         for file in self.files:
             for temporary in self.path.glob(f".{file.name}.*.tmp"):
-                temporary.unlink(missing_ok=True)
+                with suppress(OSError):  # on Windows, that a program has open
+                    temporary.unlink(missing_ok=True)
 
     def check_free(self) -> None:
         """Raise InputError if a run would overwrite another."""

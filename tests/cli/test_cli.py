@@ -14,7 +14,7 @@ from tiny import random_texts, write_csv, write_tiny_backbone
 
 from minibert.cli import commands, main
 from minibert.model import Model
-from minibert.storage import read_bank
+from minibert.storage import RunFolder, read_bank
 
 ODD_TEXTS = ["", " ", "\U0001f600\U0001f389" * 60, "\x07\x1b[31mred", "नमस्ते 漢字 العربية", "good " * 5000, "x" * 5000]
 ODD_TEXTS += ["\u2028", "\ufeffgood", "a\rb", "two\nlines", "\ud7ff\ue000\U0010ffff"]
@@ -411,6 +411,25 @@ def test_resume_of_another_run(place, tmp_path, capsys):
     assert_refused(run(capsys, *command), "state.h5 is not there, so the run in")
     assert run(capsys, *command, "--force")[0] == 0
     assert json.loads((tmp_path / "run" / "result.json").read_text())["epochs"] == 3
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 4])
+def test_resume_with_force_after_a_kill_while_the_folder_was_cleared(place, tmp_path, capsys, monkeypatch, last):
+    """Of the same run, unfinished; last: the file that is just being removed."""
+    command = [*train_arguments(place, tmp_path / "run"), "--epochs", 9]
+    usual, steps = Model.loss_and_grads, []
+
+    def loss_and_grads(*arguments, **keywords):
+        steps.append(1)
+        return (len(steps) == 9 and os.kill(os.getpid(), signal.SIGINT)) or usual(*arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Model, "loss_and_grads", loss_and_grads)
+        assert run(capsys, *command)[0] == 130
+    for file in RunFolder(tmp_path / "run").files[:last]:
+        file.unlink()
+    code, out, _ = run(capsys, *command, "--force", "--resume")
+    assert code == 0 and "starting from the beginning" in out and "epoch 1/9" in out
 
 
 def test_a_folder_is_one_run_s_at_a_time(place, tmp_path, capsys):
