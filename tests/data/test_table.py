@@ -195,9 +195,9 @@ def test_two_files_for_a_split_are_refused(tmp_path):
 
 def test_other_files_of_a_folder_are_named(tmp_path):
     write(tmp_path / "train.csv", "text,label\n" + rows())
-    for name in ("test_1.csv", "unlabelled.jsonl", "dev.csv.gz", "train.txt", "extra"):
+    for name in ("test_1.csv", "unlabelled.jsonl", "dev.csv.gz", "train.txt", "extra", "train.csv.bak"):
         write(tmp_path / name, "x")
-    for name in ("README.md", "readme.txt", "LICENSE", ".DS_Store", "run.py", "sub/test.csv"):
+    for name in ("README.md", "readme.txt", "LICENSE", ".DS_Store", "train.py", "a.png", "sub/test.csv"):
         write(tmp_path / name, "x")
     (note, _) = read(tmp_path).notes
     assert note.startswith(
