@@ -30,7 +30,13 @@ MISSING = {
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,6})?", re.ASCII)
 _QUOTES = "\"'`“”„‘’‚«»‹›"
-_DASHES = str.maketrans(dict.fromkeys("‐‑‒–—―−", "-") | dict.fromkeys("‘’´", "'"))
+# Characters that look like others: dashes, apostrophes, Cyrillic and Greek letters.
+_TWINS = str.maketrans(
+    dict.fromkeys("‐‑‒–—―−", "-")
+    | dict.fromkeys("‘’´", "'")
+    | dict(zip("аеорсухіјѕһАВЕКМНОРСТУХІЈЅ", "aeopcyxijshABEKMHOPCTYXIJS", strict=True))
+    | dict(zip("οΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "oABEZHIKMNOPTYX", strict=True))
+)
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
@@ -46,7 +52,7 @@ def _without_unseen(label: str) -> str:
 DIFFERENCES = {
     "characters that are not seen": _without_unseen,
     "spaces": lambda label: " ".join(label.split()),
-    "the form of characters": lambda label: unicodedata.normalize("NFKC", label).translate(_DASHES),
+    "the form of characters": lambda label: unicodedata.normalize("NFKC", label).translate(_TWINS),
     "quotes": lambda label: label.strip(_QUOTES),
     "upper and lower case": str.casefold,
 }

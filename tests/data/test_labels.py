@@ -32,6 +32,7 @@ SPELLINGS = [
     ("1", "１", None),
     ("ﬁt", "fit", "the form of characters"),
     ("follow-up", "follow\u2011up", "the form of characters"),
+    ("neg", "n\u0435g", "the form of characters"),
     ("neg", '"neg"', "quotes"),
     ("neg", "'neg'", "quotes"),
     ("neg", "Neg\u200b", "characters that are not seen and upper and lower case"),

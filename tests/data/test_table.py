@@ -201,7 +201,7 @@ def test_other_files_of_a_folder_are_named(tmp_path):
         write(tmp_path / name, "x")
     (note, _) = read(tmp_path).notes
     assert note.startswith(
-        f"{tmp_path} also holds dev.csv.gz, extra, test_1.csv, train.txt, unlabelled.jsonl: not read"
+        f"{tmp_path} also holds dev.csv.gz, extra, test_1.csv, train.csv.bak, train.txt, unlabelled.jsonl: not read"
     )
     (tmp_path / "train.csv").unlink()
     with complains("neither train.csv nor train.tsv (it holds dev.csv.gz, extra, test_1.csv"):
