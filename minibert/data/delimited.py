@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from minibert.config import InputError
-from minibert.data.reading import LINE, read_text
+from minibert.data.reading import LINE, quote, read_text
 
 QUOTINGS = ("csv", "none")
 LONGEST_FIELD = 2**24  # characters; csv's own limit (131,072) is less than a long document
@@ -65,7 +65,7 @@ class Header:
             return self.columns.index(name)
         if name in self.columns:
             raise InputError(f"{self.path}: {self.columns.count(name)} columns are called {name!r}; rename one")
-        there = ", ".join(repr(column[:60]) for column in self.columns)
+        there = ", ".join(quote(column) for column in self.columns)
         message = f"{self.path}: there is no column {name!r}; the columns are {there}. "
         raise InputError(message + (self.form.advice or self._advice(name)))
 
@@ -187,7 +187,7 @@ def _without_spaces(path: Path, text: str, form: Format, notes: tuple[str, ...])
     spaces = _SPACES.replace(form.delimiter, "")
     end = rf"{re.escape(form.delimiter)}|\r\n|\r|\n|\Z"
     # One field a match, quoted or not, so that no match begins inside a quoted field.
-    fields = rf'(?P<before>[{spaces}]*)(?P<field>"(?:[^"]|"")*")(?P<after>[{spaces}]*)(?P<end>{end})'
+    fields = rf'(?P<before>[{spaces}]*)(?P<field>"[^"]*(?:""[^"]*)*")(?P<after>[{spaces}]*)(?P<end>{end})'
     fields += rf"|[^{re.escape(form.delimiter)}\r\n]*(?:{end})"
     found: list[str] = []
 
@@ -200,7 +200,7 @@ def _without_spaces(path: Path, text: str, form: Format, notes: tuple[str, ...])
     changed = re.sub(fields, drop, text)
     if not found:
         return None
-    note = f"{Path(path).name}: spaces around {len(found)} quoted fields are dropped, as around {_shorten(found[0])}"
+    note = f"{Path(path).name}: spaces around {len(found)} quoted fields are dropped, as around {quote(found[0])}"
     try:
         return _table(path, changed, form, (*notes, note))
     except InputError:
@@ -261,10 +261,6 @@ def _advice(form: Format) -> str:
     else:
         quotes = "If double quotes enclose fields in this file, use --quoting csv"
     return f"{quotes}; if something else separates the columns, give it with --delimiter"
-
-
-def _shorten(field: str) -> str:
-    return repr(field if len(field) <= 40 else f"{field[:39]}…")
 
 
 def _fields(n: int) -> str:

@@ -19,6 +19,8 @@ from minibert.config import InputError
 from minibert.data.task import Task
 
 MOST_GROUPS = 5  # notes about spellings
+LONGEST_NUMBER = 400  # characters; a longer row of digits is no class number
+LONGEST_SHOWN = 60  # characters of a label in the line of classes
 SHOWN = 5  # classes that are listed from each end of many
 MISSING = {
     *("", "-", "--", "---", ".", "?", "??", "-1", "-99", "-999", "nan", "-nan", "nat", "na", "n/a", "n.a.", "#n/a"),
@@ -28,7 +30,13 @@ MISSING = {
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,6})?", re.ASCII)
 _QUOTES = "\"'`“”„‘’‚«»‹›"
-_DASHES = str.maketrans(dict.fromkeys("‐‑‒–—―−", "-") | dict.fromkeys("‘’´", "'"))
+# Characters that look like others: dashes, apostrophes, Cyrillic and Greek letters.
+_TWINS = str.maketrans(
+    dict.fromkeys("‐‑‒–—―−", "-")
+    | dict.fromkeys("‘’´", "'")
+    | dict(zip("аеорсухіјѕһАВЕКМНОРСТУХІЈЅ", "aeopcyxijshABEKMHOPCTYXIJS", strict=True))
+    | dict(zip("οΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "oABEZHIKMNOPTYX", strict=True))
+)
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
@@ -44,7 +52,7 @@ def _without_unseen(label: str) -> str:
 DIFFERENCES = {
     "characters that are not seen": _without_unseen,
     "spaces": lambda label: " ".join(label.split()),
-    "the form of characters": lambda label: unicodedata.normalize("NFKC", label).translate(_DASHES),
+    "the form of characters": lambda label: unicodedata.normalize("NFKC", label).translate(_TWINS),
     "quotes": lambda label: label.strip(_QUOTES),
     "upper and lower case": str.casefold,
 }
@@ -61,7 +69,7 @@ def number_of(label: str) -> Decimal | None:
     """The number that a label spells, exactly; None if it spells none."""
     label = fold(label)
     try:
-        return Decimal(label) if _NUMBER.fullmatch(label) else None
+        return Decimal(label) if len(label) < LONGEST_NUMBER and _NUMBER.fullmatch(label) else None
     except InvalidOperation:
         return None
 
@@ -136,13 +144,18 @@ def leave_out(label: str) -> str:
     return f"To leave such rows out: --drop-label={shlex.quote(label)}"
 
 
-def look_alike(label: str, classes: Iterable[str]) -> str | None:
-    """The first class that is another spelling of label, or the same number; None if there is none."""
-    number, folded = number_of(label), fold(label)
-    for name in classes:
-        if fold(name) == folded or (number is not None and number_of(name) == number):
-            return name
-    return None
+class Spellings:
+    """The names of classes, to be found in whatever way they are spelled."""
+
+    def __init__(self, classes: Iterable[str]):
+        classes = tuple(classes)
+        self._names = {key: name for name in classes for key in (number_of(name), fold(name)) if key is not None}
+        self._names |= {name: name for name in classes}
+
+    def find(self, label: str) -> str | None:
+        """The class with that name, or else one that is another spelling of it; None if there is none."""
+        keys = (key for key in (label, fold(label), number_of(label)) if key in self._names)
+        return next((self._names[key] for key in keys), None)
 
 
 def _grouped(labels: Iterable[str], key) -> list[list[str]]:
@@ -167,8 +180,10 @@ def _rows(n: int) -> str:
 
 
 def show(label: str) -> str:
-    """A label as one reads it, with escapes where there would be nothing to see."""
-    return label if label.isprintable() and label == fold(label, ["characters that are not seen"]) else ascii(label)
+    """A label as one reads it, cut if it is long, and with escapes where there would be nothing to see."""
+    if label.isprintable() and label == fold(label, ["characters that are not seen"]):
+        return label if len(label) <= LONGEST_SHOWN else f"{label[: LONGEST_SHOWN - 1]}…"
+    return ascii(label[:LONGEST_SHOWN])
 
 
 def class_counts(task: Task) -> list[str]:

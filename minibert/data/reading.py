@@ -17,36 +17,37 @@ TO_UTF8 = "save the file as UTF-8, for example with: iconv -f LATIN1 -t UTF-8 FI
 LARGEST_SCORE = float(np.finfo(np.float32).max)  # scores are stored as float32
 LINE = re.compile(r"([^\r\n]*)(?:\r\n|\r|\n|\Z)")  # as every text editor sees a line; group 1 is without its end
 
-# What a file begins with (or has at a place further on) that is no text at all, and how to make text of it.
+# What files begin with that are no text, what they are, and how to make text of them.
 _UNPACK, _EXPORT = "unpack it first", "export it as CSV in UTF-8 first"
 _AS_CSV = "convert it to CSV first, for example with pandas"
-SIGNATURES = (
-    (0, b"\x1f\x8b", "compressed by gzip", f"{_UNPACK} (gunzip, or python -m gzip -d FILE)"),
-    (0, b"\x1f\x9d", "compressed by compress", f"{_UNPACK} (uncompress)"),
-    (0, b"\xfd7zXZ\0", "compressed by xz", f"{_UNPACK} (unxz)"),
-    (4, b"1AY&SY", "compressed by bzip2", f"{_UNPACK} (bunzip2)"),
-    (0, b"\x28\xb5\x2f\xfd", "compressed by zstd", f"{_UNPACK} (unzstd)"),
-    (0, b"\x04\x22\x4d\x18", "compressed by lz4", f"{_UNPACK} (unlz4)"),
-    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
-    (0, b"Rar!\x1a\x07", "a RAR archive", _UNPACK),
-    (257, b"ustar", "a tar archive", f"{_UNPACK} (tar -xf, or python -m tarfile -e FILE)"),
-    (0, b"PK\x05\x06", "an empty zip archive", "give a text file"),
-    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Excel or other Office file", _EXPORT),
-    (-4, b"PAR1", "a Parquet file", _AS_CSV),
-    (0, b"ARROW1\0\0", "an Arrow file", _AS_CSV),
-    (0, b"\xff\xff\xff\xff", "an Arrow stream or another binary file", _AS_CSV),
-    (0, b"FEA1", "a Feather file", _AS_CSV),
-    (0, b"Obj\x01", "an Avro file", _AS_CSV),
-    (0, b"\x93NUMPY", "a NumPy array", _AS_CSV),
-    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file", _AS_CSV),
-    (0, b"SQLite format 3\0", "an SQLite database", _EXPORT),
-    (0, b"%PDF-", "a PDF document", "give a text file"),
-)
+SIGNATURES = {
+    rb"\x1f\x8b": ("compressed by gzip", f"{_UNPACK} (gunzip, or python -m gzip -d FILE)"),
+    rb"\x1f\x9d": ("compressed by compress", f"{_UNPACK} (uncompress)"),
+    rb"\xfd7zXZ\0": ("compressed by xz", f"{_UNPACK} (unxz)"),
+    rb"BZh[1-9]1AY&SY": ("compressed by bzip2", f"{_UNPACK} (bunzip2)"),
+    rb"\x28\xb5\x2f\xfd": ("compressed by zstd", f"{_UNPACK} (unzstd)"),
+    rb"\x04\x22\x4d\x18": ("compressed by lz4", f"{_UNPACK} (unlz4)"),
+    rb"7z\xbc\xaf\x27\x1c": ("a 7z archive", _UNPACK),
+    rb"Rar!\x1a\x07": ("a RAR archive", _UNPACK),
+    rb"(?=[^\0]+\0).{257}ustar": ("a tar archive", f"{_UNPACK} (tar -xf, or python -m tarfile -e FILE)"),
+    rb"PK\x05\x06": ("an empty zip archive", "give a text file"),
+    rb"PK\x03\x04.{26}mimetypeapplication/vnd\.oasis\.opendocument": ("an OpenDocument file", _EXPORT),
+    rb"PK\x03\x04.*xl/workbook": ("an Excel workbook", _EXPORT),
+    rb"PK\x03\x04": ("a zip archive", f"{_UNPACK} (unzip, or python -m zipfile -e FILE FOLDER)"),
+    rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("an Excel or other Office file", _EXPORT),
+    rb"PAR1.*PAR1\Z": ("a Parquet file", _AS_CSV),
+    rb"ARROW1\0\0|\xff\xff\xff\xff": ("an Arrow file", _AS_CSV),
+    rb"FEA1.*FEA1\Z": ("a Feather file", _AS_CSV),
+    rb"Obj\x01": ("an Avro file", _AS_CSV),
+    rb"\x93NUMPY": ("a NumPy array", _AS_CSV),
+    rb"\x89HDF\r\n\x1a\n": ("an HDF5 file", _AS_CSV),
+    rb"SQLite format 3\0": ("an SQLite database", _EXPORT),
+    rb"%PDF-": ("a PDF document", "give a text file"),
+}
 _WIDE_MARKS = {  # UTF-32 first: its mark begins as that of UTF-16 does
     "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
     "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
 }
-_ZIP = b"PK\x03\x04"
 
 
 def read_text(path: Path, encoding: str | Sequence[str] = "utf-8", advice: str | None = None) -> str:
@@ -98,21 +99,19 @@ def decode(raw: bytes, name: str, encoding: str | Sequence[str] = "utf-8", advic
 
 def _check_kind(raw: bytes, name: str) -> None:
     """Raise InputError if raw begins as a file that is not text."""
-    for place, signature, kind, advice in SIGNATURES:
-        start = place if place >= 0 else len(raw) + place
-        if raw[start : start + len(signature)] == signature and (place >= 0 or raw.startswith(signature)):
+    for signature, (kind, advice) in SIGNATURES.items():
+        if re.match(signature, raw, re.DOTALL):
             raise InputError(f"{name} is {kind}, not text: {advice}")
-    if raw.startswith(_ZIP):
-        if b"xl/workbook" in raw:
-            raise InputError(f"{name} is an Excel workbook, not text: {_EXPORT}")
-        if raw[30:].startswith(b"mimetypeapplication/vnd.oasis.opendocument"):
-            raise InputError(f"{name} is an OpenDocument file, not text: {_EXPORT}")
-        raise InputError(f"{name} is a zip archive, not text: {_UNPACK} (unzip, or python -m zipfile -e FILE FOLDER)")
 
 
 def _line_of(before: str) -> int:
     """The number of the line that follows a text, from 1."""
     return 1 + before.count("\n") + before.count("\r") - before.count("\r\n")
+
+
+def quote(text: str, most: int = 60) -> str:
+    """A text of a file for a message: in quotes, with escapes, and cut if it is long."""
+    return repr(text if len(text) <= most else f"{text[: most - 1]}…")
 
 
 def text_lines(text: str) -> list[str]:

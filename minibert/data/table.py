@@ -10,20 +10,13 @@ import numpy as np
 
 from minibert.config import InputError
 from minibert.data.delimited import Format, Table, looks_quoted, read_delimited
-from minibert.data.labels import LabelColumn, fold, is_missing, leave_out, look_alike
-from minibert.data.reading import parse_score
+from minibert.data.folder import find_splits, list_some
+from minibert.data.labels import LabelColumn, Spellings, fold, is_missing, leave_out
+from minibert.data.reading import parse_score, quote
 from minibert.data.split import check_split_seed, cut_train
 from minibert.data.task import Examples, Task, empty_texts
 
 MOST_CLASSES = 1000
-ENDINGS = (".csv", ".tsv")
-SPLIT_NAMES = {"train": ("train",), "dev": ("dev", "val", "valid", "validation"), "test": ("test",)}
-DATA_ENDINGS = (
-    *ENDINGS, ".tab", ".txt", ".data", ".json", ".jsonl", ".ndjson", ".xls", ".xlsx", ".ods", ".parquet", ".arrow",
-    ".feather", ".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".rar", ".tar", ".tgz", "",
-)  # fmt: skip
-NO_DATA = ("readme", "license", "licence", "copying", "changelog", "makefile", "dockerfile")
-MOST_SHOWN = 10  # files or columns that a message lists
 
 
 @dataclass(frozen=True)
@@ -100,7 +93,7 @@ def read_table(name: str, data, classes: tuple[str, ...] | None = None, **option
         check_split_seed(o.split_seed)
     data = Path(data)
     notes: list[str] = []
-    files = _files(data, notes)
+    files = find_splits(data, notes)
     if classes is None:
         _check_split_options(o, data, files)
     roles = o.roles
@@ -116,46 +109,6 @@ def read_table(name: str, data, classes: tuple[str, ...] | None = None, **option
         notes += cut_train(parts, files["train"], classes, *shares, o.split_seed or 0)
     head, metrics = ("regress", ("spearman", "pearson")) if o.regress else ("classify", ("accuracy",))
     return Task(name, head, classes, metrics, parts["train"], {"dev": parts["dev"]}, parts.get("test"), tuple(notes))
-
-
-# ------------------------------------------------------------------------------------------------------------- files
-
-
-def _files(data: Path, notes: list[str]) -> dict[str, Path]:
-    """The file of each split: {"train": data} for a file, what is there of train, dev and test for a folder. A note
-    names the other files of the folder that may hold data."""
-    if not data.exists():
-        raise InputError(f"--data {data} does not exist; give a file, or a folder with train.csv, dev.csv and test.csv")
-    if not data.is_dir():
-        return {"train": data}
-    there = sorted(path for path in data.iterdir() if path.is_file())
-    files = {}
-    for split, names in SPLIT_NAMES.items():
-        found = [path for path in there if path.stem.lower() in names and path.suffix.lower() in ENDINGS]
-        if len(found) > 1:
-            raise InputError(f"{data} holds both {found[0].name} and {found[1].name}; keep one of them")
-        if found:
-            files[split] = found[0]
-            if found[0].stem.lower() != split:
-                notes.append(f"{found[0].name} is the {split} set")
-    others = _list([path.name for path in there if path not in files.values() and _may_hold_data(path)])
-    if "train" not in files:
-        holds = f" (it holds {others})" if others else ""
-        raise InputError(
-            f"{data} has neither train.csv nor train.tsv{holds}; give a folder with one, or the file itself"
-        )
-    if others:
-        notes.append(f"{data} also holds {others}: not read (train, dev and test are, each .csv or .tsv)")
-    return files
-
-
-def _may_hold_data(path: Path) -> bool:
-    name = path.name.lower()
-    return path.suffix.lower() in DATA_ENDINGS and not name.startswith((".", *NO_DATA))
-
-
-def _list(names: list[str]) -> str:
-    return ", ".join(names[:MOST_SHOWN]) + (f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else "")
 
 
 def _check_split_options(o: TableOptions, data: Path, files: dict[str, Path]) -> None:
@@ -189,7 +142,7 @@ def _odd_cells(table: Table, roles: Roles) -> list[str]:
             odd = [i for i, cell in enumerate(cells) if column == roles.label and '"' in cell]
             told = "hold a double quote, which is read as a part of the label"
         if odd:
-            first = f"line {table.lines[odd[0]]}: {_shorten(cells[odd[0]])}"
+            first = f"line {table.lines[odd[0]]}: {quote(cells[odd[0]])}"
             notes.append(f"{where}: {len(odd)} of {len(cells)} cells {told} ({first})")
     header = list(table.columns)
     again = [line for line, row in zip(table.lines, table.rows, strict=True) if row == header]
@@ -198,10 +151,6 @@ def _odd_cells(table: Table, roles: Roles) -> list[str]:
         told = f"{table.path.name}: rows that repeat the header: {len(again)} ({lines}), read as any other"
         notes.append(f"{told}. {leave_out(roles.label)}")
     return notes
-
-
-def _shorten(cell: str) -> str:
-    return repr(cell if len(cell) <= 60 else f"{cell[:59]}…")
 
 
 # ------------------------------------------------------------------------------------------------------------ labels
@@ -249,9 +198,9 @@ def _is_unlabelled(table: Table, roles: Roles, classes: tuple[str, ...], seen: s
     if roles.regress:
         labelled = any(parse_score(label) is not None for label in labels)
     else:
-        labelled = any(label in classes or look_alike(label, classes) for label in labels)
+        labelled = any(map(Spellings(classes).find, labels))
     if not labelled:
-        shown = _list([repr(label) for label in sorted(labels)])
+        shown = list_some([quote(label) for label in sorted(labels)])
         kind = "a number" if roles.regress else "a label of the training rows"
         notes.append(f"{table.path.name}: no row has {kind} (found {shown}): its rows are not scored")
         seen |= labels
@@ -267,7 +216,9 @@ def _keep(
     labels = [cell.strip() for cell in cells]
     spaced = [i for i, (cell, label) in enumerate(zip(cells, labels, strict=True)) if cell != label and label]
     if spaced:
-        told = f"spaces around {len(spaced)} labels are dropped (line {table.lines[spaced[0]]}: {cells[spaced[0]]!r})"
+        told = (
+            f"spaces around {len(spaced)} labels are dropped (line {table.lines[spaced[0]]}: {quote(cells[spaced[0]])})"
+        )
         notes.append(f"{table.path.name}: {told}")
     seen |= set(labels)
     kept = [i for i, label in enumerate(labels) if label not in dropped]
@@ -313,7 +264,7 @@ def _scores(labels: LabelColumn) -> np.ndarray:
     for i, label in enumerate(labels.labels):
         score = parse_score(label)
         if score is None:
-            message = f"{labels.path}, line {labels.lines[i]}: the score is {label!r}; expected a finite number"
+            message = f"{labels.path}, line {labels.lines[i]}: the score is {quote(label)}; expected a finite number"
             raise InputError(f"{message}. {leave_out(label)}" if is_missing(label) else message)
         scores[i] = score
     return scores
@@ -323,11 +274,11 @@ def _numbers(labels: LabelColumn, classes: tuple[str, ...]) -> np.ndarray:
     number = {label: i for i, label in enumerate(classes)}
     for label, line in labels.first.items():
         if label not in number:
-            alike = look_alike(label, classes)
+            alike = Spellings(classes).find(label)
             if alike is not None:
-                advice = f"; there it is written {alike!a}. Write a class in one way"
+                told = f"{label!a}; there it is written {alike!a}. Write a class in one way"
             else:
                 shown = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
-                advice = f"; the classes there are {shown}. {leave_out(label)}"
-            raise InputError(f"{labels.path}, line {line}: no training row has the label {label!a}{advice}")
+                told = f"{quote(label)}; the classes there are {shown}. {leave_out(label)}"
+            raise InputError(f"{labels.path}, line {line}: no training row has the label {told}")
     return np.array([number[label] for label in labels.labels], np.int64)

@@ -113,6 +113,15 @@ def test_a_file_that_cannot_be_read_so_is_reported_as_it_is(tmp_path):
     refused(tmp_path, 'text,label\na, "x\n"closed" early,b\n', "row that begins on line 3", "--quoting none")
 
 
+@pytest.mark.parametrize("delimiter", [" ", "\t"])
+def test_a_delimiter_is_no_space_around_a_field(tmp_path, delimiter):
+    other = {" ": "\t", "\t": " "}[delimiter]
+    content = f'text{delimiter}label\na{delimiter}{other}"x{delimiter}y"\n'
+    assert read(tmp_path, content, delimiter=delimiter, quoting="csv").rows == [["a", f"x{delimiter}y"]]
+    content = f'text{delimiter}label\na{delimiter}{delimiter}"x"\n'
+    refused(tmp_path, content, "line 2: found 3 fields", delimiter=delimiter, quoting="csv")
+
+
 def test_without_quoting_spaces_and_quotes_stay(tmp_path):
     assert read(tmp_path, 'text,label\na, "x"\n', quoting="none").rows == [["a", ' "x"']]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert.config import InputError
-from minibert.data.labels import LabelColumn, class_counts, fold, leave_out, look_alike, number_of
+from minibert.data.labels import LabelColumn, Spellings, class_counts, fold, leave_out, number_of
 from minibert.data.task import Examples, Task
 
 
@@ -32,6 +32,7 @@ SPELLINGS = [
     ("1", "１", None),
     ("ﬁt", "fit", "the form of characters"),
     ("follow-up", "follow\u2011up", "the form of characters"),
+    ("neg", "n\u0435g", "the form of characters"),
     ("neg", '"neg"', "quotes"),
     ("neg", "'neg'", "quotes"),
     ("neg", "Neg\u200b", "characters that are not seen and upper and lower case"),
@@ -51,14 +52,17 @@ def test_two_spellings_are_told_with_their_counts(one, other, difference):
     show = repr if difference == "upper and lower case" else ascii
     expected = f"mine.csv: labels {show(one)} (2) and {show(other)} (1) differ only in {difference}; they are 2 classes"
     assert note.startswith(expected)
-    assert look_alike(other, ["something else", one]) == one
+    assert Spellings(["something else", one]).find(other) == one
+    for both in ([one, other], [other, one]):
+        assert [Spellings(both).find(name) for name in both] == both
 
 
 def test_different_names_are_not_told():
     found = column("a", "b", "ab", "a b", "a-b", "a_b", "A1", "a2", "1_0", "10", "unknown", "5 stars", "5", "é", "e")
     found.check_numbers()
     assert found.notes() == []
-    assert look_alike("c", found.counts) is None
+    assert Spellings(found.counts).find("c") is None
+    assert all(Spellings(found.counts).find(name) == name for name in found.counts)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +138,11 @@ def test_of_many_classes_the_first_and_the_last():
     lines = class_counts(task(names, [*range(12), 0], list(range(12))))
     first, last = "c0 (2), c1 (1), c2 (1), c3 (1), c4 (1)", "c7 (1), c8 (1), c9 (1), c10 (1), c11 (1)"
     assert lines == [f"12 classes: {first}, …, {last}"]
+
+
+def test_a_long_name_is_cut():
+    (line,) = class_counts(task(["a" * 61, "\u200b" * 61], [0, 1], [0, 1]))
+    assert line == f"classes: {'a' * 59}… (1), {chr(0x200B) * 60!a} (1)"
 
 
 def test_splits_that_lack_a_class_are_told():

@@ -195,13 +195,13 @@ def test_two_files_for_a_split_are_refused(tmp_path):
 
 def test_other_files_of_a_folder_are_named(tmp_path):
     write(tmp_path / "train.csv", "text,label\n" + rows())
-    for name in ("test_1.csv", "unlabelled.jsonl", "dev.csv.gz", "train.txt", "extra"):
+    for name in ("test_1.csv", "unlabelled.jsonl", "dev.csv.gz", "train.txt", "extra", "train.csv.bak"):
         write(tmp_path / name, "x")
-    for name in ("README.md", "readme.txt", "LICENSE", ".DS_Store", "run.py", "sub/test.csv"):
+    for name in ("README.md", "readme.txt", "LICENSE", ".DS_Store", "train.py", "a.png", "sub/test.csv"):
         write(tmp_path / name, "x")
     (note, _) = read(tmp_path).notes
     assert note.startswith(
-        f"{tmp_path} also holds dev.csv.gz, extra, test_1.csv, train.txt, unlabelled.jsonl: not read"
+        f"{tmp_path} also holds dev.csv.gz, extra, test_1.csv, train.csv.bak, train.txt, unlabelled.jsonl: not read"
     )
     (tmp_path / "train.csv").unlink()
     with complains("neither train.csv nor train.tsv (it holds dev.csv.gz, extra, test_1.csv"):
