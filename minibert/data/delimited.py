@@ -201,6 +201,9 @@ def _without_spaces(path: Path, text: str, form: Format, notes: tuple[str, ...])
     if not found:
         return None
     note = f"{Path(path).name}: spaces around {len(found)} quoted fields are dropped, as around {quote(found[0])}"
+    broken = sum("\n" in cell or "\r" in cell for cell in found)
+    if broken:  # read otherwise, each would be several rows
+        note += f"; {broken} of them hold line breaks"
     try:
         return _table(path, changed, form, (*notes, note))
     except InputError:

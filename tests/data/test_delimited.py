@@ -86,7 +86,14 @@ def test_spaces_around_quoted_fields_are_dropped_and_told(tmp_path):
     assert table.columns == ("text", "label")
     assert table.rows == [["a, b", "pos"], [" c", 'ne"g'], ["d", "pos"], ["e\nf", "x, y"], ["g", "h"]]
     assert table.lines == [2, 3, 4, 5, 7]
-    assert table.notes == ("f.csv: spaces around 5 quoted fields are dropped, as around ' \"label\"'",)
+    dropped = "f.csv: spaces around 5 quoted fields are dropped, as around ' \"label\"'"
+    assert table.notes == (f"{dropped}; 1 of them hold line breaks",)
+
+
+def test_a_quoted_field_after_a_space_may_hold_what_could_be_rows(tmp_path):
+    table = read(tmp_path, 'label,text\nno, "one\nyes,two"\nyes,three\n')
+    assert table.rows == [["no", "one\nyes,two"], ["yes", "three"]]
+    assert table.notes[0].endswith("1 of them hold line breaks")
 
 
 @pytest.mark.parametrize(
