@@ -11,8 +11,8 @@ import numpy as np
 from minibert.config import InputError
 from minibert.data.delimited import Format, Table, read_delimited
 from minibert.data.reading import parse_score
-from minibert.data.split import check_split_seed, cut_train
-from minibert.data.task import Examples, Task, empty_texts
+from minibert.data.split import Cut, Uncut, check_split_seed
+from minibert.data.task import UNKNOWN, Examples, Task, class_numbers, empty_texts, unknown_labels
 
 MOST_CLASSES = 1000
 ENDINGS = (".csv", ".tsv")
@@ -71,11 +71,12 @@ class TableOptions:
         return Roles(self.text_column, self.label_column, self.pair_column, self.regress)
 
 
-def read_table(name: str, data, **options) -> Task:
+def read_table(name: str, data, classes: tuple[str, ...] | None = None, **options) -> Task | Uncut:
     """The task called `name` from a file, or from a folder with train, dev and test files (.csv or .tsv).
 
-    options: those of `TableOptions`. Raises InputError, naming file and line where there is one, for everything that
-    cannot be used.
+    options: those of `TableOptions`. classes: the names to look labels up in, if not those that the training rows
+    show; then a label that is none of them is UNKNOWN, and told. Raises InputError, naming file and line where there is
+    one, for everything that cannot be used.
     """
     o = TableOptions(**options)
     check_split_seed(o.split_seed)
@@ -83,16 +84,17 @@ def read_table(name: str, data, **options) -> Task:
     tables = {split: read_delimited(path, o.form) for split, path in _files(Path(data)).items()}
     for column in roles.columns():
         tables["train"].place(column)  # before anything is said about what the columns hold
-    classes = () if o.regress else _classes(tables["train"], roles)
+    refuse, classes = classes is None, () if o.regress else classes or _classes(tables["train"], roles)
     parts, notes = {}, []
     for split, table in tables.items():
         parts[split] = _examples(table, roles, classes, split)
         notes += empty_texts(parts[split], table.path)
-    if "dev" not in parts:
-        whole_file = not Path(data).is_dir()
-        path = tables["train"].path
-        notes += cut_train(parts, path, classes, o.dev_share, o.test_share if whole_file else 0, o.split_seed)
+        if classes and parts[split].labels is not None:
+            notes += _unknown(table, parts[split].labels, roles, classes, refuse)
     head, metrics = ("regress", ("spearman", "pearson")) if o.regress else ("classify", ("accuracy",))
+    if "dev" not in parts:
+        cut = Cut(tables["train"].path, o.dev_share, 0 if Path(data).is_dir() else o.test_share, o.split_seed)
+        return Uncut(name, head, classes, metrics, parts, tuple(notes), cut)
     return Task(name, head, classes, metrics, parts["train"], {"dev": parts["dev"]}, parts.get("test"), tuple(notes))
 
 
@@ -152,7 +154,7 @@ def _examples(table: Table, roles: Roles, classes: tuple[str, ...], split: str) 
     if split == "test" and roles.label not in table.columns:
         return Examples(texts, pairs, None)
     labels = _labels(table, roles)
-    numbers = _scores(table, labels) if roles.regress else _class_numbers(table, labels, classes)
+    numbers = _scores(table, labels) if roles.regress else class_numbers(labels, classes)
     return Examples(texts, pairs, numbers)
 
 
@@ -166,12 +168,16 @@ def _scores(table: Table, labels: list[str]) -> np.ndarray:
     return scores
 
 
-def _class_numbers(table: Table, labels: list[str], classes: tuple[str, ...]) -> np.ndarray:
-    number = {label: i for i, label in enumerate(classes)}
-    for line, label in zip(table.lines, labels, strict=True):
-        if label not in number:
-            shown = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
-            raise InputError(
-                f"{table.path}, line {line}: no training row has the label {label!r}; the classes there are {shown}"
-            )
-    return np.array([number[label] for label in labels], np.int64)
+def _unknown(table: Table, numbers: np.ndarray, roles: Roles, classes: tuple[str, ...], refuse: bool) -> list[str]:
+    """Notes on labels that are no class; an InputError for the first one if they are to be refused."""
+    unknown = np.flatnonzero(numbers == UNKNOWN)
+    if not unknown.size:
+        return []
+    labels = _labels(table, roles)
+    if refuse:
+        i, shown = unknown[0], ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
+        raise InputError(
+            f"{table.path}, line {table.lines[i]}: no training row has the label {labels[i]!r}; the classes there are "
+            f"{shown}"
+        )
+    return unknown_labels(table.path, labels, classes)

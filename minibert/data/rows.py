@@ -1,0 +1,69 @@
+"""Which rows are the same: a hash of every row's texts, and one fingerprint of all that a task holds.
+
+The hashes tell which texts stand in two splits; a bank keeps those of the rows that were trained on, so that scores of
+the same texts are not taken for scores of new ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from itertools import combinations
+
+import numpy as np
+
+from minibert.data.task import Examples, Task
+
+OTHER_FIELDS = ("notes", "drawn_from")  # of a task: no rows
+
+
+def row_hashes(examples: Examples) -> np.ndarray:
+    """A 64-bit hash of each row's text, or of its two texts, but for case and white space.   -> (N,) uint64
+
+    The same on every machine: the first 8 bytes of BLAKE2b over UTF-8.
+    """
+    columns = [examples.texts] if examples.pairs is None else [examples.texts, examples.pairs]
+    digests = bytearray()
+    for row in zip(*columns, strict=True):
+        text = "\n".join([" ".join(text.lower().split()) for text in row])  # no text holds a line end any more
+        digests += hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return np.frombuffer(bytes(digests), "<u8").astype(np.uint64)
+
+
+def trained_rows(task: Task) -> dict[str, np.ndarray]:
+    """Hashes of the different rows that train, and of those that choose the epoch, in rising order: {"train": uint64
+    (N,), "dev": uint64 (n,)}. The order of the file, and how often a text stands in it, are not kept."""
+    return {"train": _distinct([task.train]), "dev": _distinct(task.dev.values())}
+
+
+def _distinct(parts: Iterable[Examples]) -> np.ndarray:
+    return np.unique(np.concatenate([row_hashes(part) for part in parts]))
+
+
+def shared_texts(task: Task) -> list[str]:
+    """Notes on texts that stand in two splits of a task. Such rows stay, as in the releases."""
+    splits = {"train": [task.train], "dev": list(task.dev.values()), "test": [task.test] * (task.test is not None)}
+    names = {"train": ["train"], "dev": list(task.dev), "test": ["test"]}
+    hashes = {kind: [row_hashes(part) for part in parts] for kind, parts in splits.items()}
+    notes = []
+    for first, second in combinations(splits, 2):
+        for name, found in zip(names[second], hashes[second], strict=False):
+            known = np.concatenate(hashes[first])
+            notes += shared_note(int(np.isin(found, known).sum()), len(found), name, first)
+    return notes
+
+
+def shared_note(n: int, total: int, split: str, other: str) -> list[str]:
+    """The note on n of a split's texts that are also in another one; none for 0."""
+    return [f"{n} of {total} {split} texts are also in {other}, but for case and spaces"] if n else []
+
+
+def data_fingerprint(task: Task) -> str:
+    """SHA-256 over every text and label that the task holds, in order, whatever file they came from."""
+    content = {name: value for name, value in vars(task).items() if name not in OTHER_FIELDS}
+    return hashlib.sha256(json.dumps(content, default=_plain, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value):
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else vars(value)
