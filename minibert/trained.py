@@ -46,7 +46,13 @@ def choose(records: dict[str, TaskRecord], path: Path, name: str | None) -> Task
 def max_length(record: TaskRecord) -> int:
     """That of the training; a task put into a bank by hand need not have one."""
     usual = DEFAULT_MAX_LENGTH.get(record.training.get("task"), TrainConfig.max_length)
-    return record.training.get("train", {}).get("max_length", usual)
+    return _settings(record, "train").get("max_length", usual)
+
+
+def _settings(record: TaskRecord, name: str) -> dict:
+    """A group of the training's settings; a task put into a bank by hand need not have one."""
+    found = record.training.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def unscored_note(record: TaskRecord) -> list[str]:
@@ -108,11 +114,11 @@ def open_labelled(
     Raises InputError: the data cannot be read, or are not of the kind that the task reads; there is no such labelled
     split; a split is wanted of data that cannot be divided as those of the training were.
     """
-    trained_with = record.training
-    name = name or trained_with.get("task")
+    trained_as = record.training.get("task")
+    name = name or trained_as
     if name is None:
         raise InputError(f"the bank does not say what data task {record.name} was trained on: give --task")
-    usual = trained_with.get("task_options", {}) if name == trained_with.get("task") else {}
+    usual = _settings(record, "task_options") if name == trained_as else {}
     found = load_labelled(name, data, record.labels or None, **usual | options)
     _check_fit(record, found)
     task = _divide(found)
@@ -124,7 +130,8 @@ def open_labelled(
     splits = [_scored(model, record, part_name, part) for part_name, part in parts.items()]
     notes = [*unscored_note(record), *notes, *_about_data(record, found, is_trained, split)]
     for scored in splits:
-        notes += [*_about_rows(scored, is_trained, split), *scored.split.notes(scored.name)]
+        shown = "" if split == ALL else scored.name
+        notes += [*_about_rows(scored, is_trained, split), *scored.split.notes(shown)]
     return Labelled(name, found.metrics, splits, is_trained, notes)
 
 
@@ -165,8 +172,8 @@ def _choose_split(record: TaskRecord, found: Task | Uncut, divisible: bool, spli
         raise InputError(f"--split {ALL} is for a file without splits of its own, and task {found.name} has some here")
     if split in cut and not divisible:
         raise InputError(
-            f"--split {split}: {_where(found)} is not the data that task {record.name} was trained on, so it has no "
-            f"such split; score all its rows with --split {ALL}"
+            f"--split {split}: {found.cut.path.name} is not the data that task {record.name} was trained on, so it has "
+            f"no such split; score all its rows with --split {ALL}"
         )
     return split
 
@@ -195,17 +202,14 @@ def _scored(model: Model, record: TaskRecord, name: str, part: Examples) -> Scor
     return Scored(name, tokenize(model.backbone, part, max_length(record)), trained_on, chose_epoch, unknown)
 
 
-def _where(found: Task | Uncut) -> str:
-    return found.cut.path.name if isinstance(found, Uncut) else "what --data holds"
-
-
 def _about_data(record: TaskRecord, found: Task | Uncut, is_trained: bool | None, split: str) -> list[str]:
     if is_trained is None:
         return [f"the bank does not keep which rows task {record.name} was trained on: some of these may be among them"]
     if is_trained:
         return []
-    whole = ": all its rows are scored" if split == ALL else ""
-    return [f"{_where(found)} is not the data that task {record.name} was trained on{whole}"]
+    if split == ALL:
+        return [f"{found.cut.path.name} is not the data that task {record.name} was trained on: all rows are scored"]
+    return [f"the data are not those that task {record.name} was trained on"]
 
 
 def _about_rows(scored: Scored, is_trained: bool | None, split: str) -> list[str]:

@@ -29,6 +29,8 @@ def check_eval(args) -> None:
             raise InputError(f"--predictions scores every answer of a file and runs no model: leave out {needless[0]}")
         if args.data is None:
             raise InputError("--predictions needs --data: the file with the questions, or its folder")
+        if args.split not in (None, "train", "dev"):
+            raise InputError(f"task squad has answers for train and dev; leave out --split {args.split}")
 
 
 def check_answers(args, record: TaskRecord) -> None:
