@@ -52,7 +52,7 @@ def train(args) -> int:
 def _announce(training: Training) -> None:
     """What is trained, on what: before step 1."""
     model, task, config, say = training.model, training.task, training.config, training.say
-    for note in (*task.notes, *shared_texts(task)):
+    for note in (*task.notes, *shared_texts(task, training.rows)):
         say(f"note: {note}")
     sizes = [f"{len(task.train)} train", *(f"{len(split)} {name}" for name, split in task.dev.items())]
     say(f"task {task.name} ({', '.join(sizes)}), method {model.method}, seed {config.seed}")

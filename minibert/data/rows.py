@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from itertools import combinations
 
 import numpy as np
 
@@ -37,16 +36,15 @@ def trained_rows(task: Task) -> dict[str, np.ndarray]:
     return {"train": np.unique(row_hashes(task.train)), "dev": np.unique(row_hashes(first_dev))}
 
 
-def shared_texts(task: Task) -> list[str]:
-    """Notes on texts that stand in two splits of a task. Such rows stay, as in the releases."""
-    splits = {"train": [task.train], "dev": list(task.dev.values()), "test": [task.test] * (task.test is not None)}
-    names = {"train": ["train"], "dev": list(task.dev), "test": ["test"]}
-    hashes = {kind: [row_hashes(part) for part in parts] for kind, parts in splits.items()}
+def shared_texts(task: Task, rows: dict[str, np.ndarray] | None = None) -> list[str]:
+    """Notes on dev and test texts that the training sees. Such rows stay, as in the releases. rows: `trained_rows` of
+    the task, if they are there already."""
+    rows = trained_rows(task) if rows is None else rows
     notes = []
-    for first, second in combinations(splits, 2):
-        for name, found in zip(names[second], hashes[second], strict=False):
-            known = np.concatenate(hashes[first])
-            notes += shared_note(int(np.isin(found, known).sum()), len(found), name, first)
+    for name, part in (task.dev | ({"test": task.test} if task.test else {})).items():
+        hashes = row_hashes(part)
+        for other in ("train", "dev") if part is task.test else ("train",):
+            notes += shared_note(int(np.isin(hashes, rows[other]).sum()), len(part), name, other)
     return notes
 
 
