@@ -14,7 +14,7 @@ EXPERIMENTS = ("table1", "table2", "figure3", "figure4", "figure5", "figure6", "
 EXAMPLES = """\
 examples:
   minibert train --backbone minilm-l6.h5 --task opinions --out RUN
-  minibert eval --backbone minilm-l6.h5 --bank RUN --task opinions --split test
+  minibert eval --backbone minilm-l6.h5 --bank RUN --split test
   minibert sweep --backbone minilm-l6.h5 --tasks opinions --lr 3e-4,1e-3 --seeds 0,1,2 --ledger sweep.jsonl
   minibert predict --backbone minilm-l6.h5 --bank RUN "Not bad at all."
 """

@@ -37,13 +37,18 @@ def trained_rows(task: Task) -> dict[str, np.ndarray]:
 
 
 def shared_texts(task: Task, rows: dict[str, np.ndarray] | None = None) -> list[str]:
-    """Notes on dev and test texts that the training sees. Such rows stay, as in the releases. rows: `trained_rows` of
-    the task, if they are there already."""
+    """Notes on texts of dev, and of a test set with labels, that the training sees. Such rows stay, as in the releases.
+
+    rows: `trained_rows` of the task, if they are there already.
+    """
     rows = trained_rows(task) if rows is None else rows
     notes = []
-    for name, part in (task.dev | ({"test": task.test} if task.test else {})).items():
+    parts = [(name, part, ("train",)) for name, part in task.dev.items()]
+    if task.test is not None and task.test.labels is not None:
+        parts.append(("test", task.test, ("train", "dev")))
+    for name, part, others in parts:
         hashes = row_hashes(part)
-        for other in ("train", "dev") if part is task.test else ("train",):
+        for other in others:
             notes += shared_note(int(np.isin(hashes, rows[other]).sum()), len(part), name, other)
     return notes
 
