@@ -17,4 +17,7 @@ TRAIN_OPTIONS = {_RENAMED.get(f.name, f.name): f.name for f in fields(TrainConfi
 MODEL_OPTIONS = ("top_k", "freeze_layernorm", "pooled_head")
 
 # Options whose value is a tuple: several layers are one setting, where several sizes are settings to be tried.
-TUPLE_OPTIONS = tuple(f"adapter_{f.name}" for f in fields(AdapterConfig) if f.type.startswith("tuple"))
+TUPLE_OPTIONS = (
+    *(f"adapter_{f.name}" for f in fields(AdapterConfig) if f.type.startswith("tuple")),
+    *("columns", "drop_label"),
+)

@@ -119,7 +119,7 @@ def open_labelled(
     if name is None:
         raise InputError(f"the bank does not say what data task {record.name} was trained on: give --task")
     usual = _settings(record, "task_options") if name == trained_as else {}
-    found = load_labelled(name, data, record.labels or None, **usual | options)
+    found = load_labelled(name, data, record.labels, **usual | options)
     _check_fit(record, found)
     task = _divide(found)
     is_trained = _is_trained(record, task)

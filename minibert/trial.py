@@ -143,8 +143,13 @@ def make_trial(**options) -> Trial:
         top_k=given.get("top_k", 0),
         train_layernorm="freeze_layernorm" not in given,
         pooled="pooled_head" in given,
-        task_options={name: given[name] for name in CSV_OPTIONS if name in given},
+        task_options={name: _as_json(given[name]) for name in CSV_OPTIONS if name in given},
     )
+
+
+def _as_json(value):
+    """The value as JSON gives it back, so that settings which were read are equal to those that were given."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def grid(**options) -> list[Trial]:

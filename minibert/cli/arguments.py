@@ -27,6 +27,13 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {' '.join(message.split())} (see {self.prog} --help)\n")
 
 
+class _OneMore(argparse.Action):
+    """The values of an option that may be given again, in a tuple: for a sweep one value, and no list of them."""
+
+    def __call__(self, parser, namespace, value, option_string=None):
+        setattr(namespace, self.dest, (*(getattr(namespace, self.dest) or ()), value))
+
+
 def _task_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", required=True, metavar="NAME", help=", ".join(TASK_NAMES))
     _data_arguments(parser)
@@ -58,6 +65,9 @@ def _data_arguments(parser: argparse.ArgumentParser) -> None:
     csv.add_argument("--quoting", choices=("csv", "none"), help="none: quotes are ordinary characters")
     csv.add_argument("--encoding", metavar="NAME", help="default utf-8")
     csv.add_argument("--regress", action="store_true", help="the label is a number to predict")
+    csv.add_argument(
+        "--drop-label", action=_OneMore, metavar="TEXT", help="leave out rows with this label; may be given again"
+    )
     split = parser.add_argument_group("a task that comes without a split: csv, and those that are no GLUE task")
     split.add_argument("--dev-share", type=float, metavar="X", help="share of the rows for dev (default 0.1)")
     split.add_argument("--test-share", type=float, metavar="X", help="share of the rows for test (default 0.1)")

@@ -4,15 +4,14 @@ code or None. Everything that can be wrong with the arguments is found before an
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 
 from minibert.cli.answers import check_answers, check_eval, eval_predictions, write_predictions
 from minibert.cli.inputs import open_rows, open_task, print_notes
-from minibert.config import InputError
+from minibert.cli.texts import texts_and_pairs
 from minibert.data.builtin import opinion_kinds
+from minibert.data.labels import class_counts
 from minibert.data.rows import shared_texts
 from minibert.data.squad import without_answers
 from minibert.data.task import Examples, count_empty
@@ -20,7 +19,7 @@ from minibert.evaluate import format_scores, tokenize
 from minibert.evaluate import predict as predict_batch
 from minibert.interrupt import compile_kernels
 from minibert.run import load, open_backbone, prepare, train_and_test
-from minibert.storage import RunFolder, TaskRecord
+from minibert.storage import RunFolder
 from minibert.train import Training
 from minibert.trained import Labelled, Scored, max_length, unscored_note
 from minibert.trial import TRIAL_OPTIONS, make_trial
@@ -56,6 +55,8 @@ def _announce(training: Training) -> None:
         say(f"note: {note}")
     sizes = [f"{len(task.train)} train", *(f"{len(split)} {name}" for name, split in task.dev.items())]
     say(f"task {task.name} ({', '.join(sizes)}), method {model.method}, seed {config.seed}")
+    for line in class_counts(task):
+        say(line)
     for name, split in {"train": training.train, **training.dev}.items():
         for note in split.notes(name):
             say(f"note: {note}")
@@ -133,7 +134,7 @@ def _print_kinds(right: np.ndarray, kinds: list[str]) -> None:
 def predict(args) -> None:
     """Label texts, or answer questions: one line each, label, probability, text."""
     model, record = open_task(args)
-    texts, pairs = _texts_and_pairs(args, record)
+    texts, pairs = texts_and_pairs(args, record)
     head = model.head_record
     examples = without_answers(texts, pairs) if head.reads_all_tokens else Examples(texts, pairs, None)
     split = tokenize(model.backbone, examples, max_length(record))
@@ -148,49 +149,3 @@ def predict(args) -> None:
             print(json.dumps(out | answer, ensure_ascii=False))
         else:
             print("\t".join(field.translate(CONTROL) for field in [*fields, *out.values()]))
-
-
-def _texts_and_pairs(args, record: TaskRecord) -> tuple[list[str], list[str] | None]:
-    lines = _texts(args)
-    if not record.training.get("pairs"):
-        if args.pair is not None:
-            raise InputError(f"task {record.name} reads single texts: leave out --pair")
-        return lines, None
-    return _cut_pairs(lines, record.name) if args.pair is None else (lines, [args.pair] * len(lines))
-
-
-def _cut_pairs(lines: list[str], task: str) -> tuple[list[str], list[str]]:
-    for i, line in enumerate(lines, 1):
-        if line.count("\t") != 1:
-            raise InputError(f"text {i}: task {task} reads pairs, two texts with one tab between them (or --pair)")
-    texts, pairs = zip(*(line.split("\t") for line in lines), strict=True)
-    return list(texts), list(pairs)
-
-
-def _texts(args) -> list[str]:
-    if args.texts and args.file:
-        raise InputError("give texts as arguments or with --file, not both")
-    if args.texts:
-        return args.texts
-    source = args.file or "standard input"
-    try:
-        data = Path(args.file).read_bytes() if args.file else _standard_input()
-        lines = data.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
-    except OSError as error:
-        raise InputError(f"{source}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise InputError(f"{source}: line {line} is not UTF-8") from None
-    if lines[-1] == "":
-        lines.pop()  # the last line's end is not another line
-    if not lines:
-        raise InputError("there is no text to label: give texts as arguments, with --file, or on standard input")
-    return lines
-
-
-def _standard_input() -> bytes:
-    if sys.stdin is None:
-        return b""
-    if sys.stdin.isatty():
-        print("reading standard input: one text a line, and Ctrl-D at the end", file=sys.stderr)
-    return sys.stdin.buffer.read()

@@ -10,11 +10,13 @@ from itertools import chain
 from pathlib import Path
 
 from minibert.config import InputError
-from minibert.data.reading import read_text
+from minibert.data.reading import LINE, quote, read_text
 
 QUOTINGS = ("csv", "none")
 LONGEST_FIELD = 2**24  # characters; csv's own limit (131,072) is less than a long document
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
+_MARK = re.compile(r'("?)sep=([^\r\n])\1[,;\t]*(?=[\r\n])', re.IGNORECASE)  # a spreadsheet's line above the header
+_SPACES = " \t\xa0"
+ENCODING_ADVICE = "Give the file's encoding with --encoding, for example latin-1 or cp1252"
 _SPOKEN = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}  # a tab is hard to type in a shell
 
 
@@ -63,52 +65,101 @@ class Header:
             return self.columns.index(name)
         if name in self.columns:
             raise InputError(f"{self.path}: {self.columns.count(name)} columns are called {name!r}; rename one")
-        there = ", ".join(repr(column[:60]) for column in self.columns)
+        there = ", ".join(quote(column) for column in self.columns)
         message = f"{self.path}: there is no column {name!r}; the columns are {there}. "
-        if self.form.advice:
-            raise InputError(message + self.form.advice)
-        if len(self.columns) == 1:
-            message += (
-                f"With one column only, {_spell(self.form.delimiter)} is likely not what separates them: --delimiter. "
-            )
-        raise InputError(message + "If the file has no header line, name its columns with --columns")
+        raise InputError(message + (self.form.advice or self._advice(name)))
+
+    def _advice(self, name: str) -> str:
+        if self.columns[0][:1] in ("{", "["):
+            return "The file looks like JSON: write it as CSV first"
+        if self.columns[0].lower().startswith(("<!doctype", "<html")):
+            return "The file is a web page: get the data themselves"
+        if f'"{name}"' in self.columns:
+            return "If double quotes enclose fields in this file, use --quoting csv"
+        advice = "If the file has no header line, name its columns with --columns"
+        if len(self.columns) > 1:
+            return advice
+        separates = f"{_spell(self.form.delimiter)} is likely not what separates them"
+        return f"With one column only, {separates}: --delimiter. {advice}"
 
 
 @dataclass(frozen=True)
 class Table(Header):
-    """What a file holds: rows of as many cells as there are columns, and the line on which each row begins."""
+    """What a file holds: rows of as many cells as there are columns, and the line on which each row begins.
+
+    notes are sentences about what was taken for what.
+    """
 
     rows: list[list[str]]
     lines: list[int]
+    notes: tuple[str, ...] = ()
 
     def column(self, name: str) -> list[str]:
         """The cells of one column. Raises InputError as `place` does."""
         place = self.place(name)
         return [row[place] for row in self.rows]
 
+    def take(self, kept: list[int]) -> Table:
+        """The table with the rows of these numbers only."""
+        return replace(self, rows=[self.rows[i] for i in kept], lines=[self.lines[i] for i in kept])
+
 
 def read_delimited(path: Path, form: Format) -> Table:
-    """Read one file. Format and errors as in `scan_delimited`."""
-    header, numbered = scan_delimited(path, form)
-    lines, rows = map(list, zip(*numbered, strict=True))
-    return Table(header.path, header.columns, header.form, rows, lines)
+    """Read one file. Format and errors as in `scan_delimited`.
+
+    Spaces between a delimiter and a quoted field are dropped, with a note, if the whole file can be read so; a field
+    is quoted if its quotes are closed where the field ends.
+    """
+    text, form, notes = _open(path, form)
+    try:
+        table = _table(path, text, form, notes)
+    except InputError:
+        spaced = _without_spaces(path, text, form, notes)
+        if spaced is None:
+            raise
+        return spaced
+    looks_spaced = any(_is_spaced(cell) for row in (table.columns, *table.rows) for cell in row)
+    return (looks_spaced and _without_spaces(path, text, form, notes)) or table
 
 
 def scan_delimited(path: Path, form: Format) -> tuple[Header, Iterator[tuple[int, list[str]]]]:
     """The header of a file, and its rows one by one, each with the line it begins on: for files too big for a table.
 
-    Blank lines are skipped; spaces around column names are dropped. Delimiter, if form gives none: comma for .csv, tab
-    for .tsv, and for another ending a tab if the first line holds one, else a comma. Quoting, if form gives none:
-    "none" where tabs separate, else "csv".
+    Blank lines are skipped; spaces around column names are dropped. Delimiter, if form gives none: that of a first
+    line such as sep=; which spreadsheets write, else comma for .csv, tab for .tsv, and for another ending a tab if the
+    first line holds one, else a comma. Quoting, if form gives none: "none" where tabs separate, else "csv".
 
     Raises InputError: the file cannot be read or decoded, a row with another number of fields than the header,
-    a quote that is never closed, no rows.
+    a quote that is never closed, no rows, a sep= line that contradicts form.
     """
-    text = read_text(path, form.encoding, form.advice)
-    delimiter = form.delimiter or _guess_delimiter(path, text)
+    text, form, _ = _open(path, form)
+    return _scan(path, text, form)
+
+
+def _open(path: Path, form: Format) -> tuple[str, Format, tuple[str, ...]]:
+    """The text of a file, its format with nothing left open, and notes."""
+    text = read_text(path, form.encoding, form.advice or ENCODING_ADVICE)
+    mark, notes = _MARK.match(text), ()
+    delimiter = form.delimiter
+    if mark:
+        if delimiter not in (None, mark[2]):
+            raise InputError(
+                f"{path}, line 1: {mark[0]!r} says that {_spell(mark[2])} separates, and --delimiter says "
+                f"{_spell(delimiter)}. Leave out --delimiter, or delete this line"
+            )
+        delimiter = Format(mark[2]).delimiter
+        text = text[mark.end() :]  # from the end of line 1, so that lines are counted right
+        notes = (f"{Path(path).name}, line 1: {mark[0]!r} is a spreadsheet's mark; {_spell(delimiter)} separates",)
+    delimiter = delimiter or _guess_delimiter(path, text)
     form = replace(form, delimiter=delimiter, quoting=form.quoting or ("none" if delimiter == "\t" else "csv"))
+    return text, form, notes
+
+
+def _scan(path: Path, text: str, form: Format) -> tuple[Header, Iterator[tuple[int, list[str]]]]:
     rows = _parse(path, text, form)
-    line, first = next(rows)
+    line, first = next(rows, (0, None))
+    if first is None:
+        raise InputError(f"{path}: there is no header line")
     first_names = tuple(cell.strip() for cell in first)
     if first_names == form.columns:
         raise InputError(f"{path}: line {line} is a header with just the names of --columns; leave out --columns")
@@ -116,6 +167,48 @@ def scan_delimited(path: Path, form: Format) -> tuple[Header, Iterator[tuple[int
         rows = chain([(line, first)], rows)
     names = form.columns or first_names
     return Header(Path(path), names, form), _same_width(path, rows, len(names), form)
+
+
+def _table(path: Path, text: str, form: Format, notes: tuple[str, ...]) -> Table:
+    header, numbered = _scan(path, text, form)
+    lines, rows = map(list, zip(*numbered, strict=True))
+    return Table(header.path, header.columns, header.form, rows, lines, notes)
+
+
+def _is_spaced(cell: str) -> bool:
+    return '"' in cell and cell[0] != '"' and cell.lstrip(_SPACES)[0] == '"'
+
+
+def _without_spaces(path: Path, text: str, form: Format, notes: tuple[str, ...]) -> Table | None:
+    """The table of the text without the spaces around quoted fields; None if there are none, or it is no table."""
+    if form.quoting != "csv":
+        return None
+    spaces = _SPACES.replace(form.delimiter, "")
+    end = rf"{re.escape(form.delimiter)}|\r\n|\r|\n|\Z"
+    # One field a match, quoted or not, so that no match begins inside a quoted field.
+    fields = rf'(?P<before>[{spaces}]*)(?P<field>"[^"]*(?:""[^"]*)*")(?P<after>[{spaces}]*)(?P<end>{end})'
+    fields += rf"|[^{re.escape(form.delimiter)}\r\n]*(?:{end})"
+    found: list[str] = []
+
+    def drop(match: re.Match) -> str:
+        if not (match["before"] or match["after"]):
+            return match[0]
+        found.append(match[0].removesuffix(match["end"]))
+        return match["field"] + match["end"]
+
+    changed = re.sub(fields, drop, text)
+    if not found:
+        return None
+    note = f"{Path(path).name}: spaces around {len(found)} quoted fields are dropped, as around {quote(found[0])}"
+    try:
+        return _table(path, changed, form, (*notes, note))
+    except InputError:
+        return None
+
+
+def looks_quoted(cell: str) -> bool:
+    """Whether a cell is written as a quoted field: in double quotes, those inside doubled."""
+    return len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', "")
 
 
 def _same_width(path: Path, numbered: Iterator, width: int, form: Format) -> Iterator[tuple[int, list[str]]]:
@@ -137,13 +230,13 @@ def _same_width(path: Path, numbered: Iterator, width: int, form: Format) -> Ite
 
 def _guess_delimiter(path: Path, text: str) -> str:
     by_ending = {".csv": ",", ".tsv": "\t"}.get(Path(path).suffix.lower())
-    return by_ending or ("\t" if "\t" in text.partition("\n")[0] else ",")
+    return by_ending or ("\t" if "\t" in LINE.match(text.lstrip("\r\n"))[0] else ",")
 
 
 def _parse(path: Path, text: str, form: Format) -> Iterator[tuple[int, list[str]]]:
     style = csv.QUOTE_MINIMAL if form.quoting == "csv" else csv.QUOTE_NONE
     # Lines one at a time: io.StringIO would hold another copy of the file, at four bytes a character.
-    lines = (match.group() for match in _LINE.finditer(text))
+    lines = (match[0] for match in LINE.finditer(text))
     # strict: a quote in the wrong place is an error, where the default would swallow the lines up to the next quote.
     reader = csv.reader(lines, delimiter=form.delimiter, quoting=style, strict=True)
     line = 1

@@ -44,7 +44,7 @@ def read_further(
         raise InputError(f"task {name} has a test set of its own: leave out --test-share")
     paths = _find(name, Path(data))
     notes: list[str] = []
-    refuse, classes = classes is None, classes or task.class_names()
+    refuse, classes = not classes, classes or task.class_names()
     parts = {}
     for split, path in paths.items():
         parts[split], classes = _read_part(path, task, classes, notes, refuse)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,39 @@ from minibert.config import InputError
 
 BOM = "\ufeff"  # the byte-order mark some editors put before the first letter
 LARGEST_SCORE = float(np.finfo(np.float32).max)  # scores are stored as float32
+LINE = re.compile(r"([^\r\n]*)(?:\r\n|\r|\n|\Z)")  # as every text editor sees a line; group 1 is without its end
+
+# What files begin with that are no text, what they are, and how to make text of them.
+_UNPACK, _EXPORT = "unpack it first", "export it as CSV in UTF-8 first"
+_AS_CSV = "convert it to CSV first, for example with pandas"
+SIGNATURES = {
+    rb"\x1f\x8b": ("compressed by gzip", f"{_UNPACK} (gunzip, or python -m gzip -d FILE)"),
+    rb"\x1f\x9d": ("compressed by compress", f"{_UNPACK} (uncompress)"),
+    rb"\xfd7zXZ\0": ("compressed by xz", f"{_UNPACK} (unxz)"),
+    rb"BZh[1-9]1AY&SY": ("compressed by bzip2", f"{_UNPACK} (bunzip2)"),
+    rb"\x28\xb5\x2f\xfd": ("compressed by zstd", f"{_UNPACK} (unzstd)"),
+    rb"\x04\x22\x4d\x18": ("compressed by lz4", f"{_UNPACK} (unlz4)"),
+    rb"7z\xbc\xaf\x27\x1c": ("a 7z archive", _UNPACK),
+    rb"Rar!\x1a\x07": ("a RAR archive", _UNPACK),
+    rb"(?=[^\0]+\0).{257}ustar": ("a tar archive", f"{_UNPACK} (tar -xf, or python -m tarfile -e FILE)"),
+    rb"PK\x05\x06": ("an empty zip archive", "give a text file"),
+    rb"PK\x03\x04.{26}mimetypeapplication/vnd\.oasis\.opendocument": ("an OpenDocument file", _EXPORT),
+    rb"PK\x03\x04.*xl/workbook": ("an Excel workbook", _EXPORT),
+    rb"PK\x03\x04": ("a zip archive", f"{_UNPACK} (unzip, or python -m zipfile -e FILE FOLDER)"),
+    rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("an Excel or other Office file", _EXPORT),
+    rb"PAR1.*PAR1\Z": ("a Parquet file", _AS_CSV),
+    rb"ARROW1\0\0|\xff\xff\xff\xff": ("an Arrow file", _AS_CSV),
+    rb"FEA1.*FEA1\Z": ("a Feather file", _AS_CSV),
+    rb"Obj\x01": ("an Avro file", _AS_CSV),
+    rb"\x93NUMPY": ("a NumPy array", _AS_CSV),
+    rb"\x89HDF\r\n\x1a\n": ("an HDF5 file", _AS_CSV),
+    rb"SQLite format 3\0": ("an SQLite database", _EXPORT),
+    rb"%PDF-": ("a PDF document", "give a text file"),
+}
+_WIDE_MARKS = {  # UTF-32 first: its mark begins as that of UTF-16 does
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+}
 
 
 def read_text(path: Path, encoding: str | Sequence[str] = "utf-8", advice: str | None = None) -> str:
@@ -28,33 +62,67 @@ def decode(raw: bytes, name: str, encoding: str | Sequence[str] = "utf-8", advic
     """The text of raw, the content of the file called name.
 
     encoding: one name, or several. With several, a text that is not all of the first is decoded line by line, each
-    line by the first of them that it is: such files were put together from rows of different origin.
-    advice: what to do about a wrong encoding, if not to give another one with --encoding.
+    line by the first of them that it is: such files were put together from rows of different origin. A file that
+    begins with the mark of UTF-16 or UTF-32 is read as that where UTF-8 is expected: the mark is no UTF-8.
+    advice: what to do about a wrong encoding, if not to save the file as UTF-8.
 
-    Raises InputError: unknown encoding, a byte that is not of the encoding (naming its line), NUL, or nothing there.
+    Raises InputError: compressed or another kind of file (see `SIGNATURES`), unknown encoding, a byte that is not of
+    the encoding (naming its line), NUL, or nothing there.
     """
+    _check_kind(raw, name)
     encodings = (encoding,) if isinstance(encoding, str) else tuple(encoding)
+    advice = advice or "Save the file as UTF-8"
     try:
         text = _decode(raw, encodings)
-    except LookupError:
+    except UnicodeDecodeError as error:
+        line = _line_of(raw[: error.start].decode(error.encoding, errors="replace"))
+        expected = error.encoding if error.encoding.startswith("utf") else encodings[0]  # "charmap" for many
+        raise InputError(f"{name}, line {line}: byte 0x{raw[error.start]:02x} is not {expected}. {advice}") from None
+    except UnicodeError as error:  # of codecs that do not say where
+        raise InputError(f"{name} is not {encodings[0]} ({error}). {advice}") from None
+    except (LookupError, ValueError):
         raise InputError(
             f"there is no text encoding called {encoding!r}; use for example utf-8, latin-1, cp1252 or utf-16"
         ) from None
-    except UnicodeDecodeError as error:
-        raise InputError(_not_of_encoding(raw, name, encodings[0], error, advice)) from None
     text = text.removeprefix(BOM)
     if "\0" in text:
-        line = 1 + text.count("\n", 0, text.index("\0"))
+        line = _line_of(text[: text.index("\0")])
         raise InputError(
             f"{name}, line {line}: there is a NUL character, so this is not a text file in {' or '.join(encodings)}. "
-            + (advice or "If it was saved as Unicode by a spreadsheet, try --encoding utf-16")
+            f"If it was saved as Unicode by a spreadsheet, it is utf-16. {advice}"
         )
     if not text or text.isspace():  # and not strip(), which copies a big file
         raise InputError(f"{name} is empty")
     return text
 
 
+def _check_kind(raw: bytes, name: str) -> None:
+    """Raise InputError if raw begins as a file that is not text."""
+    for signature, (kind, advice) in SIGNATURES.items():
+        if re.match(signature, raw, re.DOTALL):
+            raise InputError(f"{name} is {kind}, not text: {advice}")
+
+
+def _line_of(before: str) -> int:
+    """The number of the line that follows a text, from 1."""
+    return 1 + before.count("\n") + before.count("\r") - before.count("\r\n")
+
+
+def quote(text: str, most: int = 60) -> str:
+    """A text of a file for a message: in quotes, with escapes, and cut if it is long."""
+    return repr(text if len(text) <= most else f"{text[: most - 1]}…")
+
+
+def text_lines(text: str) -> list[str]:
+    r"""The lines of a text without their ends ("\n", "\r\n", "\r"). The end of the last line begins no other one."""
+    return [match.group(1) for match in LINE.finditer(text)][:-1]  # the last match is the end of the text
+
+
 def _decode(raw: bytes, encodings: tuple[str, ...]) -> str:
+    if codecs.lookup(encodings[0]).name == "utf-8":
+        for width, marks in _WIDE_MARKS.items():
+            if raw.startswith(marks):
+                return raw.decode(width)
     if len(encodings) == 1:
         return raw.decode(encodings[0])
     try:
@@ -72,22 +140,14 @@ def _decode_line(line: bytes, encodings: tuple[str, ...]) -> str:
     return line.decode(encodings[-1])
 
 
-def _not_of_encoding(raw: bytes, name: str, encoding: str, error: UnicodeDecodeError, advice: str | None) -> str:
-    before = raw[: error.start].decode(encoding, errors="replace")
-    line = 1 + before.count("\n")
-    if advice is None and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        advice = "The file begins with the mark of UTF-16: use --encoding utf-16"
-    elif advice is None:
-        advice = "Give the file's encoding with --encoding, for example latin-1 or cp1252"
-    return f"{name}, line {line}: byte 0x{raw[error.start]:02x} is not {encoding}. {advice}"
-
-
 def tab_rows(text: str) -> Iterator[tuple[int, list[str]]]:
     r"""Line number (from 1) and cells of each line that is not blank, as GLUE writes them.
 
-    No quoting: a quote is an ordinary character. Only "\n" and "\r\n" end a line; str.splitlines would also cut at
-    rarer characters (U+2028, form feed) that occur inside sentences.
+    No quoting: a quote is an ordinary character. Only "\n" and "\r\n" end a line, and "\r" in a file that has no
+    "\n"; str.splitlines would also cut at rarer characters (U+2028, form feed) that occur inside sentences.
     """
+    if "\n" not in text:
+        text = text.replace("\r", "\n")
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.removesuffix("\r")
         if line:

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from minibert.config import InputError
-from minibert.data.delimited import Format, Table, read_delimited
-from minibert.data.reading import parse_score
+from minibert.data.delimited import Format, Table, looks_quoted, read_delimited
+from minibert.data.folder import find_splits, list_some
+from minibert.data.labels import LabelColumn, Spellings, fold, is_missing, leave_out
+from minibert.data.reading import parse_score, quote
 from minibert.data.split import Cut, Uncut, check_split_seed
-from minibert.data.task import UNKNOWN, Examples, Task, class_numbers, empty_texts, unknown_labels
+from minibert.data.task import Examples, Task, class_numbers, empty_texts, unknown_labels
 
 MOST_CLASSES = 1000
-ENDINGS = (".csv", ".tsv")
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,11 @@ class TableOptions:
 
     File format: delimiter, encoding, columns, quoting as in `Format` and `read_delimited`.
     Labels: the class names that the training rows show, sorted (as numbers if all are whole numbers); spaces around
-    them are dropped. regress=True: finite numbers. An empty text is kept, and counted in the notes.
-    Splits: one file is cut by `stratified_split` into dev_share, test_share (0: no test set) and the rest for training.
-    In a folder the test file may be missing or have no label column; a missing dev file is cut from the training file.
-    split_seed is not the training seed: runs that differ in the latter are scored on the same dev set.
+    them are dropped. Rows with a label of drop_label are left out. regress=True: finite numbers. An empty text is kept.
+    Splits: one file is cut by `stratified_split` into dev_share (None: 0.1), test_share (None: 0.1; 0: no test set) and
+    the rest for training. In a folder the test file may be missing or have no labels; a missing dev file is cut from
+    the training file. split_seed (None: 0) is not the training seed: runs that differ in the latter are scored on the
+    same dev set. An option that would do nothing is refused.
     """
 
     text_column: str
@@ -56,9 +58,16 @@ class TableOptions:
     columns: Sequence[str] | None = None
     quoting: str | None = None
     regress: bool = False
-    dev_share: float = 0.1
-    test_share: float = 0.1
-    split_seed: int = 0
+    drop_label: Sequence[str] = ()
+    dev_share: float | None = None
+    test_share: float | None = None
+    split_seed: int | None = None
+
+    def __post_init__(self):
+        dropped = (self.drop_label,) if isinstance(self.drop_label, str) else tuple(self.drop_label)
+        if not all(isinstance(label, str) for label in dropped):
+            raise InputError(f"the labels to drop must be texts, as in a file; got {self.drop_label!r}")
+        object.__setattr__(self, "drop_label", tuple(label.strip() for label in dropped))
 
     @property
     def form(self) -> Format:
@@ -74,61 +83,167 @@ class TableOptions:
 def read_table(name: str, data, classes: tuple[str, ...] | None = None, **options) -> Task | Uncut:
     """The task called `name` from a file, or from a folder with train, dev and test files (.csv or .tsv).
 
-    options: those of `TableOptions`. classes: the names to look labels up in, if not those that the training rows
-    show; then a label that is none of them is UNKNOWN, and told. Raises InputError, naming file and line where there is
-    one, for everything that cannot be used.
+    options: those of `TableOptions`. classes: those of a trained task that is scored, in place of those that the
+    training rows show. Then a label that is none of them is UNKNOWN, and told; and the options are those that another
+    file was read with, so one that does nothing here is no error.
+    Raises InputError, naming file and line where there is one, for everything that cannot be used. The notes say what
+    was taken for what.
     """
     o = TableOptions(**options)
-    check_split_seed(o.split_seed)
+    if o.split_seed is not None:
+        check_split_seed(o.split_seed)
+    data = Path(data)
+    notes: list[str] = []
+    files = find_splits(data, notes)
+    if classes is None:
+        _check_split_options(o, data, files)
     roles = o.roles
-    tables = {split: read_delimited(path, o.form) for split, path in _files(Path(data)).items()}
+    tables = {split: read_delimited(path, o.form) for split, path in files.items()}
     for column in roles.columns():
         tables["train"].place(column)  # before anything is said about what the columns hold
-    refuse, classes = classes is None, () if o.regress else classes or _classes(tables["train"], roles)
-    parts, notes = {}, []
-    for split, table in tables.items():
-        parts[split] = _examples(table, roles, classes, split)
-        notes += empty_texts(parts[split], table.path)
-        if classes and parts[split].labels is not None:
-            notes += _unknown(table, parts[split].labels, roles, classes, refuse)
+    for table in tables.values():
+        notes += [*table.notes, *_odd_cells(table, roles)]
+    parts, classes = _parts(tables, roles, classes, o.drop_label, notes)
     head, metrics = ("regress", ("spearman", "pearson")) if o.regress else ("classify", ("accuracy",))
     if "dev" not in parts:
-        cut = Cut(tables["train"].path, o.dev_share, 0 if Path(data).is_dir() else o.test_share, o.split_seed)
+        dev_share, test_share = (0.1 if share is None else share for share in (o.dev_share, o.test_share))
+        cut = Cut(files["train"], dev_share, 0 if data.is_dir() else test_share, o.split_seed or 0)
         return Uncut(name, head, classes, metrics, parts, tuple(notes), cut)
     return Task(name, head, classes, metrics, parts["train"], {"dev": parts["dev"]}, parts.get("test"), tuple(notes))
 
 
-def _files(data: Path) -> dict[str, Path]:
-    """The file of each split: {"train": data} for a file, what is there of train, dev and test for a folder."""
-    if not data.exists():
-        raise InputError(f"--data {data} does not exist; give a file, or a folder with train.csv, dev.csv and test.csv")
-    if not data.is_dir():
-        return {"train": data}
-    files = {}
-    for split in ("train", "dev", "test"):
-        there = [data / (split + ending) for ending in ENDINGS if (data / (split + ending)).is_file()]
-        if len(there) > 1:
-            raise InputError(f"{data} holds both {there[0].name} and {there[1].name}; keep one of them")
-        if there:
-            files[split] = there[0]
-    if "train" not in files:
-        raise InputError(f"{data} has neither train.csv nor train.tsv; give a folder with one, or the file itself")
-    return files
+def _check_split_options(o: TableOptions, data: Path, files: dict[str, Path]) -> None:
+    """Raise InputError for an option that would do nothing."""
+    idle = {}
+    if "dev" in files:
+        why = f"the folder {data} has a dev set, so nothing is split"
+        idle = {"--dev-share": o.dev_share, "--test-share": o.test_share, "--split-seed": o.split_seed}
+    elif data.is_dir():
+        why = f"the test set of a folder is its test.csv; of {files['train'].name} only a dev set is cut"
+        idle = {"--test-share": o.test_share}
+    given = [option for option, value in idle.items() if value is not None]
+    if given:
+        raise InputError(f"{why}: leave out {' and '.join(given)}")
 
 
-def _labels(table: Table, roles: Roles) -> list[str]:
-    """The label cells of a table, none of them empty."""
-    labels = [label.strip() for label in table.column(roles.label)]
-    for line, label in zip(table.lines, labels, strict=True):
-        if not label:
-            raise InputError(f"{table.path}, line {line}: the label (column {roles.label!r}) is empty")
-    return labels
+# ------------------------------------------------------------------------------------------------------------- cells
 
 
-def _classes(train: Table, roles: Roles) -> tuple[str, ...]:
+def _odd_cells(table: Table, roles: Roles) -> list[str]:
+    """Notes about cells that seem to be written in another way than the file is read."""
+    notes = []
+    for column in roles.columns():
+        if column not in table.columns:
+            continue
+        cells, where = table.column(column), f"{table.path.name}, column {column!r}"
+        if table.form.quoting == "none":
+            odd = [i for i, cell in enumerate(cells) if looks_quoted(cell.strip())]
+            told = "look quoted; the quotes are read as a part of them. If they enclose fields: --quoting csv"
+        else:
+            odd = [i for i, cell in enumerate(cells) if column == roles.label and '"' in cell]
+            told = "hold a double quote, which is read as a part of the label"
+        if odd:
+            first = f"line {table.lines[odd[0]]}: {quote(cells[odd[0]])}"
+            notes.append(f"{where}: {len(odd)} of {len(cells)} cells {told} ({first})")
+    header = list(table.columns)
+    again = [line for line, row in zip(table.lines, table.rows, strict=True) if row == header]
+    if again:
+        lines = f"line {again[0]}" + (", …" if len(again) > 1 else "")
+        told = f"{table.path.name}: rows that repeat the header: {len(again)} ({lines}), read as any other"
+        notes.append(f"{told}. {leave_out(roles.label)}")
+    return notes
+
+
+# ------------------------------------------------------------------------------------------------------------ labels
+
+
+def _parts(
+    tables: dict[str, Table],
+    roles: Roles,
+    classes: tuple[str, ...] | None,
+    dropped: tuple[str, ...],
+    notes: list[str],
+) -> tuple[dict[str, Examples], tuple[str, ...]]:
+    """The examples of each table, that of train first, and the classes: those given, or else those that train shows."""
+    parts: dict[str, Examples] = {}
+    scored = classes is not None
+    classes = () if roles.regress else classes or None
+    seen: set[str] = set()
+    for split, table in tables.items():
+        if split == "test" and _is_unlabelled(table, roles, classes, seen, notes):
+            parts[split] = _examples(table, roles, None)
+        else:
+            table, labels = _keep(table, roles, dropped, seen, notes)
+            if classes is None:
+                classes = _classes(labels, notes)
+            if scored and classes:
+                notes += unknown_labels(table.path, labels.labels, classes)
+                numbers = class_numbers(labels.labels, classes)
+            else:
+                numbers = _scores(labels) if roles.regress else _numbers(labels, classes)
+            parts[split] = _examples(table, roles, numbers)
+        notes += empty_texts(parts[split], table.path)
+    for label in dropped:
+        if label not in seen and not scored:
+            raise InputError(f"no row has the label {label!r} of --drop-label in column {roles.label!r}")
+    return parts, classes
+
+
+def _examples(table: Table, roles: Roles, labels: np.ndarray | None) -> Examples:
+    return Examples(table.column(roles.text), None if roles.pair is None else table.column(roles.pair), labels)
+
+
+def _is_unlabelled(table: Table, roles: Roles, classes: tuple[str, ...], seen: set[str], notes: list[str]) -> bool:
+    """Whether a test set has no labels: no such column, or in every row a cell that is empty or no label of train."""
+    if roles.label not in table.columns:
+        alike = next((name for name in table.columns if fold(name) == fold(roles.label)), None)
+        has = f" (it has {alike!r})" if alike else ""
+        notes.append(f"{table.path.name} has no column {roles.label!r}{has}: its rows are not scored")
+        return True
+    labels = {label.strip() for label in table.column(roles.label)}
+    if roles.regress:
+        labelled = any(parse_score(label) is not None for label in labels)
+    else:
+        labelled = any(map(Spellings(classes).find, labels))
+    if not labelled:
+        shown = list_some([quote(label) for label in sorted(labels)])
+        kind = "a number" if roles.regress else "a label of the training rows"
+        notes.append(f"{table.path.name}: no row has {kind} (found {shown}): its rows are not scored")
+        seen |= labels
+    return not labelled
+
+
+def _keep(
+    table: Table, roles: Roles, dropped: tuple[str, ...], seen: set[str], notes: list[str]
+) -> tuple[Table, LabelColumn]:
+    """The table without the rows to drop, and its labels, none of them empty. What labels there were is added to
+    seen."""
+    cells = table.column(roles.label)
+    labels = [cell.strip() for cell in cells]
+    spaced = [i for i, (cell, label) in enumerate(zip(cells, labels, strict=True)) if cell != label and label]
+    if spaced:
+        told = (
+            f"spaces around {len(spaced)} labels are dropped (line {table.lines[spaced[0]]}: {quote(cells[spaced[0]])})"
+        )
+        notes.append(f"{table.path.name}: {told}")
+    seen |= set(labels)
+    kept = [i for i, label in enumerate(labels) if label not in dropped]
+    if not kept:
+        raise InputError(f"{table.path}: --drop-label leaves no row")
+    if len(kept) < len(labels):
+        told = ", ".join(f"{n} with label {label!r}" for label in dropped if (n := labels.count(label)))
+        notes.append(f"{table.path.name}: left out {len(labels) - len(kept)} of {len(labels)} rows ({told})")
+        table, labels = table.take(kept), [labels[i] for i in kept]
+    column = LabelColumn(table.path, roles.label, labels, table.lines)
+    if "" in column.counts:
+        where = f"{table.path}, line {column.first['']}: the label (column {roles.label!r}) is empty"
+        raise InputError(f"{where}, as in {column.counts['']} of {len(labels)} rows. {leave_out('')}")
+    return table, column
+
+
+def _classes(train: LabelColumn, notes: list[str]) -> tuple[str, ...]:
     """The class names of the training rows, in the order of their numbers. Raises InputError if they seem scores."""
-    names = sorted(set(_labels(train, roles)))
-    where = f"{train.path}: column {roles.label!r}"
+    names, where = sorted(train.counts), f"{train.path}: column {train.name!r}"
     if len(names) > MOST_CLASSES:
         raise InputError(
             f"{where} has {len(names)} different labels, and a class each is too many (at most {MOST_CLASSES}). "
@@ -145,39 +260,32 @@ def _classes(train: Table, roles: Roles) -> tuple[str, ...]:
         names.sort(key=lambda label: (float(label), label))
     if len(names) < 2:
         raise InputError(f"{where} has only one class, {names[0]!r}; at least two are needed")
+    train.check_numbers()
+    notes += train.notes()
     return tuple(names)
 
 
-def _examples(table: Table, roles: Roles, classes: tuple[str, ...], split: str) -> Examples:
-    texts = table.column(roles.text)
-    pairs = None if roles.pair is None else table.column(roles.pair)
-    if split == "test" and roles.label not in table.columns:
-        return Examples(texts, pairs, None)
-    labels = _labels(table, roles)
-    numbers = _scores(table, labels) if roles.regress else class_numbers(labels, classes)
-    return Examples(texts, pairs, numbers)
-
-
-def _scores(table: Table, labels: list[str]) -> np.ndarray:
-    scores = np.empty(len(labels), np.float32)
-    for i, label in enumerate(labels):
+def _scores(labels: LabelColumn) -> np.ndarray:
+    scores = np.empty(len(labels.labels), np.float32)
+    for i, label in enumerate(labels.labels):
         score = parse_score(label)
         if score is None:
-            raise InputError(f"{table.path}, line {table.lines[i]}: the score is {label!r}; expected a finite number")
+            message = f"{labels.path}, line {labels.lines[i]}: the score is {quote(label)}; expected a finite number"
+            raise InputError(f"{message}. {leave_out(label)}" if is_missing(label) else message)
         scores[i] = score
     return scores
 
 
-def _unknown(table: Table, numbers: np.ndarray, roles: Roles, classes: tuple[str, ...], refuse: bool) -> list[str]:
-    """Notes on labels that are no class; an InputError for the first one if they are to be refused."""
-    unknown = np.flatnonzero(numbers == UNKNOWN)
-    if not unknown.size:
-        return []
-    labels = _labels(table, roles)
-    if refuse:
-        i, shown = unknown[0], ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
-        raise InputError(
-            f"{table.path}, line {table.lines[i]}: no training row has the label {labels[i]!r}; the classes there are "
-            f"{shown}"
-        )
-    return unknown_labels(table.path, labels, classes)
+def _numbers(labels: LabelColumn, classes: tuple[str, ...]) -> np.ndarray:
+    """Raises InputError for the first label that is no class."""
+    number = {label: i for i, label in enumerate(classes)}
+    for label, line in labels.first.items():
+        if label not in number:
+            alike = Spellings(classes).find(label)
+            if alike is not None:
+                told = f"{label!a}; there it is written {alike!a}. Write a class in one way"
+            else:
+                shown = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
+                told = f"{quote(label)}; the classes there are {shown}. {leave_out(label)}"
+            raise InputError(f"{labels.path}, line {line}: no training row has the label {told}")
+    return class_numbers(labels.labels, classes)

@@ -218,8 +218,8 @@ BAD_COMMANDS = {
     "predict one text where pairs are read": (PREDICT + "pairs good", "one tab between"),
     "predict a file that is not there": (PREDICT + "run --file {tmp}/none.txt", "No such file"),
     "predict a folder": (PREDICT + "run --file {tmp}", "Is a directory"),
-    "predict an empty file": (PREDICT + "run --file {place}/empty.csv", "no text to label"),
-    "predict a file of another encoding": (PREDICT + "run --file {place}/latin.csv", "line 3 is not UTF-8"),
+    "predict an empty file": (PREDICT + "run --file {place}/empty.csv", "is empty"),
+    "predict a file of another encoding": (PREDICT + "run --file {place}/latin.csv", "line 3: byte 0xe9 is not utf-8"),
     "predict texts twice": (PREDICT + "run --file {place}/data.csv good", "not both"),
     "bank that is not there": ("bank {tmp}/none", "no such file"),
     "bank of nothing": ("bank {tmp}/all.h5 --add {tmp}/none", "no such file"),
@@ -250,6 +250,7 @@ def test_train_tells_what_is_trained_before_the_first_step(place, tmp_path, caps
     assert (code, err) == (0, "")
     table, first_epoch = out.index("group "), out.index("epoch 1/2")
     assert table < first_epoch
+    assert re.search(r"^classes: no \(\d+\), yes \(\d+\)$", out[:table], re.MULTILINE)
     adapters = 2 * 2 * (2 * 32 * 8 + 32 + 8)
     assert re.search(rf"^adapters +{adapters:,} +{adapters:,} ", out[table:first_epoch], re.MULTILINE)
     assert re.search(r"^attention +8,448 +0 +0.00%$", out[table:first_epoch], re.MULTILINE)

@@ -9,7 +9,7 @@ from minibert.cli.arguments import build_parser
 from minibert.cli.settings import ADAPTER_HELP, TRAIN_HELP, field_arguments
 from minibert.config import AdapterConfig, TrainConfig
 from minibert.options import ADAPTER_OPTIONS, TRAIN_OPTIONS, TUPLE_OPTIONS
-from minibert.trial import TRIAL_OPTIONS, make_trial
+from minibert.trial import TRIAL_OPTIONS, Trial, grid, make_trial
 
 TRAIN = ["train", "--backbone", "b.h5", "--out", "run", "--task", "opinions"]
 SWEEP = ["sweep", "--backbone", "b.h5", "--ledger", "l.jsonl", "--tasks", "opinions"]
@@ -54,5 +54,16 @@ def test_a_new_field_has_an_option_by_itself():
     assert vars(given) == {"adapter_gain": 2, "adapter_skip": True}
 
 
+@pytest.mark.parametrize("command", [TRAIN, SWEEP], ids=["train", "sweep"])
+def test_labels_to_drop_are_one_setting_and_kept_as_json_gives_them_back(command):
+    given = ["--drop-label", "-", "--drop-label=", "--drop-label", "-1", "--drop-label=a,b"]
+    args = build_parser().parse_args([*command, *given])
+    assert args.drop_label == ("-", "", "-1", "a,b")
+    (trial,) = grid(task="csv", data="f.csv", text_column="t", label_column="l", drop_label=args.drop_label)
+    assert trial.task_options["drop_label"] == ["-", "", "-1", "a,b"]
+    assert Trial.from_dict(trial.to_dict()) == trial
+    assert build_parser().parse_args(command).drop_label is None
+
+
 def test_options_with_several_values_in_one():
-    assert TUPLE_OPTIONS == ("adapter_sublayers", "adapter_layers")
+    assert TUPLE_OPTIONS == ("adapter_sublayers", "adapter_layers", "columns", "drop_label")

@@ -233,7 +233,7 @@ def test_missing_header_column_is_named(tmp_path):
 
 def test_undecodable_byte_nul_and_empty_file_name_the_line(tmp_path):
     make_cola(tmp_path, dev=b"a\t1\t\tx\na\t1\t\tcaf\xe9\n")
-    with complains("dev.tsv, line 2", "0xe9", "utf-8", "--encoding"):
+    with complains("dev.tsv, line 2", "0xe9", "utf-8", "Save the file as UTF-8"):
         load_task("cola", tmp_path)
     make_cola(tmp_path, dev=b"a\t1\t\tx\na\t1\t\ty\na\t1\t\t\x00\n")
     with complains("dev.tsv, line 3", "NUL"):

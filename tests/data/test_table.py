@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minibert.config import InputError
@@ -163,7 +163,8 @@ def test_a_folder_with_all_splits_is_taken_as_it_is(tmp_path):
     write(tmp_path / "test.csv", "text\nunlabelled\n")
     task = read(tmp_path)
     assert len(task.train) == 6 and task.dev["dev"].texts == ["d"] and task.dev["dev"].labels.tolist() == [1]
-    assert task.test.texts == ["unlabelled"] and task.test.labels is None and task.notes == ()
+    assert task.test.texts == ["unlabelled"] and task.test.labels is None
+    assert task.notes == ("test.csv has no column 'label': its rows are not scored",)
 
 
 def test_a_folder_without_dev_gets_one_from_train_and_keeps_its_test(tmp_path):
@@ -174,6 +175,111 @@ def test_a_folder_without_dev_gets_one_from_train_and_keeps_its_test(tmp_path):
     write(tmp_path / "test.csv", "text,label\nmine,no\n")
     task = read(tmp_path)
     assert (len(task.train), len(task.dev["dev"]), task.test.texts) == (18, 2, ["mine"])
+
+
+@pytest.mark.parametrize("name", ["dev.csv", "val.csv", "valid.tsv", "validation.csv", "Dev.CSV", "VAL.csv"])
+def test_the_dev_set_has_several_names(tmp_path, name):
+    write(tmp_path / "Train.csv", "text,label\n" + rows(6))
+    write(tmp_path / name, "text\tlabel\nd\tyes\n" if name.endswith("tsv") else "text,label\nd,yes\n")
+    task = read(tmp_path)
+    assert len(task.train) == 6 and task.dev["dev"].texts == ["d"] and task.test is None
+    assert task.notes == (() if name.lower() == "dev.csv" else (f"{name} is the dev set",))
+
+
+def test_two_files_for_a_split_are_refused(tmp_path):
+    write(tmp_path / "train.csv", "text,label\n" + rows(6))
+    write(tmp_path / "dev.csv", "text,label\nd,yes\n")
+    write(tmp_path / "validation.tsv", "text\tlabel\nd\tyes\n")
+    with complains("holds both dev.csv and validation.tsv; keep one"):
+        read(tmp_path)
+
+
+def test_other_files_of_a_folder_are_named(tmp_path):
+    write(tmp_path / "train.csv", "text,label\n" + rows())
+    for name in ("test_1.csv", "unlabelled.jsonl", "dev.csv.gz", "train.txt", "extra", "train.csv.bak"):
+        write(tmp_path / name, "x")
+    for name in ("README.md", "readme.txt", "LICENSE", ".DS_Store", "train.py", "a.png", "sub/test.csv"):
+        write(tmp_path / name, "x")
+    (note, _) = read(tmp_path).notes
+    assert note.startswith(
+        f"{tmp_path} also holds dev.csv.gz, extra, test_1.csv, train.csv.bak, train.txt, unlabelled.jsonl: not read"
+    )
+    (tmp_path / "train.csv").unlink()
+    with complains("neither train.csv nor train.tsv (it holds dev.csv.gz, extra, test_1.csv"):
+        read(tmp_path)
+
+
+def test_options_that_do_nothing_in_a_folder_are_refused(tmp_path):
+    write(tmp_path / "train.csv", "text,label\n" + rows())
+    with complains("only a dev set is cut", "leave out --test-share"):
+        read(tmp_path, test_share=0.2)
+    assert len(read(tmp_path, dev_share=0.5, split_seed=3).dev["dev"]) == 10
+    write(tmp_path / "val.csv", "text,label\nd,yes\n")
+    with complains("has a dev set", "leave out --dev-share and --test-share and --split-seed"):
+        read(tmp_path, dev_share=0.4, test_share=0.1, split_seed=0)
+    for option in ({"dev_share": 0.1}, {"test_share": 0.1}, {"split_seed": 5}):
+        with complains("has a dev set", f"--{next(iter(option)).replace('_', '-')}"):
+            read(tmp_path, **option)
+
+
+def test_a_test_set_with_another_header_is_told(tmp_path):
+    write(tmp_path / "train.csv", "text,label\n" + rows())
+    write(tmp_path / "test.csv", "text,Label\nt,yes\n")
+    task = read(tmp_path)
+    assert task.test.labels is None
+    assert task.notes[0] == "test.csv has no column 'label' (it has 'Label'): its rows are not scored"
+
+
+@pytest.mark.parametrize("labels", [("", ""), ("?", "?"), ("", "-1"), ("hidden", "secret")])
+def test_a_test_set_without_labels_does_not_stop_training(tmp_path, labels):
+    write(tmp_path / "train.csv", "text,label\n" + rows())
+    write(tmp_path / "test.csv", "text,label\n" + "".join(f"t,{label}\n" for label in labels))
+    for options in ({}, {"drop_label": ("?", "")} if "?" in labels and "" in labels else {}):
+        task = read(tmp_path, **options)
+        assert task.test.labels is None and task.test.texts == ["t", "t"]
+        assert task.notes[0].startswith("test.csv: no row has a label of the training rows (found ")
+        assert task.notes[0].endswith("): its rows are not scored") and repr(labels[1]) in task.notes[0]
+
+
+def test_a_test_set_without_scores_does_not_stop_training(tmp_path):
+    write(tmp_path / "train.csv", "text,label\n" + "".join(f"t{i},{i / 4}\n" for i in range(20)))
+    write(tmp_path / "test.csv", "text,label\nt,nan\nu,\n")
+    task = read(tmp_path, regress=True)
+    assert task.test.labels is None and "no row has a number (found '', 'nan')" in task.notes[0]
+
+
+def test_a_test_set_with_some_labels_is_no_set_without(tmp_path):
+    write(tmp_path / "train.csv", "text,label\n" + rows())
+    write(tmp_path / "test.csv", "text,label\nt,yes\nu,?\n")
+    with complains("test.csv, line 3", "'?'", "--drop-label='?'"):
+        read(tmp_path)
+    task = read(tmp_path, drop_label="?")
+    assert task.test.texts == ["t"] and "test.csv: left out 1 of 2 rows (1 with label '?')" in task.notes
+
+
+@pytest.mark.parametrize("written", ["Yes", "YES", "yes\u200b", "'yes'"])
+def test_a_split_that_spells_a_class_in_another_way_is_refused(tmp_path, written):
+    write(tmp_path / "train.csv", "text,label\n" + rows())
+    write(tmp_path / "test.csv", f"text,label\nt,{written}\n")
+    with complains("test.csv, line 2", f"no training row has the label {written!a}", "there it is written 'yes'"):
+        read(tmp_path)
+
+
+def test_a_split_that_spells_a_number_in_another_way_is_refused(tmp_path):
+    write(tmp_path / "train.csv", "text,label\n" + rows(20, ("0", "1")))
+    write(tmp_path / "test.csv", "text,label\nt,0.0\nu,1.0\n")
+    with complains("test.csv, line 2", "the label '0.0'; there it is written '0'"):
+        read(tmp_path)
+
+
+def test_options_of_another_file_may_do_nothing_where_a_trained_task_is_scored(tmp_path):
+    write(tmp_path / "train.csv", "text,label\n" + rows())
+    write(tmp_path / "dev.csv", "text,label\nd,yes\n")
+    options = {"test_share": 0.2, "split_seed": 3, "drop_label": ["?"], **COLUMNS}
+    task = read_table("csv", tmp_path, ("maybe", "no", "yes"), **options)
+    assert task.labels == ("maybe", "no", "yes") and task.dev["dev"].labels.tolist() == [2]
+    with complains("leave out --test-share and --split-seed"):
+        read_table("csv", tmp_path, **options)
 
 
 def test_folders_that_cannot_be_used(tmp_path):
@@ -201,6 +307,103 @@ def test_dev_needs_labels(tmp_path):
     write(tmp_path / "dev.csv", "text\nx\n")
     with complains("dev.csv", "no column 'label'"):
         read(tmp_path)
+
+
+# --- labels and cells that are told ---
+
+
+def test_rows_with_a_label_to_drop_are_left_out_and_told(tmp_path):
+    path = write(tmp_path / "f.csv", "text,label\n" + rows(40) + "a,-\nb, - \nc,\nd, \ne,n/a\n")
+    with complains("line 44: the label (column 'label') is empty, as in 2 of 45 rows", "--drop-label=''"):
+        read(path)
+    task = read(path, drop_label=["-", ""])
+    assert task.labels == ("n/a", "no", "yes") and not {"a", "b", "c", "d"} & set(all_texts(task))
+    assert "f.csv: left out 4 of 45 rows (2 with label '-', 2 with label '')" in task.notes
+    assert any(note.startswith("f.csv: 1 row has the label 'n/a'") for note in task.notes)
+    assert sorted(all_texts(read(path, drop_label=("-", "", "n/a")))) == sorted(f"text {i}" for i in range(40))
+    with complains("no row has the label 'N/A' of --drop-label in column 'label'"):
+        read(path, drop_label=["-", "", "N/A"])
+    with complains("--drop-label leaves no row"):
+        read(path, drop_label=["-", "", "n/a", "yes", "no"])
+    with complains("must be texts"):
+        read(path, drop_label=[1])
+
+
+def test_rows_without_a_score_are_left_out(tmp_path):
+    path = write(tmp_path / "f.csv", "text,label\nx,nan\ny,\n" + "".join(f"t{i},{i / 4}\n" for i in range(20)))
+    with complains("line 3", "is empty"):
+        read(path, regress=True)
+    with complains("line 2", "score is 'nan'", "--drop-label=nan"):
+        read(path, regress=True, drop_label="")
+    assert len(all_texts(read(path, regress=True, drop_label=("", "nan")))) == 20
+
+
+def test_two_spellings_of_a_number_are_no_classes(tmp_path):
+    path = write(tmp_path / "f.csv", "text,label\n" + rows(40, ("0", "1", "1.0")))
+    with complains("f.csv: the labels '1' (13 rows, first on line 3) and '1.0' (13 rows, first on line 4)", "one way"):
+        read(path)
+
+
+def test_spellings_and_missing_labels_are_told(tmp_path):
+    task = read(write(tmp_path / "f.csv", "text,label\n" + rows(40, ("yes", "Yes", "no", "?"))))
+    assert task.labels == ("?", "Yes", "no", "yes")
+    assert task.notes[0].startswith("f.csv: labels 'yes' (10) and 'Yes' (10) differ only in upper and lower case")
+    assert task.notes[1].startswith("f.csv: 10 rows have the label '?'") and "--drop-label='?'" in task.notes[1]
+
+
+def test_spaces_around_labels_are_told(tmp_path):
+    task = read(write(tmp_path / "f.csv", "text,label\n" + rows(40, (" yes", "no", "\xa0yes"))))
+    assert task.labels == ("no", "yes")
+    assert task.notes[0] == "f.csv: spaces around 27 labels are dropped (line 2: ' yes')"
+
+
+def test_cells_that_look_quoted_are_told_where_quotes_are_ordinary(tmp_path):
+    content = 'text\tsecond\tlabel\n"say ""a"""\tp\t"no"\n"b" or "c"\t"q"\tyes\n' + "t\tu\tno\nv\tw\tyes\n" * 9
+    task = read(write(tmp_path / "f.tsv", content), pair_column="second")
+    told = "cells look quoted; the quotes are read as a part of them. If they enclose fields: --quoting csv"
+    assert task.notes[:3] == (
+        f'f.tsv, column \'text\': 1 of 20 {told} (line 2: \'"say ""a"""\')',
+        f"f.tsv, column 'second': 1 of 20 {told} (line 3: '\"q\"')",
+        f"f.tsv, column 'label': 1 of 20 {told} (line 2: '\"no\"')",
+    )
+    assert task.notes[3].startswith("f.tsv: labels '\"no\"' (1) and 'no' (9) differ only in quotes")
+    assert '"say ""a"""' in all_texts(task) and '"b" or "c"' in all_texts(task)
+
+
+def test_both_ways_to_write_a_file_read_alike(tmp_path):
+    texts = [f'she said "number {i}", twice' for i in range(20)]
+    for name, delimiter in (("f.csv", ","), ("f.tsv", "\t")):
+        with (tmp_path / name).open("w", newline="") as file:
+            writer = csv.writer(file, delimiter=delimiter)
+            writer.writerows([("text", "label"), *((text, ["no", "yes"][i % 2]) for i, text in enumerate(texts))])
+    assert all_texts(read(tmp_path / "f.csv")) == all_texts(read(tmp_path / "f.tsv", quoting="csv"))
+    assert sorted(all_texts(read(tmp_path / "f.csv"))) == sorted(texts)
+
+
+def test_a_quote_in_a_label_is_told(tmp_path):
+    task = read(write(tmp_path / "f.csv", "text,label\n" + rows(40, ('5"', "no"))))
+    assert task.labels == ('5"', "no")
+    assert task.notes[0].startswith("f.csv, column 'label': 20 of 40 cells hold a double quote")
+
+
+def test_a_header_that_is_repeated_is_told(tmp_path):
+    task = read(write(tmp_path / "f.csv", "text,label\n" + rows(20) + "text,label\n" + rows(20)))
+    assert (
+        "f.csv: rows that repeat the header: 1 (line 22), read as any other" in task.notes[0]
+        and "--drop-label=label" in task.notes[0]
+    )
+
+
+@given(st.lists(st.sampled_from(["a", "b", "\u00e9", 'q"', "x,y", "two\nlines", " c ", "A", "-"]), min_size=30))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_labels_are_those_that_were_written(tmp_path, labels):
+    labels = [*labels, "a", "b"]
+    with (tmp_path / "f.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *((f"t{i}", label) for i, label in enumerate(labels))])
+    task = read(tmp_path / "f.csv")
+    parts = [task.train, task.dev["dev"], *([task.test] if task.test else [])]
+    found = {text: task.labels[n] for part in parts for text, n in zip(part.texts, part.labels, strict=True)}
+    assert [found[f"t{i}"] for i in range(len(labels))] == [label.strip() for label in labels]
 
 
 # --- what is refused ---

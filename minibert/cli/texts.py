@@ -1,0 +1,92 @@
+"""What `predict` labels: one text a line, or a pair of texts with a tab between them; from the arguments, a file or
+standard input."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from minibert.config import InputError
+from minibert.data.reading import decode, read_text, text_lines
+from minibert.storage import TaskRecord
+
+TABLE_ENDINGS = (".csv", ".tsv", ".tab")
+ADVICE = "Save the texts as UTF-8"
+_OPEN_QUOTE = re.compile(r'(?:^|[,;\t])\s*"[^"]*$')  # a quote where a field may begin, and no further one on the line
+
+
+def texts_and_pairs(args, record: TaskRecord) -> tuple[list[str], list[str] | None]:
+    """The texts, and the second texts if the task of the record reads pairs. Notes go to standard error. Raises
+    InputError."""
+    lines = _lines(args, record)
+    if not record.training.get("pairs"):
+        if args.pair is not None:
+            raise InputError(f"task {record.name} reads single texts: leave out --pair")
+        return lines, None
+    return _cut_pairs(lines, record.name) if args.pair is None else (lines, [args.pair] * len(lines))
+
+
+def _cut_pairs(lines: list[str], task: str) -> tuple[list[str], list[str]]:
+    for i, line in enumerate(lines, 1):
+        if line.count("\t") != 1:
+            raise InputError(f"text {i}: task {task} reads pairs, two texts with one tab between them (or --pair)")
+    texts, pairs = zip(*(line.split("\t") for line in lines), strict=True)
+    return list(texts), list(pairs)
+
+
+def _lines(args, record: TaskRecord) -> list[str]:
+    if args.texts and args.file:
+        raise InputError("give texts as arguments or with --file, not both")
+    if args.texts:
+        return args.texts
+    if args.file:
+        source, text = args.file, read_text(args.file, advice=ADVICE)
+    else:
+        source, text = "standard input", _standard_input()
+    lines = text_lines(text)
+    for note in _table_notes(source, lines, record.training.get("task_options") or {}):
+        print(f"note: {note}", file=sys.stderr)
+    return lines
+
+
+def _standard_input() -> str:
+    raw = b""
+    if sys.stdin is not None:
+        if sys.stdin.isatty():
+            print("reading standard input: one text a line, and Ctrl-D at the end", file=sys.stderr)
+        raw = sys.stdin.buffer.read()
+    if not raw:
+        raise InputError("there is no text to label: give texts as arguments, with --file, or on standard input")
+    return decode(raw, "standard input", advice=ADVICE)
+
+
+def _table_notes(source: str, lines: list[str], trained_with: dict) -> list[str]:
+    """What to say of lines that seem to be the lines of a table. trained_with: the options of task csv."""
+    notes = []
+    header = _header(lines[0], trained_with)
+    if header:
+        names = ", ".join(map(repr, header))
+        notes.append(f"{source}: line 1 looks like a header (it names {names}), it is labelled as a text")
+    torn = [i for i, line in enumerate(lines, 1) if line.count('"') % 2 and _OPEN_QUOTE.search(line)]
+    if torn:
+        notes.append(
+            f"{source}: on {len(torn)} of {len(lines)} lines (first on line {torn[0]}) a quoted field begins that does "
+            "not end there; each line is labelled as a text of its own"
+        )
+    if notes or Path(source).suffix.lower() in TABLE_ENDINGS:
+        column = f"column {trained_with['text_column']!r}" if "text_column" in trained_with else "column of the texts"
+        notes.append(
+            f"{source}: each line is a text as a whole, delimiters and quotes included. To label a table, write its "
+            f"{column} alone to a file, one text a line and no header"
+        )
+    return notes
+
+
+def _header(line: str, trained_with: dict) -> list[str]:
+    """The columns of the training that a line names; [] if it does not look like a header with the texts' column."""
+    text, *others = (trained_with.get(role) for role in ("text_column", "pair_column", "label_column"))
+    cells = [cell.strip().strip('"') for cell in re.split(r"[,;\t|]", line)]
+    found = [cell for cell in cells if cell and cell in (text, *others)]
+    is_header = len(cells) == 1 or len(found) > 1 or not any(" " in cell for cell in cells)
+    return found if text in found and is_header else []

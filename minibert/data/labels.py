@@ -1,0 +1,214 @@
+"""Class names as people write them: counts, spellings of one name, and what stands for a name that is missing."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from minibert.config import InputError
+from minibert.data.task import Task
+
+MOST_GROUPS = 5  # notes about spellings
+LONGEST_NUMBER = 400  # characters; a longer row of digits is no class number
+LONGEST_SHOWN = 60  # characters of a label in the line of classes
+SHOWN = 5  # classes that are listed from each end of many
+MISSING = {
+    *("", "-", "--", "---", ".", "?", "??", "-1", "-99", "-999", "nan", "-nan", "nat", "na", "n/a", "n.a.", "#n/a"),
+    *("#n/a n/a", "<na>", "<null>", "none", "null", "nil", "\\n", "missing", "undefined", "unlabeled", "unlabelled"),
+    *("#value!", "#ref!", "#name?", "#div/0!", "#null!", "#num!"),
+}  # as pandas, R, SQL, spreadsheets, SNLI and GLUE write a value that is not there; folded (see `fold`)
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,6})?", re.ASCII)
+_QUOTES = "\"'`“”„‘’‚«»‹›"
+# Characters that look like others: dashes, apostrophes, Cyrillic and Greek letters.
+_TWINS = str.maketrans(
+    dict.fromkeys("‐‑‒–—―−", "-")
+    | dict.fromkeys("‘’´", "'")
+    | dict(zip("аеорсухіјѕһАВЕКМНОРСТУХІЈЅ", "aeopcyxijshABEKMHOPCTYXIJS", strict=True))
+    | dict(zip("οΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "oABEZHIKMNOPTYX", strict=True))
+)
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
+def _without_unseen(label: str) -> str:
+    """Without characters that are not shown: zero-width ones, direction marks, soft hyphens, variation selectors."""
+    seen = (c for c in label if c.isspace() or unicodedata.category(c) not in ("Cf", "Cc"))
+    return _UNSEEN.sub("", "".join(seen))
+
+
+# What does not make another name of a label, by what one would call the difference.
+DIFFERENCES = {
+    "characters that are not seen": _without_unseen,
+    "spaces": lambda label: " ".join(label.split()),
+    "the form of characters": lambda label: unicodedata.normalize("NFKC", label).translate(_TWINS),
+    "quotes": lambda label: label.strip(_QUOTES),
+    "upper and lower case": str.casefold,
+}
+
+
+def fold(label: str, differences: Iterable[str] = DIFFERENCES) -> str:
+    """The label without these differences: equal for two spellings of one name."""
+    for name in differences:
+        label = DIFFERENCES[name](label)
+    return label.strip()
+
+
+def number_of(label: str) -> Decimal | None:
+    """The number that a label spells, exactly; None if it spells none."""
+    label = fold(label)
+    try:
+        return Decimal(label) if len(label) < LONGEST_NUMBER and _NUMBER.fullmatch(label) else None
+    except InvalidOperation:
+        return None
+
+
+@dataclass(frozen=True)
+class LabelColumn:
+    """The label cells (N) of a file, without spaces around them, and the lines they stand on."""
+
+    path: Path
+    name: str
+    labels: list[str]
+    lines: list[int]
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """{label: rows}."""
+        return Counter(self.labels)
+
+    @cached_property
+    def first(self) -> dict[str, int]:
+        """{label: the first line that has it}."""
+        found: dict[str, int] = {}
+        for label, line in zip(self.labels, self.lines, strict=True):
+            found.setdefault(label, line)
+        return found
+
+    def check_numbers(self) -> None:
+        """Raise InputError if two labels are the same number: 1 and 1.0, 7 and 07."""
+        for same in _grouped(self.counts, number_of):
+            told = [f"{name!a} ({_rows(self.counts[name])}, first on line {self.first[name]})" for name in same]
+            raise InputError(
+                f"{self.path}: the labels {' and '.join(told[:4])} are the same number. Write a class in one way; if "
+                "they are different classes, give them names that are not numbers"
+            )
+
+    def notes(self) -> list[str]:
+        """Sentences about labels that differ only in their spelling, and about those that stand for a missing one."""
+        groups = _grouped(self.counts, fold)
+        notes = [self._spellings(group) for group in groups[:MOST_GROUPS]]
+        if len(groups) > MOST_GROUPS:
+            notes.append(f"{self.path.name}: {len(groups) - MOST_GROUPS} more names are spelled in several ways")
+        return notes + self._missing()
+
+    def _spellings(self, group: list[str]) -> str:
+        difference = _difference(group)
+        show = repr if difference == "upper and lower case" else ascii
+        told = " and ".join(f"{show(name)} ({self.counts[name]})" for name in group)
+        return (
+            f"{self.path.name}: labels {told} differ only in {difference}; they are {len(group)} classes here. "
+            "If they are one class, write it in one way"
+        )
+
+    def _missing(self) -> list[str]:
+        plus_and_minus = {number_of(label) for label in self.counts} == {Decimal(1), Decimal(-1)}
+        notes = []
+        for label, n in self.counts.items():
+            if is_missing(label) and not plus_and_minus:
+                notes.append(
+                    f"{self.path.name}: {_rows(n)} {'has' if n == 1 else 'have'} the label {label!a}, which often "
+                    f"stands for a missing one; it is a class here. {leave_out(label)}"
+                )
+        return notes
+
+
+def is_missing(label: str) -> bool:
+    """Whether a label often stands for one that is not there."""
+    return fold(label) in MISSING
+
+
+def leave_out(label: str) -> str:
+    """Advice: the option that drops the rows with this label."""
+    return f"To leave such rows out: --drop-label={shlex.quote(label)}"
+
+
+class Spellings:
+    """The names of classes, to be found in whatever way they are spelled."""
+
+    def __init__(self, classes: Iterable[str]):
+        classes = tuple(classes)
+        self._names = {key: name for name in classes for key in (number_of(name), fold(name)) if key is not None}
+        self._names |= {name: name for name in classes}
+
+    def find(self, label: str) -> str | None:
+        """The class with that name, or else one that is another spelling of it; None if there is none."""
+        keys = (key for key in (label, fold(label), number_of(label)) if key in self._names)
+        return next((self._names[key] for key in keys), None)
+
+
+def _grouped(labels: Iterable[str], key) -> list[list[str]]:
+    """The labels whose keys are equal, in groups of two or more; those whose key is None belong to no group."""
+    groups = defaultdict(list)
+    for label in labels:
+        groups[key(label)].append(label)
+    groups.pop(None, None)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _difference(group: list[str]) -> str:
+    for n in range(1, len(DIFFERENCES) + 1):
+        for names in combinations(DIFFERENCES, n):
+            if len({fold(label, names) for label in group}) == 1:
+                return " and ".join(names)
+    return "their spelling"
+
+
+def _rows(n: int) -> str:
+    return "1 row" if n == 1 else f"{n} rows"
+
+
+def show(label: str) -> str:
+    """A label as one reads it, cut if it is long, and with escapes where there would be nothing to see."""
+    if label.isprintable() and label == fold(label, ["characters that are not seen"]):
+        return label if len(label) <= LONGEST_SHOWN else f"{label[: LONGEST_SHOWN - 1]}…"
+    return ascii(label[:LONGEST_SHOWN])
+
+
+def class_counts(task: Task) -> list[str]:
+    """What to print of a task's classes: a line with the training rows of each (of many the first and the last), and
+    one for each other split that has no row of some class. Nothing for a task without classes."""
+    if not task.labels:
+        return []
+
+    def count(labels: np.ndarray) -> np.ndarray:
+        return np.bincount(labels, minlength=len(task.labels))
+
+    told = [f"{show(name)} ({n})" for name, n in zip(task.labels, count(task.train.labels), strict=True)]
+    many = len(told) > 2 * SHOWN
+    lines = [f"{len(told)} classes: {_ends(told)}" if many else f"classes: {', '.join(told)}"]
+    splits = {"train": task.train, **task.dev, "test": task.test}
+    for split, examples in splits.items():
+        if examples is None or examples.labels is None:
+            continue
+        lacking = [show(task.labels[i]) for i in np.flatnonzero(count(examples.labels) == 0)]
+        if lacking:
+            lines.append(f"note: {split} has no row of {len(lacking)} of {len(told)} classes: {_ends(lacking)}")
+    return lines
+
+
+def _ends(names: list[str]) -> str:
+    if len(names) > 2 * SHOWN:
+        names = [*names[:SHOWN], "…", *names[-SHOWN:]]
+    return ", ".join(names)

@@ -1,0 +1,108 @@
+"""What `predict` reads: one text a line, by the same rules as a file to train on; what looks like a table is told."""
+
+import io
+from argparse import Namespace
+from types import SimpleNamespace
+
+import pytest
+
+from minibert.cli.texts import texts_and_pairs
+from minibert.config import InputError
+
+TABLE = {"text_column": "text", "label_column": "label"}
+
+
+def read(content, name="f.txt", folder=None, pairs=False, **task_options):
+    """The texts of a file of that content, or of standard input if there is no folder."""
+    record = SimpleNamespace(name="csv", training={"pairs": pairs, "task_options": task_options})
+    file = None
+    if folder is not None:
+        file = folder / name
+        file.write_bytes(content)
+    return texts_and_pairs(Namespace(texts=[], file=file and str(file), pair=None), record)
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        (b"one\rtwo\r", ["one", "two"]),
+        (b"one\r\ntwo\r\n", ["one", "two"]),
+        (b"one\n\ntwo", ["one", "", "two"]),
+        ("\ufeffönë\u2028x\n".encode(), ["önë\u2028x"]),
+        ("önë\r\ntwo\r\n".encode("utf-16"), ["önë", "two"]),
+        (b'say "hi" to 12" discs\n', ['say "hi" to 12" discs']),
+        (b'it is 5" long\nand wide\n', ['it is 5" long', "and wide"]),
+        (b"text, they say\nlabel\n", ["text, they say", "label"]),
+    ],
+)
+def test_lines_end_as_in_training(tmp_path, capsys, monkeypatch, content, lines):
+    assert read(content, folder=tmp_path, **TABLE) == (lines, None)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: False, buffer=io.BytesIO(content)))
+    assert read(content, **TABLE) == (lines, None)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"one\rtwo\rcaf\xe9\n", "line 3: byte 0xe9 is not utf-8. Save the texts as UTF-8"),
+        (b"one\nt\0wo\n", "line 2: there is a NUL character"),
+        (b"\x1f\x8b\x08\0", "is compressed by gzip"),
+        (b"", "is empty"),
+        (b"\n \n", "is empty"),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path, content, message):
+    with pytest.raises(InputError) as refused:
+        read(content, folder=tmp_path)
+    assert message in str(refused.value) and "--encoding" not in str(refused.value)
+
+
+def test_nothing_on_standard_input(monkeypatch):
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: False, buffer=io.BytesIO()))
+    with pytest.raises(InputError, match="there is no text to label"):
+        read(b"")
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(InputError, match="there is no text to label"):
+        read(b"")
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        ("text,label", "'text', 'label'"),
+        ("label;text", "'label', 'text'"),
+        ('"id"\t"text"', "'text'"),
+        ("text", "'text'"),
+        ("a long name, text ,label", "'text', 'label'"),
+    ],
+)
+def test_a_header_is_told(tmp_path, capsys, header, names):
+    assert read(f"{header}\ngood,yes\n".encode(), folder=tmp_path, **TABLE)[0] == [header, "good,yes"]
+    one, other = capsys.readouterr().err.splitlines()
+    assert one == f"note: {tmp_path}/f.txt: line 1 looks like a header (it names {names}), it is labelled as a text"
+    assert "each line is a text as a whole" in other and "column 'text' alone to a file" in other
+
+
+def test_a_header_of_pairs_is_told(tmp_path, capsys):
+    options = {"text_column": "one", "pair_column": "two", "label_column": "label"}
+    assert read(b"one\ttwo\na\tb\n", folder=tmp_path, pairs=True, **options) == (["one", "a"], ["two", "b"])
+    assert "line 1 looks like a header (it names 'one', 'two')" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["f.csv", "f.TSV"])
+def test_the_name_of_a_table_is_told(tmp_path, capsys, name):
+    assert read(b"good,yes\n", name, tmp_path) == (["good,yes"], None)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"note: {tmp_path}/{name}: each line is a text as a whole, delimiters and quotes included")
+    assert "column of the texts alone" in line
+
+
+def test_torn_lines_are_told(tmp_path, capsys):
+    content = b'good\n"one\ntwo",yes\n3,"three\nfour"\n'
+    assert len(read(content, folder=tmp_path)[0]) == 5
+    line = capsys.readouterr().err.splitlines()[0]
+    assert line == (
+        f"note: {tmp_path}/f.txt: on 2 of 5 lines (first on line 2) a quoted field begins that does not end there; "
+        "each line is labelled as a text of its own"
+    )
