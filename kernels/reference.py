@@ -157,7 +157,7 @@ def _mask(shape, dtype, dropout, first=0):
         return np.ones(shape, dtype)
     rate, key = dropout
     threshold = min(int(rate * 2**32), 2**32 - 1)
-    kept = random_bits(key, first, int(np.prod(shape))) >= threshold
+    kept = random_bits(key, first, math.prod(shape)) >= threshold
     return np.where(kept, dtype.type(1.0 / (1.0 - rate)), dtype.type(0)).reshape(shape)
 
 

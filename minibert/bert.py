@@ -145,5 +145,6 @@ def layer_context(context: Context, i: int) -> Context:
 def context_of(batch, config, adapter=None, dropout=None, all_rows: bool = True) -> Context:
     """The context of a pass over a batch. all_rows False: of the last layer only each sequence's first row is wanted,
     [CLS], which is all that a classifier reads, so most of that layer's work need not be done."""
-    offsets_q = batch.offsets if all_rows else np.arange(len(batch.offsets))  # one query a sequence: 0, 1, ..., B
+    one_each = np.arange(len(batch.offsets), dtype=np.int64)  # one query a sequence: 0, 1, ..., B
+    offsets_q = batch.offsets if all_rows else one_each
     return Context(config, offsets_q, batch.offsets, adapter, *([] if dropout is None else [dropout]))

@@ -56,7 +56,7 @@ class Split:
 def tokenize(backbone: Backbone, examples: Examples, max_length: int) -> Split | Windows:
     """All texts of a split as one packed batch."""
     if isinstance(examples, Questions):
-        backbone.check_length(max_length)
+        backbone.check_inputs(max_length, pairs=True)
         return cut_windows(backbone.tokenizer, examples, max_length)
     return Split(backbone.encode(examples.texts, examples.pairs, max_length), examples.labels, max_length)
 

@@ -29,9 +29,10 @@ def f1(predictions, labels) -> float:
 def matthews(predictions, labels) -> float:
     """Matthews correlation for any number of classes (Gorodkin, 2004); 0 where it is undefined, as for a constant
     guess."""
-    n = 1 + max(np.max(predictions), np.max(labels))
-    confusion = np.zeros((n, n))
-    np.add.at(confusion, (np.asarray(labels), np.asarray(predictions)), 1)
+    classes, number = np.unique(np.concatenate([labels, predictions]), return_inverse=True)
+    truth, guess = np.split(number.reshape(-1), 2)
+    confusion = np.zeros((len(classes), len(classes)))
+    np.add.at(confusion, (truth, guess), 1)
     total, right = confusion.sum(), np.trace(confusion)
     truth, guess = confusion.sum(axis=1), confusion.sum(axis=0)
     spread = np.sqrt((total**2 - truth @ truth) * (total**2 - guess @ guess))
@@ -39,23 +40,36 @@ def matthews(predictions, labels) -> float:
 
 
 def pearson(predictions, labels) -> float:
-    """Linear correlation; 0 where it is undefined, as for a constant guess."""
+    """Linear correlation; 0 where it is undefined, as for a constant guess; NaN if a number is NaN or infinite."""
     x, y = np.asarray(predictions, np.float64), np.asarray(labels, np.float64)
-    if np.ptp(x) == 0 or np.ptp(y) == 0:  # checked before the mean is subtracted, which leaves a rounding error
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return float("nan")
+    if x.min() == x.max() or y.min() == y.max():  # checked before the mean is subtracted: it leaves a rounding error
         return 0.0
-    x, y = x - x.mean(), y - y.mean()
-    spread = np.sqrt((x @ x) * (y @ y))
-    return float(np.clip(x @ y / spread, -1, 1)) if spread > 0 else 0.0  # rounding alone goes beyond 1
+    x, y = _centred(x), _centred(y)
+    return float(np.clip(x @ y / np.sqrt((x @ x) * (y @ y)), -1, 1))  # rounding alone goes beyond 1
+
+
+def _centred(x: np.ndarray) -> np.ndarray:
+    """x minus its mean, times a power of two that brings the largest deviation near 1: no square is 0 or infinite."""
+    for _ in range(2):  # scaled before the mean is taken, as a sum may overflow; and after it
+        _, exponent = np.frexp(np.abs(x).max())
+        x = np.ldexp(x, -exponent)
+        x = x - x.mean()
+    return x
 
 
 def spearman(predictions, labels) -> float:
-    """Linear correlation of the ranks; equal values share the mean of their ranks."""
+    """Linear correlation of the ranks; equal values share the mean of their ranks. 0 and NaN as for `pearson`, but
+    that infinite numbers have ranks as others."""
+    if np.isnan(predictions).any() or np.isnan(labels).any():
+        return float("nan")
     return pearson(_ranks(predictions), _ranks(labels))
 
 
 def _ranks(values) -> np.ndarray:
     _, group, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)  # the ranks of a group of equals end here
+    last = np.cumsum(counts, dtype=np.int64)  # the ranks of a group of equals end here
     return (last - (counts - 1) / 2)[group.reshape(-1)]
 
 

@@ -58,14 +58,19 @@ class Backbone:
         return {name: read_only(a) for name, a in self._arrays.items()}
 
     def encode(self, texts, pairs=None, max_length: int = 128) -> Batch:
-        """Texts, or pairs of texts, to a packed batch of at most max_length tokens a sequence."""
-        self.check_length(max_length)
+        """Texts, or pairs of texts, to a packed batch of at most max_length tokens a sequence. Raises InputError."""
+        self.check_inputs(max_length, pairs is not None)
         return self.tokenizer.encode(texts, pairs, max_length)
 
-    def check_length(self, max_length: int) -> None:
-        """Raise InputError if sequences of max_length tokens are too long for this backbone."""
+    def check_inputs(self, max_length: int, pairs: bool) -> None:
+        """Raise InputError if sequences of max_length tokens, or pairs of texts, are not for this backbone."""
         if max_length > self.config.max_positions:
             raise InputError(f"max_length is {max_length}, but this backbone has {self.config.max_positions} positions")
+        if pairs and self.config.n_segments < 2:
+            raise InputError(
+                "pairs of texts need a backbone with two segments, one for each text, and this backbone has "
+                f"{self.config.n_segments}; take another backbone, or a task of single texts"
+            )
 
     def forward(self, batch: Batch) -> np.ndarray:
         """Hidden states of the last layer, without dropout.   -> (T, D)"""

@@ -4,6 +4,7 @@
     [CLS] question [SEP] tokens 128 ... n + 128            [SEP]    and so on to the paragraph's end
 
 Tokens remember which characters they come from, so that an answer is cut out of the paragraph as it is written there.
+Accents and other marks that the tokenizer drops belong to no token; they go with the character before them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from minibert.config import InputError
 from minibert.data.squad import Questions
+from minibert.graphemes import whole_ends
 from minibert.metrics import squad_scores
 from minibert.text import Batch, Pieces, Tokenizer
 
@@ -38,8 +40,9 @@ class Windows:
     """A tokenized split of questions: W windows as one packed batch, question by question.
 
     labels (W, 2): places in the window of the answer's first and last token; (0, 0), [CLS], if it is not there whole.
-    question (W,): the number of the question; characters (T, 2): where each token begins and ends in the paragraph, -1
-    for the question's and special tokens. longest: questions of more tokens than that are cut.
+    question (W,): the number of the question; characters (T, 2): where each token begins and ends in the paragraph, the
+    marks of its last character included, -1 for the question's and special tokens. longest: questions of more tokens
+    than that are cut.
     """
 
     batch: Batch
@@ -112,11 +115,17 @@ def cut_windows(tokenizer: Tokenizer, questions: Questions, max_length: int) -> 
     longest = min(MAX_QUESTION, (max_length - 3) // 2)
     queries = tokenizer.pieces(questions.texts)
     distinct = list(dict.fromkeys(questions.pairs))  # a paragraph has five questions or so
-    paragraphs = dict(zip(distinct, tokenizer.pieces(distinct), strict=True))
+    whole = (_with_marks(text, pieces) for text, pieces in zip(distinct, tokenizer.pieces(distinct), strict=True))
+    paragraphs = dict(zip(distinct, whole, strict=True))
     cutter = _Cutter(tokenizer, max_length, longest)
     for i, question in enumerate(queries):
         cutter.add(i, question.ids, paragraphs[questions.pairs[i]], questions.labels[i])
     return cutter.windows(questions)
+
+
+def _with_marks(text: str, pieces: Pieces) -> Pieces:
+    begins, ends = pieces.characters.T
+    return Pieces(pieces.ids, np.stack([begins, whole_ends(text, ends)], axis=1))
 
 
 class _Cutter:
@@ -144,8 +153,8 @@ class _Cutter:
 
     def windows(self, questions: Questions) -> Windows:
         """All that was collected, packed."""
-        offsets = np.cumsum([0] + [len(ids) for ids in self.ids])
-        positions = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
+        offsets = np.cumsum([0] + [len(ids) for ids in self.ids], dtype=np.int64)
+        positions = np.arange(offsets[-1], dtype=np.int64) - np.repeat(offsets[:-1], np.diff(offsets))
         segments = positions >= np.repeat(self.second, np.diff(offsets))
         ids = np.concatenate(self.ids)
         batch = Batch(*(a.astype(np.int32) for a in (ids, segments, positions)), offsets, self.truncated)

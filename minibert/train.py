@@ -133,7 +133,8 @@ class Training:
 
     def _batches(self) -> Iterator[tuple[Batch, np.ndarray]]:
         """The batches of an epoch, in an order that only the seed and the epoch's number decide."""
-        order = np.random.default_rng([self.config.seed, self.progress.epoch]).permutation(len(self.train.batch))
+        numbers = np.arange(len(self.train.batch), dtype=np.int64)  # on Windows the default of NumPy 1 has 32 bits
+        order = np.random.default_rng([self.config.seed, self.progress.epoch]).permutation(numbers)
         for i in range(0, len(order), self.config.batch_size):
             if self._enough():
                 return

@@ -94,7 +94,7 @@ def examples_of_attention(dtype, seed: int = 0, lengths=(3, 8, 1), size: int = 8
         yield "attention", (q, k, v, offsets, offsets, n_heads, dropout)
         lse = reference.attention(q, k, v, offsets, offsets, n_heads, dropout)[1]
         yield "attention_backward", (normal(T, D), q, k, v, lse, offsets, offsets, dropout)
-    first, one_each = q[offsets[:-1]], np.arange(len(lengths) + 1)
+    first, one_each = q[offsets[:-1]], np.arange(len(lengths) + 1, dtype=np.int64)
     yield "attention", (first, k, v, one_each, offsets, n_heads)
     lse = reference.attention(first, k, v, one_each, offsets, n_heads)[1]
     yield "attention_backward", (normal(*first.shape), first, k, v, lse, one_each, offsets)

@@ -83,7 +83,7 @@ def _typical_lengths(task: str, n: int, longest: int) -> np.ndarray:
     """Lengths like those of the task's first texts: mean 13 and spread wide, or mean 53."""
     rng = np.random.default_rng(0)
     lengths = 3 + rng.exponential(10.3, n) if task == "sst2" else rng.normal(53, 12.5, n)
-    return np.clip(np.rint(lengths).astype(int), 3, min(longest, 56 if task == "sst2" else 82))
+    return np.clip(np.rint(lengths).astype(np.int64), 3, min(longest, 56 if task == "sst2" else 82))
 
 
 def _random_tokens(backbone: Backbone, lengths) -> Batch:

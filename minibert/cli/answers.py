@@ -61,13 +61,17 @@ def _check_place(path: Path) -> None:
 def eval_predictions(args) -> None:
     """Score a file of answers as SQuAD's own scorer does, and print the same JSON object."""
     path = find_file(args.data, "train" if args.split == "train" else "dev")
-    questions, predictions = read_questions(path), read_predictions(Path(args.predictions))
+    notes: list[str] = []
+    questions, predictions = read_questions(path, notes), read_predictions(Path(args.predictions))
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     known = set(questions.ids)
     unanswered, unknown = len(known - set(predictions)), len(set(predictions) - known)
     if unanswered:
         print(f"note: {unanswered} of {len(questions)} questions have no answer and score 0", file=sys.stderr)
     if unknown:
-        print(f"note: {unknown} answers are to questions that {path} does not have", file=sys.stderr)
+        left_out = " or that are impossible" if notes else ""
+        print(f"note: {unknown} answers are to questions that {path} does not have{left_out}", file=sys.stderr)
     print(json.dumps(squad_scores(predictions, questions.ids, questions.answers)))
 
 

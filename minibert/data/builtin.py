@@ -49,7 +49,7 @@ def _raw() -> bytes:
 
 
 def _rows() -> list[list[str]]:
-    numbered = tab_rows(decode(_raw(), FILE))
+    numbered = tab_rows(decode(_raw(), FILE, advice="Install minibert again"))
     _, header = next(numbered)
     if tuple(header) != COLUMNS:
         raise InputError(f"{FILE}, line 1: expected the columns {', '.join(COLUMNS)}; found {', '.join(header)}")

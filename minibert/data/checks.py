@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from minibert.config import InputError
 from minibert.data.task import Examples, Task
+
+FAR = 0.1  # of a release's rows: a file that has so many more or less is told
+
+
+def release_notes(path: Path, part: Examples, names: tuple[str, ...], classes: int, rows: int | None) -> list[str]:
+    """Notes if the training rows, read from path, are not those of the release: another data set, or a part of it.
+
+    names: the classes, in the order of their numbers; classes: how many the release has, with names known or not;
+    rows: how many labelled rows it has, None if that is not known.
+    """
+    notes = []
+    shown = set() if part.labels is None or not classes else set(part.labels.tolist())
+    if len(shown) < classes:
+        missing = ", ".join(name for i, name in enumerate(names) if i not in shown)
+        there = f"; missing: {missing}" if missing else ""
+        notes.append(f"{path.name}: the rows show {len(shown)} of the {classes} labels of the release{there}")
+    if rows is not None and abs(len(part) - rows) > FAR * rows:
+        notes.append(f"{path.name}: {len(part):,} labelled rows; the release has {rows:,}")
+    return notes
 
 
 def check_task(task: Task) -> Task:

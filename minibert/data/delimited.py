@@ -162,7 +162,8 @@ def _scan(path: Path, text: str, form: Format) -> tuple[Header, Iterator[tuple[i
         raise InputError(f"{path}: there is no header line")
     first_names = tuple(cell.strip() for cell in first)
     if first_names == form.columns:
-        raise InputError(f"{path}: line {line} is a header with just the names of --columns; leave out --columns")
+        named = f"its columns. {form.advice}" if form.advice else "--columns; leave out --columns"
+        raise InputError(f"{path}: line {line} is a header with just the names of {named}")
     if form.columns is not None:
         rows = chain([(line, first)], rows)
     names = form.columns or first_names

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from minibert.config import InputError
+from minibert.data.checks import release_notes
 from minibert.data.delimited import Header, scan_delimited
-from minibert.data.reading import read_text
+from minibert.data.reading import encoding_note, read_text
 from minibert.data.releases import FURTHER, PublicTask
 from minibert.data.split import Cut, Uncut, check_split_seed
-from minibert.data.task import Examples, class_numbers, empty_texts, unknown_labels
+from minibert.data.task import Examples, class_numbers, empty_texts, no_test_labels, unknown_labels
 
 BESIDE_A_LABEL = (":confidence", ".confidence", "_confidence", ":gold", "_gold")  # ends of names of other columns
 
@@ -44,58 +46,94 @@ def read_further(
         raise InputError(f"task {name} has a test set of its own: leave out --test-share")
     paths = _find(name, Path(data))
     notes: list[str] = []
+    task = _with_stand_in(paths["train"], task, notes)
     refuse, classes = not classes, classes or task.class_names()
     parts = {}
     for split, path in paths.items():
+        if split == "test" and (why := _why_no_test(path, task)):
+            notes.append(why)
+            continue
         parts[split], classes = _read_part(path, task, classes, notes, refuse)
+        if split == "train" and refuse:
+            n_classes = task.classes if isinstance(task.classes, int) else len(task.class_names())
+            notes += release_notes(path, parts[split], classes, n_classes, task.rows)
     share = 0 if task.tests else 0.1 if test_share is None else test_share
     cut = Cut(paths["train"], dev_share, share, split_seed)
     return Uncut(name, "classify", classes, ("accuracy",), parts, tuple(notes), cut)
 
 
+def _with_stand_in(path: Path, task: PublicTask, notes: list[str]) -> PublicTask:
+    """The task with the column that stands in for the label's, and a note, if the file at path lacks the label's."""
+    if task.stand_in is None:
+        return task
+    header, _ = scan_delimited(path, task.form())
+    other = task.stand_in
+    if task.label in header.columns or other.column not in header.columns:
+        return task
+    notes.append(f"{path.name} has no column {task.label!r}, so {other.column!r} is read: {other.lost}")
+    return replace(task, label=other.column, classes=other.classes)
+
+
 def _table_rows(path: Path, task: PublicTask) -> Iterator[Row]:
     header, rows = scan_delimited(path, task.form())
-    texts, label = [header.place(column) for column in task.text], header.place(_label_column(header, task))
+    texts, label = [header.place(column) for column in task.text], header.place(_label_column(header, task.label))
     pair = None if task.pair is None else header.place(task.pair)
     for line, row in rows:
         text = " ".join(row[i] for i in texts if row[i])
         yield line, text, None if pair is None else row[pair], row[label]
 
 
-def _label_column(header: Header, task: PublicTask) -> str:
-    for wanted in task.label:
-        start = wanted.removesuffix("*")
-        found = [name for name in header.columns if name == start or (wanted != start and name.startswith(start))]
-        found = [name for name in found if not name.endswith(BESIDE_A_LABEL)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise InputError(f"{header.path}: which is the label, column {' or '.join(map(repr, found))}? Keep one")
-    return task.label[-1]  # not there: `place` says so, and what is
+def _label_column(header: Header, wanted: str) -> str:
+    start = wanted.removesuffix("*")
+    found = [name for name in header.columns if name == start or (wanted != start and name.startswith(start))]
+    found = [name for name in found if not name.endswith(BESIDE_A_LABEL)]
+    if len(found) > 1:
+        raise InputError(f"{header.path}: which is the label, column {' or '.join(map(repr, found))}? Keep one")
+    return found[0] if found else wanted  # not there: `place` says so, and what is
+
+
+def _content_lines(path: Path, task: PublicTask) -> list[tuple[int, str]]:
+    lines = enumerate(read_text(path, task.encoding, task.advice).split("\n"), start=1)
+    return [(line, content.strip()) for line, content in lines if content.strip()]
 
 
 def _line_rows(path: Path, task: PublicTask) -> Iterator[Row]:
-    for line, content in enumerate(read_text(path, task.encoding, task.advice).split("\n"), start=1):
-        if not content.strip():
-            continue
-        label, _, text = content.strip().partition(" ")
+    for line, content in _content_lines(path, task):
+        label, _, text = content.partition(" ")
         if ":" not in label or not text:
             raise InputError(f"{path}, line {line}: expected LABEL:fine, a space and a question, found {content!r}")
         yield line, text, None, label.partition(":")[0]
 
 
+def _why_no_test(path: Path, task: PublicTask) -> str | None:
+    """The note about a test set that has no rows or no labels (of the layouts lines and folders); None if it has."""
+    if task.layout == "folders":
+        inside = _visible(path)
+        rows, labelled = bool(inside), any(entry.is_dir() for entry in inside)
+    else:
+        blank = path.is_file() and not path.read_bytes().strip()
+        lines = [] if blank else _content_lines(path, task)
+        rows, labelled = bool(lines), any(":" in line.partition(" ")[0] for _, line in lines)
+    if not rows:
+        return f"{path.name} has no rows: it is not scored"
+    return None if labelled else no_test_labels(path)
+
+
 def _folder_rows(path: Path, task: PublicTask) -> Iterator[Row]:
-    if not path.is_dir():
-        raise InputError(f"{path} must be a folder that holds one folder a class; unpack the archive first")
-    for folder in sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
-        for file in sorted(folder.iterdir()):
-            if file.name.startswith("."):
-                continue
+    for folder in (entry for entry in _visible(path) if entry.is_dir()):
+        for file in _visible(folder):
             try:
                 text = file.read_bytes().decode(*task.encoding)
             except OSError as error:
                 raise InputError(f"{file} cannot be read: {error.strerror or error}") from None
             yield f"{folder.name}/{file.name}", text, None, folder.name
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What a folder holds, sorted, without hidden files."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} must be a folder that holds one folder a class; unpack the archive first")
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
 
 
 LAYOUTS = {"table": _table_rows, "lines": _line_rows, "folders": _folder_rows}
@@ -154,7 +192,7 @@ def _read_part(
         texts.append(text)
         pairs.append(pair)
         labels.append(label)
-    notes += _left_out(path, left_out)
+    notes += _left_out(path, left_out) + _how_read(path, task)
     if not classes:
         classes = _classes(path, Counter(labels), first, task)
     notes += unknown_labels(path, labels, classes)
@@ -188,6 +226,13 @@ def _classes(path: Path, counts: Counter[str], first: dict[str, int | str], task
 
 def _place(path: Path, where: int | str) -> str:
     return f"{path}, line {where}" if isinstance(where, int) else f"{path}/{where}"
+
+
+def _how_read(path: Path, task: PublicTask) -> list[str]:
+    if task.layout != "folders":
+        return encoding_note(path, task.encoding)
+    loose = sum(not entry.is_dir() for entry in _visible(path))
+    return [f"{path.name}: left out {loose} files that are in no folder of a class"] if loose else []
 
 
 def _left_out(path: Path, counts: Counter[str]) -> list[str]:

@@ -5,14 +5,19 @@ What differs between tasks is data, not code: one row of `GLUE` per task. The fi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 
 from minibert.config import InputError
-from minibert.data.reading import parse_score, read_text, tab_rows
-from minibert.data.task import Examples, Task
+from minibert.data.checks import release_notes
+from minibert.data.reading import TO_UTF8, parse_score, read_text, tab_rows
+from minibert.data.task import Examples, Task, no_test_labels
+
+ADVICE = f"GLUE's files are UTF-8: get the task again (minibert download NAME --out DIR), or {TO_UTF8}"
 
 
 @dataclass(frozen=True)
@@ -30,24 +35,38 @@ class Columns:
 
 @dataclass(frozen=True)
 class GlueTask:
-    """One task. classes maps what the files write to the class name, in the order of the class numbers; {}: scores.
+    """One task. rows: how many the release has for training, without those that are left out.
 
-    metrics are names of minibert.metrics; the first chooses the best epoch. dev maps split names to files. tests lists
-    the files that may hold a test set; the first that exists is read.
+    classes maps what the files write to the class name, in the order of the class numbers; {}: scores. metrics are
+    names of minibert.metrics; the first chooses the best epoch. dev maps split names to files. tests lists the files
+    that may hold a test set; the first that holds rows is read.
     """
 
     folder: str
     columns: Columns
+    rows: int
     classes: dict[str, str]
     metrics: tuple[str, ...] = ("accuracy",)
     dev: tuple[tuple[str, str], ...] = (("dev", "dev.tsv"),)
     tests: tuple[tuple[str, Columns | None], ...] = (("test.tsv", None),)  # None: the columns of train and dev
     drop_short_rows: bool = False
-    no_label: str = ""  # what the files write where annotators did not agree; such rows are left out
+    no_label: str | None = None  # what the files write where annotators did not agree; such rows are left out
 
     def required(self) -> tuple[str, ...]:
         """The files without which the task cannot be trained."""
         return ("train.tsv", *(file for _, file in self.dev))
+
+    def hides(self, cells: list[str]) -> bool:
+        """Whether the label column of a test file holds no labels: one word in all rows that is no class (hidden, -,
+        -1, nothing), or no score; scores are 0 or more."""
+        if len(set(cells)) != 1:
+            return False
+        score = parse_score(cells[0])
+        return cells[0] not in self.classes if self.classes else score is None or score < 0
+
+    def shown(self, label) -> str:
+        """A label as people read it: the class of a number, or a score."""
+        return tuple(self.classes.values())[int(label)] if self.classes else f"{label:g}"
 
 
 _ENTAILMENT = {"entailment": "entailment", "not_entailment": "not_entailment"}
@@ -57,14 +76,16 @@ GLUE = {
     "cola": GlueTask(
         "CoLA",
         Columns(3, label=1, widths=(4,)),
+        8551,
         {"0": "unacceptable", "1": "acceptable"},
         ("matthews", "accuracy"),
         tests=(("test.tsv", Columns("sentence")),),
     ),
-    "sst2": GlueTask("SST-2", Columns("sentence", label="label"), {"0": "negative", "1": "positive"}),
+    "sst2": GlueTask("SST-2", Columns("sentence", label="label"), 67349, {"0": "negative", "1": "positive"}),
     "mrpc": GlueTask(
         "MRPC",
         Columns("#1 String", "#2 String", "Quality"),
+        3668,
         {"0": "not_equivalent", "1": "equivalent"},
         ("f1", "accuracy"),
         tests=(("msr_paraphrase_test.txt", None), ("test.tsv", None)),
@@ -72,6 +93,7 @@ GLUE = {
     "stsb": GlueTask(
         "STS-B",
         Columns("sentence1", "sentence2", "score"),
+        5749,
         {},
         ("spearman", "pearson"),
         tests=(("sts-test.tsv", _STS_TEST), ("original/sts-test.tsv", _STS_TEST), ("test.tsv", None)),
@@ -79,6 +101,7 @@ GLUE = {
     "qqp": GlueTask(
         "QQP",
         Columns("question1", "question2", "is_duplicate"),
+        363846,
         {"0": "not_duplicate", "1": "duplicate"},
         ("f1", "accuracy"),
         drop_short_rows=True,  # a few questions of the release contain a line break
@@ -86,14 +109,17 @@ GLUE = {
     "mnli": GlueTask(
         "MNLI",
         Columns("sentence1", "sentence2", "gold_label"),
+        392702,
         {"contradiction": "contradiction", "entailment": "entailment", "neutral": "neutral"},
         dev=(("matched", "dev_matched.tsv"), ("mismatched", "dev_mismatched.tsv")),
         tests=(("test_matched.tsv", None),),
         no_label="-",
     ),
-    "qnli": GlueTask("QNLI", Columns("question", "sentence", "label"), _ENTAILMENT),
-    "rte": GlueTask("RTE", Columns("sentence1", "sentence2", "label"), _ENTAILMENT),
-    "wnli": GlueTask("WNLI", Columns("sentence1", "sentence2", "label"), {"0": "not_entailment", "1": "entailment"}),
+    "qnli": GlueTask("QNLI", Columns("question", "sentence", "label"), 104743, _ENTAILMENT),
+    "rte": GlueTask("RTE", Columns("sentence1", "sentence2", "label"), 2490, _ENTAILMENT),
+    "wnli": GlueTask(
+        "WNLI", Columns("sentence1", "sentence2", "label"), 635, {"0": "not_entailment", "1": "entailment"}
+    ),
 }
 
 
@@ -127,13 +153,36 @@ def read_glue(name: str, data) -> Task:
     notes: list[str] = []
     train = _read_split(folder / "train.tsv", task, task.columns, notes)
     dev = {split: _read_split(folder / file, task, task.columns, notes) for split, file in task.dev}
-    test = None
-    for file, columns in task.tests:
-        if (folder / file).is_file():
-            test = _read_split(folder / file, task, columns or task.columns, notes, is_test=True)
-            break
+    classes = tuple(task.classes.values())
+    notes += release_notes(folder / "train.tsv", train, classes, len(classes), task.rows)
+    test = _read_test(folder, task, notes)
     head = "classify" if task.classes else "regress"
-    return Task(name, head, tuple(task.classes.values()), task.metrics, train, dev, test, tuple(notes))
+    return Task(name, head, classes, task.metrics, train, dev, test, tuple(notes))
+
+
+def _read_test(folder: Path, task: GlueTask, notes: list[str]) -> Examples | None:
+    """The first test file that holds rows. One that is empty or has no labels is told, and stops nothing."""
+    for file, columns in task.tests:
+        path = folder / file
+        if not path.is_file():
+            continue
+        test = None if _is_blank(path) else _read_split(path, task, columns or task.columns, notes, is_test=True)
+        if test is None or len(test) == 0:
+            notes.append(f"{path.name} has no rows: it is not scored")
+            continue
+        if test.labels is None:
+            notes.append(no_test_labels(path))
+        elif len(test) > 1 and len(set(test.labels.tolist())) == 1:
+            label = task.shown(test.labels[0])
+            notes.append(
+                f"{path.name}: all rows have the label {label}; if it stands for none, their score says nothing"
+            )
+        return test
+    return None
+
+
+def _is_blank(path: Path) -> bool:
+    return not path.read_bytes().strip()
 
 
 @dataclass(frozen=True)
@@ -147,34 +196,41 @@ class _Places:
 
 
 def _read_split(path: Path, task: GlueTask, columns: Columns, notes: list[str], is_test: bool = False) -> Examples:
-    rows = tab_rows(read_text(path))
+    rows = tab_rows(read_text(path, advice=ADVICE))
     if isinstance(columns.text, str):
         places = _from_header(path, next(rows)[1], columns, is_test)
     else:
         places = _Places(columns.text, columns.pair, columns.label, columns.widths)
-    texts, pairs, labels, short, unlabelled = [], [], [], [], 0
+    kept = list(_whole_rows(path, rows, places, task, notes))
+    cells = None if places.label is None else [row[places.label] for _, row in kept]
+    if cells is None or (is_test and task.hides(cells)):
+        labels = None
+    else:
+        agreed = [cell != task.no_label for cell in cells]
+        if not all(agreed):
+            left_out = len(agreed) - sum(agreed)
+            notes.append(f"{path.name}: left out {left_out} rows on whose label the annotators did not agree")
+            kept = list(compress(kept, agreed))
+        numbers = [_label(path, number, row[places.label], task) for number, row in kept]
+        labels = np.array(numbers, np.int64 if task.classes else np.float32)
+    texts = [row[places.text] for _, row in kept]
+    return Examples(texts, None if places.pair is None else [row[places.pair] for _, row in kept], labels)
+
+
+def _whole_rows(path: Path, rows: Iterator, places: _Places, task: GlueTask, notes: list[str]) -> Iterator:
+    """The numbered rows of the right width. Raises InputError for another, if it is not to be left out."""
+    short = []
     for number, row in rows:
         if task.drop_short_rows and len(row) < min(places.widths):
             short.append(number)
-            continue
-        if len(row) not in places.widths:
+        elif len(row) not in places.widths:
             expected = " or ".join(map(str, places.widths))
             raise InputError(f"{path}, line {number}: expected {expected} columns separated by tabs, found {len(row)}")
-        if places.label is not None:
-            if task.no_label and row[places.label] == task.no_label:
-                unlabelled += 1
-                continue
-            labels.append(_label(path, number, row[places.label], task))
-        texts.append(row[places.text])
-        if places.pair is not None:
-            pairs.append(row[places.pair])
-    _note_left_out(path, short, unlabelled, notes)
-    dtype = np.int64 if task.classes else np.float32
-    return Examples(
-        texts,
-        None if places.pair is None else pairs,
-        None if places.label is None else np.array(labels, dtype),
-    )
+        else:
+            yield number, row
+    if short:
+        lines = ", ".join(map(str, short[:5])) + (", …" if len(short) > 5 else "")
+        notes.append(f"{path.name}: left out {len(short)} lines with too few columns (line {lines})")
 
 
 def _from_header(path: Path, header: list[str], columns: Columns, is_test: bool) -> _Places:
@@ -200,11 +256,3 @@ def _label(path: Path, number: int, found: str, task: GlueTask) -> int | float:
     if score is None:
         raise InputError(f"{path}, line {number}: the score is {found!r}; expected a number")
     return score
-
-
-def _note_left_out(path: Path, short: list[int], unlabelled: int, notes: list[str]) -> None:
-    if short:
-        lines = ", ".join(map(str, short[:5])) + (", …" if len(short) > 5 else "")
-        notes.append(f"{path.name}: left out {len(short)} lines with too few columns (line {lines})")
-    if unlabelled:
-        notes.append(f"{path.name}: left out {unlabelled} rows on whose label the annotators did not agree")

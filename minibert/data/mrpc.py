@@ -9,6 +9,7 @@ from minibert.data.reading import read_text, tab_rows
 
 TEST_FILE = "msr_paraphrase_test.txt"
 DEV_PAIRS = 408
+AGAIN = "The download may have been cut short; try again"
 HEADER = ("Quality", "#1 ID", "#2 ID", "#1 String", "#2 String")
 
 
@@ -19,7 +20,7 @@ def split_mrpc(train_file: Path, dev_ids_file: Path, folder: Path) -> None:
     one row of the training file (whose checksum is known). Raises InputError if that is not so.
     """
     dev_ids = _dev_ids(dev_ids_file)
-    numbered = tab_rows(read_text(train_file))
+    numbered = tab_rows(read_text(train_file, advice=AGAIN))
     _, header = next(numbered)
     if tuple(header) != HEADER:
         raise InputError(f"{train_file.name}, line 1: expected {', '.join(HEADER)}; found {', '.join(header)}")
@@ -41,7 +42,7 @@ def split_mrpc(train_file: Path, dev_ids_file: Path, folder: Path) -> None:
 
 def _dev_ids(path: Path) -> set[tuple[str, str]]:
     pairs = []
-    for number, row in tab_rows(read_text(path)):
+    for number, row in tab_rows(read_text(path, advice=AGAIN)):
         pair = tuple(cell.strip() for cell in row)
         if len(pair) != 2 or not all(cell.isdigit() for cell in pair):
             raise InputError(f"{path.name}, line {number}: expected two numbers separated by a tab, found {row!r}")

@@ -13,6 +13,7 @@ import numpy as np
 from minibert.config import InputError
 
 BOM = "\ufeff"  # the byte-order mark some editors put before the first letter
+TO_UTF8 = "save the file as UTF-8, for example with: iconv -f LATIN1 -t UTF-8 FILE > NEW_FILE"
 LARGEST_SCORE = float(np.finfo(np.float32).max)  # scores are stored as float32
 LINE = re.compile(r"([^\r\n]*)(?:\r\n|\r|\n|\Z)")  # as every text editor sees a line; group 1 is without its end
 
@@ -61,9 +62,9 @@ def read_text(path: Path, encoding: str | Sequence[str] = "utf-8", advice: str |
 def decode(raw: bytes, name: str, encoding: str | Sequence[str] = "utf-8", advice: str | None = None) -> str:
     """The text of raw, the content of the file called name.
 
-    encoding: one name, or several. With several, a text that is not all of the first is decoded line by line, each
-    line by the first of them that it is: such files were put together from rows of different origin. A file that
-    begins with the mark of UTF-16 or UTF-32 is read as that where UTF-8 is expected: the mark is no UTF-8.
+    encoding: one name, or several: the first is one of many bytes a character (UTF-8), the others of one byte, and the
+    last knows every byte. With several, a byte reads in the same way everywhere in the file, see `_decode_odd`. A file
+    that begins with the mark of UTF-16 or UTF-32 is read as that where UTF-8 is expected: the mark is no UTF-8.
     advice: what to do about a wrong encoding, if not to save the file as UTF-8.
 
     Raises InputError: compressed or another kind of file (see `SIGNATURES`), unknown encoding, a byte that is not of
@@ -128,16 +129,57 @@ def _decode(raw: bytes, encodings: tuple[str, ...]) -> str:
     try:
         return raw.decode(encodings[0])
     except UnicodeDecodeError:
-        return "".join(_decode_line(line, encodings) for line in raw.splitlines(keepends=True))
+        return _decode_odd(raw, encodings)[0]
 
 
-def _decode_line(line: bytes, encodings: tuple[str, ...]) -> str:
+_ODD = re.compile("[\udc80-\udcff]")  # what Python's "surrogateescape" makes of a byte that is not of the encoding
+_NOT_ASCII = re.compile("[^\x00-\x7f]")
+
+
+def _decode_odd(raw: bytes, encodings: Sequence[str]) -> tuple[str, str]:
+    """The text of a file that is not all of the first encoding, and a sentence that says how it was read.
+
+    If at least as many characters are of the first encoding as bytes are not, or if the file begins with the mark of
+    UTF-8, it is a file of that encoding, and only the odd bytes are read by the others: rows of another origin were
+    added to it, or a quotation mark. Else all of it is read by the others. A byte is read by the first of the others
+    that knows it (Windows-1252 lacks five).
+    """
+    first, *others = encodings
+    text = raw.decode(first, errors="surrogateescape")
+    odd = len(text) - len(_ODD.sub("", text))
+    whole = len(text) - len(_NOT_ASCII.sub("", text)) - odd
+    by_others = {byte: _decode_byte(byte, others) for byte in range(0x80, 0x100)}
+    read_as = f"read as {others[0]}" + (f" (what that lacks, as {others[1]})" if len(others) > 1 else "")
+    if odd > whole and not raw.startswith(codecs.BOM_UTF8):
+        perhaps = f", though {whole} of its characters could be {first}" if whole else ""
+        return raw.decode("latin-1").translate(by_others), f"it is not {first}; all of it is {read_as}{perhaps}"
+    line = 1 + text.count("\n", 0, _ODD.search(text).start())
+    said = "1 byte is" if odd == 1 else f"{odd} bytes are"
+    text = text.translate({0xDC00 + byte: character for byte, character in by_others.items()})
+    return text, f"{said} not {first}, the first on line {line}, and {read_as}; all else is {first}"
+
+
+def _decode_byte(byte: int, encodings: Sequence[str]) -> str:
     for encoding in encodings[:-1]:
         try:
-            return line.decode(encoding)
+            return bytes([byte]).decode(encoding)
         except UnicodeDecodeError:
             continue
-    return line.decode(encodings[-1])
+    return bytes([byte]).decode(encodings[-1])
+
+
+def encoding_note(path: Path, encodings: Sequence[str]) -> list[str]:
+    """A note that says how `read_text` reads a file that is not all of the first of several encodings."""
+    if len(encodings) == 1:
+        return []
+    raw = Path(path).read_bytes()
+    if any(raw.startswith(marks) for marks in _WIDE_MARKS.values()):  # not read by any of the encodings
+        return []
+    try:
+        raw.decode(encodings[0])
+        return []
+    except UnicodeDecodeError:
+        return [f"{Path(path).name}: {_decode_odd(raw, encodings)[1]}"]
 
 
 def tab_rows(text: str) -> Iterator[tuple[int, list[str]]]:

@@ -2,6 +2,9 @@
 
 {"data": [{"paragraphs": [{"context": …, "qas": [QUESTION, …]}, …]}, …]}
 QUESTION = {"id": …, "question": …, "answers": [{"text": …, "answer_start": …}, …]}
+
+Files of SQuAD v2.0 add "is_impossible" to a question. Where it is true, the paragraph does not answer the question, and
+what stands under "answers" or "plausible_answers" is wrong: such questions are left out.
 """
 
 from __future__ import annotations
@@ -13,12 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from minibert.config import InputError
-from minibert.data.reading import read_text
+from minibert.data.reading import TO_UTF8, read_text
 from minibert.data.task import Examples, Task
 
 FILES = {"train": "train-v1.1.json", "dev": "dev-v1.1.json"}
 NO_ANSWER = (-1, -1)
-_KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
+_KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,17 @@ def read_squad(data) -> Task:
     """The task from a folder with train-v1.1.json and dev-v1.1.json, or from the folder that holds it as squad/.
 
     A part of the training set can stand for the whole: the one file called train*.json. Questions whose answers are not
-    in the paragraph where `answer_start` says are named in the notes, and are not among the training rows.
+    in the paragraph where `answer_start` says are named in the notes, and are not among the training rows. Impossible
+    questions (SQuAD v2.0) are counted in the notes, and are in no split.
     Raises InputError naming file, question, what was found and what was expected.
     """
     if Path(data).is_file():
         names = " and ".join(FILES.values())
         raise InputError(f"task squad: --data {data} is one file; give the folder that holds {names}")
     paths = {split: find_file(data, split) for split in FILES}
-    train, dev = (read_questions(paths[split]) for split in FILES)
-    notes = [note for split, part in (("train", train), ("dev", dev)) for note in _notes(paths[split], part, split)]
+    notes: list[str] = []
+    train, dev = (read_questions(paths[split], notes) for split in FILES)
+    notes += [note for split, part in (("train", train), ("dev", dev)) for note in _notes(paths[split], part, split)]
     train = train.take(np.flatnonzero(train.labels[:, 0] >= 0))
     return Task("squad", "span", (), ("f1", "exact_match"), train, {"dev": dev}, notes=tuple(notes))
 
@@ -71,21 +76,32 @@ def find_file(data, split: str) -> Path:
     )
 
 
-def read_questions(path: Path) -> Questions:
-    """All questions of a file, in its order. Raises InputError."""
+def read_questions(path: Path, notes: list[str] | None = None) -> Questions:
+    """The questions of a file that have an answer, in its order; adds to notes how many have none (are impossible).
+
+    Raises InputError.
+    """
     content = _read_json(path)
-    rows, seen = [], set()
+    rows, seen, impossible = [], set(), []
     for where, context, question in _walk(content, str(path)):
         name = _get(question, "id", str, where)
         where = f"{path}, question {name}"
         if name in seen:
             raise InputError(f"{where}: there are two questions with this id, expected one")
         seen.add(name)
+        if "is_impossible" in question and _get(question, "is_impossible", bool, where):
+            impossible.append(name)
+            continue
         text, answers = _get(question, "question", str, where), _answers(question, where)
         place = next((p for p in (_place(context, *answer) for answer in answers) if p != NO_ANSWER), NO_ANSWER)
         rows.append((text, context, place, name, tuple(answer for answer, _ in answers)))
     if not rows:
-        raise InputError(f"{path} holds no question")
+        raise InputError(f"{path} holds no question{_only_impossible(impossible)}")
+    if impossible and notes is not None:
+        notes.append(
+            f"{Path(path).name}: left out {len(impossible)} of {len(seen)} questions, marked is_impossible as in SQuAD "
+            f"v2.0 ({_first(impossible)}); task squad is v1.1, where every question has an answer"
+        )
     texts, contexts, places, ids, answers = (list(column) for column in zip(*rows, strict=True))
     return Questions(texts, contexts, np.array(places, np.int64), ids, answers)
 
@@ -98,9 +114,22 @@ def read_predictions(path: Path) -> dict[str, str]:
     return {name: _get(predictions, name, str, str(path)) for name in predictions}
 
 
+def _only_impossible(impossible: list[str]) -> str:
+    if not impossible:
+        return ""
+    return (
+        f" with an answer: all {len(impossible)} are marked is_impossible (SQuAD v2.0). Give a file of SQuAD v1.1, or "
+        "one of v2.0 with answered questions"
+    )
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
 def _read_json(path: Path):
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path, advice=f"JSON is UTF-8: {TO_UTF8}"))
     except RecursionError:
         raise InputError(f"{path}: its lists lie too deep in one another") from None
     except json.JSONDecodeError as error:
@@ -110,7 +139,7 @@ def _read_json(path: Path):
 def without_answers(questions: list[str], paragraphs: list[str]) -> Questions:
     """Questions that are to be answered, by people who do not know the answer."""
     n = len(questions)
-    return Questions(questions, paragraphs, np.full((n, 2), -1), [str(i) for i in range(n)], [()] * n)
+    return Questions(questions, paragraphs, np.full((n, 2), -1, np.int64), [str(i) for i in range(n)], [()] * n)
 
 
 def _walk(content, path: str):
@@ -130,7 +159,7 @@ def _get(node, key: str, kind: type, where: str):
     if key not in node:
         raise InputError(f"{where}: {key!r} is missing, expected {_KINDS[kind]}. Is it a SQuAD v1.1 file?")
     value = node[key]
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise InputError(f"{where}: {key!r} must be {_KINDS[kind]}, found {_shown(value)}")
     return value
 
@@ -161,7 +190,7 @@ def _notes(path: Path, questions: Questions, split: str) -> list[str]:
     missing = np.flatnonzero(questions.labels[:, 0] < 0)
     if not missing.size:
         return []
-    first = ", ".join(questions.ids[i] for i in missing[:3]) + (", …" if missing.size > 3 else "")
+    first = _first([questions.ids[i] for i in missing])
     then = "they are not trained on" if split == "train" else "they are scored by the answers' texts all the same"
     return [
         f"{path.name}: {missing.size} of {len(questions)} questions have no answer that their paragraph contains at "

@@ -81,6 +81,11 @@ def _first_of(labels: Iterable[str], most: int = 10) -> str:
     return ", ".join(map(repr, different[:most])) + (", …" if len(different) > most else "")
 
 
+def no_test_labels(path: Path) -> str:
+    """The note about a test file without labels: it does not stop a training."""
+    return f"{path.name} has no labels: it is not scored"
+
+
 @dataclass(frozen=True)
 class Task:
     """A task to train on.

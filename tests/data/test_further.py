@@ -285,8 +285,84 @@ def test_other_rows_are_read_with_the_classes_of_a_trained_task(tmp_path):
 def test_relevance_goes_before_positivity(tmp_path):
     lines = rows(["yes", "no", "not sure"], lambda i, c: ["7", "5", "1", c, "1", "head", f"text {i}"])
     put(tmp_path, "cf_us_economic", lines, ARTICLE)
-    found = everything(load_task("cf_us_economic", tmp_path))
+    task = load_task("cf_us_economic", tmp_path)
+    found = everything(task)
     assert found["text 0"] == "relevant" and found["text 1"] == "not relevant" and "text 2" not in found
+    assert "positivity" not in " ".join(task.notes)
+    lines[4][3] = ""  # relevance was not given: no row of the release is so
+    put(tmp_path, "cf_us_economic", lines, ARTICLE)
+    with complains("us-economic-newspaper.csv, line 6", "the label is ''", "'yes', 'no', 'not sure'"):
+        load_task("cf_us_economic", tmp_path)
+
+
+def test_positivity_in_the_place_of_relevance_is_told(tmp_path):
+    put(tmp_path, "cf_us_economic")
+    task = load_task("cf_us_economic", tmp_path)
+    assert task.labels == ("relevant", "not relevant")
+    assert task.notes[0].startswith("us-economic-newspaper.csv has no column 'relevance', so 'positivity' is read")
+    assert '"not sure" rows of the release among them' in task.notes[0]
+    put(tmp_path, "cf_us_economic", columns=["_unit_id", "tone", "tone:confidence", "text"])
+    with complains("there is no column 'relevance'", "'tone'"):
+        load_task("cf_us_economic", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "note"),
+    [
+        ("cf_emotion", ["mood01", "mood02", "mood05", "mood06"], "text_emotion.csv: the rows show 4 of the 13 labels"),
+        ("cf_airline", ["neutral", "negative"], "Tweets.csv: the rows show 2 of the 3 labels"),
+        ("news_aggregator", ["b", "t"], "2 of the 4 labels of the release; missing: entertainment, health"),
+    ],
+)  # fmt: skip
+def test_classes_that_the_rows_do_not_show_are_told(tmp_path, name, labels, note):
+    lines = [line for line in FILES[name][1] if set(line) & set(labels)]
+    put(tmp_path, name, lines)
+    notes = " | ".join(load_task(name, tmp_path).notes)
+    assert note in notes and "labelled rows; the release has" in notes
+    put(tmp_path, name)
+    assert "the rows show" not in " | ".join(load_task(name, tmp_path).notes)
+
+
+def test_a_class_of_newsgroups_or_trec_that_is_missing_is_told(tmp_path):
+    put_newsgroups(tmp_path / "newsgroups20")
+    (tmp_path / "newsgroups20" / "20news-bydate-train" / "README").write_text("x")
+    assert load_task("newsgroups20", tmp_path).notes[:3] == (
+        "20news-bydate-train: left out 1 files that are in no folder of a class",
+        "20news-bydate-train: the rows show 3 of the 20 labels of the release",
+        "20news-bydate-train: 30 labelled rows; the release has 11,314",
+    )
+    put_trec(tmp_path / "trec", train=5)
+    for i in range(5):
+        with (tmp_path / "trec" / "train_5500.label").open("a") as file:
+            file.write(f"NUM:dist more {i} ?\n")
+    assert "5 of the 6 labels of the release; missing: ABBR" in " ".join(load_task("trec", tmp_path).notes)
+
+
+@pytest.mark.parametrize(
+    ("content", "note"),
+    [
+        ("", "TREC_10.label has no rows: it is not scored"),
+        ("\n \n", "TREC_10.label has no rows: it is not scored"),
+        ("How far is it ?\nWho was she ?\n", "TREC_10.label has no labels: it is not scored"),
+    ],
+)
+def test_a_test_file_without_labels_or_rows_stops_nothing(tmp_path, content, note):
+    put_trec(tmp_path / "trec")
+    (tmp_path / "trec" / "TREC_10.label").write_text(content)
+    task = load_task("trec", tmp_path)
+    assert task.test is None and note in task.notes and [len(task.train), len(task.dev["dev"])] == [54, 6]
+
+
+@pytest.mark.parametrize(("files", "what"), [(0, "rows"), (3, "labels")])
+def test_a_test_folder_without_classes_or_files_stops_nothing(tmp_path, files, what):
+    put_newsgroups(tmp_path / "newsgroups20", test=0)
+    folder = tmp_path / "newsgroups20" / "20news-bydate-test"
+    for group in folder.iterdir():
+        group.rmdir()
+    for i in range(files):
+        (folder / str(i)).write_text("From: me")
+    task = load_task("newsgroups20", tmp_path)
+    assert task.test is None and f"20news-bydate-test has no {what}: it is not scored" in task.notes
 
 
 def test_complaints_without_a_narrative_are_left_out_and_rare_issues_are_trained_on(tmp_path):
@@ -305,13 +381,21 @@ def test_classes_of_two_rows_each_are_split_at_random(tmp_path):
     assert "split at random (all classes have too few rows)" in task.notes[0]
 
 
-def test_a_file_of_mixed_origin_is_decoded_line_by_line(tmp_path):
+def test_a_file_of_mixed_origin_reads_right(tmp_path):
     path = put(tmp_path, "cf_disasters")
-    path.write_bytes(
-        path.read_bytes() + '1,Relevant,1,,"‘windows’ é"\r\n'.encode("cp1252") + b"2,Relevant,1,,\x81 \xe9\r\n"
-    )
-    found = everything(load_task("cf_disasters", tmp_path))
-    assert {"‘windows’ é", "\x81 é", "fire\n0 é"} <= set(found)
+    added = '1,Relevant,1,,"‘windows’ é"\r\n'.encode("cp1252") + b"2,Relevant,1,,\x81 \xe9\r\n"
+    path.write_bytes(path.read_bytes() + added)
+    task = load_task("cf_disasters", tmp_path)
+    assert {"‘windows’ é", "\x81 é", "fire\n0 é"} <= set(everything(task))
+    assert "5 bytes are not utf-8, the first on line 122, and read as cp1252" in task.notes[1]
+
+
+def test_one_odd_byte_changes_nothing_but_itself(tmp_path):
+    path = put(tmp_path, "cf_disasters")
+    path.write_bytes(path.read_bytes() + b"1,Relevant,1,,It\x92s a caf\xc3\xa9\r\n")
+    task = load_task("cf_disasters", tmp_path)
+    assert {"It’s a café", "fire\n0 é"} <= set(everything(task))
+    assert "1 byte is not utf-8, the first on line 122, and read as cp1252" in task.notes[1]
 
 
 def test_trec_has_its_test_set_and_dev_is_cut_from_train(tmp_path):
@@ -322,6 +406,9 @@ def test_trec_has_its_test_set_and_dev_is_cut_from_train(tmp_path):
         assert [len(part) for part in splits(task)] == [54, 6, 6]
         assert task.test.texts[1] == "What : is 1 é ?" and task.labels[task.test.labels[1]] == "LOC"
         assert task.notes == (
+            "train_5500.label: it is not utf-8; all of it is read as latin-1",
+            "train_5500.label: 60 labelled rows; the release has 5,452",
+            "TREC_10.en.label: it is not utf-8; all of it is read as latin-1",
             "train_5500.label has no dev set of its own; split by class with seed 0: train 54, dev 6",
         )
     with complains("trec has a test set of its own", "--test-share"):
@@ -414,7 +501,7 @@ def test_a_missing_test_set_is_told(tmp_path):
         ("cf_airline", lambda lines: lines[4].__setitem__(1, ""), ["Tweets.csv, line 6", "label is ''"]),
         ("cf_airline", lambda lines: lines[4].__setitem__(1, "so-so"), ["line 6", "'so-so'", "the 3 labels"]),
         ("cf_disasters", lambda lines: lines[2].__setitem__(1, "Maybe"), ["line 8", "'Maybe'", "'Not Relevant'"]),
-        ("cf_us_economic", lambda lines: lines[2].__setitem__(1, "good"), ["line 4", "'good'", "'not sure'"]),
+        ("cf_us_economic", lambda lines: lines[2].__setitem__(1, "good"), ["line 4", "'good'", "'9', ''"]),
         ("sms_spam", lambda lines: lines[4].pop(), ["SMSSpamCollection, line 5", "found 1 field, expected 2"]),
         ("sms_spam", lambda lines: lines[4].__setitem__(0, "eggs"), ["line 5", "'eggs'", "'ham', 'spam'"]),
         ("news_aggregator", lambda lines: lines[4].__setitem__(4, "x"), ["line 5", "'x'", "'b', 'e', 't', 'm'"]),

@@ -1,6 +1,7 @@
 """Readers of the GLUE folder layout, on small files made here."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,6 +89,11 @@ def complains(*parts):
     return pytest.raises(InputError, match="(?s)" + ".*".join(re.escape(part) for part in parts))
 
 
+def told(task):
+    """The notes of a task but for that on the number of its rows, which are few here."""
+    return [note for note in task.notes if "labelled rows; the release has" not in note]
+
+
 @pytest.mark.parametrize("name", HEADED)
 def test_every_task_with_a_header_is_read_from_both_kinds_of_folder(tmp_path, name):
     folder = make_task(tmp_path, name, n=6)
@@ -98,7 +104,7 @@ def test_every_task_with_a_header_is_read_from_both_kinds_of_folder(tmp_path, na
         assert task.train.texts == [f"first {i}" for i in range(6)]
         assert task.train.pairs == (None if HEADED[name][2] is None else [f"second {i}" for i in range(6)])
         assert task.test is None
-        assert task.notes == ()
+        assert task.notes == (f"train.tsv: 6 labelled rows; the release has {GLUE[name].rows:,}",)
         if name == "stsb":
             assert task.head == "regress" and task.labels == () and task.train.labels.dtype == np.float32
             assert task.train.labels.tolist() == [0, 5, 0, 5, 0, 5]
@@ -175,7 +181,69 @@ def test_mnli_has_two_dev_sets_and_leaves_out_rows_without_gold_label(tmp_path):
     assert task.dev["matched"].texts == ["first 0", "first 2", "first 3", "first 4"]
     assert task.dev["matched"].labels.tolist() == [0, 2, 0, 1]
     assert len(task.dev["mismatched"]) == 6 and len(task.test) == 2 and task.test.labels is None
-    assert len(task.notes) == 1 and "dev_matched.tsv: left out 1 row" in task.notes[0]
+    assert told(task) == [
+        "dev_matched.tsv: left out 1 rows on whose label the annotators did not agree",
+        "test_matched.tsv has no labels: it is not scored",
+    ]
+
+
+@pytest.mark.parametrize("hidden", ["-", "", "-1", "hidden", "?"])
+@pytest.mark.parametrize("name", ["mnli", "sst2", "rte", "stsb"])
+def test_a_test_file_with_hidden_labels_is_told_and_stops_nothing(tmp_path, name, hidden):
+    folder, file = make_task(tmp_path, name, n=6), GLUE[name].tests[-1][0]
+    rows = headed_rows(name, 3)
+    for row in rows[1:]:
+        row[HEADED[name][3]] = hidden
+    write(folder / file, tsv(rows))
+    task = load_task(name, tmp_path)
+    assert task.test.texts == ["first 0", "first 1", "first 2"] and task.test.labels is None
+    assert told(task) == [f"{file} has no labels: it is not scored"]
+    rows[1][HEADED[name][3]] = HEADED[name][4][1]  # one label is there: then the others are faults, or left out
+    write(folder / file, tsv(rows))
+    if (name, hidden) == ("mnli", "-"):
+        task = load_task(name, tmp_path)
+        assert len(task.test) == 1 and "left out 2 rows" in task.notes[-1]
+    elif (name, hidden) == ("stsb", "-1"):
+        assert load_task(name, tmp_path).test.labels.tolist() == [5, -1, -1]
+    else:
+        with complains(f"{file}, line 3", repr(hidden)):
+            load_task(name, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "sentence\tlabel\n"])
+def test_an_empty_test_file_is_told_and_stops_nothing(tmp_path, content):
+    write(make_task(tmp_path, "sst2", n=6) / "test.tsv", content)
+    task = load_task("sst2", tmp_path)
+    assert task.test is None and told(task) == ["test.tsv has no rows: it is not scored"]
+
+
+def test_an_empty_labelled_test_file_gives_way_to_the_next(tmp_path):
+    folder = make_task(tmp_path, "mrpc")
+    write(folder / "msr_paraphrase_test.txt", "")
+    write(folder / "test.tsv", tsv(headed_rows("mrpc", 2)))
+    task = load_task("mrpc", tmp_path)
+    assert len(task.test) == 2 and told(task) == ["msr_paraphrase_test.txt has no rows: it is not scored"]
+
+
+def test_a_class_that_stands_in_all_test_rows_is_pointed_out(tmp_path):
+    folder = make_task(tmp_path, "sst2")
+    write(folder / "test.tsv", "sentence\tlabel\na\t0\nb\t0\n")
+    task = load_task("sst2", tmp_path)
+    assert task.test.labels.tolist() == [0, 0]
+    assert told(task) == ["test.tsv: all rows have the label negative; if it stands for none, their score says nothing"]
+
+
+def test_missing_classes_and_another_number_of_rows_are_told(tmp_path, monkeypatch):
+    folder = make_task(tmp_path, "mnli", n=6)
+    write(folder / "train.tsv", tsv([row for row in headed_rows("mnli", 9) if row[-1] != "neutral"]))
+    assert load_task("mnli", tmp_path).notes == (
+        "train.tsv: the rows show 2 of the 3 labels of the release; missing: neutral",
+        "train.tsv: 6 labelled rows; the release has 392,702",
+    )
+    make_task(tmp_path, "mnli", n=95)
+    for rows, tells in ((100, False), (105, False), (106, True), (87, False), (86, True)):
+        monkeypatch.setitem(GLUE, "mnli", replace(GLUE["mnli"], rows=rows))
+        assert bool(load_task("mnli", tmp_path).notes) is tells, rows
 
 
 def test_only_qqp_leaves_out_rows_with_too_few_columns(tmp_path):
@@ -233,8 +301,9 @@ def test_missing_header_column_is_named(tmp_path):
 
 def test_undecodable_byte_nul_and_empty_file_name_the_line(tmp_path):
     make_cola(tmp_path, dev=b"a\t1\t\tx\na\t1\t\tcaf\xe9\n")
-    with complains("dev.tsv, line 2", "0xe9", "utf-8", "Save the file as UTF-8"):
+    with complains("dev.tsv, line 2", "0xe9", "utf-8", "minibert download", "iconv -f LATIN1") as error:
         load_task("cola", tmp_path)
+    assert "--encoding" not in str(error.value)
     make_cola(tmp_path, dev=b"a\t1\t\tx\na\t1\t\ty\na\t1\t\t\x00\n")
     with complains("dev.tsv, line 3", "NUL"):
         load_task("cola", tmp_path)

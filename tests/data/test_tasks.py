@@ -11,7 +11,7 @@ from minibert.data import TASK_NAMES, check_task, limit_train, load_task
 from minibert.data import builtin as builtin_module
 from minibert.data.builtin import opinion_kinds, opinions
 from minibert.data.glue import GLUE
-from minibert.data.reading import decode, parse_score, tab_rows
+from minibert.data.reading import decode, encoding_note, parse_score, tab_rows
 from minibert.data.releases import FURTHER
 from minibert.data.task import Examples, Task
 
@@ -50,6 +50,36 @@ def test_load_task_refuses_unknown_names_missing_data_and_foreign_options(tmp_pa
     with complains("cf_emotion needs --data", "text_emotion.csv", "kaggle"):
         load_task("cf_emotion")
     assert set(TASK_NAMES) == {*GLUE, *FURTHER, "squad", "csv", "opinions"}
+
+
+DAMAGED = {
+    "latin-1": "text\tcaf\u00e9\n".encode("latin-1"),
+    "utf-16": "text\tcaf\u00e9\n".encode("utf-16"),
+    "nul": b"text\ta\0b\nx\ty\n",
+    "empty": b"",
+    "header": b"label,text\nham,x\nspam,y,z\n",
+    "tabs": b"label\ttext\nham\tx\n",
+    "wide": b"id\ttext\turl\tpublisher\tlabel\tstory\thost\ttime\n1\t2\n",
+    "quote": b'label,text\nham,"x\n',
+    "numbers": b"1\n2\n",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+@pytest.mark.parametrize("name", [name for name in TASK_NAMES if name not in ("csv", "opinions", "newsgroups20")])
+def test_errors_name_no_option_that_the_task_does_not_have(tmp_path, name, damage):
+    if name in GLUE:
+        files = GLUE[name].required()
+    elif name == "squad":
+        files = ("train-v1.1.json", "dev-v1.1.json")
+    else:
+        files = (FURTHER[name].file, *FURTHER[name].tests[:1])
+    for file in files:
+        (tmp_path / file).write_bytes(DAMAGED[damage])
+    with pytest.raises(InputError) as error:
+        load_task(name, tmp_path)
+    assert set(re.findall(r"--[a-z][a-z-]*", str(error.value))) <= {"--out"}, str(error.value)  # of minibert download
+    assert str(error.value).count("\n") == 0
 
 
 def test_options_that_are_none_or_false_count_as_not_given(tmp_path):
@@ -186,6 +216,37 @@ def test_decode_names_unknown_encoding_and_recognises_utf16():
     assert decode("text\nmore".encode("utf-16"), "f") == "text\nmore"  # the mark says so
     assert decode("a\tb".encode("utf-16"), "f", "utf-16") == "a\tb"
     assert decode(b"\xef\xbb\xbfx", "f", "utf-8") == decode(b"\xef\xbb\xbfx", "f", "utf-8-sig") == "x"
+
+
+WINDOWS = ("utf-8", "cp1252", "latin-1")
+
+
+@pytest.mark.parametrize(
+    ("raw", "text", "note"),
+    [
+        ("é “ü”".encode(), "é “ü”", None),
+        (b"\xef\xbb\xbf" + "é".encode(), "é", None),
+        ("caf\u00e9 it\u2019s".encode("cp1252"), "café it’s", "it is not utf-8; all of it is read as cp1252"),
+        (b"\x93\x81\x94", "“\x81”", "all of it is read as cp1252 (what that lacks, as latin-1)"),
+        ("é\né ".encode() + b"\x92 \xe9", "é\né ’ é", "2 bytes are not utf-8, the first on line 2, and read as cp1252"),
+        # A Windows file that looks like UTF-8 in one place: ß and a quotation mark
+        ("„Spaß” – über".encode("cp1252"), "„Spaß” – über", "though 1 of its characters could be utf-8"),
+        # The mark of UTF-8 decides
+        (b"\xef\xbb\xbf\xe9 \xe9 " + "é".encode(), "é é é", "2 bytes are not utf-8, the first on line 1"),
+    ],
+)
+def test_a_byte_reads_in_one_way_in_all_of_a_file(tmp_path, raw, text, note):
+    assert decode(raw, "f", WINDOWS) == text
+    (tmp_path / "f.csv").write_bytes(raw)
+    told = encoding_note(tmp_path / "f.csv", WINDOWS)
+    if note is None:
+        assert told == []
+    else:
+        assert len(told) == 1 and told[0].startswith("f.csv: ") and note in told[0]
+
+
+def test_a_latin_1_file_keeps_its_control_characters(tmp_path):
+    assert decode(b"\x93 \xe9", "f", ("utf-8", "latin-1")) == "\x93 é"
 
 
 def test_tab_rows_and_parse_score():

@@ -1,6 +1,8 @@
 """Scores against examples worked by hand, scikit-learn and SciPy."""
 
+import math
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -59,6 +61,61 @@ def test_spearman_sees_only_the_order_and_ties_share_their_rank():
     assert spearman([1, 2, 3, 4], [1, 10, 100, 1000]) == pytest.approx(1)
     # ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4
     assert spearman([1, 2, 2, 3], [1, 2, 3, 4]) == pytest.approx(4.5 / np.sqrt(4.5 * 5))
+
+
+def exact_pearson(x, y):
+    """Without a rounding error but that of the last square root."""
+    x, y = ([Fraction(v) for v in values] for values in (x, y))
+    x, y = ([v - sum(values) / len(values) for v in values] for values in (x, y))
+    xy, xx, yy = (sum(a * b for a, b in zip(p, q, strict=True)) for p, q in ((x, y), (x, x), (y, y)))
+    return math.copysign(math.sqrt(xy * xy / (xx * yy)), xy)
+
+
+EXTREME = [
+    ([1e200, 2e200, 4e200], [1.0, 2.0, 3.0], 0.9819805060619657),
+    ([1e-200, 2e-200, 4e-200], [1.0, 2.0, 3.0], 0.9819805060619657),
+    ([5e-324, 1e-323, 2e-323], [1e300, 2e300, 3e300], 0.9819805060619657),  # denormals: 1, 2 and 4 of the smallest
+    ([-1.7e308, 1.7e308, 0.0], [1.0, 2.0, 3.0], 0.5),  # their range overflows
+    ([1.7e308, 1.7e308, 1.6e308, 1.7e308], [1.0, 2.0, 3.0, 4.0], -0.2581988897471611),  # their sum overflows
+    ([0.0, 1e-200, 1.0], [0.0, 1.0, 2.0], 0.8660254037844386),
+    ([1.0, 1 + 2.0**-52, 1 + 2.0**-51], [1.0, 2.0, 4.0], 0.9819805060619657),  # apart by the last bits alone
+    ([1e16, 1e16 + 2, 1e16 + 4, 1e16 + 6], [1.0, 3.0, 2.0, 5.0], 0.8315218406202999),
+    ([3e38, -3e38, 1e38], [-1e-45, 1e-45, 2e-45], -0.5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("x", "y", "value"), EXTREME)
+def test_pearson_of_extreme_numbers(x, y, value):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = [pearson(x, y), pearson(y, x), -pearson(np.negative(x), y)]
+        ranks = spearman(x, y)
+    assert exact_pearson(x, y) == pytest.approx(value, abs=1e-15)
+    assert found == pytest.approx([value] * 3, abs=1e-15)
+    assert ranks == pytest.approx(float(scipy.stats.spearmanr(x, y)[0]), abs=1e-15)
+
+
+def test_pearson_does_not_depend_on_the_scale():
+    rng = np.random.default_rng(0)
+    for exponent in (-1060, -600, -1, 1, 600, 1020):
+        x, y = rng.integers(-9, 10, (2, 6)).astype(float)
+        assert pearson(np.ldexp(x, exponent), y) == pearson(x, y) == pytest.approx(exact_pearson(x, y), abs=1e-15)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_a_correlation_with_what_is_no_number_is_no_number(wrong):
+    assert math.isnan(pearson([1.0, wrong, 3.0], [1.0, 2.0, 3.0]))
+    assert math.isnan(pearson([1.0, 1.0, 1.0], [1.0, 2.0, wrong]))
+    assert math.isnan(spearman([1.0, np.nan, 3.0], [1.0, wrong, 3.0]))
+    assert spearman([1.0, 2.0, np.inf], [2.0, 3.0, 4.0]) == pytest.approx(1)  # the largest
+    assert spearman([1.0, 2.0, -np.inf], [2.0, 3.0, 1.0]) == pytest.approx(1)
+
+
+def test_matthews_of_far_class_numbers():
+    """The table of classes is as large as there are classes, not as the largest number; -1 is not the last class."""
+    assert matthews([0, 10**15, 0, 10**15], [0, 10**15, 10**15, 0]) == 0.0
+    assert matthews([-1, 10**15], [-1, 10**15]) == 1.0
+    assert matthews([-1, 2, 2, 2], [2, 2, 2, -1]) == pytest.approx(-1 / 3)
 
 
 def classes_to_compare():

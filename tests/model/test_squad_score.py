@@ -107,6 +107,26 @@ def test_the_command_scores_a_file(tmp_path, capsys):
         assert run(capsys, *command) == (*expected, notes)
 
 
+def test_impossible_questions_are_not_scored_and_told(tmp_path, capsys):
+    data, predictions = write_dataset(tmp_path / "dev-v1.1.json"), tmp_path / "predictions.json"
+    content = json.loads(data.read_text())
+    content["data"][0]["paragraphs"][0]["qas"][1]["is_impossible"] = True
+    data.write_text(json.dumps(content))
+    predictions.write_text(json.dumps({"q1": "broncos", "q2": "1876", "q3": "London"}))
+    code, out, err = run(capsys, "eval", "--task", "squad", "--data", data, "--predictions", predictions)
+    assert (code, json.loads(out)) == (0, {"exact_match": 50.0, "f1": 75.0})
+    assert "dev-v1.1.json: left out 1 of 3 questions, marked is_impossible" in err
+    assert "1 answers are to questions that" in err and "or that are impossible" in err
+
+
+def test_advice_about_the_encoding_names_no_option(tmp_path, capsys):
+    """eval --predictions has no --encoding."""
+    data, predictions = write_dataset(tmp_path / "dev-v1.1.json"), tmp_path / "predictions.json"
+    predictions.write_bytes('{"q1": "é"}'.encode("latin-1"))
+    code, _, err = run(capsys, "eval", "--task", "squad", "--data", data, "--predictions", predictions)
+    assert code == 2 and "predictions.json, line 1" in err and "iconv -f" in err and "--encoding" not in err
+
+
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
