@@ -7,6 +7,8 @@ the time here) or in a callback of the compiler such an exception is printed and
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from minibert import check_kernels
 
@@ -47,6 +49,28 @@ class CtrlC:
         """Raise KeyboardInterrupt if Ctrl-C was pressed."""
         if self.pressed:
             raise KeyboardInterrupt
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """While this context is open, SIGTERM, by which systems end a process, is the same as Ctrl-C. On Windows it is
+    never sent. Only the main thread gets signals; opened in another one, the context changes nothing."""
+
+    def press(number, frame) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        if not callable(handler):  # Ctrl-C is ignored, as in what a shell runs in the background
+            raise KeyboardInterrupt
+        handler(number, frame)
+
+    try:
+        before = signal.signal(signal.SIGTERM, press)
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def compile_kernels(purpose: str = "train") -> None:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 import kernels
+from minibert.config import InputError
 from minibert.params import FlatParams
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
@@ -72,7 +73,13 @@ class Adam:
         }
 
     def load_state(self, state: dict[str, np.ndarray], steps: int) -> None:
-        """Put back what `state` gave."""
+        """Put back what `state` gave. Raises InputError if an array is missing, unknown or of another shape; then
+        nothing has been copied."""
+        mine = self.state()
+        for name in mine | state:
+            here, given = np.shape(mine.get(name)), np.shape(state.get(name))
+            if name not in mine or name not in state or here != given:
+                raise InputError(f"array {name} has the shape {given}, expected {here}")
         self.steps = steps
-        for name, array in self.state().items():
+        for name, array in mine.items():
             array[...] = state[name]

@@ -18,6 +18,8 @@ from minibert.data import Task, data_fingerprint, limit_dev, limit_train, load_t
 from minibert.evaluate import evaluate, tokenize
 from minibert.interrupt import compile_kernels
 from minibert.model import Backbone, Model, load_backbone
+from minibert.progress import Saving
+from minibert.storage import RunFolder
 from minibert.train import Training
 from minibert.trial import Trial, trial_id
 
@@ -33,8 +35,10 @@ def load(trial: Trial) -> Task:
     return task if trial.dev_rows is None else limit_dev(task, trial.dev_rows)
 
 
-def prepare(trial: Trial, task: Task, backbone: Backbone, out, quiet: bool = False, resumable: bool = True) -> Training:
-    """The training run of a trial on its task, ready to start."""
+def prepare(
+    trial: Trial, task: Task, backbone: Backbone, out, quiet: bool = False, saving: Saving | None = None
+) -> Training:
+    """The training run of a trial on its task, ready to start. saving: see Training."""
     model = Model(
         backbone,
         task.head,
@@ -46,7 +50,7 @@ def prepare(trial: Trial, task: Task, backbone: Backbone, out, quiet: bool = Fal
         pooled=trial.pooled,
         train_layernorm=trial.train_layernorm,
     )
-    return Training(model, task, trial.train, out, quiet, trial.task_options, resumable)
+    return Training(model, task, trial.train, out, quiet, trial.task_options, saving)
 
 
 def score_test(training: Training) -> dict[str, float] | None:
@@ -62,16 +66,8 @@ def score_test(training: Training) -> dict[str, float] | None:
 
 
 def train_and_test(training: Training) -> dict:
-    """Train to the end, or to Ctrl-C, and score the best epoch on a labelled test split.
-
-    Returns what result.json holds: that of `Training.run`, and "test" if there are such scores. Raises NonFiniteLoss.
-    """
-    result = training.run()
-    scores = score_test(training) if result["finished"] else None
-    if scores:
-        result["test"] = scores
-        training.folder.write_result(result)
-    return result
+    """Train to the end, or to Ctrl-C, and score the best epoch on a labelled test split: see `Training.run`."""
+    return training.run(score_test)
 
 
 def open_backbone(path) -> Backbone:
@@ -94,11 +90,11 @@ def run_trial(trial: Trial, backbone_path, folder=None) -> dict:
     wall_seconds (all of it), threads, versions. Raises what training raises: InputError, NonFiniteLoss, …; and
     KeyboardInterrupt if it was interrupted.
     """
-    with _ONE_AT_A_TIME, _folder(folder) as out:
+    with _ONE_AT_A_TIME, _folder(folder) as out, RunFolder(out).in_use():
         start = time.perf_counter()
         backbone, task = open_backbone(backbone_path), load(trial)
         data = data_fingerprint(task)
-        training = prepare(trial, task, backbone, out, quiet=True, resumable=False)
+        training = prepare(trial, task, backbone, out, quiet=True)
         training.folder.clear()  # what a worker left that died
         result = {"test": None} | train_and_test(training)
         if not result["finished"]:
@@ -117,7 +113,7 @@ def measure_speed(trial: Trial, backbone_path) -> float:
         dev = {name: split.take(range(min(len(split), PROBE_DEV))) for name, split in task.dev.items()}
         task = replace(task, train=task.train.take(rows), dev=dev, test=None)
         trial = replace(trial, train=replace(trial.train, epochs=1, max_steps=0))
-        training = prepare(trial, task, open_backbone(backbone_path), out, quiet=True, resumable=False)
+        training = prepare(trial, task, open_backbone(backbone_path), out, quiet=True)
         compile_kernels()
         return training.run()["tokens_per_second"]
 

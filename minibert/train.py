@@ -6,8 +6,9 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,34 +17,22 @@ from tqdm import tqdm
 from minibert.config import InputError, TrainConfig
 from minibert.data import Task, data_fingerprint
 from minibert.data.rows import trained_rows
+from minibert.divergence import advice, scores_are_sound, step_is_sound
 from minibert.evaluate import NonFiniteLoss, evaluate_all, format_scores, tokenize
 from minibert.interrupt import CtrlC
 from minibert.model import Model
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
-from minibert.params import flatten
-from minibert.storage import RunFolder, read_bank, read_state, write_bank, write_state
+from minibert.progress import Epoch, Progress, Saving, write_progress
+from minibert.storage import RunFolder, read_bank, write_bank
 from minibert.text import Batch
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run had come after its last whole epoch; with the arrays of Adam all that a resumed run needs."""
-
-    epoch: int = 0
-    steps: int = 0
-    seconds: float = 0.0
-    tokens: int = 0
-    best_score: float = -math.inf
-    best_epoch: int = 0
-    best_dev: dict | None = None
-    history: tuple[dict, ...] = ()
 
 
 class Training:
     """One run: a model, a task, the settings, and the folder it is written to.
 
-    task_options: how the task was read (the options of task csv), to be kept with the result. resumable: keep the
-    state that a run needs to go on after an interruption; for a large model it is most of what is written.
+    task_options: how the task was read (the options of task csv), to be kept with the result. saving: when the
+    state is written that a run needs to go on after an interruption; None: never. For a large model it is most of what
+    is written.
     """
 
     def __init__(
@@ -54,16 +43,15 @@ class Training:
         out: Path,
         quiet: bool = False,
         task_options: dict | None = None,
-        resumable: bool = True,
+        saving: Saving | None = None,
     ):
-        self.model, self.task, self.config, self.quiet = model, task, config, quiet
-        self.resumable = resumable
+        self.model, self.task, self.config, self.quiet, self.saving = model, task, config, quiet, saving
         self.folder = RunFolder(out)
         self.train = tokenize(model.backbone, task.train, config.max_length)
         self.dev = {name: tokenize(model.backbone, split, config.max_length) for name, split in task.dev.items()}
         self.rows = trained_rows(task)
         self.optimizer = Adam(model.trained(), config.weight_decay)
-        self.progress, self.ctrl_c = Progress(), CtrlC()
+        self.progress, self.epoch, self.ctrl_c = Progress(), Epoch(), CtrlC()
         self.steps_per_epoch = math.ceil(len(self.train.batch) / config.batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
         self.settings = self._settings(task_options or {})
@@ -90,57 +78,107 @@ class Training:
         if not self.quiet:
             print(line, flush=True)
 
-    def run(self) -> dict:
-        """Train to the end, or to Ctrl-C. Returns what result.json holds. Raises NonFiniteLoss."""
-        self.folder.create()
-        if self.progress.epoch == 0:
-            self._save_state({})
-        finished = False
-        try:
-            with self.ctrl_c:
-                while self.progress.epoch < self.config.epochs and not self._enough():
-                    self._epoch()
-            finished = True
-        except KeyboardInterrupt:
-            self.say(f"\ninterrupted at step {self.optimizer.steps} of {self.total_steps}")
-        except NonFiniteLoss:
-            if self.progress.epoch == 0:  # a resumed run would start at the beginning, and end here again
-                self.folder.state.unlink(missing_ok=True)
-            raise
-        if self.progress.best_epoch == 0:  # no epoch was finished: keep the weights as they are, not yet scored
+    def run(self, score_test: Callable[[Training], dict[str, float] | None] = lambda training: None) -> dict:
+        """Train to the end and score the best epoch on the test split, or stop at Ctrl-C.
+
+        Returns what result.json holds; "test" is what score_test returns, if anything. The state is kept until that is
+        written. Raises NonFiniteLoss, and InputError if another run has the folder.
+        """
+        with self.folder.in_use():
+            self._begin()
+            finished, test = False, None
+            try:
+                with self.ctrl_c:
+                    while not self._is_trained():
+                        self._epoch()
+                    self._keep_a_bank()
+                    test = score_test(self)
+                finished = True
+            except KeyboardInterrupt:
+                self.say(f"\ninterrupted {self._where()}")
+                self._keep_a_bank()
+            except NonFiniteLoss:
+                self._end_of_hope()
+                raise
+            return self._end(finished, test)
+
+    def _begin(self) -> None:
+        """Write the first state, or again what a run that was killed may have left half done."""
+        if self.progress.epoch:
+            self.folder.write_history(self.progress.history)
+            self.folder.write_result(self._result(finished=False))
+        elif not self.epoch.losses:
+            self._save_state()
+
+    def _is_trained(self) -> bool:
+        """Whether the last epoch is over, that is, scored."""
+        return self.progress.epoch == self.config.epochs or (self._enough() and not self.epoch.losses)
+
+    def _enough(self) -> bool:
+        return 0 < self.config.max_steps <= self.optimizer.steps
+
+    def _where(self) -> str:
+        if self._is_trained():
+            return f"after training, at step {self.optimizer.steps}: the test split is not scored yet"
+        return f"at step {self.optimizer.steps} of {self.total_steps}"
+
+    def _keep_a_bank(self) -> None:
+        """If no epoch was the best, keep the weights as they are, not scored."""
+        if self.progress.best_epoch == 0:
             self._save_bank({})
-        result = self._result(finished)
+
+    def _end_of_hope(self) -> None:
+        """After a NonFiniteLoss: a resumed run would end there again."""
+        if self._is_trained():
+            self._end(True, None)  # by the test split alone
+        elif self.progress.epoch == 0:
+            self.folder.state.unlink(missing_ok=True)
+
+    def _end(self, finished: bool, test: dict | None) -> dict:
+        result = self._result(finished) | ({"test": test} if test else {})
         self.folder.write_result(result)
         if finished:
             self.folder.state.unlink(missing_ok=True)
         return result
 
-    def _enough(self) -> bool:
-        return 0 < self.config.max_steps <= self.optimizer.steps
-
     def _epoch(self) -> None:
-        start, losses, tokens = time.perf_counter(), [], 0
-        name = f"epoch {self.progress.epoch + 1}/{self.config.epochs}"
-        hidden = self.quiet or not sys.stderr.isatty()
-        with tqdm(total=self.steps_per_epoch, desc=name, unit="step", leave=False, disable=hidden) as bar:
+        """Take the steps of an epoch, or those that are left of it, and score it."""
+        epoch, name = self.epoch, f"epoch {self.progress.epoch + 1}/{self.config.epochs}"
+        start, shown = time.perf_counter() - epoch.seconds, not self.quiet and sys.stderr.isatty()
+        bar = {"total": self.steps_per_epoch, "initial": len(epoch.losses), "desc": name, "unit": "step"}
+        with tqdm(**bar, leave=False, disable=not shown) as bar:
             for batch, labels in self._batches():
-                losses.append(self._step(batch, labels))
-                tokens += batch.n_tokens
-                speed = tokens / (time.perf_counter() - start)
-                bar.set_postfix_str(f"loss {np.mean(losses[-20:]):.3f}, {speed:,.0f} tokens/s", refresh=False)
+                epoch.losses.append(self._step(batch, labels))
+                epoch.tokens += batch.n_tokens
+                epoch.seconds = time.perf_counter() - start
+                if self.saving and self.saving.is_due(self.optimizer.steps):
+                    self._save_state()
+                speed = epoch.tokens / epoch.seconds
+                bar.set_postfix_str(f"loss {np.mean(epoch.losses[-20:]):.3f}, {speed:,.0f} tokens/s", refresh=False)
                 bar.update()
-        self._end_epoch(name, float(np.mean(losses)), time.perf_counter() - start, tokens)
+        self._end_epoch(name)
 
     def _batches(self) -> Iterator[tuple[Batch, np.ndarray]]:
-        """The batches of an epoch, in an order that only the seed and the epoch's number decide."""
+        """The batches of an epoch that are left, in an order that only the seed and the epoch's number decide."""
         numbers = np.arange(len(self.train.batch), dtype=np.int64)  # on Windows the default of NumPy 1 has 32 bits
         order = np.random.default_rng([self.config.seed, self.progress.epoch]).permutation(numbers)
-        for i in range(0, len(order), self.config.batch_size):
+        size = self.config.batch_size
+        for i in range(len(self.epoch.losses) * size, len(order), size):
             if self._enough():
                 return
-            self.ctrl_c.check()
-            rows = order[i : i + self.config.batch_size]
+            with self._saved_on_ctrl_c():
+                self.ctrl_c.check()
+            rows = order[i : i + size]
             yield self.train.batch.take(rows), self.train.labels[rows]
+
+    @contextmanager
+    def _saved_on_ctrl_c(self) -> Iterator[None]:
+        """Around what Ctrl-C may end, and where no step is half done."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._save_state()
+            raise
 
     def _step(self, batch: Batch, labels) -> float:
         """Forward, backward, clip, move. Raises NonFiniteLoss before anything is moved."""
@@ -149,24 +187,33 @@ class Training:
         norm = clip_by_global_norm(grads, self.config.clip_norm)
         lr = learning_rate(step, self.total_steps, self.config.lr, self.config.warmup)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise self._stopped(f"the loss is {loss}, the norm of the gradients {norm}, at learning rate {lr:.2g}")
+            why = f"the loss is {loss}, the norm of the gradients {norm}, at learning rate {lr:.2g}"
+            raise self._stopped(
+                why, advice(self.model, lambda model: step_is_sound(model, batch, labels, step), labels)
+            )
         self.optimizer.step(grads, lr)
         return loss
 
-    def _stopped(self, why: str) -> NonFiniteLoss:
+    def _stopped(self, why: str, what_to_do: str) -> NonFiniteLoss:
         step, best = self.optimizer.steps + 1, self.progress.best_epoch
         kept = f"{self.folder.bank} holds epoch {best}" if best else "No epoch was finished, and no bank written"
         where = f"step {step} of {self.total_steps} (epoch {self.progress.epoch + 1})"
-        return NonFiniteLoss(f"training stopped at {where}: {why}. {kept}. Try a smaller --lr")
+        return NonFiniteLoss(f"training stopped at {where}: {why}. {kept}. {what_to_do}")
 
-    def _end_epoch(self, name: str, loss: float, seconds: float, tokens: int) -> None:
-        """Score the epoch, keep it if it is the best, and only then count it as done."""
-        self.ctrl_c.check()
+    def _score_dev(self) -> dict[str, float]:
         try:
-            dev = evaluate_all(self.model, self.dev, self.task.metrics)
+            with self._saved_on_ctrl_c():
+                self.ctrl_c.check()
+                return evaluate_all(self.model, self.dev, self.task.metrics)
         except NonFiniteLoss as error:
-            raise self._stopped(str(error)) from None
-        before = self.progress
+            batches = [split.batch for split in self.dev.values()]
+            found = advice(self.model, lambda model: all(scores_are_sound(model, batch) for batch in batches))
+            raise self._stopped(str(error), found) from None
+
+    def _end_epoch(self, name: str) -> None:
+        """Score the epoch, keep it if it is the best, and only then count it as done."""
+        dev, before, epoch = self._score_dev(), self.progress, self.epoch
+        loss, seconds, tokens = float(np.mean(epoch.losses)), epoch.seconds, epoch.tokens
         done = {"epoch": before.epoch + 1, "steps": self.optimizer.steps}
         value = dev[self.task.metrics[0]]
         best = value > before.best_score
@@ -175,10 +222,10 @@ class Training:
             done |= {"best_score": value, "best_epoch": done["epoch"], "best_dev": dev}
         row = {"epoch": done["epoch"], "step": done["steps"], "loss": loss, **dev, "seconds": seconds}
         done |= {"seconds": before.seconds + seconds, "tokens": before.tokens + tokens}
-        self.progress = replace(before, **done, history=(*before.history, row))
+        self.progress, self.epoch = replace(before, **done, history=(*before.history, row)), Epoch()
         self.folder.write_history(self.progress.history)
         self.folder.write_result(self._result(finished=False))
-        self._save_state(self.optimizer.state())
+        self._save_state()
         speed = f"{seconds:.1f} s, {tokens / seconds:,.0f} tokens/s"
         mark = "  (best so far)" if best else ""
         self.say(f"{name}: loss {loss:.4f}, dev {format_scores(dev)}, {speed}{mark}")
@@ -187,24 +234,20 @@ class Training:
         record = self.model.to_record(self.task.name, self.task.labels, self.settings, dev, self.rows)
         write_bank(self.folder.bank, {self.task.name: record})
 
-    def _save_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Before the first epoch there are no arrays to save: the seed gives them again."""
-        if self.resumable:
-            write_state(self.folder.state, arrays, {"progress": asdict(self.progress), "settings": self.settings})
+    def _save_state(self) -> None:
+        """Before the first step there are no arrays to save: the seed gives them again."""
+        if self.saving:
+            arrays = self.optimizer.state() if self.optimizer.steps else {}
+            with self.saving.timed():
+                write_progress(self.folder.state, arrays, self.progress, self.epoch, self.settings)
 
-    def resume(self) -> None:
-        """Go on after the last epoch that was finished. Raises InputError if the folder's run had other settings."""
-        arrays, meta = read_state(self.folder.state)
-        before, now = flatten(meta.get("settings", {})), flatten(self.settings)
-        for name in now | before:
-            if before.get(name) != now.get(name):
-                raise InputError(
-                    f"{self.folder.state}: cannot resume: {name} was {before.get(name)!r}, now it is {now.get(name)!r}"
-                )
-        progress = Progress(**meta["progress"])
-        if progress.epoch > 0:
-            self.optimizer.load_state(arrays, progress.steps)
-        self.progress = progress
+    def go_on(self, arrays: dict[str, np.ndarray], progress: Progress, epoch: Epoch) -> None:
+        """Take over what `read_progress` gave. Raises InputError if it does not fit, and changes nothing."""
+        if progress.epoch > self.config.epochs or len(epoch.losses) > self.steps_per_epoch:
+            raise InputError(f"epoch {progress.epoch + 1}, step {len(epoch.losses)} of it, is after the end of the run")
+        if steps := progress.steps + len(epoch.losses):
+            self.optimizer.load_state(arrays, steps)
+        self.progress, self.epoch = progress, epoch
 
     def _result(self, finished: bool) -> dict:
         progress, model = self.progress, self.model
@@ -230,5 +273,10 @@ class Training:
         }
 
     def best_model(self) -> Model:
-        """The model with the weights of the best epoch, read back from the bank."""
-        return Model.from_record(self.model.backbone, read_bank(self.folder.bank)[self.task.name], self.folder.bank)
+        """The model with the weights of the best epoch, read back from the bank. Raises InputError if the bank holds
+        another one."""
+        record = read_bank(self.folder.bank).get(self.task.name)
+        dev = self.progress.best_dev or {}
+        if record is None or json.dumps(record.dev, sort_keys=True) != json.dumps(dev, sort_keys=True):
+            raise InputError(f"{self.folder.bank}: does not hold epoch {self.progress.best_epoch} of this run any more")
+        return Model.from_record(self.model.backbone, record, self.folder.bank)

@@ -11,6 +11,8 @@ from minibert.data import TASK_NAMES
 # The tables and figures that `reproduce` knows; see lab/reproduce.py.
 EXPERIMENTS = ("table1", "table2", "figure3", "figure4", "figure5", "figure6", "extensions", "stream")
 
+SAVE_HELP = "within an epoch, write what --resume needs every X minutes (5; 0: only after an epoch)"
+
 EXAMPLES = """\
 examples:
   minibert train --backbone minilm-l6.h5 --task opinions --out RUN
@@ -93,9 +95,9 @@ def _add_train(commands) -> None:
     p.add_argument("--out", required=True, metavar="RUN", help="folder for the result")
     _threads_argument(p)
     p.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
-    again = p.add_mutually_exclusive_group()
-    again.add_argument("--force", action="store_true", help="replace the run that is in --out")
-    again.add_argument("--resume", action="store_true", help="go on with the run in --out after its last epoch")
+    p.add_argument("--force", action="store_true", help="replace the run that is in --out")
+    p.add_argument("--resume", action="store_true", help="go on with the run in --out where it ended; start it if new")
+    p.add_argument("--save-minutes", type=float, default=5.0, metavar="X", help=SAVE_HELP)
     _task_arguments(p)
     method_arguments(p.add_argument_group("what is trained"))
     setting_arguments(p.add_argument_group("how it is trained"))

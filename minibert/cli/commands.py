@@ -17,7 +17,9 @@ from minibert.data.squad import without_answers
 from minibert.data.task import Examples, count_empty
 from minibert.evaluate import format_scores, tokenize
 from minibert.evaluate import predict as predict_batch
-from minibert.interrupt import compile_kernels
+from minibert.interrupt import compile_kernels, sigterm_as_ctrl_c
+from minibert.progress import Saving
+from minibert.resume import TRAIN_LONGER, is_finished, resume
 from minibert.run import load, open_backbone, prepare, train_and_test
 from minibert.storage import RunFolder
 from minibert.train import Training
@@ -32,18 +34,22 @@ CONTROL = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")  # 
 
 def train(args) -> int:
     """Tune a backbone on a task and write RUN/."""
-    folder = RunFolder(args.out)
-    folder.check_free(args.force, args.resume)
-    trial = make_trial(**{name: getattr(args, name) for name in TRIAL_OPTIONS})
-    task = load(trial)
-    training = prepare(trial, task, open_backbone(args.backbone), folder.path, args.quiet)
-    if args.resume:
-        training.resume()
-    compile_kernels()  # which may take a minute: only after all that can be wrong has been looked at
-    _announce(training)
-    if args.force:
-        folder.clear()
-    result = train_and_test(training)
+    folder, saving = RunFolder(args.out), Saving(args.save_minutes)
+    with sigterm_as_ctrl_c(), folder.in_use():
+        if not (args.force or args.resume):
+            folder.check_free()
+        trial = make_trial(**{name: getattr(args, name) for name in TRIAL_OPTIONS})
+        task = load(trial)
+        training = prepare(trial, task, open_backbone(args.backbone), folder.path, args.quiet, saving)
+        if args.resume and is_finished(training):
+            training.say(f"{folder.path} holds this run, finished: see {folder.result}; {TRAIN_LONGER}")
+            return 0
+        goes_on = args.resume and resume(training, replace=args.force)
+        compile_kernels()  # which may take a minute: only after all that can be wrong has been looked at
+        _announce(training)
+        if not goes_on:
+            folder.clear()
+        result = train_and_test(training)
     _summarize(training, result)
     return 0 if result["finished"] else 130
 
@@ -62,8 +68,8 @@ def _announce(training: Training) -> None:
             say(f"note: {note}")
     say(model.table())
     say(f"{training.total_steps} steps of {config.batch_size} texts, learning rate {config.lr:g}")
-    if training.progress.epoch:
-        say(f"going on after epoch {training.progress.epoch}, step {training.progress.steps}")
+    if training.optimizer.steps:
+        say(f"going on after epoch {training.progress.epoch}, step {training.optimizer.steps}")
 
 
 def _summarize(training: Training, result: dict) -> None:

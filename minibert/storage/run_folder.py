@@ -3,12 +3,21 @@ until the end."""
 
 from __future__ import annotations
 
+import errno
 import json
-import tempfile
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from minibert.config import InputError
 from minibert.storage.atomic import write_rows, write_text
+
+LOCK = ".lock"  # there as long as a run is
+NO_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # some network disks
 
 
 def bank_file(path) -> Path:
@@ -27,42 +36,83 @@ class RunFolder:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All that a run writes."""
-        return self.result, self.history, self.bank, self.state
+        """All that a run writes, in the order in which it may be removed: without its state no run seems resumable."""
+        return self.state, self.result, self.history, self.bank
 
-    def check_free(self, force: bool, resume: bool) -> None:
-        """Raise InputError if a run would overwrite another, if there is nothing to resume, or if the place cannot be
-        written. Called before any work; changes nothing."""
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"--out {self.path} is a file; give a folder")
-        if resume and not self.state.exists():
-            raise InputError(f"{self.state} is not there: there is no unfinished run to resume in {self.path}")
-        if not (force or resume) and any(file.exists() for file in self.files):
-            goes_on = "--resume it, " if self.state.exists() else ""
-            raise InputError(f"{self.path} holds a run already; give another --out, {goes_on}or --force to replace it")
-        self._check_writable()
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep the folder for one run: other processes and threads that ask for it get an InputError.
 
-    def _check_writable(self) -> None:
-        there = self.path
-        while not there.exists():
-            there = there.parent
+        The folder is made, and is gone afterwards if nothing was put into it. The lock is the operating system's own,
+        so that it ends with the process, however that ends; only its file is left by a process that is killed.
+        Temporary files of such a process are removed. Raises InputError if the folder cannot be made or written.
+        """
+        made = self._make()
+        lock = FileLock(os.path.realpath(self.path / LOCK), is_singleton=True)
+        if lock.is_locked:  # by this thread, further up
+            yield
+            return
         try:
-            with tempfile.TemporaryFile(dir=there):
-                pass
-        except OSError as error:
-            raise InputError(f"--out {self.path}: {there} cannot be written ({error.strerror})") from None
+            self._take(lock)
+            try:
+                self._remove_leftovers()
+                yield
+            finally:
+                with suppress(OSError):  # Windows removes no open file; there filelock does, once it is closed
+                    os.unlink(lock.lock_file)  # while we hold it: who has just opened it finds it gone, and tries again
+                lock.release()
+        finally:
+            for folder in made:
+                with suppress(OSError):  # it is not empty
+                    folder.rmdir()
 
-    def create(self) -> None:
-        """Make the folder. Raises InputError if it cannot be made."""
+    def _make(self) -> list[Path]:
+        """Make the folder, and return what had to be made, innermost first."""
         try:
+            if self.path.exists() and not self.path.is_dir():
+                raise InputError(f"--out {self.path} is a file; give a folder")
+            missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
             self.path.mkdir(parents=True, exist_ok=True)
+            return missing
         except OSError as error:
             raise InputError(f"--out {self.path}: the folder cannot be made ({error.strerror})") from None
+
+    def _take(self, lock: FileLock) -> None:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            advice = "wait for its end, or give another --out"
+            raise InputError(f"{self.path} is in use by another run; {advice}") from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise InputError(f"--out {self.path} cannot be written ({error.strerror})") from None
+            print(f"note: {self.path}: there are no file locks here; let only one run use it", file=sys.stderr)
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a process that was killed was just writing; nobody else writes here now."""
+        for file in self.files:
+            for temporary in self.path.glob(f".{file.name}.*.tmp"):
+                with suppress(OSError):  # on Windows, that a program has open
+                    temporary.unlink(missing_ok=True)
+
+    def check_free(self) -> None:
+        """Raise InputError if a run would overwrite another."""
+        if any(file.exists() for file in self.files):
+            goes_on = "--resume it, " if self.state.exists() else ""
+            raise InputError(f"{self.path} holds a run already; give another --out, {goes_on}or --force to replace it")
 
     def clear(self) -> None:
         """Remove the files of an earlier run, as --force asks for."""
         for file in self.files:
             file.unlink(missing_ok=True)
+
+    def read_result(self) -> dict:
+        """What result.json holds; {} if it is not there, or damaged: a run that goes on writes it again."""
+        try:
+            result = json.loads(self.result.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return result if isinstance(result, dict) and isinstance(result.get("settings"), dict) else {}
 
     def write_result(self, result: dict) -> None:
         """result.json"""

@@ -14,7 +14,7 @@ from tiny import random_texts, write_csv, write_tiny_backbone
 
 from minibert.cli import commands, main
 from minibert.model import Model
-from minibert.storage import read_bank
+from minibert.storage import RunFolder, read_bank
 
 ODD_TEXTS = ["", " ", "\U0001f600\U0001f389" * 60, "\x07\x1b[31mred", "नमस्ते 漢字 العربية", "good " * 5000, "x" * 5000]
 ODD_TEXTS += ["\u2028", "\ufeffgood", "a\rb", "two\nlines", "\ud7ff\ue000\U0010ffff"]
@@ -142,11 +142,11 @@ BAD_TRAINING = {
     "top k for another method": ("--top-k 1", "--top-k needs --method top_k"),
     "threads": ("--threads 0", "--threads must be from 1"),
     "too many threads": ("--threads 100000", "--threads must be from 1"),
-    "force and resume": ("--force --resume", "not allowed with"),
     "unknown option": ("--colour", "unrecognized arguments: --colour"),
-    "nothing to resume": ("--resume", "no unfinished run to resume"),
+    "save minutes": ("--save-minutes -1", "--save-minutes must be a number of minutes from 0, got -1"),
+    "save minutes nan": ("--save-minutes nan", "--save-minutes must be"),
     "out is a file": ("--out {place}/data.csv", "is a file; give a folder"),
-    "out below a file": ("--out {place}/data.csv/run", "cannot be written"),
+    "out below a file": ("--out {place}/data.csv/run", "the folder cannot be made (Not a directory)"),
     "out is too long": ("--out {tmp}/" + 300 * "x", "File name too long"),
     "out holds a run": ("--out {place}/run", "holds a run already"),
     "out holds a run, and the data is wrong": ("--out {place}/run --force --data {place}/empty.csv", "is empty"),
@@ -385,6 +385,89 @@ def test_ctrl_c_to_the_process_and_resume(place, tmp_path, capsys):
     one, other = (read_bank(tmp_path / name / "bank.h5")["csv"].params for name in ("stopped", "whole"))
     assert one.keys() == other.keys()
     assert all(one[name].tobytes() == other[name].tobytes() for name in one)
+
+
+def test_sigterm_is_as_ctrl_c_and_the_same_command_with_resume_goes_on(place, tmp_path, capsys):
+    """With --force in it, and under another run that was in the folder before."""
+    shutil.copytree(place / "run", tmp_path / "run")
+    command = [*train_arguments(place, tmp_path / "run"), "--epochs", "30", "--batch-size", "4", "--force"]
+    process = start(*command, text=True)
+    assert any(line.startswith("epoch 2/30") for line in process.stdout)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    step = re.search(r"interrupted at step (\d+) of", out)[1]
+    assert out.endswith("go on with the same command and --resume\n")
+    code, out, _ = run(capsys, *command, "--resume")
+    assert code == 0 and re.search(rf"^going on after epoch \d+, step {step}$", out, re.MULTILINE)
+    result = (tmp_path / "run" / "result.json").read_bytes()
+    assert json.loads(result)["finished"] is True
+    code, out, err = run(capsys, *command, "--resume")
+    assert (code, err) == (0, "") and "holds this run, finished" in out and "a larger --epochs" in out
+    assert (tmp_path / "run" / "result.json").read_bytes() == result
+    assert run(capsys, *command, "--resume", "--quiet") == (0, "", "")
+
+
+def test_resume_before_anything_was_saved(place, tmp_path, capsys):
+    code, out, _ = run(capsys, *train_arguments(place, tmp_path / "run"), "--resume")
+    assert code == 0 and f"nothing of this run was saved yet in {tmp_path / 'run'}: starting from the beginning" in out
+    assert read_bank(tmp_path / "run" / "bank.h5").keys() == {"csv"}
+
+
+def test_resume_of_another_run(place, tmp_path, capsys):
+    shutil.copytree(place / "run", tmp_path / "run")
+    before = snapshot(tmp_path)
+    command = [*train_arguments(place, tmp_path / "run"), "--epochs", 3, "--resume"]
+    assert_refused(run(capsys, *command), "finished run: train/epochs was 2, now it is 3; to train longer, start a new")
+    assert snapshot(tmp_path) == before
+    (tmp_path / "run" / "result.json").unlink()
+    assert_refused(run(capsys, *command), "state.h5 is not there, so the run in")
+    assert run(capsys, *command, "--force")[0] == 0
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["epochs"] == 3
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 4])
+def test_resume_with_force_after_a_kill_while_the_folder_was_cleared(place, tmp_path, capsys, monkeypatch, last):
+    """Of the same run, unfinished; last: the file that is just being removed."""
+    command = [*train_arguments(place, tmp_path / "run"), "--epochs", 9]
+    usual, steps = Model.loss_and_grads, []
+
+    def loss_and_grads(*arguments, **keywords):
+        steps.append(1)
+        return (len(steps) == 9 and os.kill(os.getpid(), signal.SIGINT)) or usual(*arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Model, "loss_and_grads", loss_and_grads)
+        assert run(capsys, *command)[0] == 130
+    for file in RunFolder(tmp_path / "run").files[:last]:
+        file.unlink()
+    code, out, _ = run(capsys, *command, "--force", "--resume")
+    assert code == 0 and "starting from the beginning" in out and "epoch 1/9" in out
+
+
+def test_a_folder_is_one_run_s_at_a_time(place, tmp_path, capsys):
+    """Of two that are started together one wins; the bank of one that runs can be used."""
+    command = [*train_arguments(place, tmp_path / "run"), "--epochs", "60", "--batch-size", "4"]
+    both = [start(*command, text=True), start(*command, text=True)]
+    done = [(*process.communicate(timeout=100), process.returncode) for process in both]
+    (out, err, code), (refused_out, refused_err, refused_code) = sorted(done, key=lambda each: each[2])
+    assert (code, err) == (0, "") and "epoch 60/60" in out
+    assert_refused((refused_code, refused_out, refused_err), "run")
+    assert "is in use by another run" in refused_err or "holds a run already" in refused_err
+    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["bank.h5", "history.csv", "result.json"]
+
+
+def test_a_folder_in_use(place, tmp_path, capsys):
+    shutil.copytree(place / "run", tmp_path / "run")
+    process = start(*train_arguments(place, tmp_path / "run"), "--epochs", "2000", "--force", text=True)
+    assert any(line.startswith("epoch 1/") for line in process.stdout)
+    for option in ("--force", "--resume"):
+        told = run(capsys, *train_arguments(place, tmp_path / "run"), option)
+        assert_refused(told, f"{tmp_path / 'run'} is in use by another run; wait for its end, or give another --out")
+    assert run(capsys, *bank_arguments(place, "predict", tmp_path / "run"), "good")[0] == 0
+    process.kill()
+    process.communicate()
+    assert run(capsys, *train_arguments(place, tmp_path / "run"), "--force")[0] == 0
 
 
 def test_standard_input_and_a_closed_pipe(place):

@@ -27,6 +27,7 @@ from minibert.lab.ledger import read_ledger
 from minibert.lab.plan import format_seconds, make_plan
 from minibert.lab.summary import best_settings, mean_and_error, settings_of, summarize, write_summary
 from minibert.run import load, open_backbone, run_trial
+from minibert.storage import RunFolder
 from minibert.trial import Trial, grid, make_trial, trial_id
 
 pytestmark = pytest.mark.usefixtures("runs")
@@ -117,6 +118,17 @@ def test_a_trial_gives_what_minibert_train_gives(place, tmp_path):
     for key in ("dev", "test", "best_epoch", "steps", "trained_params", "total_params", "trained_fraction", "lr"):
         assert result[key] == trained[key]
     assert result["metric"] == "accuracy" and result["train_rows"] == 40 and result["wall_seconds"] > 0
+
+
+def test_a_trial_in_a_folder_that_a_run_has_in_use(place, tmp_path):
+    trial = make_trial(**options(place))
+    run_trial(trial, place / "tiny.h5", tmp_path / "run")
+    before = (tmp_path / "run" / "bank.h5").read_bytes()
+    with RunFolder(tmp_path / "run").in_use(), ThreadPoolExecutor(1) as other:
+        error = other.submit(run_trial, trial, place / "tiny.h5", tmp_path / "run").exception()
+    assert isinstance(error, InputError) and "is in use by another run; wait for its end" in str(error)
+    assert (tmp_path / "run" / "bank.h5").read_bytes() == before
+    assert sorted(f.name for f in (tmp_path / "run").iterdir()) == ["bank.h5", "history.csv", "result.json"]
 
 
 def test_the_same_trial_is_never_run_twice(place, tmp_path, runs):

@@ -1,6 +1,5 @@
 """Training end to end on a tiny random backbone: it learns, keeps the best, stops well, and goes on bit for bit."""
 
-import csv
 import json
 import os
 import signal
@@ -8,24 +7,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_models import options_of
-from tiny import random_texts, write_tiny_backbone
+from runs import CONFIG, at_step, history_of, make_task, make_training, same_outcome
+from tiny import write_tiny_backbone
 
 import kernels
 from kernels.runtime.warm_up import warm_up
 from minibert import train as train_module
-from minibert.config import METHODS, InputError, TrainConfig
-from minibert.data.task import Examples, Task
+from minibert.config import METHODS
 from minibert.evaluate import NonFiniteLoss, evaluate, tokenize
 from minibert.interrupt import CtrlC
-from minibert.model import Model, load_backbone
+from minibert.model import load_backbone
 from minibert.params import flatten
+from minibert.resume import resume
 from minibert.storage import read_bank, read_state
-from minibert.train import Training
 
 KEYS = ["task", "method", "seed", "lr", "epochs", "adapter_size", "trained_params", "total_params", "trained_fraction"]
 KEYS += ["dev", "best_epoch", "steps", "seconds", "tokens_per_second", "finished"]
-CONFIG = TrainConfig(lr=3e-3, epochs=4, batch_size=8, max_length=24)
 
 
 @pytest.fixture(scope="module")
@@ -36,44 +33,6 @@ def backbone_file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def backbone(backbone_file):
     return load_backbone(backbone_file)
-
-
-def make_task(n=20, n_dev=None):
-    """n random texts; dev is the training set itself, unless n_dev says that it is others."""
-    texts, labels = random_texts(n + (n_dev or 0))
-    examples = Examples(texts, None, np.array([label == "yes" for label in labels], np.int64))
-    dev = examples if n_dev is None else examples.take(range(n, n + n_dev))
-    return Task("byheart", "classify", ("no", "yes"), ("accuracy",), examples.take(range(n)), {"dev": dev})
-
-
-def make_training(backbone, out, config=CONFIG, method="adapter", task=None):
-    model = Model(backbone, "classify", 2, method, **options_of(method, size=16))
-    return Training(model, task or make_task(), config, out, quiet=True)
-
-
-def history_of(folder):
-    """history.csv without the column of seconds, which no two runs share."""
-    with open(folder.history, newline="") as file:
-        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
-
-
-def same_outcome(one, other):
-    """Banks and histories are equal, bit for bit."""
-    first, second = (read_bank(run.folder.bank)["byheart"] for run in (one, other))
-    assert first.dev == second.dev
-    assert all(np.array_equal(first.params[name], second.params[name]) for name in first.params)
-    assert history_of(one.folder) == history_of(other.folder)
-
-
-def at_step(monkeypatch, training, step, action):
-    """Call action() in place of that step (from 0)."""
-    usual = training.model.loss_and_grads
-
-    def loss_and_grads(batch, labels, dropout_step=None):
-        result = usual(batch, labels, dropout_step)
-        return (action() or result) if dropout_step == step else result
-
-    monkeypatch.setattr(training.model, "loss_and_grads", loss_and_grads)
 
 
 @pytest.mark.parametrize(
@@ -160,8 +119,8 @@ def test_ctrl_c_then_resume_is_bit_for_bit_a_run_without(backbone, tmp_path, mon
     assert read_bank(folder.bank)["byheart"].dev == result["dev"]
     assert stopped.best_model().predict(stopped.train.batch.take([0])).shape == (1, 2)
     again = make_training(backbone, tmp_path / "stopped", method=method)
-    again.resume()
-    assert again.progress.epoch == step // 3 if step < 11 else again.progress.epoch == 3
+    assert resume(again)
+    assert again.optimizer.steps == step + 1 and again.progress.epoch == step // 3
     assert again.run()["finished"] is True
     assert not folder.state.exists()
     same_outcome(whole, again)
@@ -194,26 +153,7 @@ def test_ctrl_c_while_dev_is_scored(backbone, tmp_path, monkeypatch):
     monkeypatch.setattr(stopped.model, "predict", predict)
     assert stopped.run()["best_epoch"] == 1
     again = make_training(backbone, tmp_path / "stopped")
-    again.resume()
-    again.run()
-    same_outcome(whole, again)
-
-
-def test_a_killed_run_is_resumed(backbone, tmp_path, monkeypatch):
-    class Killed(BaseException):
-        pass
-
-    def kill():
-        raise Killed
-
-    whole = make_training(backbone, tmp_path / "whole")
-    whole.run()
-    killed = make_training(backbone, tmp_path / "killed")
-    at_step(monkeypatch, killed, 7, kill)
-    with pytest.raises(Killed):
-        killed.run()
-    again = make_training(backbone, tmp_path / "killed")
-    again.resume()
+    assert resume(again)
     again.run()
     same_outcome(whole, again)
 
@@ -254,26 +194,6 @@ def test_max_steps_ends_early_scores_and_saves(backbone, tmp_path):
     result = training.run()
     assert (result["steps"], result["finished"], len(history_of(training.folder))) == (5, True, 2)
     assert result["dev"] == read_bank(training.folder.bank)["byheart"].dev != {}
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"config": replace(CONFIG, lr=1e-3)}, "train/lr was 0.003, now it is 0.001"),
-        ({"config": replace(CONFIG, epochs=9)}, "train/epochs"),
-        ({"method": "layernorm"}, "method was 'adapter', now it is 'layernorm'"),
-        ({"task": make_task(20, 5)}, "data"),
-        ({"task": make_task(21)}, "train_rows"),
-    ],
-)
-def test_resume_with_other_settings_is_refused(backbone, tmp_path, monkeypatch, change, named):
-    stopped = make_training(backbone, tmp_path)
-    at_step(monkeypatch, stopped, 4, lambda: os.kill(os.getpid(), signal.SIGINT))
-    stopped.run()
-    before = stopped.folder.state.read_bytes()
-    with pytest.raises(InputError, match=f"cannot resume: {named}"):
-        make_training(backbone, tmp_path, **change).resume()
-    assert stopped.folder.state.read_bytes() == before
 
 
 @pytest.fixture

@@ -1,0 +1,90 @@
+"""Going on with a run that was ended: what is in its folder, and is it this very run?
+
+What decides the bits of a run are its settings (`Training.settings`). They stand in the state, in the bank and in
+result.json, and are compared with those that are given now.
+"""
+
+from __future__ import annotations
+
+import json
+
+from minibert.config import InputError
+from minibert.params import flatten
+from minibert.progress import read_progress
+from minibert.storage import read_bank
+from minibert.train import Training
+
+TRAIN_LONGER = "to train longer, start a new run with a larger --epochs and another --out"
+
+
+def resume(training: Training, replace: bool = False) -> bool:
+    """Put a run where the one in its folder was ended, and return True; False if nothing of it was saved yet.
+
+    replace: a folder that holds another run, or one that cannot go on, is not in the way. Otherwise that raises
+    InputError. So does, in any case, this run with a damaged state, or without its bank.
+    """
+    folder = training.folder
+    if not folder.state.exists():
+        return _without_state(training, replace)
+    arrays, progress, epoch, settings = read_progress(folder.state)
+    other = difference(settings, training.settings)
+    if other and not replace:
+        advice = f"give the settings of that run, another --out, or --force to replace it; {TRAIN_LONGER}"
+        raise InputError(f"{folder.state}: cannot resume: {other}; {advice}")
+    if other:
+        training.say(f"note: the run in {folder.path} is another one ({other}); --force replaces it")
+        return False
+    if progress.best_epoch:
+        _check_bank(training)
+    try:
+        training.go_on(arrays, progress, epoch)
+    except InputError as error:
+        raise InputError(f"{folder.state}: {error}") from None
+    return True
+
+
+def is_finished(training: Training) -> bool:
+    """Whether the folder holds this very run, finished. Raises InputError if its bank is gone or damaged."""
+    result = training.folder.read_result()
+    if training.folder.state.exists() or not result.get("finished"):
+        return False
+    if difference(result.get("settings"), training.settings):
+        return False
+    _check_bank(training)
+    return True
+
+
+def _without_state(training: Training, replace: bool) -> bool:
+    folder, result = training.folder, training.folder.read_result()
+    if replace or not any(file.exists() for file in folder.files):
+        training.say(f"note: nothing of this run was saved yet in {folder.path}: starting from the beginning")
+        return False
+    if result.get("finished"):
+        other = difference(result.get("settings"), training.settings)
+        raise InputError(f"{folder.path} holds a finished run: {other}; {TRAIN_LONGER}, or --force to replace this one")
+    advice = "give another --out, or --force to start it again"
+    raise InputError(f"{folder.state} is not there, so the run in {folder.path} cannot go on; {advice}")
+
+
+def _check_bank(training: Training) -> None:
+    """Raise InputError unless the bank in the folder is that of this run."""
+    bank, advice = training.folder.bank, "put the run's own bank back, or start it again with --force, not --resume"
+    try:
+        record = read_bank(bank).get(training.task.name)
+    except InputError as error:
+        raise InputError(f"{error}; without its bank the run cannot go on: {advice}") from None
+    other = difference(record.training, training.settings) if record else f"it has no task {training.task.name!r}"
+    if other:
+        raise InputError(f"{bank}: is not the bank of this run ({other}): {advice}")
+
+
+def difference(before: dict | None, now: dict) -> str:
+    """The first setting that is another one, as "lr was 0.1, now it is 0.2"; "" if there is none.
+
+    Settings are compared as JSON keeps them: a tuple is a list.
+    """
+    before, now = flatten(before or {}), flatten(json.loads(json.dumps(now)))
+    for name in now | before:
+        if before.get(name) != now.get(name):
+            return f"{name} was {before.get(name)!r}, now it is {now.get(name)!r}"
+    return ""
