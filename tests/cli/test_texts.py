@@ -32,6 +32,7 @@ def read(content, name="f.txt", folder=None, pairs=False, **task_options):
         ("önë\r\ntwo\r\n".encode("utf-16"), ["önë", "two"]),
         (b'say "hi" to 12" discs\n', ['say "hi" to 12" discs']),
         (b'it is 5" long\nand wide\n', ['it is 5" long', "and wide"]),
+        (b'he said "well,"\n', ['he said "well,"']),
         (b"text, they say\nlabel\n", ["text, they say", "label"]),
     ],
 )
@@ -82,6 +83,11 @@ def test_a_header_is_told(tmp_path, capsys, header, names):
     one, other = capsys.readouterr().err.splitlines()
     assert one == f"note: {tmp_path}/f.txt: line 1 looks like a header (it names {names}), it is labelled as a text"
     assert "each line is a text as a whole" in other and "column 'text' alone to a file" in other
+
+
+def test_a_header_of_one_column_may_have_spaces(tmp_path, capsys):
+    assert read(b"review text\ngood\n", folder=tmp_path, text_column="review text")[0] == ["review text", "good"]
+    assert "line 1 looks like a header (it names 'review text')" in capsys.readouterr().err
 
 
 def test_a_header_of_pairs_is_told(tmp_path, capsys):
