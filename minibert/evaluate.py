@@ -42,10 +42,10 @@ class Split:
         """One prediction an example, as `Head.describe` takes it."""
         return predictions
 
-    def score(self, scores: np.ndarray, metrics: tuple[str, ...]) -> dict[str, float]:
-        """{metric: value} of what `predict` gave."""
+    def score(self, scores: np.ndarray, metrics: tuple[str, ...], rows=slice(None)) -> dict[str, float]:
+        """{metric: value} of what `predict` gave; rows: of these examples alone, a mask (N,) bool."""
         guesses = scores.argmax(axis=1) if scores.ndim == 2 else scores
-        return {name: METRICS[name](guesses, self.labels) for name in metrics}
+        return {name: METRICS[name](guesses[rows], self.labels[rows]) for name in metrics}
 
     def notes(self, name: str = "") -> list[str]:
         """What to print of the split called `name` before it is used."""

@@ -243,8 +243,11 @@ class Model:
             raise InputError("the batch has no sequences, so it has no loss")
         return self.head_record.to_labels(np.asarray(labels), self.n_out, np.diff(batch.offsets))
 
-    def to_record(self, name: str, labels=(), training=None, dev=None) -> TaskRecord:
-        """What a bank file keeps of this model: the trained arrays, and how to build the rest around them."""
+    def to_record(self, name: str, labels=(), training=None, dev=None, rows=None) -> TaskRecord:
+        """What a bank file keeps of this model: the trained arrays, and how to build the rest around them.
+
+        The other arguments are fields of TaskRecord.
+        """
         return TaskRecord(
             name=name,
             head=self.head,
@@ -255,6 +258,7 @@ class Model:
             model_options=dict(self.options),
             training=dict(training or {}),
             dev=dict(dev or {}),
+            rows=dict(rows or {}),
             backbone_fingerprint=self.backbone.fingerprint,
             backbone_tokenizer=self.backbone.tokenizer_fingerprint,
             backbone_config=self.config,

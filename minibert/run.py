@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import kernels
-from minibert.data import Task, limit_dev, limit_train, load_task
+from minibert.data import Task, data_fingerprint, limit_dev, limit_train, load_task
 from minibert.evaluate import evaluate, tokenize
 from minibert.interrupt import compile_kernels
 from minibert.model import Backbone, Model, load_backbone
@@ -21,7 +21,7 @@ from minibert.progress import Saving
 from minibert.scratch import temporary_folder
 from minibert.storage import RunFolder
 from minibert.train import Training
-from minibert.trial import Trial, data_fingerprint, trial_id
+from minibert.trial import Trial, trial_id
 
 PROBE_STEPS, PROBE_DEV = 8, 64  # how much of a trial is run to measure its speed
 _ONE_AT_A_TIME = threading.Lock()  # kernels share a pool of memory, so a process runs one trial at a time

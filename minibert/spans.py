@@ -57,9 +57,13 @@ class Windows:
         """How many questions are scored."""
         return len(self.questions)
 
-    def score(self, logits: np.ndarray, metrics: tuple[str, ...]) -> dict[str, float]:
-        """{metric: value from 0 to 1} of the logits (T, 2) of all windows; metrics among exact_match and f1."""
-        scores = squad_scores(self.predictions(logits), self.questions.ids, self.questions.answers)
+    def score(self, logits: np.ndarray, metrics: tuple[str, ...], rows=None) -> dict[str, float]:
+        """{metric: value from 0 to 1} of the logits (T, 2) of all windows; metrics among exact_match and f1.
+
+        rows: of these questions alone, a mask (N,) bool.
+        """
+        scored = self.questions if rows is None else self.questions.take(np.flatnonzero(rows))
+        scores = squad_scores(self.predictions(logits), scored.ids, scored.answers)
         return {name: scores[name] / 100 for name in metrics}
 
     def predictions(self, logits: np.ndarray) -> dict[str, str]:

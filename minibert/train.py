@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import sys
@@ -16,14 +15,14 @@ import numpy as np
 from tqdm import tqdm
 
 from minibert.config import InputError, TrainConfig
-from minibert.data.task import Task
+from minibert.data import Task, data_fingerprint
+from minibert.data.rows import trained_rows
 from minibert.divergence import advice, scores_are_sound, step_is_sound
-from minibert.evaluate import NonFiniteLoss, Split, evaluate_all, format_scores, tokenize
+from minibert.evaluate import NonFiniteLoss, evaluate_all, format_scores, tokenize
 from minibert.interrupt import CtrlC
 from minibert.model import Model
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
 from minibert.progress import Epoch, Progress, Saving, write_progress
-from minibert.spans import Windows
 from minibert.storage import RunFolder, read_bank, write_bank
 from minibert.text import Batch
 
@@ -50,6 +49,7 @@ class Training:
         self.folder = RunFolder(out)
         self.train = tokenize(model.backbone, task.train, config.max_length)
         self.dev = {name: tokenize(model.backbone, split, config.max_length) for name, split in task.dev.items()}
+        self.rows = trained_rows(task)
         self.optimizer = Adam(model.trained(), config.weight_decay)
         self.progress, self.epoch, self.ctrl_c = Progress(), Epoch(), CtrlC()
         self.steps_per_epoch = math.ceil(len(self.train.batch) / config.batch_size)
@@ -58,7 +58,7 @@ class Training:
 
     def _settings(self, task_options: dict) -> dict:
         """What must be the same in a resumed run, and what the result and the bank record of a run."""
-        adapter = self.model.adapter
+        adapter, data = self.model.adapter, data_fingerprint(self.task)
         return {
             "task": self.task.name,
             "task_options": task_options,
@@ -68,7 +68,8 @@ class Training:
             "train": asdict(self.config),
             "train_rows": len(self.task.train),
             "pairs": self.task.train.pairs is not None,
-            "data": _data_fingerprint(self.train, *self.dev.values()),
+            "data": data,
+            "data_whole": self.task.drawn_from or data,
             "backbone": self.model.backbone.fingerprint,
         }
 
@@ -230,7 +231,7 @@ class Training:
         self.say(f"{name}: loss {loss:.4f}, dev {format_scores(dev)}, {speed}{mark}")
 
     def _save_bank(self, dev: dict) -> None:
-        record = self.model.to_record(self.task.name, self.task.labels, self.settings, dev)
+        record = self.model.to_record(self.task.name, self.task.labels, self.settings, dev, self.rows)
         write_bank(self.folder.bank, {self.task.name: record})
 
     def _save_state(self) -> None:
@@ -279,12 +280,3 @@ class Training:
         if record is None or json.dumps(record.dev, sort_keys=True) != json.dumps(dev, sort_keys=True):
             raise InputError(f"{self.folder.bank}: does not hold epoch {self.progress.best_epoch} of this run any more")
         return Model.from_record(self.model.backbone, record, self.folder.bank)
-
-
-def _data_fingerprint(*splits: Split | Windows) -> str:
-    """SHA-256 over the tokens and labels that a run reads."""
-    digest = hashlib.sha256()
-    for split in splits:
-        for array in (split.batch.ids, split.batch.segments, split.batch.offsets, split.labels):
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

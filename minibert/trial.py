@@ -13,10 +13,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
 
-import numpy as np
-
 from minibert.config import AdapterConfig, InputError, TrainConfig
-from minibert.data import CSV_OPTIONS, DEFAULT_MAX_LENGTH, Task
+from minibert.data import CSV_OPTIONS, DEFAULT_MAX_LENGTH
 from minibert.methods import DEFAULT_LR, check_options
 from minibert.options import ADAPTER_OPTIONS, MODEL_OPTIONS, TRAIN_OPTIONS, TUPLE_OPTIONS
 from minibert.params import flatten
@@ -175,16 +173,6 @@ def grid(**options) -> list[Trial]:
             chosen["data"] = None
         trials.append(make_trial(**chosen))
     return list(dict.fromkeys(trials))
-
-
-def data_fingerprint(task: Task) -> str:
-    """SHA-256 over every text and label that the task holds, whatever file they came from."""
-    content = {name: value for name, value in vars(task).items() if name != "notes"}
-    return hashlib.sha256(json.dumps(content, default=_plain, sort_keys=True).encode()).hexdigest()
-
-
-def _plain(value):
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else vars(value)
 
 
 def trial_id(trial: Trial, data: str, backbone: str) -> str:

@@ -9,16 +9,14 @@ from pathlib import Path
 from minibert.config import InputError
 from minibert.data.squad import find_file, read_predictions, read_questions
 from minibert.metrics import squad_scores
-from minibert.storage import write_text
+from minibert.storage import TaskRecord, write_text
 
 
 def check_eval(args) -> None:
     """Raise InputError if eval was given options that do not go together."""
-    of_squad = {"--predictions": args.predictions, "--predictions-out": args.predictions_out}
-    given = [option for option, value in of_squad.items() if value is not None]
-    if given and args.task != "squad":
-        raise InputError(f"{given[0]} needs --task squad: no other task has answers to write or read")
-    if args.dev_rows is not None and args.split != "dev":
+    if args.predictions is not None:
+        _check_squad("--predictions", args.task)
+    if args.dev_rows is not None and args.split not in (None, "dev"):
         raise InputError(f"--dev-rows is for the dev split; leave it out with --split {args.split}")
     if args.predictions is None:
         missing = [f"--{name}" for name in ("backbone", "bank") if getattr(args, name) is None]
@@ -31,8 +29,20 @@ def check_eval(args) -> None:
             raise InputError(f"--predictions scores every answer of a file and runs no model: leave out {needless[0]}")
         if args.data is None:
             raise InputError("--predictions needs --data: the file with the questions, or its folder")
+        if args.split not in (None, "train", "dev"):
+            raise InputError(f"task squad has answers for train and dev; leave out --split {args.split}")
+
+
+def check_answers(args, record: TaskRecord) -> None:
+    """Raise InputError if the answers of a trained task are to be written, and it has none, or not to that place."""
     if args.predictions_out is not None:
+        _check_squad("--predictions-out", args.task or record.training.get("task"))
         _check_place(Path(args.predictions_out))
+
+
+def _check_squad(option: str, task: str | None) -> None:
+    if task != "squad":
+        raise InputError(f"{option} needs --task squad: no other task has answers to write or read")
 
 
 def _check_place(path: Path) -> None:

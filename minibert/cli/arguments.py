@@ -16,7 +16,7 @@ SAVE_HELP = "within an epoch, write what --resume needs every X minutes (5; 0: o
 EXAMPLES = """\
 examples:
   minibert train --backbone minilm-l6.h5 --task opinions --out RUN
-  minibert eval --backbone minilm-l6.h5 --bank RUN --task opinions --split test
+  minibert eval --backbone minilm-l6.h5 --bank RUN --split test
   minibert sweep --backbone minilm-l6.h5 --tasks opinions --lr 3e-4,1e-3 --seeds 0,1,2 --ledger sweep.jsonl
   minibert predict --backbone minilm-l6.h5 --bank RUN "Not bad at all."
 """
@@ -38,6 +38,18 @@ class _OneMore(argparse.Action):
 
 def _task_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", required=True, metavar="NAME", help=", ".join(TASK_NAMES))
+    _data_arguments(parser)
+
+
+def _labelled_arguments(parser: argparse.ArgumentParser) -> None:
+    """Rows to score a trained task on."""
+    parser.add_argument(
+        "--split",
+        choices=("train", "dev", "test", "all"),
+        help="default dev; all rows of a file without splits that was not trained on",
+    )
+    usual = "; as in the training, like all options of the data that are not given"
+    parser.add_argument("--task", metavar="NAME", help=", ".join(TASK_NAMES) + usual)
     _data_arguments(parser)
 
 
@@ -136,11 +148,10 @@ def _add_ablate(commands) -> None:
     p.add_argument("bank", metavar="BANK", help="a run folder or a bank file")
     _backbone_argument(p)
     p.add_argument("--name", help="which task of the bank, if it holds several")
-    p.add_argument("--split", choices=("dev", "test"), default="dev", help="default dev")
     p.add_argument("--csv", metavar="FILE.csv", help="write the table here, too")
     p.add_argument("--plot", metavar="FILE.png", help="draw the heatmap (needs the extra: plots)")
     _threads_argument(p)
-    _task_arguments(p)
+    _labelled_arguments(p)
 
 
 def _add_sweep(commands) -> None:
@@ -164,10 +175,9 @@ def _add_eval(commands) -> None:
     p = commands.add_parser("eval", help="score a trained task, or a file of answers to SQuAD's questions")
     _backbone_argument(p, required=False)  # --predictions needs neither
     _bank_arguments(p, required=False)
-    p.add_argument("--split", choices=("train", "dev", "test"), default="dev", help="default dev")
     p.add_argument("--json", action="store_true", help="one JSON object a line")
     _threads_argument(p)
-    _task_arguments(p)
+    _labelled_arguments(p)
     squad = p.add_argument_group("task squad: files of answers, {id: answer} as the official scorer reads them")
     squad.add_argument("--predictions", metavar="FILE", help="score this file, without a model")
     squad.add_argument("--predictions-out", metavar="FILE", help="write the model's answers to this file")

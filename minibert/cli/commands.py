@@ -4,18 +4,18 @@ code or None. Everything that can be wrong with the arguments is found before an
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 
-from minibert.cli.answers import check_eval, eval_predictions, write_predictions
-from minibert.cli.inputs import open_splits, open_task
+from minibert.cli.answers import check_answers, check_eval, eval_predictions, write_predictions
+from minibert.cli.inputs import open_rows, open_task, print_notes
 from minibert.cli.texts import texts_and_pairs
 from minibert.config import printable
 from minibert.data.builtin import opinion_kinds
 from minibert.data.labels import class_counts
+from minibert.data.rows import shared_texts
 from minibert.data.squad import without_answers
-from minibert.data.task import Examples
+from minibert.data.task import Examples, count_empty
 from minibert.evaluate import format_scores, tokenize
 from minibert.evaluate import predict as predict_batch
 from minibert.interrupt import compile_kernels, sigterm_as_ctrl_c
@@ -24,7 +24,7 @@ from minibert.resume import TRAIN_LONGER, is_finished, resume
 from minibert.run import load, open_backbone, prepare, train_and_test
 from minibert.storage import RunFolder
 from minibert.train import Training
-from minibert.trained import max_length
+from minibert.trained import Labelled, Scored, max_length, unscored_note
 from minibert.trial import TRIAL_OPTIONS, make_trial
 
 # ------------------------------------------------------------------------------------------------------------- train
@@ -55,7 +55,7 @@ def train(args) -> int:
 def _announce(training: Training) -> None:
     """What is trained, on what: before step 1."""
     model, task, config, say = training.model, training.task, training.config, training.say
-    for note in task.notes:
+    for note in (*task.notes, *shared_texts(task, training.rows)):
         say(f"note: {note}")
     sizes = [f"{len(task.train)} train", *(f"{len(split)} {name}" for name, split in task.dev.items())]
     say(f"task {task.name} ({', '.join(sizes)}), method {model.method}, seed {config.seed}")
@@ -92,19 +92,40 @@ def eval(args) -> None:
     if args.predictions is not None:
         return eval_predictions(args)
     model, record = open_task(args)
-    task, splits = open_splits(args, model, record)
+    check_answers(args, record)
+    rows = open_rows(args, model, record)
     compile_kernels("predict")
-    for name, split in splits.items():
-        outputs = predict_batch(model, split.batch)
-        scores, n = split.score(outputs, task.metrics), split.n_examples
+    for scored in rows.splits:
+        outputs = predict_batch(model, scored.split.batch)
         if args.predictions_out is not None:
-            write_predictions(args.predictions_out, split.predictions(outputs))
-        if args.json:
-            print(json.dumps({"task": task.name, "split": name, "examples": n, **scores}))
-            continue
-        print(f"{task.name} {name} ({n}): {format_scores(scores)}")
-        if task.name == "opinions" and args.dev_rows is None:
-            _print_kinds(outputs.argmax(axis=1) == split.labels, opinion_kinds()[args.split])
+            write_predictions(args.predictions_out, scored.split.predictions(outputs))
+        (_print_json if args.json else _print_scores)(rows, scored, outputs)
+        if rows.task == "opinions" and args.dev_rows is None and not args.json:
+            _print_kinds(outputs.argmax(axis=1) == scored.split.labels, opinion_kinds()[scored.name])
+
+
+def _print_scores(rows: Labelled, scored: Scored, outputs: np.ndarray) -> None:
+    """A line of scores, and one for the rows that the training did not see, if it saw others."""
+    split, where = scored.split, f"{rows.task} {scored.name}"
+    print(f"{where} ({split.n_examples}): {format_scores(split.score(outputs, rows.metrics))}")
+    if scored.unseen is not None:
+        scores = split.score(outputs, rows.metrics, scored.unseen)
+        print(f"{where}, not in training ({scored.unseen.sum()}): {format_scores(scores)}")
+
+
+def _print_json(rows: Labelled, scored: Scored, outputs: np.ndarray) -> None:
+    """The same as an object. What the bank does not know is null."""
+    split = scored.split
+    found = {"task": rows.task, "split": scored.name, "examples": split.n_examples}
+    found |= split.score(outputs, rows.metrics)
+    found |= {"is_trained_data": rows.is_trained, "unknown_labels": scored.unknown}
+    for name in ("trained_on", "chose_epoch"):
+        mask = getattr(scored, name)
+        found[name] = None if mask is None else int(mask.sum())
+    if scored.unseen is not None:
+        n, scores = int(scored.unseen.sum()), split.score(outputs, rows.metrics, scored.unseen)
+        found["not_in_training"] = {"examples": n, **scores}
+    print(json.dumps(found))
 
 
 def _print_kinds(right: np.ndarray, kinds: list[str]) -> None:
@@ -122,8 +143,9 @@ def predict(args) -> None:
     examples = without_answers(texts, pairs) if head.reads_all_tokens else Examples(texts, pairs, None)
     split = tokenize(model.backbone, examples, max_length(record))
     compile_kernels("predict")
-    for note in split.notes():
-        print(f"note: {note}", file=sys.stderr)
+    empty = count_empty(examples)
+    told = [f"{empty} of {len(examples)} rows have an empty text"] if empty else []
+    print_notes([*unscored_note(record), *told, *split.notes()])
     for i, row in enumerate(split.answers(predict_batch(model, split.batch))):
         fields, answer = head.describe(row, record.labels)
         out = {"text": texts[i]} if pairs is None else {"text": texts[i], "pair": pairs[i]}

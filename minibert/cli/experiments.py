@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from minibert.cli.inputs import open_splits, open_task, read_task
+from minibert.cli.inputs import open_rows, open_task, read_task
 from minibert.data import limit_train
+from minibert.data.rows import shared_texts
 from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels
 from minibert.lab import plots
@@ -21,7 +22,7 @@ def baseline(args) -> None:
     if args.train_rows is not None:
         task = limit_train(task, args.train_rows, seed=0)
     if not args.json:
-        for note in task.notes:
+        for note in (*task.notes, *shared_texts(task)):
             print(f"note: {note}")
         settings = "1 setting" if args.trials == 1 else f"{args.trials} settings"
         print(f"task {task.name} ({len(task.train)} train), no BERT, {settings}, seed {args.seed}", flush=True)
@@ -39,17 +40,18 @@ def baseline(args) -> None:
 def ablate(args) -> None:
     """Print, write and draw how a task's score falls without the adapters of each span of layers."""
     model, record = open_task(args)
-    task, splits = open_splits(args, model, record)
-    name, split = next(iter(splits.items()))
+    rows = open_rows(args, model, record)
+    scored = rows.splits[0]
     if args.plot is not None:
         plots.pyplot()  # missing: reported now
     compile_kernels("predict")
-    metric = ablation_metric(task.metrics)
-    full, scores = ablated_scores(model, split, metric)
-    print(f"{task.name} {name}: {metric} {full:.4f} with all adapters; its change, times 100, without those of layers")
+    metric = ablation_metric(rows.metrics)
+    full, scores = ablated_scores(model, scored.split, metric)
+    where = f"{rows.task} {scored.name} ({scored.split.n_examples})"
+    print(f"{where}: {metric} {full:.4f} with all adapters; its change, times 100, without those of layers")
     print(format_heatmap(full, scores))
-    rows = ablation_rows(task.name, metric, full, scores)
+    found = ablation_rows(rows.task, metric, full, scores)
     if args.csv is not None:
-        write_rows(Path(args.csv), rows)
+        write_rows(Path(args.csv), found)
     if args.plot is not None:
-        plots.heatmap(rows, args.plot)
+        plots.heatmap(found, args.plot, f"change of {metric}, times 100")

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
-from minibert.data import CSV_OPTIONS, Task, limit_dev, load_task, task_options
-from minibert.evaluate import Split
+from minibert.data import CSV_OPTIONS, Task, limit_dev, load_task
 from minibert.model import Model
 from minibert.run import open_backbone
-from minibert.spans import Windows
 from minibert.storage import TaskRecord
-from minibert.trained import labelled_splits, open_trained, split_options
+from minibert.trained import Labelled, open_labelled, open_trained
 
 
-def read_task(args, defaults: dict | None = None) -> Task:
-    """The task of --task and --data; defaults stand in for options that were not given."""
+def _task_options(args) -> dict:
     given = {name: getattr(args, name) for name in CSV_OPTIONS}
-    given = {name: value for name, value in given.items() if value is not None and value is not False}
-    usual = {name: value for name, value in (defaults or {}).items() if name in task_options(args.task)}
-    task = load_task(args.task, args.data, **usual | given)
+    return {name: value for name, value in given.items() if value is not None and value is not False}
+
+
+def read_task(args) -> Task:
+    """The task of --task and --data."""
+    task = load_task(args.task, args.data, **_task_options(args))
     return task if args.dev_rows is None else limit_dev(task, args.dev_rows)
 
 
@@ -27,11 +28,14 @@ def open_task(args) -> tuple[Model, TaskRecord]:
     return open_trained(open_backbone(args.backbone), args.bank, args.name)
 
 
-def open_splits(args, model: Model, record: TaskRecord) -> tuple[Task, dict[str, Split | Windows]]:
-    """The task of --task and --data, and its splits of the kind --split. Prints what is to be said of them."""
-    task = read_task(args, split_options(record))
-    splits = labelled_splits(model, record, task, args.split)
-    for name, split in splits.items():
-        for note in split.notes(name):
-            print(f"note: {note}", file=sys.stderr)
-    return task, splits
+def open_rows(args, model: Model, record: TaskRecord) -> Labelled:
+    """The rows of --task, --data and --split to score a trained task on. Prints what is to be told of them."""
+    rows = open_labelled(model, record, args.task, args.data, args.split, args.dev_rows, **_task_options(args))
+    print_notes(rows.notes)
+    return rows
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Notes on what is read or written; standard output is for results."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)

@@ -13,11 +13,13 @@ from pathlib import Path
 import kernels
 from minibert import gradcheck as checks
 from minibert.adapter_variants import VARIANTS
+from minibert.cli.inputs import print_notes
 from minibert.config import PRESETS, AdapterConfig, InputError
 from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels
 from minibert.methods import format_table, parameter_table, trained_names
 from minibert.storage import add_task, bank_file, read_bank
+from minibert.trained import unscored_note
 
 
 def bank(args) -> None:
@@ -28,6 +30,7 @@ def bank(args) -> None:
     elif args.new_name or args.replace:
         raise InputError("--as and --replace are for tasks that are added: give --add")
     for record in read_bank(path).values():
+        print_notes(unscored_note(record))
         size = sum(a.size for a in record.params.values())
         if args.json:
             row = {"task": record.name, "head": record.head, "labels": record.labels, "method": record.method}

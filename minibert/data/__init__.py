@@ -12,6 +12,8 @@ from minibert.data.builtin import opinions
 from minibert.data.checks import check_task
 from minibert.data.further import FURTHER, read_further
 from minibert.data.glue import GLUE, read_glue
+from minibert.data.rows import data_fingerprint
+from minibert.data.split import Uncut
 from minibert.data.squad import read_squad
 from minibert.data.table import TableOptions, read_table
 from minibert.data.task import Examples, Task
@@ -24,9 +26,12 @@ __all__ = [
     "TASK_NAMES",
     "Examples",
     "Task",
+    "Uncut",
     "check_task",
+    "data_fingerprint",
     "limit_dev",
     "limit_train",
+    "load_labelled",
     "load_task",
     "task_options",
 ]
@@ -35,7 +40,7 @@ TASK_NAMES = (*GLUE, *FURTHER, "squad", "csv", "opinions")
 DEFAULT_MAX_LENGTH = {"squad": 384}  # tokens of a sequence; 128 for the other tasks (both as BERT)
 
 CSV_OPTIONS = tuple(option.name for option in fields(TableOptions))
-SPLIT_OPTIONS = tuple(inspect.signature(read_further).parameters)[2:]
+SPLIT_OPTIONS = tuple(inspect.signature(read_further).parameters)[3:]
 
 
 def task_options(name: str) -> tuple[str, ...]:
@@ -53,6 +58,17 @@ def load_task(name: str, data=None, **options) -> Task:
 
     Raises InputError: unknown name, data missing or not usable, an option the task does not have.
     """
+    found = load_labelled(name, data, None, **options)
+    return check_task(found.task() if isinstance(found, Uncut) else found)
+
+
+def load_labelled(name: str, data=None, classes: tuple[str, ...] | None = None, **options) -> Task | Uncut:
+    """What is found in the data of `load_task`, not yet checked for training, and not cut: to score a trained task on.
+
+    classes: its class names. csv and the further tasks look labels up in them: the rows may show fewer classes, or
+    labels that are none of them, which get the number UNKNOWN (-1) and a note. None: the classes that the rows show.
+    Raises InputError as `load_task`, and if no row has a label among the classes.
+    """
     if name not in TASK_NAMES:
         raise InputError(f"there is no task {name!r}; the tasks are {', '.join(TASK_NAMES)}")
     options = {key: value for key, value in options.items() if value is not None and value is not False}
@@ -60,13 +76,14 @@ def load_task(name: str, data=None, **options) -> Task:
     if name == "opinions":
         if data is not None:
             raise InputError(f"task opinions is built in and reads no file: leave out --data (got {str(data)!r})")
-        return check_task(opinions())
+        return opinions()
     if data is None:
         raise InputError(f"task {name} needs --data: {_what_data_is(name)}")
     if name == "squad":
-        return check_task(read_squad(data))
-    read = read_table if name == "csv" else read_further if name in FURTHER else read_glue
-    return check_task(read(name, data, **options))
+        return read_squad(data)
+    if name in GLUE:
+        return read_glue(name, data)
+    return (read_table if name == "csv" else read_further)(name, data, classes, **options)
 
 
 def _check_options(name: str, options: dict) -> None:
@@ -102,14 +119,18 @@ def limit_train(task: Task, rows: int, seed: int = 0) -> Task:
     """
     kept = _draw(task.train, rows, seed, "training")
     note = f"training on {len(kept)} of {len(task.train)} rows, drawn with seed {seed}"
-    return check_task(replace(task, train=kept, notes=(*task.notes, note)))
+    return check_task(_drawn(task, note, train=kept))
 
 
 def limit_dev(task: Task, rows: int, seed: int = 0) -> Task:
     """The task with at most `rows` rows in each dev split, drawn as by `limit_train`: where scoring all takes long."""
     kept = {name: _draw(split, rows, seed, "dev") for name, split in task.dev.items()}
     sizes = ", ".join(f"{len(kept[name])} of {len(split)} {name} rows" for name, split in task.dev.items())
-    return check_task(replace(task, dev=kept, notes=(*task.notes, f"scoring on {sizes}, drawn with seed {seed}")))
+    return _drawn(task, f"scoring on {sizes}, drawn with seed {seed}", dev=kept)
+
+
+def _drawn(task: Task, note: str, **kept) -> Task:
+    return replace(task, **kept, notes=(*task.notes, note), drawn_from=task.drawn_from or data_fingerprint(task))
 
 
 def _draw(examples: Examples, rows: int, seed: int, what: str) -> Examples:

@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from minibert.config import InputError
 from minibert.data.checks import release_notes
 from minibert.data.delimited import Header, scan_delimited
 from minibert.data.reading import encoding_note, read_text
 from minibert.data.releases import FURTHER, PublicTask
-from minibert.data.split import check_split_seed, cut_train
-from minibert.data.task import Examples, Task, empty_texts, no_test_labels
+from minibert.data.split import Cut, Uncut, check_split_seed
+from minibert.data.task import Examples, class_numbers, empty_texts, no_test_labels, unknown_labels
 
 BESIDE_A_LABEL = (":confidence", ".confidence", "_confidence", ":gold", "_gold")  # ends of names of other columns
 
@@ -24,13 +22,21 @@ Row = tuple[int | str, str, str | None, str]
 
 
 def read_further(
-    name: str, data, *, dev_share: float = 0.1, test_share: float | None = None, split_seed: int = 0
-) -> Task:
+    name: str,
+    data,
+    classes: tuple[str, ...] | None = None,
+    *,
+    dev_share: float = 0.1,
+    test_share: float | None = None,
+    split_seed: int = 0,
+) -> Uncut:
     """Read task `name` (a key of `FURTHER`) from the folder that holds its folder, from its own folder, or its file.
 
     Where the release has no split, one is made by class (see `stratified_split`): dev_share of the rows for dev,
     test_share (None: 0.1) for test. Where it has a test set, dev is cut from the training rows, and test_share cannot
     be given.
+    classes: the names to look labels up in, if not those that the release has; then a label that is none of them is
+    UNKNOWN, and told.
     Raises InputError: the file is not there (what to get, from where, where to put it); a row that is not as released
     (file, line, what was expected); options out of range.
     """
@@ -41,20 +47,19 @@ def read_further(
     paths = _find(name, Path(data))
     notes: list[str] = []
     task = _with_stand_in(paths["train"], task, notes)
-    classes = task.class_names()
+    refuse, classes = not classes, classes or task.class_names()
     parts = {}
     for split, path in paths.items():
         if split == "test" and (why := _why_no_test(path, task)):
             notes.append(why)
             continue
-        parts[split], classes = _read_part(path, task, classes, notes)
-        if split == "train":
+        parts[split], classes = _read_part(path, task, classes, notes, refuse)
+        if split == "train" and refuse:
             n_classes = task.classes if isinstance(task.classes, int) else len(task.class_names())
             notes += release_notes(path, parts[split], classes, n_classes, task.rows)
     share = 0 if task.tests else 0.1 if test_share is None else test_share
-    notes += cut_train(parts, paths["train"], classes, dev_share, share, split_seed)
-    dev = {"dev": parts["dev"]}
-    return Task(name, "classify", classes, ("accuracy",), parts["train"], dev, parts.get("test"), tuple(notes))
+    cut = Cut(paths["train"], dev_share, share, split_seed)
+    return Uncut(name, "classify", classes, ("accuracy",), parts, tuple(notes), cut)
 
 
 def _with_stand_in(path: Path, task: PublicTask, notes: list[str]) -> PublicTask:
@@ -163,9 +168,10 @@ def _missing(name: str, data: Path, file: str) -> str:
 
 
 def _read_part(
-    path: Path, task: PublicTask, classes: tuple[str, ...], notes: list[str]
+    path: Path, task: PublicTask, classes: tuple[str, ...], notes: list[str], refuse: bool
 ) -> tuple[Examples, tuple[str, ...]]:
-    """The examples of one file, and the classes: those given, or, if none are, those the file shows."""
+    """The examples of one file, and the classes: those given, or, if none are, those the file shows. refuse: a label
+    that is none of them is an error."""
     texts, pairs, labels = [], [], []
     left_out: Counter[str] = Counter()
     first: dict[str, int | str] = {}  # where a label is met first
@@ -176,8 +182,10 @@ def _read_part(
         label = task.rule(cell.strip())
         if label not in first:
             first[label] = where
-            _check_label(path, where, label, task, classes)
-        label = task.classes.get(label) if isinstance(task.classes, dict) else label
+            if refuse:
+                _check_label(path, where, label, task, classes)
+        if isinstance(task.classes, dict):
+            label = task.classes.get(label, None if task.skip_rest else label)
         if not label:
             left_out[f"label {cell.strip()!r}"] += 1
             continue
@@ -187,9 +195,8 @@ def _read_part(
     notes += _left_out(path, left_out) + _how_read(path, task)
     if not classes:
         classes = _classes(path, Counter(labels), first, task)
-    number = {label: i for i, label in enumerate(classes)}
-    numbers = np.array([number[label] for label in labels], np.int64)
-    part = Examples(texts, pairs if task.pair else None, numbers)
+    notes += unknown_labels(path, labels, classes)
+    part = Examples(texts, pairs if task.pair else None, class_numbers(labels, classes))
     notes += empty_texts(part, path)
     return part, classes
 

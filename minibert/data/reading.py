@@ -173,7 +173,7 @@ def encoding_note(path: Path, encodings: Sequence[str]) -> list[str]:
     if len(encodings) == 1:
         return []
     raw = Path(path).read_bytes()
-    if raw.startswith(sum(_WIDE_MARKS.values(), ())):  # not read by any of the encodings
+    if any(raw.startswith(marks) for marks in _WIDE_MARKS.values()):  # not read by any of the encodings
         return []
     try:
         raw.decode(encodings[0])

@@ -3,26 +3,67 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from minibert.config import InputError
-from minibert.data.task import Examples
+from minibert.data.task import Examples, Task
 
 MOST_NAMED = 10  # classes that a note lists by name
 
 
-def cut_train(
-    parts: dict[str, Examples], path: Path, classes: tuple[str, ...], dev_share: float, test_share: float, seed: int
-) -> list[str]:
-    """Replace parts["train"], read from path, by its splits, in place. Returns notes that say how.
+@dataclass(frozen=True)
+class Cut:
+    """How the rows read from path are cut: shares for dev and test (0: no test set), and a seed. Raises InputError."""
+
+    path: Path
+    dev_share: float
+    test_share: float
+    seed: int
+
+    def __post_init__(self):
+        check_split_seed(self.seed)
+        _check_shares(self.dev_share, self.test_share)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The splits that it makes."""
+        return ("train", "dev", "test") if self.test_share else ("train", "dev")
+
+
+@dataclass(frozen=True)
+class Uncut:
+    """A task before the cut: what readers make of files that come without a dev set. Fields as in `Task`.
+
+    parts: {"train": all rows that are to be cut}, and "test" if there is a test set.
+    """
+
+    name: str
+    head: str
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    parts: dict[str, Examples]
+    notes: tuple[str, ...]
+    cut: Cut
+
+    def task(self) -> Task:
+        """The task with its splits. Raises InputError if there are too few rows."""
+        parts, notes = cut_train(self.parts, self.labels, self.cut)
+        dev, test = {"dev": parts["dev"]}, parts.get("test")
+        return Task(self.name, self.head, self.labels, self.metrics, parts["train"], dev, test, (*self.notes, *notes))
+
+
+def cut_train(parts: dict[str, Examples], classes: tuple[str, ...], cut: Cut) -> tuple[dict[str, Examples], list[str]]:
+    """The parts with parts["train"] replaced by its splits, and notes that say how it was cut.
 
     By class (see `stratified_split`); at random if there are no classes, or if all have too few rows to be in every
-    split. A test_share of 0 makes no test set. Raises InputError if a share is out of range or a split would be empty.
+    split. Raises InputError if a split would be empty.
     """
-    whole = parts["train"]
-    names = ("train", "dev", "test") if test_share else ("train", "dev")
+    whole, path, names = parts["train"], cut.path, cut.names
+    dev_share, test_share, seed = cut.dev_share, cut.test_share, cut.seed
+    parts = dict(parts)
     at_random = np.zeros(len(whole), np.int64)
     how = "by class" if classes else "at random"
     rows = stratified_split(whole.labels if classes else at_random, dev_share, test_share, seed)
@@ -37,20 +78,7 @@ def cut_train(
     lacking = "split" if test_share else "dev set"
     sizes = ", ".join(f"{split} {len(numbers)}" for split, numbers in zip(names, rows, strict=False))
     note = f"{path.name} has no {lacking} of its own; split {how} with seed {seed}: {sizes}"
-    return [note, *_rare(whole, classes, len(names)), *_copies(parts, names[1:])]
-
-
-def _copies(parts: dict[str, Examples], names: tuple[str, ...]) -> list[str]:
-    """The release is cut row by row, as in the paper, so texts that it has more than once may be on both sides."""
-
-    def keys(examples: Examples) -> list[tuple[str, ...]]:
-        columns = [examples.texts] if examples.pairs is None else [examples.texts, examples.pairs]
-        return [tuple(" ".join(text.lower().split()) for text in row) for row in zip(*columns, strict=True)]
-
-    trained = set(keys(parts["train"]))
-    found = {name: sum(key in trained for key in keys(parts[name])) for name in names}
-    told = [f"{n} of {len(parts[name])} {name} texts" for name, n in found.items() if n]
-    return [f"also in train, but for case and spaces: {', '.join(told)}"] if told else []
+    return parts, [note, *_rare(whole, classes, len(names))]
 
 
 def _rare(whole: Examples, classes: tuple[str, ...], n_splits: int) -> list[str]:

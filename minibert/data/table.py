@@ -13,8 +13,8 @@ from minibert.data.delimited import Format, Table, looks_quoted, read_delimited
 from minibert.data.folder import find_splits, list_some
 from minibert.data.labels import LabelColumn, Spellings, fold, is_missing, leave_out
 from minibert.data.reading import parse_score, quote
-from minibert.data.split import check_split_seed, cut_train
-from minibert.data.task import Examples, Task, empty_texts
+from minibert.data.split import Cut, Uncut, check_split_seed
+from minibert.data.task import Examples, Task, class_numbers, empty_texts, unknown_labels
 
 MOST_CLASSES = 1000
 
@@ -80,11 +80,12 @@ class TableOptions:
         return Roles(self.text_column, self.label_column, self.pair_column, self.regress)
 
 
-def read_table(name: str, data, classes: tuple[str, ...] | None = None, **options) -> Task:
+def read_table(name: str, data, classes: tuple[str, ...] | None = None, **options) -> Task | Uncut:
     """The task called `name` from a file, or from a folder with train, dev and test files (.csv or .tsv).
 
-    options: those of `TableOptions`. classes: the names to look labels up in, if not those that the training rows show:
-    the options are then those that another file was read with, and one that does nothing here is no error.
+    options: those of `TableOptions`. classes: those of a trained task that is scored, in place of those that the
+    training rows show. Then a label that is none of them is UNKNOWN, and told; and the options are those that another
+    file was read with, so one that does nothing here is no error.
     Raises InputError, naming file and line where there is one, for everything that cannot be used. The notes say what
     was taken for what.
     """
@@ -103,11 +104,11 @@ def read_table(name: str, data, classes: tuple[str, ...] | None = None, **option
     for table in tables.values():
         notes += [*table.notes, *_odd_cells(table, roles)]
     parts, classes = _parts(tables, roles, classes, o.drop_label, notes)
-    if "dev" not in parts:
-        shares = [0.1 if share is None else share for share in (o.dev_share, o.test_share)]
-        shares[1] = 0 if data.is_dir() else shares[1]
-        notes += cut_train(parts, files["train"], classes, *shares, o.split_seed or 0)
     head, metrics = ("regress", ("spearman", "pearson")) if o.regress else ("classify", ("accuracy",))
+    if "dev" not in parts:
+        dev_share, test_share = (0.1 if share is None else share for share in (o.dev_share, o.test_share))
+        cut = Cut(files["train"], dev_share, 0 if data.is_dir() else test_share, o.split_seed or 0)
+        return Uncut(name, head, classes, metrics, parts, tuple(notes), cut)
     return Task(name, head, classes, metrics, parts["train"], {"dev": parts["dev"]}, parts.get("test"), tuple(notes))
 
 
@@ -165,8 +166,8 @@ def _parts(
 ) -> tuple[dict[str, Examples], tuple[str, ...]]:
     """The examples of each table, that of train first, and the classes: those given, or else those that train shows."""
     parts: dict[str, Examples] = {}
-    may_lack = () if classes is None else dropped
-    classes = () if roles.regress else classes
+    scored = classes is not None
+    classes = () if roles.regress else classes or None
     seen: set[str] = set()
     for split, table in tables.items():
         if split == "test" and _is_unlabelled(table, roles, classes, seen, notes):
@@ -175,10 +176,15 @@ def _parts(
             table, labels = _keep(table, roles, dropped, seen, notes)
             if classes is None:
                 classes = _classes(labels, notes)
-            parts[split] = _examples(table, roles, _scores(labels) if roles.regress else _numbers(labels, classes))
+            if scored and classes:
+                notes += unknown_labels(table.path, labels.labels, classes)
+                numbers = class_numbers(labels.labels, classes)
+            else:
+                numbers = _scores(labels) if roles.regress else _numbers(labels, classes)
+            parts[split] = _examples(table, roles, numbers)
         notes += empty_texts(parts[split], table.path)
     for label in dropped:
-        if label not in seen and label not in may_lack:
+        if label not in seen and not scored:
             raise InputError(f"no row has the label {label!r} of --drop-label in column {roles.label!r}")
     return parts, classes
 
@@ -271,6 +277,7 @@ def _scores(labels: LabelColumn) -> np.ndarray:
 
 
 def _numbers(labels: LabelColumn, classes: tuple[str, ...]) -> np.ndarray:
+    """Raises InputError for the first label that is no class."""
     number = {label: i for i, label in enumerate(classes)}
     for label, line in labels.first.items():
         if label not in number:
@@ -281,4 +288,4 @@ def _numbers(labels: LabelColumn, classes: tuple[str, ...]) -> np.ndarray:
                 shown = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
                 told = f"{quote(label)}; the classes there are {shown}. {leave_out(label)}"
             raise InputError(f"{labels.path}, line {line}: no training row has the label {told}")
-    return np.array([number[label] for label in labels.labels], np.int64)
+    return class_numbers(labels.labels, classes)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
-from minibert.config import HEADS
+from minibert.config import HEADS, InputError
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,47 @@ class Examples:
 
 def empty_texts(part: Examples, path: Path) -> list[str]:
     """A note if texts of the part read from path are empty; they are kept."""
-    empty = sum(not text.strip() for text in part.texts)
+    empty = count_empty(part)
     return [f"{path.name}: {empty} of {len(part)} rows have an empty text"] if empty else []
+
+
+def count_empty(part: Examples) -> int:
+    """How many rows have an empty text, or, of pairs, an empty one among the two."""
+    columns = [part.texts] if part.pairs is None else [part.texts, part.pairs]
+    return sum(not all(text.strip() for text in row) for row in zip(*columns, strict=True))
+
+
+UNKNOWN = -1  # in place of a class number: no prediction is right
+
+
+def class_numbers(labels: list[str], classes: tuple[str, ...]) -> np.ndarray:
+    """The place of each label among the class names, UNKNOWN if it is none of them.   -> (N,) int64"""
+    number = {label: i for i, label in enumerate(classes)}
+    return np.array([number.get(label, UNKNOWN) for label in labels], np.int64)
+
+
+def unknown_labels(path: Path, labels: list[str], classes: tuple[str, ...]) -> list[str]:
+    """A note if labels of rows read from path are no class of the task that is scored; it is scored by accuracy, where
+    they count as wrong. Raises InputError if no row's label is a class."""
+    known = set(classes)
+    unknown = [label for label in labels if label not in known]
+    if not unknown:
+        return []
+    shown = _first_of(unknown)
+    if len(unknown) == len(labels):
+        raise InputError(
+            f"{path}: no row has one of the labels that the task was trained on ({_first_of(classes)}), found {shown}. "
+            "Is this the label column?"
+        )
+    return [
+        f"{path.name}: {len(unknown)} of {len(labels)} rows have labels that the task does not know ({shown}): "
+        "counted as wrong"
+    ]
+
+
+def _first_of(labels: Iterable[str], most: int = 10) -> str:
+    different = list(dict.fromkeys(labels))
+    return ", ".join(map(repr, different[:most])) + (", …" if len(different) > most else "")
 
 
 def no_test_labels(path: Path) -> str:
@@ -54,6 +94,7 @@ class Task:
     metrics names functions of minibert.metrics; the first chooses the best epoch. dev maps a name to a split:
     {"dev": …} for most, {"matched": …, "mismatched": …} for MNLI; the first one chooses the best epoch.
     notes are sentences to print before training (rows left out, a split made here, …).
+    drawn_from: if rows were drawn (`limit_train`, `limit_dev`), the `data_fingerprint` of the task with all rows.
     """
 
     name: str
@@ -64,6 +105,7 @@ class Task:
     dev: dict[str, Examples]
     test: Examples | None = None
     notes: tuple[str, ...] = ()
+    drawn_from: str = ""
 
     @property
     def n_out(self) -> int:

@@ -35,7 +35,8 @@ def ablation_metric(metrics: tuple[str, ...]) -> str:
 
 
 def ablation_rows(task: str, metric: str, full: float, scores: np.ndarray) -> list[dict]:
-    """One row a span, for a CSV file. relative: the change in percent of the score with all adapters."""
+    """One row a span, for a CSV file. change: that of the score, times 100; relative: the same in percent of the score
+    with all adapters."""
     n_layers = len(scores)
     return [
         {
@@ -44,6 +45,7 @@ def ablation_rows(task: str, metric: str, full: float, scores: np.ndarray) -> li
             "last": j,
             metric: scores[i, j],
             "full": full,
+            "change": 100 * (scores[i, j] - full),
             "relative": 100 * (scores[i, j] - full) / abs(full) if full else 0.0,
         }
         for i in range(n_layers)

@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from minibert.config import parse_json
+from minibert.data import data_fingerprint
 from minibert.evaluate import Split, tokenize
 from minibert.lab.summary import mean_and_error
 from minibert.methods import DEFAULT_LR
 from minibert.model import Backbone, Model
 from minibert.run import load, open_backbone, run_trial
 from minibert.storage import RunFolder, TaskRecord, read_bank
-from minibert.trial import Trial, data_fingerprint, make_trial, trial_id
+from minibert.trial import Trial, make_trial, trial_id
 
 SIZE = 64  # M of the adapters that are compared with full fine-tuning, and whose rate is that of other sizes
 FURTHER_RATES = {1e-4: (3e-5, 3e-4), 1e-3: (3e-3, 3e-4)}  # beside a method's usual rate, the more promising first

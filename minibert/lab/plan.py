@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from minibert.config import InputError
+from minibert.data import data_fingerprint
 from minibert.evaluate import tokenize
 from minibert.lab.ledger import latest
 from minibert.methods import trained_names
 from minibert.model import Backbone
 from minibert.run import load, measure_speed, open_backbone
-from minibert.trial import Trial, data_fingerprint, trial_id
+from minibert.trial import Trial, trial_id
 
 FORWARD_SHARE = 0.4  # what scoring a token costs, in training steps of a token
 

@@ -97,27 +97,27 @@ def trade_off(rows: list[dict], path: str | Path, ylabel: str = "dev score (%)")
     save(figure, path)
 
 
-def draw_heatmap(ax, rows: list[dict], title: str) -> None:
-    """One panel of figure 6: relative change in percent; the diagonal, single layers, framed in green."""
+def draw_heatmap(ax, rows: list[dict], title: str, value: str = "relative", label: str = "relative change (%)") -> None:
+    """One panel of figure 6: what the rows call `value`; the diagonal, single layers, framed in green."""
     n_layers = 1 + max(row["last"] for row in rows)
     grid = np.zeros((n_layers, n_layers))  # below the diagonal 0, as in the paper
     for row in rows:
-        grid[row["first"], row["last"]] = row["relative"]
+        grid[row["first"], row["last"]] = row[value]
     image = ax.imshow(grid, cmap="viridis", vmin=min(grid.min(), -1e-9), vmax=max(0.0, grid.max()))
     for i in range(n_layers):
         ax.add_patch(pyplot().Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="limegreen", linewidth=1.5))
     ax.set(title=title, xlabel="last ablated layer", ylabel="first ablated layer")
     ax.set_xticks(range(n_layers))
     ax.set_yticks(range(n_layers))
-    ax.figure.colorbar(image, ax=ax, label="relative change (%)", shrink=0.8)
+    ax.figure.colorbar(image, ax=ax, label=label, shrink=0.8)
 
 
-def heatmap(rows: list[dict], path: str | Path) -> None:
-    """The ablation of one or more tasks. rows: task, first, last, relative."""
+def heatmap(rows: list[dict], path: str | Path, label: str = "change, times 100") -> None:
+    """The ablation of one or more tasks, in the unit in which it is printed. rows: task, first, last, change."""
     tasks = _groups(rows, "task")
     figure, axes = _panels(len(tasks))
     for ax, (task, members) in zip(axes, tasks.items(), strict=True):
-        draw_heatmap(ax, members, task)
+        draw_heatmap(ax, members, task, "change", label)
     save(figure, path)
 
 

@@ -1,6 +1,7 @@
 """The task bank: what each task trained, and nothing of the backbone that all of them share.
 
     /tasks/NAME/params/...   adapters, LayerNorms, head; the task's settings are attributes of /tasks/NAME
+    /tasks/NAME/rows/...     hashes of the rows that were trained on (train), and that chose the epoch (dev)
 
 One bank belongs to one backbone: its fingerprint and its config are attributes of the file.
 """
@@ -18,6 +19,7 @@ from minibert.storage import hdf5
 from minibert.storage.atomic import one_at_a_time
 from minibert.storage.tokenizer import differences, sha256_of_text
 
+ROWS = ("train", "dev")
 GET_BANK = "train a task first: minibert train ... --out RUN writes RUN/bank.h5"
 
 
@@ -28,7 +30,8 @@ class TaskRecord:
     labels: names of the C classes in order, empty where the outputs are no classes. params: {flat name: float32 array},
     trained parameters only, "head/W" (D, C) and "head/b" (C,) among them. backbone_fingerprint, backbone_config: of the
     backbone they belong to; backbone_tokenizer: its tokenizer's fingerprint, "" if that is unknown. model_options,
-    training: settings of plain Python types. dev: {metric: value}.
+    training: settings of plain Python types. dev: {metric: value}. rows: {"train": uint64 (N,), "dev": uint64 (n,)},
+    hashes of the rows that were trained on, and of those that chose the epoch (data/rows.py); {} if they are not known.
     """
 
     name: str
@@ -43,6 +46,7 @@ class TaskRecord:
     training: dict = field(default_factory=dict)
     dev: dict[str, float] = field(default_factory=dict)
     backbone_tokenizer: str = ""
+    rows: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
         check_task_name(self.name)
@@ -61,11 +65,21 @@ class TaskRecord:
         shapes = _known_shapes(self.backbone_config, self.adapter, self.n_out)
         needed = [name for name in shapes if name in self.params or name.startswith("head/")]
         hdf5.check_arrays(where, self.params, {name: shapes[name] for name in needed})
+        if self.rows and set(self.rows) != set(ROWS):
+            raise InputError(f"{where}: has rows of {', '.join(self.rows)}, expected those of {' and '.join(ROWS)}")
+        for name, hashes in self.rows.items():
+            if not isinstance(hashes, np.ndarray) or hashes.dtype != np.uint64 or hashes.ndim != 1:
+                raise InputError(f"{where}: rows of {name} must be an array of uint64 with one dimension")
 
     @property
     def n_out(self) -> int:
         """C, the outputs of the head."""
         return self.params["head/W"].shape[1]
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All arrays, by their names in the file without "params/": what the fingerprint is of."""
+        return self.params | {f"rows/{name}": hashes for name, hashes in self.rows.items()}
 
 
 def _known_shapes(bert: BertConfig, adapter: AdapterConfig | None, n_out: int) -> dict[str, tuple]:
@@ -138,8 +152,11 @@ def _write_task(group: h5py.Group, record: TaskRecord) -> None:
     for name in ("model_options", "training", "dev"):
         hdf5.write_json(group, name, getattr(record, name))
     hdf5.write_json(group, "names", list(record.params))
-    hdf5.write_text(group, "fingerprint", hdf5.fingerprint(record.params))
+    hdf5.write_text(group, "fingerprint", hdf5.fingerprint(record.arrays))
     hdf5.write_arrays(group.create_group("params"), record.params)
+    if record.rows:
+        hdf5.write_json(group, "rows", {name: len(hashes) for name, hashes in record.rows.items()})
+        hdf5.write_arrays(group.create_group("rows"), record.rows)
 
 
 def read_bank(path: str | Path) -> dict[str, TaskRecord]:
@@ -155,7 +172,7 @@ def read_bank(path: str | Path) -> dict[str, TaskRecord]:
 def _read_task(tasks: h5py.Group, name: str, fingerprint: str, config: BertConfig, path: str | Path) -> TaskRecord:
     group = hdf5.child(tasks, name, h5py.Group, path)
     knows_tokenizer = tasks.file.attrs["version"] >= 2
-    hdf5.check_children(group, ("params",), path)
+    hdf5.check_children(group, ("params", "rows"), path)
     has_adapter = hdf5.read_text(group, "adapter", path) != ""
     adapter = hdf5.read_settings(AdapterConfig, group, "adapter", path) if has_adapter else None
     try:
@@ -168,10 +185,9 @@ def _read_task(tasks: h5py.Group, name: str, fingerprint: str, config: BertConfi
             raise InputError(f"{path}: task {name!r} lists {array!r:.60}, which its backbone and adapter do not have")
         expected[array] = (shapes[array], "float32")
     params = hdf5.read_arrays(hdf5.child(group, "params", h5py.Group, path), expected, path)
-    stored = hdf5.read_text(group, "fingerprint", path)
-    hdf5.check_sha256(path, f"task {name!r}", stored, hdf5.fingerprint(params), GET_BANK)
+    rows = _read_rows(group, path)
     try:
-        return TaskRecord(
+        record = TaskRecord(
             name=name,
             head=hdf5.read_text(group, "head", path),
             labels=tuple(hdf5.read_json(group, "labels", path, list)),
@@ -181,10 +197,26 @@ def _read_task(tasks: h5py.Group, name: str, fingerprint: str, config: BertConfi
             backbone_config=config,
             backbone_tokenizer=hdf5.read_text(group, "backbone_tokenizer", path) if knows_tokenizer else "",
             adapter=adapter,
+            rows=rows,
             **{key: hdf5.read_json(group, key, path, dict) for key in ("model_options", "training", "dev")},
         )
     except InputError as error:
         raise hdf5.in_file(path, error) from None
+    stored = hdf5.read_text(group, "fingerprint", path)
+    hdf5.check_sha256(path, f"task {name!r}", stored, hdf5.fingerprint(record.arrays), GET_BANK)
+    return record
+
+
+def _read_rows(group: h5py.Group, path: str | Path) -> dict[str, np.ndarray]:
+    """The hashes of rows that a task's group holds; none in files of version 1."""
+    if "rows" not in group and "rows" not in group.attrs:
+        return {}
+    sizes = hdf5.read_json(group, "rows", path, dict)
+    for name, size in sizes.items():
+        if name not in ROWS or not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            raise InputError(f"{path}: task {group.name.split('/')[-1]!r} says {size!r} of rows {name!r}, not a number")
+    expected = {name: ((size,), "uint64") for name, size in sizes.items()}
+    return hdf5.read_arrays(hdf5.child(group, "rows", h5py.Group, path), expected, path)
 
 
 def add_task(path: str | Path, *records: TaskRecord, replace: bool = False) -> None:

@@ -193,7 +193,19 @@ BAD_COMMANDS = {
     "eval without a bank": ("eval --backbone {place}/tiny.h5 --bank {tmp} --task opinions", "no such file"),
     "eval of another kind of label": (EVAL + CSV + "score --regress", "does not fit task csv (regress"),
     "eval of other labels": (EVAL + "--task opinions", "does not fit task opinions"),
-    "eval of a label that is not there": (EVAL + CSV.replace("data.csv", "folder") + "label", "line 3"),
+    "eval of labels that are not there": (EVAL + CSV + "score", "no row has one of the labels"),
+    "eval of no task that the bank knows": (EVAL + "--task colla", "there is no task 'colla'"),
+    "eval without data": (EVAL, "task csv needs --data"),
+    "eval of all of a task with splits": (
+        EVAL + CSV.replace("data.csv", "folder") + "label --split all",
+        "has some here",
+    ),
+    "eval of part of dev and all": (EVAL + CSV + "label --split all --dev-rows 2", "--dev-rows is for the dev split"),
+    "answers of another task": (EVAL + CSV + "label --predictions-out {tmp}/x", "needs --task squad"),
+    "answers to all splits": (
+        "eval --task squad --data {place} --predictions {place}/x --split all",
+        "leave out --split all",
+    ),
     "eval of pairs": (
         EVAL + CSV.replace("data.csv", "pairs.csv").replace("-column text", "-column one --pair-column two") + "label",
         "does not fit",
@@ -280,9 +292,10 @@ def test_odd_texts_in_training_and_eval(place, tmp_path, capsys):
     assert "rows have an empty text" in out
     assert re.search(r"note: \d+ of \d+ train texts are cut to 16 tokens", out)
     evaluate = bank_arguments(place, "eval", place / "run")
-    code, out, err = run(capsys, *evaluate, *task_arguments(place, "odd.csv"), "--split", "train")
-    assert code == 0
-    assert re.fullmatch(r"note: \d+ of \d+ train texts are cut to 24 tokens\n", err)
+    code, out, err = run(capsys, *evaluate, *task_arguments(place, "odd.csv"))
+    assert code == 0 and f"csv all ({4 * len(ODD_TEXTS)}): accuracy" in out
+    assert re.search(r"^note: odd.csv: \d+ of 48 rows have an empty text$", err, re.MULTILINE)
+    assert re.search(r"^note: \d+ of 48 texts are cut to 24 tokens$", err, re.MULTILINE)
 
 
 def test_regression_and_pairs(place, tmp_path, capsys):
@@ -308,7 +321,7 @@ def test_eval_gives_the_training_score_also_of_another_split(place, tmp_path, ca
     evaluate = [*bank_arguments(place, "eval", tmp_path / "run"), *task_arguments(place)]
     for split in ("dev", "test"):
         code, out, err = run(capsys, *evaluate, "--split", split, "--json")
-        assert (code, err) == (0, "")
+        assert code == 0 and re.fullmatch(r"note: data.csv has no split of its own; .* with seed 3: .*\n", err)
         assert json.loads(out)["accuracy"] == result[split]["accuracy"]
         assert json.loads(out)["examples"] == (24 if split == "dev" else 6)
 
@@ -319,7 +332,7 @@ def test_predict_odd_texts_one_line_each(place, capsys):
     assert code == 0 and len(out.split("\n")) == len(ODD_TEXTS) + 1
     assert all(re.match(r"(no|yes)\t(0\.\d{4}|1\.0000)\t", line) for line in out.split("\n")[:-1])
     assert "\x1b" not in out
-    assert err == "note: 1 of 12 texts are cut to 24 tokens\n"
+    assert err == "note: 3 of 12 rows have an empty text\nnote: 1 of 12 texts are cut to 24 tokens\n"
     code, out, _ = run(capsys, *predict, "--json", *ODD_TEXTS)
     answers = [json.loads(line) for line in out.split("\n")[:-1]]
     assert [answer["text"] for answer in answers] == ODD_TEXTS
@@ -330,7 +343,7 @@ def test_predict_from_a_file(place, tmp_path, capsys):
     (tmp_path / "texts.txt").write_bytes("\ufeffgood tea\r\n\r\nbad\u2028tea\nlast".encode())
     predict = bank_arguments(place, "predict", place / "run")
     code, out, err = run(capsys, *predict, "--json", "--file", tmp_path / "texts.txt")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "note: 1 of 4 rows have an empty text\n")
     assert [json.loads(line)["text"] for line in out.split("\n")[:-1]] == ["good tea", "", "bad\u2028tea", "last"]
 
 

@@ -11,9 +11,10 @@ from tiny import write_tiny_backbone
 
 from minibert.cli import main
 from minibert.config import InputError
-from minibert.data import load_task
+from minibert.data import load_labelled, load_task
 from minibert.data.download import download
 from minibert.data.releases import FURTHER
+from minibert.data.rows import shared_texts
 
 Q1 = "q1_from_reading_the_tweet_which_of_the_options_below_is_most_likely_to_be_true_about_the_stance"
 Q2 = "q2_which_of_the_options_below_is_true_about_the_opinion_in_the_tweet"
@@ -261,7 +262,24 @@ def test_texts_on_both_sides_of_a_split_are_counted(tmp_path):
     lines = [["ham", f"text {i}"] for i in range(38)] + [["spam", "WIN a  prize"], ["spam", "win a prize"]]
     put(tmp_path, "sms_spam", lines)
     task = load_task("sms_spam", tmp_path)
-    assert task.notes[-1] == "also in train, but for case and spaces: 1 of 5 dev texts"
+    assert shared_texts(task) == ["1 of 5 dev texts are also in train, but for case and spaces"]
+
+
+def test_other_rows_are_read_with_the_classes_of_a_trained_task(tmp_path):
+    """Whole, in the order of the file; a label that is no class of the task is no error, and told."""
+    put(tmp_path, "sms_spam", [["spam", "win"], ["eggs", "hello"], ["spam", "a prize"]])
+    found = load_labelled("sms_spam", tmp_path, ("ham", "spam"))
+    whole = found.parts["train"]
+    assert (whole.texts, whole.labels.tolist()) == (["win", "hello", "a prize"], [1, -1, 1])
+    assert "1 of 3 rows have labels that the task does not know ('eggs'): counted as wrong" in found.notes[0]
+    with pytest.raises(InputError, match=r"no row has one of the labels that the task was trained on \('a', 'b'\)"):
+        load_labelled("sms_spam", tmp_path, ("a", "b"))
+    lines = rows(["Relevant", "Not Relevant", "Perhaps"], lambda i, c: ["0", c, "1", "", f"fire {i}"], 30)
+    put(tmp_path, "cf_disasters", lines)
+    with pytest.raises(InputError, match="the label is 'Perhaps'"):
+        load_task("cf_disasters", tmp_path)
+    found = load_labelled("cf_disasters", tmp_path, ("Not Relevant", "Relevant"))
+    assert found.parts["train"].labels.tolist() == [1, 0, -1] * 10
 
 
 def test_relevance_goes_before_positivity(tmp_path):

@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minibert.config import InputError
-from minibert.data import load_task
+from minibert.data import load_labelled, load_task
 from minibert.data.delimited import Format, read_delimited
 from minibert.data.split import stratified_split
 from minibert.data.table import read_table
+from minibert.data.task import UNKNOWN
 
 COLUMNS = {"text_column": "text", "label_column": "label"}
 
@@ -515,3 +516,45 @@ def test_rare_classes_are_told(tmp_path):
     assert "classes with too few rows to be in every split: rare, two" in task.notes
     assert "x" in task.train.texts
     assert task.labels == ("no", "rare", "two", "yes")
+
+
+# --- read with the classes of a trained task, to be scored ---
+
+
+def read_labelled(path, classes=("no", "yes"), **options):
+    return load_labelled("csv", path, classes, **{**COLUMNS, **options})
+
+
+@pytest.mark.parametrize("content, labels", [("a,yes\n", [1]), ("a,yes\nb,yes\n", [1, 1]), ("a,yes\nb,no\n", [1, 0])])
+def test_rows_to_score_need_not_be_fit_for_training(tmp_path, content, labels):
+    """One row, one class, too few for a split; labels are looked up in the classes given, in their order."""
+    path = write(tmp_path / "f.csv", "text,label\n" + content)
+    with pytest.raises(InputError):
+        read(path)
+    found = read_labelled(path)
+    assert found.parts["train"].labels.tolist() == labels and found.notes == ()
+    with pytest.raises(InputError, match="too few to split"):
+        found.task()
+    assert read_labelled(path, ("yes", "no")).parts["train"].labels.tolist() == [1 - label for label in labels]
+
+
+def test_labels_that_a_trained_task_does_not_know_are_told(tmp_path):
+    path = write(tmp_path / "f.csv", "text,label\na,yes\nb,neutral\nc,no\nd,odd\ne,odd\n")
+    found = read_labelled(path)
+    assert found.parts["train"].labels.tolist() == [1, UNKNOWN, 0, UNKNOWN, UNKNOWN]
+    told = "f.csv: 3 of 5 rows have labels that the task does not know ('neutral', 'odd'): counted as wrong"
+    assert told in found.notes
+    with complains("f.csv", "no row has one of the labels that the task was trained on ('a', 'b')", "'yes', 'neutral'"):
+        read_labelled(path, ("a", "b"))
+    for name in ("train.csv", "dev.csv"):
+        write(tmp_path / "folder" / name, "text,label\na,yes\nb,maybe\n")
+    with complains("dev.csv, line 3", "no training row has the label 'maybe'"):
+        write(tmp_path / "folder" / "train.csv", "text,label\na,yes\nb,no\n")
+        read(tmp_path / "folder")
+    assert read_labelled(tmp_path / "folder").dev["dev"].labels.tolist() == [1, UNKNOWN]
+
+
+def test_an_empty_second_text_is_an_empty_text(tmp_path):
+    content = "text,second,label\n" + "".join(f"a{i},{'' if i == 3 else 'b'},{i % 2}\n" for i in range(20))
+    task = read(write(tmp_path / "f.csv", content), pair_column="second")
+    assert "f.csv: 1 of 20 rows have an empty text" in task.notes

@@ -168,10 +168,15 @@ def test_percentile_bands_reach_from_the_20th_to_the_80th(drawn):
 
 def test_heatmap_has_the_first_layer_down_and_the_last_across(drawn):
     scores = np.array([[0.9, 0.6, 0.3], [np.nan, 0.81, 0.7], [np.nan, np.nan, 0.45]])
-    plots.heatmap(ablation_rows("one", "accuracy", 0.9, scores), "x.png")
-    ax = drawn()[0]
-    grid = ax.images[0].get_array()
-    np.testing.assert_allclose(grid, 100 * np.nan_to_num(scores - 0.9) / 0.9, atol=1e-9)
+    rows = ablation_rows("one", "accuracy", 0.9, scores)
+    plots.heatmap(rows, "x.png", "change of accuracy, times 100")
+    ax, bar = drawn()
+    np.testing.assert_allclose(ax.images[0].get_array(), 100 * np.nan_to_num(scores - 0.9), atol=1e-9)
+    assert bar.get_ylabel() == "change of accuracy, times 100"
+    printed = format_heatmap(0.9, scores).splitlines()[1].split()[1:]
+    assert printed == ["+0.0", "-30.0", "-60.0"]  # what is printed is what is drawn
+    plots.figure6(rows, INIT, "x.png")
+    np.testing.assert_allclose(drawn()[0].images[0].get_array(), 100 * np.nan_to_num(scores - 0.9) / 0.9, atol=1e-9)
     frames = [patch.get_xy() for patch in ax.patches]
     assert frames == [(i - 0.5, i - 0.5) for i in range(3)]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("last ablated layer", "first ablated layer")

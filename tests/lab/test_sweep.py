@@ -21,13 +21,14 @@ from sweeping import (
 from minibert import run as run_module
 from minibert.cli import main
 from minibert.config import AdapterConfig, InputError, TrainConfig
+from minibert.data import data_fingerprint
 from minibert.lab.executors import InProcess
 from minibert.lab.ledger import read_ledger
 from minibert.lab.plan import format_seconds, make_plan
 from minibert.lab.summary import best_settings, mean_and_error, settings_of, summarize, write_summary
 from minibert.run import load, open_backbone, run_trial
 from minibert.storage import RunFolder
-from minibert.trial import Trial, data_fingerprint, grid, make_trial, trial_id
+from minibert.trial import Trial, grid, make_trial, trial_id
 
 pytestmark = pytest.mark.usefixtures("runs")
 

@@ -359,10 +359,15 @@ def test_train_eval_predict(place, tmp_path, capsys):
     model = ["--backbone", place / "tiny.h5", "--bank", tmp_path / "run"]
     evaluate = ["eval", *model, "--task", "squad", "--data", place]
     code, out, _ = run(capsys, *evaluate, "--dev-rows", 15, "--json")
-    assert json.loads(out) == {"task": "squad", "split": "dev", "examples": 15, **result["dev"]}
+    facts = {"is_trained_data": True, "unknown_labels": 0, "trained_on": 0, "chose_epoch": 15}
+    assert json.loads(out) == {"task": "squad", "split": "dev", "examples": 15, **result["dev"], **facts}
     code, out, err = run(capsys, *evaluate, "--json", "--predictions-out", tmp_path / "answers.json")
-    assert code == 0 and err == "note: 20 dev questions are read in 40 windows\n"
+    assert code == 0 and err.splitlines()[2:] == ["note: 20 dev questions are read in 40 windows"]
+    assert "note: train-v1.1.json: 1 of 60 questions have no answer" in err
     found = json.loads(out)
+    assert found["chose_epoch"] == 15 and found["not_in_training"]["examples"] == 5
+    parts = (15, result["dev"]["f1"]), (5, found["not_in_training"]["f1"])
+    assert found["f1"] == pytest.approx(sum(n * score for n, score in parts) / 20)
     answers = json.loads((tmp_path / "answers.json").read_text())
     assert list(answers) == [f"dev{i}" for i in range(20)]
     contexts = {q["id"]: p["context"] for p in _paragraphs(place / "dev-v1.1.json") for q in p["qas"]}

@@ -226,6 +226,52 @@ def test_a_task_takes_little_more_than_its_parameters(tmp_path):
     assert predicted < (tmp_path / "bank.h5").stat().st_size < 1.1 * predicted
 
 
+ROWS = {"train": np.array([3, 2**63 + 1, 5], np.uint64), "dev": np.array([2**64 - 1], np.uint64)}
+
+
+def test_the_rows_of_the_training_are_read_back_and_covered_by_the_fingerprint(tmp_path):
+    path = tmp_path / "bank.h5"
+    write_bank(path, {"sst2": make_record(rows=ROWS), "old": make_record("old")})
+    records = read_bank(path)
+    same_bits(records["sst2"].rows, ROWS)
+    assert records["old"].rows == {}
+    add_task(path, make_record("more", rows={name: hashes[:0] for name, hashes in ROWS.items()}))
+    same_bits(read_bank(path)["sst2"].rows, ROWS)
+    assert read_bank(path)["more"].rows["train"].shape == (0,)
+    with h5py.File(path, "r+") as file:
+        file["tasks/sst2/rows/train"][1] += np.uint64(1)
+    with pytest.raises(InputError, match="task 'sst2' changed since"):
+        read_bank(path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ({"train": ROWS["train"]}, "has rows of train, expected those of train and dev"),
+        ({"train": ROWS["train"], "dev": ROWS["dev"], "test": ROWS["dev"]}, "has rows of train, dev, test"),
+        ({"train": ROWS["train"], "dev": np.array([1])}, "rows of dev must be an array of uint64"),
+        ({"train": ROWS["train"], "dev": ROWS["dev"][:, None]}, "rows of dev must be .* one dimension"),
+        ({"train": ROWS["train"], "dev": [1, 2]}, "rows of dev must be an array of uint64"),
+    ],
+)
+def test_rows_that_are_none_are_refused(rows, words):
+    with pytest.raises(InputError, match=words):
+        make_record(rows=rows)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    ['{"train": 3}', '{"train": 3, "dev": 2}', '{"train": -3, "dev": 1}', '{"train": 3, "dev": true}', "[3, 1]"],
+)
+def test_numbers_of_rows_that_are_wrong_are_refused(tmp_path, sizes):
+    path = tmp_path / "bank.h5"
+    write_bank(path, {"sst2": make_record(rows=ROWS)})
+    with h5py.File(path, "r+") as file:
+        hdf5.write_text(file["tasks/sst2"], "rows", sizes)
+    with pytest.raises(InputError, match=r"bank\.h5"):
+        read_bank(path)
+
+
 def test_state_is_read_back(tmp_path):
     arrays = {
         "adam/m/head/W": np.random.default_rng(0).standard_normal((3, 4)),
