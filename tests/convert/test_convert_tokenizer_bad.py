@@ -37,6 +37,7 @@ def unsorted_ids():
     return whole(added=[token(N + 1, "<E2>"), token(N, "<E1>")])
 
 
+CLS_OF_TEMPLATE = {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]}
 MAP = "special_tokens_map.json: "
 CASING = "tokenizer_config.json: "
 WHOLE = "tokenizer.json: "
@@ -226,6 +227,10 @@ REFUSED = {
     "a third segment": (
         {"casing": UNCASED, "whole": json.loads(json.dumps(whole()).replace('"type_id": 1', '"type_id": 2'))},
         "post_processor does not put special tokens as BERT's does, which gives a pair",
+    ),
+    "a template without its tokens": (
+        {"casing": UNCASED, "whole": changed("post_processor", special_tokens={"[CLS]": CLS_OF_TEMPLATE})},
+        WHOLE + "post_processor puts '[SEP]', whose ids its special_tokens do not give",
     ),
     "dropout": (
         {**OTHER_KIND, "whole": whole(OTHER_VOCAB, model={**BPE, "dropout": 0.1})},
