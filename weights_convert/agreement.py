@@ -210,8 +210,8 @@ def check_added_file(files: Files, parts: dict, where: str) -> None:
 def _check_named(files: Files, parts: dict, is_bert: bool) -> None:
     """Every special token that is named is an added token, with the same flags: else transformers would add it."""
     added, ids = {token["content"]: token for token in parts["added_tokens"]}, token_ids(parts)
-    named = [(CASING, *token) for token in named_tokens(files.casing)]
-    named += [(SPECIAL, *token) for token in named_tokens(files.special)]
+    named = [(CASING, *token) for token in named_tokens(files.casing, files.path(CASING))]
+    named += [(SPECIAL, *token) for token in named_tokens(files.special, files.path(SPECIAL))]
     if is_bert:
         named += [(CASING, key, token, {}) for key, token in ROLES.items() if token in ids]
     for name, key, token, flags in named:

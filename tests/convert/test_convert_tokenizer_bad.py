@@ -201,6 +201,16 @@ REFUSED = {
         {"casing": UNCASED, "special": {"cls_token": "the"}},
         MAP + "cls_token is 'the', expected '[CLS]'",
     ),
+    "no unknown token": ({"casing": {**UNCASED, "unk_token": None}}, CASING + "unk_token is null; expected '[UNK]'"),
+    "a token that is none": ({"casing": {**UNCASED, "pad_token": 3}}, CASING + "pad_token has '3', expected a token"),
+    "tokens that are no list": (
+        {"casing": {**UNCASED, "additional_special_tokens": "<E1>"}},
+        CASING + "additional_special_tokens is '<E1>', expected a list of tokens",
+    ),
+    "a flag that is no answer": (
+        {"casing": {**UNCASED, "added_tokens_decoder": decoder(token(N, "<E1>", lstrip="no"))}},
+        CASING + "lstrip of the token '<E1>' must be true or false",
+    ),
     "two words for padding": (
         {"casing": {**UNCASED, "pad_token": "[PAD]"}, "special": {"pad_token": "the"}},
         MAP + "pad_token is 'the', in tokenizer_config.json it is '[PAD]'",
