@@ -11,6 +11,7 @@ from minibert.storage.tokenizer import (
     NEEDED_TOKENS,
     bert_tokenizer,
     canonical,
+    library_errors,
     load_tokenizer,
     model_vocab,
     parse,
@@ -56,6 +57,7 @@ def from_whole(files: Files, is_bert: bool) -> str:
         raise InputError(f"{path}: {error}") from None
     if parts["model"].get("dropout"):
         raise InputError(f"{path}: the model has a dropout of {parts['model']['dropout']}: its tokens are random")
+    _check_template(path, parts.get("post_processor"))
     parts = parse(text)
     _check_vocab(files, parts)
     _check_options(files, parts, given, is_bert)
@@ -67,6 +69,15 @@ def from_whole(files: Files, is_bert: bool) -> str:
     _check_named(files, parts, is_bert)
     _check_reproduced(path, given, kept, parts)
     return text
+
+
+def _check_template(path: Path, post_processor) -> None:
+    """Every special token of a template has its ids: the library would end in a panic while encoding."""
+    template = post_processor if isinstance(post_processor, dict) else {}
+    pieces = [*(template.get("single") or []), *(template.get("pair") or [])]
+    used = {piece["SpecialToken"]["id"] for piece in pieces if isinstance(piece, dict) and "SpecialToken" in piece}
+    for name in sorted(used - set(template.get("special_tokens") or {})):
+        raise InputError(f"{path}: post_processor puts {name!r}, whose ids its special_tokens do not give")
 
 
 def _check_vocab(files: Files, parts: dict) -> None:
@@ -199,8 +210,8 @@ def check_added_file(files: Files, parts: dict, where: str) -> None:
 def _check_named(files: Files, parts: dict, is_bert: bool) -> None:
     """Every special token that is named is an added token, with the same flags: else transformers would add it."""
     added, ids = {token["content"]: token for token in parts["added_tokens"]}, token_ids(parts)
-    named = [(CASING, *token) for token in named_tokens(files.casing)]
-    named += [(SPECIAL, *token) for token in named_tokens(files.special)]
+    named = [(CASING, *token) for token in named_tokens(files.casing, files.path(CASING))]
+    named += [(SPECIAL, *token) for token in named_tokens(files.special, files.path(SPECIAL))]
     if is_bert:
         named += [(CASING, key, token, {}) for key, token in ROLES.items() if token in ids]
     for name, key, token, flags in named:
@@ -235,8 +246,8 @@ def _check_reproduced(path: Path, given, kept, parts: dict) -> None:
 
 def _encode(path: Path, tokenizer, inputs: list, special: bool) -> list[tuple]:
     try:
-        found = tokenizer.encode_batch(inputs, add_special_tokens=special)
-    except Exception as error:
-        message = " ".join(str(error).split())
-        raise InputError(f"{path}: the tokenizers library cannot encode with it: {message}") from None
+        with library_errors("cannot encode with it"):
+            found = tokenizer.encode_batch(inputs, add_special_tokens=special)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     return [(e.ids, e.type_ids, e.offsets) for e in found]

@@ -126,7 +126,10 @@ def _check_roles(files: Files) -> None:
     """[UNK], [CLS] and [SEP] are called so, and the two files name the same tokens."""
     roles: dict[str, tuple[str, str]] = {}
     for name, settings in ((CASING, files.casing), (SPECIAL, files.special)):
-        for key, token, _ in named_tokens(settings):
+        nothing = [key for key in ROLES if settings and key in settings and settings[key] is None]
+        if nothing and files.whole is None:
+            raise InputError(f"{files.path(name)}: {nothing[0]} is null; expected {ROLES[nothing[0]]!r}, as BERT has")
+        for key, token, _ in named_tokens(settings, files.path(name)):
             if key in LISTS:
                 continue
             if ROLES.get(key) in NEEDED_TOKENS and token != ROLES[key]:
@@ -172,7 +175,7 @@ def _added_tokens(files: Files) -> list[dict]:
             )
         entries[token["content"]] = {**token, "id": id}
 
-    named = [*named_tokens(files.casing), *named_tokens(files.special)]
+    named = [*named_tokens(files.casing, files.path(CASING)), *named_tokens(files.special, files.path(SPECIAL))]
     special = {token for _, token, _ in named} | set(SPECIAL_TOKENS)
     if (files.casing or {}).get("added_tokens_decoder") is not None:
         for token in stated_tokens(files):

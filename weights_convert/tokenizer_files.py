@@ -83,22 +83,36 @@ def _read_vocab(path: Path) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines
 
 
-def named_tokens(settings: dict | None) -> list[tuple[str, str, dict]]:
-    """The special tokens that tokenizer_config.json or special_tokens_map.json names: (key, token, {flag: value})."""
+def named_tokens(settings: dict | None, path: Path) -> list[tuple[str, str, dict]]:
+    """The special tokens that tokenizer_config.json or special_tokens_map.json names: (key, token, {flag: value}).
+
+    Raises InputError, beginning with `path`, for a value that is no token.
+    """
     found = []
     for key, value in (settings or {}).items():
         if key in LISTS:
-            values = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+            values = list(value.values()) if isinstance(value, dict) else [] if value is None else value
         elif key.endswith("_token"):
-            values = [value]
+            is_switch = isinstance(value, bool) and key not in ROLES  # such as add_bos_token
+            values = [] if value is None or is_switch else [value]
         else:
             continue
+        if not isinstance(values, list):
+            raise InputError(f"{path}: {key} is {str(value)[:60]!r}, expected a list of tokens")
         for token in values:
-            if isinstance(token, str):
-                found.append((key, token, {}))
-            elif isinstance(token, dict) and isinstance(token.get("content"), str):
-                found.append((key, token["content"], {flag: token[flag] for flag in FLAGS if flag in token}))
+            entry = {"content": token} if isinstance(token, str) else token
+            if not isinstance(entry, dict) or not isinstance(entry.get("content"), str):
+                raise InputError(f"{path}: {key} has {str(token)[:60]!r}, expected a token")
+            found.append((key, entry["content"], _flags(entry, path)))
     return found
+
+
+def _flags(token: dict, path: Path) -> dict[str, bool]:
+    """How a token is found in a text, as far as it is said."""
+    for flag in (*FLAGS, "special"):
+        if not isinstance(token.get(flag, False), bool):
+            raise InputError(f"{path}: {flag} of the token {token['content']!r} must be true or false")
+    return {flag: token[flag] for flag in FLAGS if flag in token}
 
 
 def stated_tokens(files: Files) -> list[dict]:
@@ -109,8 +123,8 @@ def stated_tokens(files: Files) -> list[dict]:
     for id, token in decoder.items():
         if not id.isdecimal() or not isinstance(token, dict) or not isinstance(token.get("content"), str):
             raise InputError(f"{files.path(CASING)}: added_tokens_decoder has {id!r}: {str(token)[:60]}, no token")
-        usual = added_token(int(id), token["content"], special=bool(token.get("special", False)))
-        entries.append(usual | {flag: bool(token[flag]) for flag in FLAGS if flag in token})
+        usual = added_token(int(id), token["content"], special=token.get("special") is True)
+        entries.append(usual | _flags(token, files.path(CASING)))
     return sorted(entries, key=lambda entry: entry["id"])
 
 

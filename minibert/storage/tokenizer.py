@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import tokenizers
@@ -211,18 +213,25 @@ def _is_id(value) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+@contextmanager
+def library_errors(what: str) -> Iterator[None]:
+    """Whatever the library raises becomes an InputError of one line; a panic of it is no Exception."""
+    try:
+        yield
+    except (InputError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        message = " ".join(str(error).split())
+        raise InputError(f"the tokenizers library ({tokenizers.__version__}) {what}: {message}") from None
+
+
 def load_tokenizer(text: str) -> tokenizers.Tokenizer:
     """The library's tokenizer of a tokenizer.json, without truncation and padding.
 
     Raises InputError with what the library says if it cannot read it, or if it numbers tokens otherwise.
     """
-    try:
+    with library_errors("cannot read it"):
         tokenizer = tokenizers.Tokenizer.from_str(text)
-    except BaseException as error:  # a panic of the library is no Exception
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        message = " ".join(str(error).split())
-        raise InputError(f"the tokenizers library ({tokenizers.__version__}) cannot read it: {message}") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
     for token in parse(text).get("added_tokens") or []:

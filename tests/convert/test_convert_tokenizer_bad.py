@@ -37,6 +37,7 @@ def unsorted_ids():
     return whole(added=[token(N + 1, "<E2>"), token(N, "<E1>")])
 
 
+CLS_OF_TEMPLATE = {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]}
 MAP = "special_tokens_map.json: "
 CASING = "tokenizer_config.json: "
 WHOLE = "tokenizer.json: "
@@ -200,6 +201,16 @@ REFUSED = {
         {"casing": UNCASED, "special": {"cls_token": "the"}},
         MAP + "cls_token is 'the', expected '[CLS]'",
     ),
+    "no unknown token": ({"casing": {**UNCASED, "unk_token": None}}, CASING + "unk_token is null; expected '[UNK]'"),
+    "a token that is none": ({"casing": {**UNCASED, "pad_token": 3}}, CASING + "pad_token has '3', expected a token"),
+    "tokens that are no list": (
+        {"casing": {**UNCASED, "additional_special_tokens": "<E1>"}},
+        CASING + "additional_special_tokens is '<E1>', expected a list of tokens",
+    ),
+    "a flag that is no answer": (
+        {"casing": {**UNCASED, "added_tokens_decoder": decoder(token(N, "<E1>", lstrip="no"))}},
+        CASING + "lstrip of the token '<E1>' must be true or false",
+    ),
     "two words for padding": (
         {"casing": {**UNCASED, "pad_token": "[PAD]"}, "special": {"pad_token": "the"}},
         MAP + "pad_token is 'the', in tokenizer_config.json it is '[PAD]'",
@@ -226,6 +237,10 @@ REFUSED = {
     "a third segment": (
         {"casing": UNCASED, "whole": json.loads(json.dumps(whole()).replace('"type_id": 1', '"type_id": 2'))},
         "post_processor does not put special tokens as BERT's does, which gives a pair",
+    ),
+    "a template without its tokens": (
+        {"casing": UNCASED, "whole": changed("post_processor", special_tokens={"[CLS]": CLS_OF_TEMPLATE})},
+        WHOLE + "post_processor puts '[SEP]', whose ids its special_tokens do not give",
     ),
     "dropout": (
         {**OTHER_KIND, "whole": whole(OTHER_VOCAB, model={**BPE, "dropout": 0.1})},
