@@ -201,7 +201,10 @@ class Training:
                     f"{self.folder.state}: cannot resume: {name} was {before.get(name)!r}, now it is {now.get(name)!r}"
                 )
         if progress.epoch > 0:
-            self.optimizer.load_state(arrays, progress.steps)
+            try:
+                self.optimizer.load_state(arrays, progress.steps)
+            except InputError as error:
+                raise InputError(f"{self.folder.state}: {error}") from None
         self.progress = progress
 
     def _result(self, finished: bool) -> dict:

@@ -20,7 +20,7 @@ from minibert.evaluate import NonFiniteLoss, evaluate, tokenize
 from minibert.interrupt import CtrlC
 from minibert.model import Model, load_backbone
 from minibert.params import flatten
-from minibert.storage import read_bank, read_state
+from minibert.storage import read_bank, read_state, write_state
 from minibert.train import Training
 
 KEYS = ["task", "method", "seed", "lr", "epochs", "adapter_size", "trained_params", "total_params", "trained_fraction"]
@@ -274,6 +274,29 @@ def test_resume_with_other_settings_is_refused(backbone, tmp_path, monkeypatch, 
     with pytest.raises(InputError, match=f"cannot resume: {named}"):
         make_training(backbone, tmp_path, **change).resume()
     assert stopped.folder.state.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda arrays, meta: meta.pop("settings"), "has no settings of a run"),
+        (lambda arrays, meta: meta.pop("progress"), "progress: expected an object, got None"),
+        (lambda arrays, meta: meta["progress"].update(steps="7"), "progress: steps is '7', expected a whole number"),
+        (lambda arrays, meta: meta["progress"].update(more=1), "progress: 'more' is unknown"),
+        (lambda arrays, meta: meta["progress"].update(history=[[1]]), "progress: history is"),
+        (lambda arrays, meta: arrays.pop("m/head/W"), "array m/head/W is missing"),
+        (lambda arrays, meta: arrays.update({"m/head/W": np.ones(1, np.float32)}), r"array m/head/W is float32 \(1,\)"),
+    ],
+)
+def test_a_state_that_lacks_something_is_refused_in_one_line(backbone, tmp_path, monkeypatch, change, message):
+    stopped = make_training(backbone, tmp_path)
+    at_step(monkeypatch, stopped, 4, lambda: os.kill(os.getpid(), signal.SIGINT))
+    stopped.run()
+    arrays, meta = read_state(stopped.folder.state)
+    change(arrays, meta)
+    write_state(stopped.folder.state, arrays, meta)
+    with pytest.raises(InputError, match=message):
+        make_training(backbone, tmp_path).resume()
 
 
 @pytest.fixture
