@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import lru_cache
 from numbers import Integral, Real
@@ -41,7 +42,7 @@ def _need(condition: bool, message: str) -> None:
 def _whole_number(name: str, value, low: int, high: int = 2**31) -> int:
     """The value as Python's own int: NumPy's are numbers, too, and JSON does not take them."""
     whole = isinstance(value, Integral) and not isinstance(value, bool)
-    _need(whole and low <= value <= high, f"{name} must be a whole number from {low} to {high}, got {value!r}")
+    _need(whole and low <= value <= high, f"{name} must be a whole number from {low} to {high}, got {shown(value)}")
     return int(value)
 
 
@@ -49,12 +50,21 @@ def _number(name: str, value, low: float, high: float, above: bool = False) -> f
     """The value as Python's own float."""
     number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     inside = number and (low < value if above else low <= value) and value <= high
-    _need(inside, f"{name} must be a number {'above' if above else 'from'} {low:g} to {high:g}, got {value!r}")
+    _need(inside, f"{name} must be a number {'above' if above else 'from'} {low:g} to {high:g}, got {shown(value)}")
     return float(value)
 
 
 def _need_one_of(name: str, value, choices: tuple[str, ...]) -> None:
-    _need(value in choices, f"{name} must be one of {', '.join(choices)}; got {value!r}")
+    _need(value in choices, f"{name} must be one of {', '.join(choices)}; got {shown(value)}")
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
+
+
+def shown(value) -> str:
+    """A value from a file, for a message: as Python writes it, cut short, whatever its size and depth."""
+    return _SHORT.repr(value)
 
 
 def parse_json(text: str | bytes, where: str):
@@ -85,16 +95,16 @@ def check_fields(cls: type, values, where: str) -> dict:
     """`values`, such as a file gives them, if they are fields of a dataclass: lists may stand for tuples, and whole
     numbers for float. Raises InputError, which begins with `where`, if one is missing, unknown, or of another type.
     """
-    _need(isinstance(values, dict), f"{where}: expected an object, got {values!r:.60}")
+    _need(isinstance(values, dict), f"{where}: expected an object, got {shown(values)}")
     known = {field.name: field for field in fields(cls)}
     for name in values:
-        _need(name in known, f"{where}: {name!r:.60} is unknown")
+        _need(name in known, f"{where}: {shown(name)} is unknown")
     for name, kind in get_type_hints(cls).items():
         if name not in values:
             default = known[name].default is not MISSING or known[name].default_factory is not MISSING
             _need(default, f"{where}: {name!r} is missing")
         else:
-            _need(_is_of(values[name], kind), f"{where}: {name} is {values[name]!r:.60}, expected {_named(kind)}")
+            _need(_is_of(values[name], kind), f"{where}: {name} is {shown(values[name])}, expected {_named(kind)}")
     return values
 
 
@@ -137,7 +147,7 @@ class _Settings:
     @classmethod
     def from_dict(cls, values: dict):
         """The settings {name: value}. Raises InputError if one is unknown, missing or out of range."""
-        _need(isinstance(values, dict), f"{cls.__name__} must be a JSON object, got {values!r:.60}")
+        _need(isinstance(values, dict), f"{cls.__name__} must be a JSON object, got {shown(values)}")
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
         _need(not unknown, f"{cls.__name__} has no setting named {', '.join(unknown)}")
         missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in values]
@@ -249,7 +259,7 @@ class AdapterConfig(_Settings):
             isinstance(self.sublayers, tuple)
             and len(self.sublayers) > 0
             and all(s in SUBLAYERS for s in self.sublayers),
-            f"adapter sublayers must be among {', '.join(SUBLAYERS)}; got {self.sublayers!r}",
+            f"adapter sublayers must be among {', '.join(SUBLAYERS)}; got {shown(self.sublayers)}",
         )
         if self.layers is not None:
             _need(

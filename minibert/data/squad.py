@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import InputError, parse_json
+from minibert.config import InputError, parse_json, shown
 from minibert.data.reading import TO_UTF8, read_text
 from minibert.data.task import Examples, Task
 
@@ -160,7 +160,7 @@ def _get(node, key: str, kind: type, where: str):
 
 
 def _shown(value) -> str:
-    text = repr(value) if isinstance(value, (dict, list)) else json.dumps(value)  # repr: for any depth
+    text = shown(value) if isinstance(value, (dict, list)) else json.dumps(value)
     return text if len(text) <= 60 else text[:60] + "…"
 
 

@@ -20,7 +20,7 @@ import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from minibert.config import InputError, check_fields, parse_json
+from minibert.config import InputError, check_fields, parse_json, shown
 from minibert.storage import cannot_be_written
 from minibert.storage.atomic import flush
 from minibert.trial import Trial
@@ -117,9 +117,9 @@ def _record(path, number: int, line: bytes) -> dict:
             if not all(type(score) in (int, float) for score in (result.get(split) or {}).values()):
                 raise InputError(f"{where}, result: the scores of {split} are not all numbers")
         if result["metric"] not in result["dev"] or not result["wall_seconds"] > 0:
-            raise InputError(f"{where}, result: dev has no {result['metric']!r:.60}, or wall_seconds is not above 0")
+            raise InputError(f"{where}, result: dev has no {shown(result['metric'])}, or wall_seconds is not above 0")
     elif record["status"] != "failed" or not isinstance(record.get("error"), str):
-        raise InputError(f'{where}: status is {record["status"]!r:.60}, expected "done", or "failed" and an error')
+        raise InputError(f'{where}: status is {shown(record["status"])}, expected "done", or "failed" and an error')
     try:
         trial = Trial.from_dict(record["trial"])
         check_fields(Trial, vars(trial), "the trial")

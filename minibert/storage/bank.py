@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig, InputError
+from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig, InputError, shown
 from minibert.storage import hdf5
 from minibert.storage.atomic import one_at_a_time
 from minibert.storage.tokenizer import differences, sha256_of_text
@@ -182,7 +182,7 @@ def _read_task(tasks: h5py.Group, name: str, fingerprint: str, config: BertConfi
     expected = {}
     for array in hdf5.read_json(group, "names", path, list):
         if not isinstance(array, str) or array not in shapes:
-            raise InputError(f"{path}: task {name!r} lists {array!r:.60}, which its backbone and adapter do not have")
+            raise InputError(f"{path}: task {name!r} lists {shown(array)}, which its backbone and adapter do not have")
         expected[array] = (shapes[array], "float32")
     params = hdf5.read_arrays(hdf5.child(group, "params", h5py.Group, path), expected, path)
     rows = _read_rows(group, path)

@@ -113,6 +113,14 @@ def without(name, part=None):
     return found
 
 
+def deep_list(depth):
+    """One that is read, and that Python may fail to print."""
+    found = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
 def with_result(**changes):
     return record(2) | {"result": record(2)["result"] | changes}
 
@@ -130,6 +138,8 @@ def with_result(**changes):
         (record(2) | {"trial": [1]}, "trial is [1], expected an object"),
         (record(2) | {"trial": {"task": 3}}, "task is 3, expected a text"),
         (record(2) | {"trial": {"task": "cola", "train": [1]}}, "TrainConfig must be a JSON object"),
+        (record(2) | {"trial": {"task": "cola", "train": {"lr": deep_list(400)}}}, "learning rate (lr) must be"),
+        (record(2) | {"work": deep_list(400)}, "work is [["),
         (record(2) | {"trial": {"task": "cola", "adapter": 7}}, "AdapterConfig must be a JSON object"),
         (record(2) | {"trial": {"task": "cola", "top_k": "x"}}, ""),
         (with_result(dev={"f1": 1.0}), "dev has no 'accuracy'"),

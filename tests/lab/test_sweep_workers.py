@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,12 +28,41 @@ from minibert.cli import main
 from minibert.config import InputError
 from minibert.lab.executors import Dask, Processes
 from minibert.lab.ledger import read_ledger
-from minibert.run import run_trial
+from minibert.run import _folder, run_trial
 from minibert.trial import Trial, grid
 
 pytestmark = pytest.mark.usefixtures("runs")
 
 # ---------------------------------------------------------------------------------------------------------- processes
+
+HOLD = """
+import time
+from minibert.lab.executors import Processes
+from minibert.run import _folder
+pool = Processes(2)
+with _folder(None):
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no locks that end with a process")
+def test_folders_of_a_killed_sweep_are_removed_by_the_next(tmp_path, monkeypatch):
+    killed = subprocess.Popen(
+        [sys.executable, "-c", HOLD], stdout=subprocess.PIPE, env=tiny.environment(TMPDIR=str(tmp_path))
+    )
+    assert killed.stdout.readline() == b"ready\n"
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = sorted(tmp_path.iterdir())
+    assert [folder.name[:15] for folder in left] == ["minibert-sweep-", "minibert-trial-"]
+    with Processes(1), _folder(None):
+        assert len(list(tmp_path.iterdir())) == 4  # it is still alive
+    assert sorted(tmp_path.iterdir()) == left
+    killed.kill()
+    killed.communicate()
+    with Processes(1), _folder(None):
+        assert len(list(tmp_path.iterdir())) == 2 and not set(left) & set(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_processes_share_the_cores_and_give_the_same_scores(place, tmp_path):

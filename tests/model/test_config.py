@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from minibert.config import AdapterConfig, BertConfig, InputError, TrainConfig
+from minibert.config import AdapterConfig, BertConfig, InputError, TrainConfig, check_fields, parse_json
+from minibert.train import Progress
 
 
 def test_numpys_numbers_are_numbers_and_kept_as_pythons_own():
@@ -49,3 +50,66 @@ def test_settings_that_do_not_fit_are_named(values, message):
 def test_a_setting_that_is_missing_is_named():
     with pytest.raises(InputError, match="BertConfig is incomplete: n_layers, feed_forward_size must be given"):
         BertConfig.from_dict({"vocab_size": 30, "hidden_size": 6, "n_heads": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "x: its lists or objects lie too deep"),
+        ('{"a":' * 100_000, "x: its lists or objects lie too deep"),
+        ('{"a": [{"b": 1, "c": 2, "b": 1}]}', "x: 'b' is there twice in one object"),
+        ("[1,\n2,\n,", "x, line 3: not valid JSON: Expecting value"),
+        (b'"\xff"', "x: not valid JSON: 'utf-8' codec"),
+        ("1" * 5000, "x: not valid JSON: Exceeds the limit"),
+        ("", "x, line 1: not valid JSON"),
+    ],
+    ids=lambda text: str(text)[:10],
+)
+def test_text_that_is_no_json_is_refused_in_one_line(text, message):
+    with pytest.raises(InputError) as caught:
+        parse_json(text, "x")
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+
+
+def test_json_is_read():
+    assert parse_json('{"a": [1, -Infinity, null, "\\u00e9"]}', "x") == {"a": [1, -np.inf, None, "é"]}
+
+
+GOOD = {"epoch": 1, "steps": 7, "seconds": 2, "best_score": -np.inf, "best_dev": None, "history": [{"loss": 0.5}]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, ""),
+        ({"best_dev": {"f1": 1.0}, "history": ()}, ""),
+        ({"epoch": "1"}, "x: epoch is '1', expected a whole number"),
+        ({"epoch": True}, "x: epoch is True, expected a whole number"),
+        ({"steps": 1.5}, "x: steps is 1.5, expected a whole number"),
+        ({"seconds": None}, "x: seconds is None, expected a number"),
+        ({"best_dev": [1]}, "x: best_dev is [1], expected an object or null"),
+        ({"history": [1]}, "x: history is [1], expected a list"),
+        ({"more": 1}, "x: 'more' is unknown"),
+    ],
+)
+def test_fields_of_a_file_are_those_of_the_class(changes, message):
+    if not message:
+        assert Progress(**check_fields(Progress, GOOD | changes, "x")).steps == 7
+        return
+    with pytest.raises(InputError) as caught:
+        check_fields(Progress, GOOD | changes, "x")
+    assert str(caught.value) == message
+
+
+def test_a_field_that_is_missing_is_named():
+    with pytest.raises(InputError, match=r"x: 'n_layers' is missing"):
+        check_fields(BertConfig, {"vocab_size": 1, "hidden_size": 1}, "x")
+    with pytest.raises(InputError, match="x: expected an object, got 3"):
+        check_fields(BertConfig, 3, "x")
+
+
+@pytest.mark.parametrize("name", ["vocab_size", "hidden_size", "n_layers", "n_heads", "feed_forward_size"])
+def test_a_shape_beyond_every_bert_is_refused(name):
+    values = {"vocab_size": 30, "hidden_size": 8, "n_layers": 1, "n_heads": 2, "feed_forward_size": 8}
+    with pytest.raises(InputError, match=f"{name} must be a whole number from 1 to"):
+        BertConfig(**values | {name: 2**30})

@@ -134,6 +134,8 @@ def test_advice_about_the_encoding_names_no_option(tmp_path, capsys):
         ('{"q1": null}', "", "'q1' must be a text, found null"),
         ("{", "", "line 1: not valid JSON"),
         ("[" * 100_000, "", "too deep"),
+        ('{"q1": ' + "[" * 450 + "]" * 450 + "}", "", "'q1' must be a text, found [["),
+        ('{"q1": "a", "q2": "b", "q1": "c"}', "", "'q1' is there twice in one object"),
         ("", "", "is empty"),
         ("{}", "--bank run", "leave out --bank"),
         ("{}", "--dev-rows 3", "leave out --dev-rows"),

@@ -6,7 +6,7 @@ import pytest
 
 from minibert.config import InputError
 from minibert.storage import write_rows, write_text
-from minibert.storage.atomic import replacing
+from minibert.storage.atomic import flush, replacing
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
@@ -40,3 +40,35 @@ def test_a_folder_that_cannot_be_flushed_is_no_error(tmp_path, monkeypatch):
 def test_a_place_that_cannot_be_written_is_told(tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
         write_text(tmp_path / "nowhere" / "text", "x")
+
+
+def test_a_file_that_another_program_has_open_is_no_full_disk(tmp_path, monkeypatch):
+    """Windows replaces no file that is open."""
+
+    def refuse(source, target):
+        error = PermissionError(13, "Permission denied")
+        error.winerror = 32
+        raise error
+
+    write_text(tmp_path / "text", "old")
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(InputError, match="text: cannot be replaced: another program has it open; close it there"):
+        write_text(tmp_path / "text", "new")
+    assert (tmp_path / "text").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_mac_is_asked_to_write_to_the_disk_itself(tmp_path, monkeypatch, works):
+    fcntl, done = pytest.importorskip("fcntl"), []
+
+    def full_flush(number, command):
+        if not works:
+            raise OSError(45, "Operation not supported")
+        done.append(command)
+
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", full_flush)
+    monkeypatch.setattr(os, "fsync", lambda number: done.append("fsync"))
+    with open(tmp_path / "x", "wb") as file:
+        flush(file)
+    assert done == ([51] if works else ["fsync"])

@@ -70,11 +70,10 @@ def test_a_task_is_added(place, tmp_path, limit, there):
 
 @pytest.mark.parametrize("limit", [0, 60_000])
 def test_a_task_is_trained(place, tmp_path, limit):
-    (tmp_path / "r").mkdir()
-    done = run(
-        limit, "minibert", "train", "--backbone", place / "tiny.h5", "--task", "csv", "--data", place / "data.csv",
-        "--text-column", "text", "--label-column", "label", "--max-length", 24, "--epochs", 1, "--out", tmp_path / "r",
-    )  # fmt: skip
+    (tmp_path / "run").mkdir()
+    data = "--task", "csv", "--data", place / "data.csv", "--text-column", "text", "--label-column", "label"
+    settings = "--max-length", 24, "--epochs", 1, "--out", tmp_path / "run"
+    done = run(limit, "minibert", "train", "--backbone", place / "tiny.h5", *data, *settings)
     assert done.returncode == 2 and "cannot be written" in done.stderr.splitlines()[-1], done.stderr
     assert "Traceback" not in done.stderr
     left = contents(tmp_path)
