@@ -18,6 +18,8 @@ variable MINIBERT_KERNELS chooses:
 import os
 
 from .runtime.pool import lay_out
+from .runtime.settings import check_numba
+from .runtime.turns import one_at_a_time
 
 BACKEND = os.environ.get("MINIBERT_KERNELS", "numba")
 COMPILED = BACKEND in ("plain", "numba", "fma", "blas")  # kernels of Numba are used
@@ -26,6 +28,7 @@ _compiled = set()  # (dtype, purpose) whose kernels this process has found in th
 if BACKEND == "numpy":
     from .reference import *  # noqa: F403
 elif COMPILED:
+    check_numba(BACKEND)
     from .activations import gelu, gelu_tanh
     from .adam import adam, squared_norm
 
@@ -68,7 +71,7 @@ else:
 
 
 def use_threads(n: int) -> None:
-    """From now on kernels run on n threads."""
+    """From now on kernels run on at most n threads: those of this Python thread, and of all that chose no number."""
     from .runtime import threads as settings
 
     settings.use_threads(n)
@@ -88,7 +91,8 @@ def ensure_compiled(dtype="float32", purpose: str = "train") -> None:
     if COMPILED and (dtype, purpose) not in _compiled:  # it is asked for before every pass
         from .runtime import warm_up
 
-        warm_up.ensure_compiled(dtype, purpose)
+        with one_at_a_time():
+            warm_up.ensure_compiled(dtype, purpose)
         _compiled.add((dtype, purpose))
 
 
@@ -102,17 +106,18 @@ def compile_for(purpose: str = "train", between=lambda: None) -> None:
         return
     from .runtime import warm_up
 
-    if purpose == "gradcheck":
-        warm_up.warm_up("float64", "train", between)
-    else:
-        warm_up.warm_up("float32", purpose, between)
+    with one_at_a_time():
+        if purpose == "gradcheck":
+            warm_up.warm_up("float64", "train", between)
+        else:
+            warm_up.warm_up("float32", purpose, between)
 
 
 def environment() -> dict:
     """How the kernels are compiled and run. Compiles them if need be: the threading layer is not known before.
 
     Keys: kernels (MINIBERT_KERNELS), blas (name and version); and if they are compiled: threads, most_threads,
-    threading_layer, vector_bits (0: not known), amx, cache (folder), cache_bytes, cache_is_kept.
+    threading_layer, vector_bits (0: not known), fma, amx, cache (folder), cache_bytes, cache_is_kept.
     """
     from .engine import blas
 
@@ -122,7 +127,7 @@ def environment() -> dict:
     import numba
 
     from .engine import amx
-    from .runtime import compiling
+    from .runtime import compiling, sealed
 
     compile_for("predict")
     files = [file for file in compiling.CACHE_FOLDER.rglob("*") if file.is_file()]
@@ -131,8 +136,9 @@ def environment() -> dict:
         "most_threads": numba.config.NUMBA_NUM_THREADS,
         "threading_layer": numba.threading_layer(),
         "vector_bits": compiling.vector_bits(),
+        "fma": compiling.has_fma(),
         "amx": amx.ALLOWED,
         "cache": str(compiling.CACHE_FOLDER),
         "cache_bytes": sum(file.stat().st_size for file in files),
-        "cache_is_kept": compiling.CACHE_IS_KEPT,
+        "cache_is_kept": compiling.CACHE_IS_KEPT and sealed.all_were_kept(),
     }

@@ -77,7 +77,8 @@ class Backbone:
     def forward(self, batch: Batch) -> np.ndarray:
         """Hidden states of the last layer, without dropout.   -> (T, D)"""
         kernels.ensure_compiled(self.dtype, "predict")  # not before: training compiles this and the rest together
-        return encoder_forward(batch, self.tree(self._arrays), None, context_of(batch, self.config))[0]
+        with kernels.one_at_a_time():
+            return encoder_forward(batch, self.tree(self._arrays), None, context_of(batch, self.config))[0]
 
     def astype(self, dtype) -> Backbone:
         """The same backbone in another precision: float64 to check gradients."""
@@ -111,6 +112,8 @@ def load_backbone(path) -> Backbone:
 
 class Model:
     """A task's model. What is trained is its own; what is frozen is the backbone's very arrays.
+
+    Python threads may share a model, and models: their passes are made one after the other, each on all cores.
 
     head: see heads.py; "classify" has n_out classes, "regress" one output, "span" two (start and end of an answer).
     method: see methods.py; "top_k" needs top_k. adapter (default: the paper's) and train_layernorm=False, which freezes
@@ -191,13 +194,15 @@ class Model:
 
     def _scores(self, batch: Batch, context: Context) -> np.ndarray:
         kernels.ensure_compiled(self.backbone.dtype, "predict")
-        states, _ = encoder_forward(batch, self._tree, None, context)
-        return head_forward(states, self._tree, None, self.head_record.context(context))[0]
+        with kernels.one_at_a_time():
+            states, _ = encoder_forward(batch, self._tree, None, context)
+            return head_forward(states, self._tree, None, self.head_record.context(context))[0]
 
     def hidden(self, batch: Batch) -> np.ndarray:
         """Hidden states of the last layer, adapters included, without dropout.   -> (T, D)"""
         kernels.ensure_compiled(self.backbone.dtype, "predict")
-        return encoder_forward(batch, self._tree, None, context_of(batch, self.config, self.adapter))[0]
+        with kernels.one_at_a_time():
+            return encoder_forward(batch, self._tree, None, context_of(batch, self.config, self.adapter))[0]
 
     def forward(self, batch: Batch) -> np.ndarray:
         """Scores, without dropout.   -> (B, C): logits of the classes; (B, 1); or (T, 2): logits of start and end"""
@@ -225,18 +230,19 @@ class Model:
 
         head_context = self.head_record.context(context)
         kernels.ensure_compiled(self.backbone.dtype, "train")
-
-        states, caches = encoder_forward(batch, self._tree, grads, context)
-        scores, head_cache = head_forward(states, self._tree, grads, head_context)
-        loss, dscores = self.head_record.loss(scores, labels, batch.offsets)
-        dstates = head_backward(dscores, self._tree, head_cache, grads, head_context)
-        encoder_backward(dstates, batch, self._tree, caches, grads, context)
+        with kernels.one_at_a_time():
+            states, caches = encoder_forward(batch, self._tree, grads, context)
+            scores, head_cache = head_forward(states, self._tree, grads, head_context)
+            loss, dscores = self.head_record.loss(scores, labels, batch.offsets)
+            dstates = head_backward(dscores, self._tree, head_cache, grads, head_context)
+            encoder_backward(dstates, batch, self._tree, caches, grads, context)
         return float(loss), flat_grads
 
     def caches(self, batch: Batch, dropout_step: int | None = None) -> list:
         """What the encoder's forward pass of a training step keeps for backward: of the embeddings, of each layer."""
         grads = unflatten(FlatParams.zeros_like(self.trained()))
-        return encoder_forward(batch, self._tree, grads, self._context(batch, dropout_step))[1]
+        with kernels.one_at_a_time():
+            return encoder_forward(batch, self._tree, grads, self._context(batch, dropout_step))[1]
 
     def _checked(self, labels, batch: Batch) -> np.ndarray:
         if len(batch) == 0:

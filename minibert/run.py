@@ -24,7 +24,7 @@ from minibert.train import Training
 from minibert.trial import Trial, trial_id
 
 PROBE_STEPS, PROBE_DEV = 8, 64  # how much of a trial is run to measure its speed
-_ONE_AT_A_TIME = threading.Lock()  # kernels share a pool of memory, so a process runs one trial at a time
+_ONE_AT_A_TIME = threading.Lock()  # a trial takes all cores, and two would take the memory of two and no less time
 
 
 def load(trial: Trial) -> Task:

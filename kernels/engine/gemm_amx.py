@@ -8,6 +8,7 @@ runs are in amx_loops.py, and the micro-kernel in bf16x3.py.
 from __future__ import annotations
 
 from functools import lru_cache
+from threading import get_ident
 
 import numpy as np
 from numba import prange
@@ -74,12 +75,12 @@ def multiply(
     x, dy, dW, db = grads
     x, dW, db = NO_MATRIX if x is None else x, NO_MATRIX if dW is None else dW, NO_VECTOR if db is None else db
     right, epilogue, grads = (b, transposed, panels), (bias, residual, act_grad, activated), (x, dy, dW, db)
-    _multiply(a, right, epilogue, c, grads, dropout, parts, _workspace(n_threads()))
+    _multiply(a, right, epilogue, c, grads, dropout, parts, _workspace(n_threads(), get_ident()))
 
 
 @lru_cache(maxsize=2)  # of one thread, and of all
-def _workspace(n_threads: int) -> np.ndarray:
-    """Memory for what each thread packs, the same for all products."""
+def _workspace(n_threads: int, python_thread: int) -> np.ndarray:
+    """Memory for what each thread packs, the same for all products of a Python thread."""
     return empty(n_threads * (PACKED_A + PACKED_B), np.uint16)
 
 

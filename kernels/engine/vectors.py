@@ -10,7 +10,7 @@ elements may be NaN. A few operations fill the gap, most of them one instruction
     add(a, b)                       a + b
     subtract(a, b)                  a - b
     multiply(a, b)                  a * b
-    fma(a, b, c)                    a * b + c, rounded once
+    fma(a, b, c)                    a * b + c, rounded once (twice on x86 processors without FMA)
     maximum(a, b)                   lane by lane the larger one
     where(condition, a)             a where the condition is not zero, and zero elsewhere
     reduce_max(a), reduce_add(a)    the maximum and the sum of all lanes
@@ -30,9 +30,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
-from ..runtime.compiling import vector_bits
+from ..runtime.compiling import has_fma, vector_bits
 
-VECTOR_BITS = vector_bits() or 256  # unknown where the user names a processor: then the usual width
+VECTOR_BITS, HAS_FMA = vector_bits() or 128, has_fma()
 
 
 class Vector(types.Type):
@@ -76,10 +76,14 @@ def vector_pointer(context, builder, vector, *element):
 
 
 def fused_multiply_add(context, builder, vector, *values):
-    """a * b + c of three vectors, rounded once; for intrinsics."""
+    """a * b + c of three vectors, rounded once where the processor can; for intrinsics.
+
+    Elsewhere llvm.fma would call the C library for each element, which takes a hundred times as long.
+    """
     kind = context.get_value_type(vector)
     function = ir.FunctionType(kind, [kind] * 3)
-    name = f"llvm.fma.v{vector.lanes}f{vector.dtype.bitwidth}"
+    operation = "fma" if HAS_FMA else "fmuladd"
+    name = f"llvm.{operation}.v{vector.lanes}f{vector.dtype.bitwidth}"
     return builder.call(cgutils.get_or_insert_function(builder.module, function, name), values)
 
 

@@ -11,6 +11,7 @@ import atexit
 import hashlib
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from functools import cache, lru_cache
@@ -23,12 +24,20 @@ import numba
 ROOT = Path(__file__).resolve().parent.parent  # kernels/
 
 
+# Settings of Numba, by the names of their variables without NUMBA_, that machine code depends on.
+COMPILER_SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "DISABLE_INTEL_SVML")
+COMPILER_SETTINGS += ("BOUNDSCHECK", "DEBUGINFO_DEFAULT")
+
+
 @lru_cache(maxsize=1)
 def _target() -> str:
-    """The folder of the kernels (Numba's cache depends on it), and the versions of compiler, Python and processor."""
+    """What machine code depends on beside its source: the folder of the kernels (Numba's cache depends on it), the
+    versions of compiler, Python and processor, and their settings; python -O changes the code that Numba compiles."""
     processor = numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name(), numba.config.CPU_FEATURES
     versions = numba.__version__, llvmlite.__version__, sys.version_info[:3]
-    return repr((str(ROOT), *versions, *processor, os.environ.get("MINIBERT_KERNELS") == "fma"))
+    settings = [str(getattr(numba.config, name, None)) for name in COMPILER_SETTINGS]
+    more = sys.flags.optimize, *settings, os.environ.get("MINIBERT_KERNELS") == "fma"
+    return repr((str(ROOT), *versions, *processor, *more))
 
 
 @cache
@@ -65,17 +74,22 @@ def version_of(file: Path) -> str:
     return digest.hexdigest()[:12]
 
 
-def _writable(folder: Path) -> bool:
+def _why_not(folder: Path) -> str:
+    """Why compiled kernels cannot be kept in a folder, which is made if need be; empty if they can."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"any")
+    except OSError as error:
+        return error.strerror or str(error)
+    # Cached machine code is trusted when it is loaded.
+    everyone_writes = os.name == "posix" and folder.stat().st_mode & stat.S_IWOTH
+    return "every user can write there" if everyone_writes else ""
 
 
 def _choose_cache_folder() -> tuple[Path, bool]:
-    """NUMBA_CACHE_DIR or else the user's cache folder; if that is not writable, a folder for this run only.
+    """NUMBA_CACHE_DIR or else the user's cache folder; if that is not writable, or writable for everyone, a
+    folder for this run only.
 
     Returns the folder, and whether it is kept for later runs.
     """
@@ -83,13 +97,13 @@ def _choose_cache_folder() -> tuple[Path, bool]:
     home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or os.path.expanduser("~/.cache")
     name = Path("minibert") / "kernels"
     folder = Path(requested or home) / name
-    if _writable(folder):
+    why_not = _why_not(folder)
+    if not why_not:
         return folder, True
-    # Not a folder that other users can write to: cached machine code is trusted when it is loaded.
     temporary = Path(tempfile.mkdtemp(prefix="minibert-kernels-"))
     atexit.register(shutil.rmtree, temporary, ignore_errors=True)
     print(
-        f"warning: cannot write compiled kernels to {folder}; they are compiled anew in every run. "
+        f"warning: cannot write compiled kernels to {folder} ({why_not}); they are compiled anew in every run. "
         "Set NUMBA_CACHE_DIR to a folder that can be written.",
         file=sys.stderr,
     )

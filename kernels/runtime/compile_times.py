@@ -15,7 +15,7 @@ from numba.core import event
 import kernels
 
 from .compiling import KERNELS
-from .warm_up import program_of_compiler, run_examples, use_little_garbage_collection
+from .warm_up import command_of_compiler, run_examples, use_little_garbage_collection
 
 
 def compile_times(dtype=np.float32, purpose: str = "train") -> list[dict]:
@@ -26,8 +26,7 @@ def compile_times(dtype=np.float32, purpose: str = "train") -> list[dict]:
     """
     with tempfile.TemporaryDirectory() as empty_cache:
         environment = os.environ | {"NUMBA_CACHE_DIR": empty_cache}
-        program = program_of_compiler("compile_times", f"print_compile_times({np.dtype(dtype).name!r}, {purpose!r})")
-        command = [sys.executable, "-c", program]
+        command = command_of_compiler("compile_times", f"print_compile_times({np.dtype(dtype).name!r}, {purpose!r})")
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
 

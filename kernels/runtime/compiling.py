@@ -8,6 +8,7 @@ later runs load it.
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from functools import cache
 from pathlib import Path
@@ -20,11 +21,16 @@ from numba.core.registry import CPUDispatcher
 
 from .cache import CACHE_FOLDER, CACHE_IS_KEPT, version_of
 from .linking import LateLinking
+from .sealed import report_not_kept, seal_cache
+from .settings import threading_layer
+from .turns import one_at_a_time
 
 # Fast-math flags that let LLVM vectorize sums. Never "nnan" or "ninf": NaN and infinity must pass through as in NumPy.
 # Nor "arcp": LLVM then divides by means of the processor's estimate of a reciprocal (or reciprocal square root), which
 # turns infinity into NaN, and whose last bits differ between makers of processors.
 FAST_MATH = {"contract", "reassoc", "nsz"}
+
+X86, ARM = ("x86_64", "amd64", "i386", "i686"), ("aarch64", "arm64")
 
 KERNELS = []  # every kernel that is kept in the cache
 
@@ -34,7 +40,7 @@ def _use_full_vector_width() -> None:
 
     Nothing is changed if the user has set NUMBA_CPU_NAME or NUMBA_CPU_FEATURES.
     """
-    if numba.config.CPU_NAME or numba.config.CPU_FEATURES:
+    if numba.config.CPU_NAME or numba.config.CPU_FEATURES is not None:
         return
     features = _features_of_host()
     if features.get("avx512f"):
@@ -50,15 +56,23 @@ def _features_of_host():
         return llvmlite.binding.FeatureMap()
 
 
+def _features() -> list[str]:
+    """Those that Numba compiles for: the user's, or this machine's."""
+    chosen = numba.config.CPU_FEATURES
+    return (_features_of_host().flatten() if chosen is None else chosen).split(",")
+
+
 def vector_bits() -> int:
-    """Width of the vectors that the kernels are compiled for, in bits; 0 if unknown (not an x86 processor)."""
-    enabled = numba.config.CPU_FEATURES or _features_of_host().flatten()
-    if numba.config.CPU_NAME and not numba.config.CPU_FEATURES:
-        return 0
-    for feature, bits in (("+avx512f", 512), ("+avx2", 256), ("+sse2", 128)):
-        if feature in enabled.split(","):
-            return bits
-    return 0
+    """Width of the vectors that the kernels are compiled for, in bits; 0 if unknown. NEON of ARM has 128."""
+    if platform.machine().lower() in ARM:
+        return 128
+    widths = {"+avx512f": 512, "+avx2": 256, "+avx": 256, "+sse2": 128}
+    return max((bits for feature, bits in widths.items() if feature in _features()), default=0)
+
+
+def has_fma() -> bool:
+    """Whether the processor multiplies and adds in one instruction: all but x86 ones of before 2013 do."""
+    return platform.machine().lower() not in X86 or "+fma" in _features()
 
 
 # OpenMP's threads wait for each other by spinning, and sleep after this many turns. With fewer turns they fall asleep
@@ -66,6 +80,7 @@ def vector_bits() -> int:
 # they spin in vain, and small batches become many times slower. OpenMP reads it when its thread pool starts.
 os.environ.setdefault("GOMP_SPINCOUNT", "15000")
 _use_full_vector_width()
+THREADING_LAYER = threading_layer()  # after that: OpenMP may read its variables when it is loaded
 
 
 def _jit(function, fastmath=FAST_MATH, **options):
@@ -127,14 +142,21 @@ def ordered_kernel(function):
 
 
 def _cached(function, **options):
+    if numba.config.DISABLE_JIT:  # the function itself, for a debugger
+        return _jit(function, **options)
     users_choice = numba.config.CACHE_DIR
     file = Path(function.__code__.co_filename).resolve()
     # Read by njit(cache=True) below; restored for other users of Numba.
-    numba.config.CACHE_DIR = str(CACHE_FOLDER / f"{file.stem}-{version_of(file)}")
+    folder = CACHE_FOLDER / f"{file.stem}-{version_of(file)}"
+    numba.config.CACHE_DIR = str(folder)
     try:
         compiled = _jit(function, cache=True, **options)
     finally:
         numba.config.CACHE_DIR = users_choice
+    seal_cache(compiled)
+    if folder not in Path(compiled._cache.cache_path).parents:  # it could not be made, and Numba took another one
+        compiled._cache.disable()
+        report_not_kept(OSError("the folder cannot be made"), folder)
     KERNELS.append(compiled)
     return compiled
 
@@ -153,7 +175,48 @@ def parallel_kernel(function):
     most into the one array that it reads, and a loop that stores is so simple that both versions round alike
     (tests/engine/test_determinism.py lays arrays close together).
     """
-    return _cached(function, parallel=True)
+    compiled = _cached(function, parallel=True)
+    if THREADING_LAYER == "workqueue" and not numba.config.DISABLE_JIT:
+        compiled.__class__ = TakesTurns
+    return compiled
+
+
+class TakesTurns(CPUDispatcher):
+    """A parallel kernel on Numba's workqueue, which ends the process if two Python threads call it at once."""
+
+    def __call__(self, *arguments):
+        """Wait for the others' kernels."""
+        with one_at_a_time():
+            return super().__call__(*arguments)
+
+
+class Forked(CPUDispatcher):
+    """A parallel kernel in a process whose parent had run kernels on GNU OpenMP, which ends such a process."""
+
+    def __call__(self, *arguments):
+        """Raise RuntimeError."""
+        raise RuntimeError(
+            "kernels cannot run in this process: it is a fork of one in which they had run, and the threads of GNU "
+            "OpenMP do not survive that. Start processes with multiprocessing.get_context('spawn'); or use the model "
+            "in the children alone, and not in the parent before; or set NUMBA_THREADING_LAYER=workqueue"
+        )
+
+
+def _in_forked_child():
+    """Numba's threads have started if it tells their layer; the other two layers start them anew after a fork."""
+    try:
+        is_lost = numba.threading_layer() == "omp" and sys.platform == "linux"
+    except ValueError:
+        return
+    for compiled in KERNELS if is_lost else ():
+        if compiled.targetoptions.get("parallel"):
+            compiled.__class__ = Forked
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)
+
+
 
 
 class CompilationListener(event.Listener):

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import math
 import mmap
-import threading
 from contextlib import suppress
 from functools import lru_cache
 
 import numpy as np
+
+from .turns import lock_held_across_forks
 
 LINE = 64  # bytes of a cache line, and of the widest vector
 BYTE = np.dtype(np.uint8)
@@ -94,7 +95,7 @@ class _Block:
 
 _pool: dict[int, list[_Block]] = {}  # free lists by size, the block that was released last at the end
 _owned = _peak_in_use = 0  # bytes: of blocks in use and free ones, and the most that was ever in use
-_lock = threading.Lock()
+_lock = lock_held_across_forks()
 _misses = 0  # how often the pool had no block; the clock that tells how long a block has been unused
 
 

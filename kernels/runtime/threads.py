@@ -41,39 +41,48 @@ def seconds_waited() -> float:
     return 1e-9 * total
 
 
-class _State(threading.local):
-    """For each Python thread: the number that the user chose, the one that was last set in Numba, and the last look."""
+class _Look:
+    """Whether the cores are taken, by the last look; the same for all Python threads."""
 
     def __init__(self):
-        self.chosen = self.now = numba.config.NUMBA_NUM_THREADS
-        self.next_look, self.last_look, self.waited, self.is_busy, self.rest = 0.0, 0.0, 0.0, False, FIRST_REST
+        self.next, self.last, self.waited, self.is_busy, self.rest = 0.0, 0.0, 0.0, False, FIRST_REST
 
-    def look(self, now: float) -> None:
-        """Decide whether the cores are taken, from how long our threads waited for one since the last look."""
+    def again(self, now: float) -> None:
+        """Decide it from how long our threads waited for a core since the last look."""
         waited, before = seconds_waited(), self.waited
-        share_waited = (waited - before) / max(now - self.last_look, 1e-9) if 0 < before < waited else 0.0
-        if self.is_busy and now - self.next_look < REST:  # the rest has just ended: all threads try again
+        share_waited = (waited - before) / max(now - self.last, 1e-9) if 0 < before < waited else 0.0
+        if self.is_busy and now - self.next < REST:  # the rest has just ended: all threads try again
             self.is_busy, self.rest = False, min(2 * self.rest, REST)
         elif share_waited > WAITED:
             self.is_busy = True
         else:
             self.is_busy, self.rest = False, FIRST_REST
-        self.last_look, self.waited, self.next_look = now, waited, now + (self.rest if self.is_busy else LOOK)
+        self.last, self.waited, self.next = now, waited, now + (self.rest if self.is_busy else LOOK)
 
 
-_state = _State()
+class _State(threading.local):
+    """For each Python thread: how many threads were chosen in it (0: as in the last that chose), and the number that
+    was last set in Numba."""
+
+    def __init__(self):
+        self.chosen, self.now = 0, numba.config.NUMBA_NUM_THREADS
+
+
+_state, _look = _State(), _Look()
+_last_chosen = numba.config.NUMBA_NUM_THREADS
 
 
 def use_threads(n: int) -> None:
-    """From now on kernels run on at most n threads."""
+    """From now on kernels run on at most n threads: those of this Python thread, and of all that chose no number."""
+    global _last_chosen
     numba.set_num_threads(n)
-    _state.chosen = _state.now = n
-    _state.is_busy, _state.rest = False, FIRST_REST  # until the next look
+    _state.chosen = _state.now = _last_chosen = n
+    _look.is_busy, _look.rest = False, FIRST_REST  # until the next look
 
 
 def most_threads() -> int:
     """How many threads kernels run on at most: the last argument of `use_threads`, or all."""
-    return _state.chosen
+    return _state.chosen or _last_chosen
 
 
 def n_threads() -> int:
@@ -84,11 +93,11 @@ def n_threads() -> int:
 def share(ns: float) -> int:
     """Set on how many threads the next kernels run, and return it. ns: what one thread would take, in nanoseconds."""
     wanted = 1
-    if ns >= SMALL and _state.chosen > 1:
+    if ns >= SMALL and (most := _state.chosen or _last_chosen) > 1:
         now = time.perf_counter()
-        if now > _state.next_look:
-            _state.look(now)
-        wanted = 1 if _state.is_busy else _state.chosen
+        if now > _look.next:
+            _look.again(now)
+        wanted = 1 if _look.is_busy else most
     if wanted != _state.now:
         numba.set_num_threads(wanted)
         _state.now = wanted

@@ -30,6 +30,7 @@ from .examples import (
     examples_of_products,
     examples_of_rows,
 )
+from .sealed import SEAL, all_were_kept, is_whole, report_not_kept, write_sealed
 
 FORWARD = ("matmul", "matmul_gelu", "matmul_each", "gelu", "gelu_tanh", "layernorm", "embedding", "attention")
 PURPOSES = {"predict": FORWARD, "train": None}  # None: all operations
@@ -42,6 +43,8 @@ SHARES = {
     "products": lambda dtype: chain(examples_of_products(dtype), examples_of_narrow_products(dtype)),
     "others": lambda dtype: chain(examples_of_attention(dtype), examples_of_rows(dtype)),
 }
+NOT_KEPT = 3  # exit code of such a process if it could not write to the cache
+ENDED_BY_CTRL_C = {-signal.SIGINT, 0xC000013A}  # exit codes: of POSIX systems, and of Windows
 
 
 def warm_up(dtype=np.float32, purpose: str = "train", between: Callable[[], None] = lambda: None) -> None:
@@ -50,7 +53,7 @@ def warm_up(dtype=np.float32, purpose: str = "train", between: Callable[[], None
     between() is called after each operation; what it raises ends the warm-up.
     """
     ensure_compiled(dtype, purpose, between)
-    if kernels.COMPILED:
+    if KERNELS:
         for _ in run_examples(examples(np.dtype(dtype)), purpose):
             between()
 
@@ -58,13 +61,14 @@ def warm_up(dtype=np.float32, purpose: str = "train", between: Callable[[], None
 def ensure_compiled(dtype=np.float32, purpose: str = "train", between: Callable[[], None] = lambda: None) -> None:
     """Fill the kernel cache for a purpose, unless it is filled already, by two processes, and show progress.
 
-    between() is called ten times a second; what it raises ends the two processes.
+    between() is called ten times a second; what it raises ends the two processes. With NUMBA_DISABLE_JIT there are no
+    kernels to compile.
 
     So a program only runs kernels that were loaded from the cache, as long as its arrays are in C order and writable,
     as everywhere here. The reason: where linking.py cannot be used, Numba optimizes a parallel kernel once more when it
     writes it to the cache, and the process that compiles it would compute other last bits than every later one.
     """
-    if not kernels.COMPILED or _is_complete(np.dtype(dtype).name, purpose):
+    if not KERNELS or _is_complete(np.dtype(dtype).name, purpose):
         return
     name = np.dtype(dtype).name
     LISTENER.announce()
@@ -82,12 +86,12 @@ def ensure_compiled(dtype=np.float32, purpose: str = "train", between: Callable[
             compiler.kill()  # one still runs after Ctrl-C only; files of the cache are written atomically
     codes = {compiler.wait() for compiler in compilers}
     _DONE.add((name, purpose))  # also if they failed: do not try again at each step
-    if -signal.SIGINT in codes:
+    if codes & ENDED_BY_CTRL_C:
         raise KeyboardInterrupt
     if codes == {0}:
-        _mark(name, purpose).touch()
+        _write_mark(name, purpose)
         print(f"compiled all kernels in {time.perf_counter() - start:.0f} s", file=sys.stderr)
-    else:
+    elif NOT_KEPT not in codes:  # which has been reported
         print(f"warning: compiling all kernels ended with {codes}; they are compiled as they are used", file=sys.stderr)
 
 
@@ -101,16 +105,47 @@ def run_examples(calls, purpose: str) -> Iterator[str]:
 
 def _is_complete(name: str, purpose: str) -> bool:
     """Whether the cache has all kernels of a purpose; remembered, since every training step checks it."""
-    if (name, purpose) not in _DONE and (_mark(name, purpose).exists() or _mark(name, "train").exists()):
+    if (name, purpose) not in _DONE and any(_has_all_files(_mark(name, p)) for p in dict.fromkeys((purpose, "train"))):
         _DONE.add((name, purpose))
     return (name, purpose) in _DONE
 
 
-def _mark(dtype_name: str, purpose: str) -> Path:
-    """The file that exists if all kernels of a purpose, in their present version, are in the cache."""
+def _has_all_files(mark: Path) -> bool:
+    """Whether every file that a mark lists is there and whole. If not, the mark is removed, and that is reported."""
+    if not mark.exists():
+        return False
+    if is_whole(mark):
+        files = mark.read_bytes()[:-SEAL].decode().splitlines()
+        missing = [file for file in files if not is_whole(CACHE_FOLDER / file)]
+    else:
+        missing = [mark.name]
+    if not missing:
+        return True
+    print(f"note: {len(missing)} files in {CACHE_FOLDER} are damaged or gone: compiled anew", file=sys.stderr)
+    mark.unlink(missing_ok=True)
+    return False
+
+
+def _kernel_folders() -> set[str]:
+    """Where the cache keeps the kernels behind the door, in their present version."""
     door = with_imports(Path(kernels.__file__).resolve())  # other files may have kernels, too: ladder.py
-    folders = {k._cache.cache_path for k in KERNELS if Path(k.py_func.__code__.co_filename).resolve() in door}
-    return CACHE_FOLDER / f"{dtype_name}-{purpose}-{sha256(repr(sorted(folders)).encode()).hexdigest()[:12]}.complete"
+    return {k._cache.cache_path for k in KERNELS if Path(k.py_func.__code__.co_filename).resolve() in door}
+
+
+def _mark(dtype_name: str, purpose: str) -> Path:
+    """The file that exists if all kernels of a purpose, in their present version, are in the cache. It lists them."""
+    version = sha256(repr(sorted(_kernel_folders())).encode()).hexdigest()[:12]
+    return CACHE_FOLDER / f"{dtype_name}-{purpose}-{version}.complete"
+
+
+def _write_mark(dtype_name: str, purpose: str) -> None:
+    """List what is in the cache now: it may be more than this purpose needs."""
+    files = [file for folder in _kernel_folders() for kind in ("*.nbi", "*.nbc") for file in Path(folder).glob(kind)]
+    names = sorted(file.relative_to(CACHE_FOLDER).as_posix() for file in files if is_whole(file))
+    try:
+        write_sealed(_mark(dtype_name, purpose), "\n".join(names).encode())
+    except OSError as error:
+        report_not_kept(error, CACHE_FOLDER)
 
 
 def _n_cached() -> int:
@@ -121,16 +156,17 @@ def _start_compiler(name: str, purpose: str, share: str) -> subprocess.Popen:
     environment = {"NUMBA_CACHE_DIR": str(CACHE_FOLDER.parent.parent)}
     if kernels.BACKEND == "blas":
         environment["MINIBERT_KERNELS"] = "numba"  # compile all kernels, even if this process needs fewer
-    program = program_of_compiler("warm_up", f"compile_share({name!r}, {purpose!r}, {share!r})")
-    return subprocess.Popen([sys.executable, "-c", program], env=os.environ | environment)
+    command = command_of_compiler("warm_up", f"compile_share({name!r}, {purpose!r}, {share!r})")
+    return subprocess.Popen(command, env=os.environ | environment)
 
 
-def program_of_compiler(module: str, call: str) -> str:
-    """Python code that calls a function of a module of this folder."""
+def command_of_compiler(module: str, call: str) -> list[str]:
+    """The command that calls a function of a module of this folder, in a Python like this one."""
     # Import this package, not one in the folder in which the program was started: `-m` would look there first.
     here, function = str(Path(kernels.__file__).parent.parent), call.partition("(")[0]
     program = f"import sys; sys.path[:] = [{here!r}, *filter(None, sys.path)]; "
-    return program + f"from kernels.runtime.{module} import {function}; {call}"
+    program += f"from kernels.runtime.{module} import {function}; {call}"
+    return [sys.executable, *["-O"] * sys.flags.optimize, "-c", program]
 
 
 def compile_share(name: str, purpose: str, share: str) -> None:
@@ -139,7 +175,8 @@ def compile_share(name: str, purpose: str, share: str) -> None:
     LISTENER.announced = True
     use_little_garbage_collection()
     for _ in run_examples(SHARES[share](np.dtype(name)), purpose):
-        pass
+        if not all_were_kept():
+            sys.exit(NOT_KEPT)
 
 
 def use_little_garbage_collection() -> None:

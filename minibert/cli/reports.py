@@ -131,12 +131,17 @@ def _report_compiled(found: dict) -> list[str]:
     """Print how the kernels are compiled and run. Returns what could be better."""
     print(f"{'threads':<18}{found['threads']} of {found['most_threads']}")
     print(f"{'threading layer':<18}{found['threading_layer']}")
-    amx = ", and products on AMX tiles" if found["amx"] else ""
-    print(f"{'vectors':<18}{found['vector_bits'] or 'unknown'} bits{amx}")
+    more = ", and products on AMX tiles" if found["amx"] else "" if found["fma"] else ", without multiply-add (FMA)"
+    print(f"{'vectors':<18}{found['vector_bits'] or 'unknown'} bits{more}")
     print(f"{'kernel cache':<18}{found['cache']} ({found['cache_bytes'] / 1e6:.1f} MB)")
     to_do = []
     if not found["cache_is_kept"]:
         to_do.append("kernels are compiled anew in every run: set NUMBA_CACHE_DIR to a folder that can be written")
+    if not found["fma"] and found["kernels"] in ("numba", "fma"):
+        to_do.append(
+            "this processor (or NUMBA_CPU_FEATURES) has no FMA, which the kernels' matrix products need: set "
+            "MINIBERT_KERNELS=blas, whose products take half the time here"
+        )
     if found["most_threads"] == 1:
         to_do.append("only one thread: unset NUMBA_NUM_THREADS, or give the program more cores")
     return to_do
