@@ -38,7 +38,7 @@ def temporary_file(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
 
     At the end it is closed and removed, if it is still there under that name. Raises OSError.
     """
-    _remove_abandoned(target.parent, f".{target.name}.", ".tmp")
+    remove_abandoned(target.parent, f".{target.name}.", ".tmp")
     path, file = _create(lambda token: target.with_name(f".{target.name}.{token}.tmp"))
     try:
         yield path, file
@@ -56,7 +56,7 @@ def temporary_folder(prefix: str, parent: str | Path | None = None) -> Iterator[
     Raises OSError if it cannot be made.
     """
     parent = Path(tempfile.gettempdir() if parent is None else parent)
-    _remove_abandoned(parent, prefix, "")
+    remove_abandoned(parent, prefix, "")
     lock, file = _create(lambda token: parent / f"{prefix}{token}" / LOCK)
     try:
         yield lock.parent
@@ -85,7 +85,8 @@ def _create(name) -> tuple[Path, BinaryIO]:
         file.close()
 
 
-def _remove_abandoned(folder: Path, prefix: str, suffix: str) -> None:
+def remove_abandoned(folder: Path, prefix: str, suffix: str) -> None:
+    """Remove the temporary files and folders, called prefix, token, suffix, whose program is gone."""
     named = re.compile(re.escape(prefix) + "(?:[0-9a-f]{8}|[0-9a-f]{16})" + re.escape(suffix))
     try:
         found = [entry for entry in os.scandir(folder) if named.fullmatch(entry.name)]

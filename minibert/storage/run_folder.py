@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from minibert.config import InputError
+from minibert.scratch import remove_abandoned
 from minibert.storage.atomic import write_rows, write_text
 
 LOCK = ".lock"  # there as long as a run is
@@ -55,7 +56,8 @@ class RunFolder:
         try:
             self._take(lock)
             try:
-                self._remove_leftovers()
+                for file in self.files:
+                    remove_abandoned(self.path, f".{file.name}.", ".tmp")
                 yield
             finally:
                 with suppress(OSError):  # Windows removes no open file; there filelock does, once it is closed
@@ -87,13 +89,6 @@ class RunFolder:
             if error.errno not in NO_LOCKS:
                 raise InputError(f"--out {self.path} cannot be written ({error.strerror})") from None
             print(f"note: {self.path}: there are no file locks here; let only one run use it", file=sys.stderr)
-
-    def _remove_leftovers(self) -> None:
-        """Remove what a process that was killed was just writing; nobody else writes here now."""
-        for file in self.files:
-            for temporary in self.path.glob(f".{file.name}.*.tmp"):
-                with suppress(OSError):  # on Windows, that a program has open
-                    temporary.unlink(missing_ok=True)
 
     def check_free(self) -> None:
         """Raise InputError if a run would overwrite another."""
