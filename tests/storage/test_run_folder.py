@@ -8,6 +8,7 @@ import time
 import pytest
 from tiny import environment
 
+from minibert import scratch
 from minibert.config import InputError
 from minibert.storage import RunFolder
 
@@ -107,9 +108,9 @@ def test_folders_that_were_made_go_if_they_stay_empty(tmp_path, fails):
 
 
 def test_half_written_files_of_a_killed_run_are_removed_and_nothing_else(tmp_path):
-    for name in (".bank.h5.0123abcd.tmp", ".state.h5.01234567.tmp", ".result.json.0123abcd.tmp"):
-        (tmp_path / name).write_text("half")
-    mine = {".other.h5.0123abcd.tmp", "notes.txt", "bank.h5", ".bank.h5.mine"}
+    for name in ("bank.h5", "state.h5", "result.json"):
+        (tmp_path / f".{name}.{scratch._machine()}0123abcd.tmp").write_text("half")
+    mine = {f".other.h5.{scratch._machine()}0123abcd.tmp", "notes.txt", "bank.h5", ".bank.h5.mine"}
     for name in mine:
         (tmp_path / name).write_text("mine")
     with RunFolder(tmp_path).in_use():
