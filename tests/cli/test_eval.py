@@ -223,7 +223,7 @@ def test_a_task_with_splits_of_its_own_is_scored_as_it_is_divided(place, tmp_pat
     """A folder, and the same folder with another dev set, half of it trained on."""
     rows = coin_flips(40, seed=3)
     put(tmp_path / "train.csv", rows[:20])
-    put(tmp_path / "dev.csv", rows[20:30])
+    put(tmp_path / "dev.csv", [rows[0], *rows[21:30]])  # a row that trained is told as that alone
     put(tmp_path / "test.csv", [*rows[:3], *rows[30:37]])
     options = ["--text-column", "words", "--label-column", "side", "--max-length", 16, "--epochs", 1]
     files = ["--backbone", place / "tiny.h5", "--out", tmp_path / "run", "--data", tmp_path]
