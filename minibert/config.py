@@ -91,9 +91,11 @@ def _unique_keys(pairs: list[tuple]) -> dict:
     return found
 
 
-def check_fields(cls: type, values, where: str) -> dict:
+def check_fields(cls: type, values, where: str, complete: bool = False) -> dict:
     """`values`, such as a file gives them, if they are fields of a dataclass: lists may stand for tuples, and whole
-    numbers for float. Raises InputError, which begins with `where`, if one is missing, unknown, or of another type.
+    numbers for float. complete: those with a default must be there, too.
+
+    Raises InputError, which begins with `where`, if one is missing, unknown, or of another type.
     """
     _need(isinstance(values, dict), f"{where}: expected an object, got {shown(values)}")
     known = {field.name: field for field in fields(cls)}
@@ -102,7 +104,7 @@ def check_fields(cls: type, values, where: str) -> dict:
     for name, kind in get_type_hints(cls).items():
         if name not in values:
             default = known[name].default is not MISSING or known[name].default_factory is not MISSING
-            _need(default, f"{where}: {name!r} is missing")
+            _need(default and not complete, f"{where}: {name!r} is missing")
         else:
             _need(_is_of(values[name], kind), f"{where}: {name} is {shown(values[name])}, expected {_named(kind)}")
     return values

@@ -85,8 +85,10 @@ def read_progress(path: Path) -> tuple[dict[str, np.ndarray], Progress, Epoch, d
     written between epochs. Raises InputError for the first thing that is wrong."""
     arrays, meta = read_state(path)
     losses = arrays.pop(LOSSES, np.zeros(0)).tolist()
-    progress = Progress(**check_fields(Progress, meta.get("progress"), f"{path}, progress"))
-    epoch = Epoch(losses, **check_fields(Epoch, meta.get("epoch", {}), f"{path}, epoch"))
+    progress = Progress(**check_fields(Progress, meta.get("progress"), f"{path}, progress", complete=True))
+    under_way = meta.get("epoch", {"tokens": 0, "seconds": 0.0})
+    under_way = {**under_way, "losses": losses} if isinstance(under_way, dict) else under_way
+    epoch = Epoch(**check_fields(Epoch, under_way, f"{path}, epoch", complete=True))
     settings = meta.get("settings")
     if not isinstance(settings, dict):
         raise InputError(f"{path}: has no settings of a run; {START_AGAIN}")

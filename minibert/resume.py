@@ -34,6 +34,8 @@ def resume(training: Training, replace: bool = False) -> bool:
     if other:
         training.say(f"note: the run in {folder.path} is another one ({other}); --force replaces it")
         return False
+    if "tokenizer" not in settings:
+        training.say("note: an older minibert began this run: whether its data and tokenizer are these cannot be told")
     if progress.best_epoch:
         _check_bank(training)
     try:
@@ -81,10 +83,12 @@ def _check_bank(training: Training) -> None:
 def difference(before: dict | None, now: dict) -> str:
     """The first setting that is another one, as "lr was 0.1, now it is 0.2"; "" if there is none.
 
-    Settings are compared as JSON keeps them: a tuple is a list.
+    Settings are compared as JSON keeps them: a tuple is a list. A run that an older minibert began knows its data by
+    another hash, and no tokenizer: these are not compared.
     """
     before, now = flatten(before or {}), flatten(json.loads(json.dumps(now)))
+    unknown = () if "tokenizer" in before else ("data", "data_whole", "tokenizer")
     for name in now | before:
-        if before.get(name) != now.get(name):
+        if name not in unknown and before.get(name) != now.get(name):
             return f"{name} was {before.get(name)!r}, now it is {now.get(name)!r}"
     return ""

@@ -71,6 +71,7 @@ class Training:
             "data": data,
             "data_whole": self.task.drawn_from or data,
             "backbone": self.model.backbone.fingerprint,
+            "tokenizer": self.model.backbone.tokenizer_fingerprint,
         }
 
     def say(self, line: str) -> None:

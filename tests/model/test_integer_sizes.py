@@ -7,6 +7,7 @@ import tiny
 from minibert.bert import context_of
 from minibert.data.squad import without_answers
 from minibert.spans import cut_windows
+from minibert.storage import bert_tokenizer
 from minibert.text import Batch, Tokenizer
 
 
@@ -35,7 +36,7 @@ def batch_of(lengths):
 def test_windows_of_questions(short_integers):
     questions = without_answers(["what ?"], ["good tea was very bad , very bad film"])
     assert questions.labels.dtype == np.int64
-    windows = cut_windows(Tokenizer(tiny.VOCAB), questions, 9)
+    windows = cut_windows(Tokenizer(bert_tokenizer(tiny.VOCAB)), questions, 9)
     assert windows.batch.offsets.dtype == windows.labels.dtype == windows.question.dtype == np.int64
     assert windows.batch.positions.dtype == windows.batch.segments.dtype == np.int32
 

@@ -244,7 +244,7 @@ MARKED = [
 def test_the_best_possible_answer_is_the_right_one(marked, cased):
     before, answer, after = marked.split("|")[:3]
     pictures = ["\U0001f1e9", "##\U0001f1ea", "\U0001f468", "##\U0001f469", "##\U0001f467", "\U0001f44d", "1", "\u2764"]
-    tokenizer = Tokenizer([*VOCAB, *pictures], lowercase=not cased)
+    tokenizer = Tokenizer(bert_tokenizer([*VOCAB, *pictures], lowercase=not cased))
     questions = ask(before + answer + after, text="what")
     questions.labels[0] = len(before), len(before) + len(answer)
     questions.answers[0] = (answer,)
