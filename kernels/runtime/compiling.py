@@ -144,15 +144,16 @@ def ordered_kernel(function):
 def _cached(function, **options):
     if numba.config.DISABLE_JIT:  # the function itself, for a debugger
         return _jit(function, **options)
-    users_choice = numba.config.CACHE_DIR
     file = Path(function.__code__.co_filename).resolve()
-    # Read by njit(cache=True) below; restored for other users of Numba.
     folder = CACHE_FOLDER / f"{file.stem}-{version_of(file)}"
-    numba.config.CACHE_DIR = str(folder)
+    # Read by njit(cache=True) below; restored for other users of Numba.
+    ours = {"CACHE_DIR": str(folder), "CACHE_LOCATOR_CLASSES": ""}
+    theirs = {name: getattr(numba.config, name, "") for name in ours}
     try:
+        vars(numba.config).update(ours)
         compiled = _jit(function, cache=True, **options)
     finally:
-        numba.config.CACHE_DIR = users_choice
+        vars(numba.config).update(theirs)
     seal_cache(compiled)
     if folder not in Path(compiled._cache.cache_path).parents:  # it could not be made, and Numba took another one
         compiled._cache.disable()
@@ -215,8 +216,6 @@ def _in_forked_child():
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_forked_child)
-
-
 
 
 class CompilationListener(event.Listener):

@@ -25,7 +25,9 @@ def check_numba(back_end: str) -> None:
             warnings.filterwarnings("error", "Environment variable 'NUMBA_")  # which Numba then ignores
             import numba
     except (Warning, ValueError, RuntimeError) as error:
-        raise ImportError(f"{str(error).splitlines()[0].rstrip('.')}: unset that NUMBA_ variable, {WITHOUT}") from None
+        what = str(error).splitlines()[0].rstrip(".")
+        variable = "that variable" if "NUMBA_" in what else "NUMBA_NUM_THREADS"
+        raise ImportError(f"{what}: unset {variable}, {WITHOUT}") from None
     if numba.config.NUMBA_NUM_THREADS > MOST_THREADS:
         n = numba.config.NUMBA_NUM_THREADS
         raise ImportError(f"NUMBA_NUM_THREADS={n}: at most {MOST_THREADS} threads can be used")

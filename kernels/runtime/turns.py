@@ -10,14 +10,30 @@ from __future__ import annotations
 import os
 import threading
 
+_locks: list[threading.RLock] = []  # in the order in which they are taken
+
 
 def lock_held_across_forks() -> threading.RLock:
-    """A lock that `os.fork` takes and releases on both sides: whatever it protects is whole in the child, too."""
-    lock = threading.RLock()
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
-    return lock
+    """A lock that `os.fork` takes and releases on both sides: whatever it protects is whole in the child, too.
 
+    Whoever holds it must not wait for one that was made before.
+    """
+    _locks.append(threading.RLock())
+    return _locks[-1]
+
+
+def _take_all() -> None:
+    for lock in _locks:
+        lock.acquire()
+
+
+def _release_all() -> None:
+    for lock in reversed(_locks):
+        lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_take_all, after_in_parent=_release_all, after_in_child=_release_all)
 
 _turn = lock_held_across_forks()
 

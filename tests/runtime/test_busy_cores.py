@@ -18,6 +18,7 @@ def clock(monkeypatch):
     monkeypatch.setattr(threads.time, "perf_counter", lambda: now["time"])
     monkeypatch.setattr(threads, "seconds_waited", lambda: now["waited"])
     monkeypatch.setattr(threads, "_state", threads._State())
+    monkeypatch.setattr(threads, "_look", threads._Look())
     yield now
     monkeypatch.undo()
     threads.use_threads(chosen)
