@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 import traceback
 import tracemalloc
 import unicodedata
 import warnings
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,7 +91,8 @@ def _judge_value(case: Case, value) -> Result:
         readings = case.expected()
     except Refuse as refusal:
         return Result("wrong", f"accepted: {refusal}", f"{refusal}; read: {_short(value)}")
-    differences = [case.same(value, reading) for reading in readings]
+    with _deep():
+        differences = [case.same(value, reading) for reading in readings]
     if "" in differences:
         return Result("right")
     return Result("wrong", re.sub(r"\d+", "N", differences[0])[:80], differences[0][:2000])
@@ -131,6 +134,17 @@ def _unclear(case: Case, message: str) -> str:
         if refusal.column and "column" not in message:
             return f"does not name the column ({refusal})"
     return ""
+
+
+@contextmanager
+def _deep():
+    """Let a comparison go as deep as a value is nested."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 class Memory:

@@ -3,10 +3,18 @@ ones: make(rng, folder, mutate=True) -> Case. A format that the program learns t
 
 from __future__ import annotations
 
-from . import hdf5_files
+from . import archives, checkpoints, delimited_files, glue_files, hdf5_files, json_files
 
 FORMATS = {
     "backbone": hdf5_files.backbones,
     "bank": hdf5_files.banks,
     "state": hdf5_files.states,
+    "safetensors": checkpoints.weights,
+    "checkpoint": checkpoints.settings,
+    "csv": delimited_files.tables,
+    "glue": glue_files.glues,
+    "squad": json_files.squads,
+    "predictions": json_files.predictions,
+    "ledger": json_files.ledgers,
+    "archive": archives.archives,
 }

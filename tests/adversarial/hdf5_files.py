@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import struct
 from collections.abc import Callable
@@ -231,8 +232,7 @@ def _plain_dataset(group: h5py.Group, name: str, dtype: str | None = None) -> np
     dataset = _plain_child(group, name)
     if not isinstance(dataset, h5py.Dataset):
         raise Refuse("a group in the place of a data set")
-    plain = dataset.chunks is None and dataset.external is None and not dataset.is_virtual
-    if not plain or dataset.id.get_storage_size() != dataset.nbytes:
+    if not _is_plain(dataset):
         raise Refuse("a data set that is not one plain block")
     if dtype and dataset.dtype != dtype:
         raise Refuse("another dtype")
@@ -315,6 +315,8 @@ def reseal(file: h5py.File) -> None:
 
 
 def _reseal_tokenizer(group: h5py.Group) -> None:
+    if not all(isinstance(node, h5py.Dataset) and _is_plain(node) for node in group.values()):
+        return
     if "json" in group:
         digest = hashlib.sha256(group["json"][()].tobytes())
     else:
@@ -329,9 +331,16 @@ def _raw_arrays(group: h5py.Group, prefix: str = "") -> dict:
         if isinstance(group.get(name, getlink=True), h5py.HardLink):
             if isinstance(group[name], h5py.Group) and len(prefix) < 200:
                 found |= _raw_arrays(group[name], f"{prefix}{name}/")
-            elif isinstance(group[name], h5py.Dataset) and group[name].nbytes < 1 << 20:
+            elif isinstance(group[name], h5py.Dataset) and _is_plain(group[name]):
                 found[prefix + name] = np.asarray(group[name][()])
     return found
+
+
+def _is_plain(dataset: h5py.Dataset) -> bool:
+    # The size is not dataset.nbytes, which counts modulo 2**64.
+    size = math.prod(dataset.shape or ()) * dataset.dtype.itemsize
+    plain = dataset.chunks is None and dataset.external is None and not dataset.is_virtual
+    return plain and dataset.id.get_storage_size() == size
 
 
 def _put_text(node, name: str, text: str) -> None:
@@ -545,7 +554,7 @@ def _other_shape(rng, file, nodes, folder):
 
 def _huge_shape(rng, file, nodes, folder):
     dataset = _dataset(rng, nodes)
-    shape = rng.choice(((2**31, 4), (2**40,), (2**31, 2**31), (10**6, 10**3), (1,) * 32, (0, 2**40)))
+    shape = rng.choice(((2**31, 4), (2**40,), (2**62,), (2**61,), (2**63,), (2**31, 2**31), (10**6, 10**3), (1,) * 32, (0, 2**40)))
     kind = dataset.dtype if rng.random() < 0.7 else h5py.string_dtype("utf-8", 2**20)
     return f"{_replace(file, dataset, shape=shape, dtype=kind)} as {shape}"
 

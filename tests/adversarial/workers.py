@@ -63,6 +63,7 @@ class _Worker:
         self.process.start()
         theirs.close()
         self.deadline = time.monotonic() + START_SECONDS
+        self.reading = False  # or making a file
 
     def results(self, ready: bool) -> tuple[list[tuple[int, Result]], bool]:
         """What the process sent, and whether it has ended."""
@@ -73,10 +74,11 @@ class _Worker:
             except EOFError:
                 self.process.join()
                 if self.next < self.stop and not (found and found[-1][1].outcome == "memory"):
-                    found.append(self._lost(Result("crash", _death(self.process.exitcode))))
+                    found.append(self._lost("crash", _death(self.process.exitcode)))
                 self.end()
                 return found, True
             self.deadline = time.monotonic() + HANG_SECONDS
+            self.reading = message is None
             if message is not None:
                 found.append((self.next, message))
                 self.next += 1
@@ -85,12 +87,12 @@ class _Worker:
                     return found, True
         if not found and time.monotonic() > self.deadline:
             self.end()
-            return [self._lost(Result("hang", f"more than {HANG_SECONDS:g} s"))], True
+            return [self._lost("hang", f"more than {HANG_SECONDS:g} s")], True
         return found, False
 
-    def _lost(self, result: Result) -> tuple[int, Result]:
+    def _lost(self, outcome: str, how: str) -> tuple[int, Result]:
         self.next += 1
-        return self.next - 1, result
+        return self.next - 1, Result(outcome, how + ("" if self.reading else ", and not in the program: in these tests"))
 
     def rest(self) -> tuple[str, int, int, int] | None:
         """What the process did not come to."""
