@@ -22,6 +22,7 @@ NAMES = (
     "SST-2/" + "x" * 300, "SST-2/" + "d/" * 200 + "x", "SST-2/x\n.tsv", "SST-2/x\x1b[2J", "SST-2/CON", "SST-2/train.tsv/x",
     "SST-2/TRAIN.TSV", "SST-2/train.tsv", "SST-2", "//host/x", "~/.x", "SST-2/ x", "SST-2/x:y", "SST-2/\udcff", "./train.tsv",
 )  # fmt: skip
+SHOWN = 1 << 16  # bytes of a file that are compared
 HOSTILE = ("../", "..\\", "/tmp", "C:", "//host", "SST-2/..")
 
 
@@ -63,7 +64,12 @@ def _unpack(path: Path, target: Path) -> dict[str, bytes]:
         others = [file for file in path.parent.iterdir() if file not in (path, target)]
         if others or Path("/tmp/adversarial.tsv").exists():
             raise AssertionError(f"written outside the folder: {others}")
-    return {file.relative_to(target).as_posix(): file.read_bytes()[: 1 << 20] for file in target.rglob("*") if file.is_file()}
+    found = {}
+    for file in target.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as opened:
+                found[file.relative_to(target).as_posix()] = opened.read(SHOWN)
+    return found
 
 
 def _files(expected: dict[str, bytes] | str) -> dict[str, bytes]:
@@ -123,7 +129,7 @@ def _change_members(rng: Random, method: int) -> tuple[bytes, str, dict | str]:
     if chance < 0.65:
         zeros = bytes(1 << 25)
         return _zip([*members.items(), ("SST-2/zeros.txt", zeros)], zipfile.ZIP_DEFLATED), "a bomb", members | {
-            "SST-2/zeros.txt": zeros[: 1 << 20]
+            "SST-2/zeros.txt": zeros[:SHOWN]
         }
     if chance < 0.75:
         return _encrypted(_zip(members.items(), method)), "the flag of encryption", "encrypted"

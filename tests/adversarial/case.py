@@ -68,22 +68,21 @@ class Result:
 
 def judge(case: Case) -> Result:
     """Read the file and judge what comes of it."""
-    memory = Memory()
+    memory, value, error = Memory(), None, None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             value = case.read()
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # what Rust panics with is no Exception
-        result = _judge_error(case, error)
-    else:
-        result = None
+    except BaseException as raised:  # what Rust panics with is no Exception
+        error = raised
     taken = memory.taken()
+    result = _judge_value(case, value) if error is None else _judge_error(case, error)
     if taken > TIMES_THE_FILE * case.bytes + ALLOWANCE:
-        story = result.detail if result else "read"
-        return Result("memory", f"more than {TIMES_THE_FILE} times the file", f"{taken:,} bytes for {case.bytes:,}: {story}")
-    return result or _judge_value(case, value)
+        story = f"{taken:,} bytes for {case.bytes:,}; {result.outcome}: {result.detail}"
+        return Result("memory", f"more than {TIMES_THE_FILE} times the file", story)
+    return result
 
 
 def _judge_value(case: Case, value) -> Result:
@@ -95,7 +94,8 @@ def _judge_value(case: Case, value) -> Result:
         differences = [case.same(value, reading) for reading in readings]
     if "" in differences:
         return Result("right")
-    return Result("wrong", re.sub(r"\d+", "N", differences[0])[:80], differences[0][:2000])
+    where = re.sub(r"\d+", "N", re.split(r": (?:found|the keys|expected) ", differences[0])[0])
+    return Result("wrong", where[:80] or "the whole", differences[0][:2000])
 
 
 def _judge_error(case: Case, error: BaseException) -> Result:
@@ -131,7 +131,7 @@ def _unclear(case: Case, message: str) -> str:
     except Refuse as refusal:
         if refusal.line and not re.search(r"\bline \d|\bquestion\b|\barticle \d", message):
             return f"does not say where ({refusal})"
-        if refusal.column and "column" not in message:
+        if refusal.column and not re.search(r"\bcolumn|\bline \d", message):
             return f"does not name the column ({refusal})"
     return ""
 

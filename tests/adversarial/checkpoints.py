@@ -23,7 +23,6 @@ from tokenizers.processors import TemplateProcessing
 from minibert.config import BertConfig
 from minibert.params import flatten
 from minibert.storage import read_backbone
-from minibert.text import Tokenizer as OurTokenizer
 from weights_convert import cli
 from weights_convert.names import name_map
 
@@ -44,6 +43,9 @@ THEIR_NAMES = {
     "max_positions": "max_position_embeddings", "n_segments": "type_vocab_size", "layernorm_eps": "layer_norm_eps",
     "hidden_dropout": "hidden_dropout_prob", "attention_dropout": "attention_probs_dropout_prob",
 }  # fmt: skip
+USED = {*THEIR_NAMES.values(), "model_type", "hidden_act", "is_decoder", "position_embedding_type", "add_cross_attention"}
+CASING = {"do_lower_case", "strip_accents", "tokenize_chinese_chars"}
+CLASSES = (None, "BertTokenizer", "BertTokenizerFast", "PreTrainedTokenizerFast")
 SAMPLES = ("the thes", "The É e\u0301 a", "漢the 漢漢", "aing, the. [MASK] zzz", " A\u00a0a\ttheing ", "[SEP] the", "théing ##s")
 DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "I64": "<i8"}
 
@@ -55,17 +57,22 @@ def _tensors(seed: int, dtype=np.float32) -> dict[str, np.ndarray]:
     return tensors | {"embeddings.position_ids": np.arange(12)[None]}
 
 
+def bert_tokenizer(words: list[str], lowercase: bool, accents: bool | None = None, chinese: bool = True) -> Tokenizer:
+    """What transformers makes of a vocabulary and a casing. Raises ValueError if a special token is missing."""
+    tokenizer = Tokenizer(WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.normalizer = BertNormalizer(True, chinese, accents, lowercase)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    tokenizer.add_special_tokens([word for word in VOCAB[:5] if word in words])
+    special = [(word, words.index(word)) for word in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=special
+    )
+    return tokenizer
+
+
 def tokenizer_json(lowercase: bool) -> dict:
     """A tokenizer.json as transformers writes it."""
-    ids = {word: i for i, word in enumerate(VOCAB)}
-    tokenizer = Tokenizer(WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))
-    tokenizer.normalizer = BertNormalizer(clean_text=True, handle_chinese_chars=True, lowercase=lowercase)
-    tokenizer.pre_tokenizer = BertPreTokenizer()
-    tokenizer.add_special_tokens(VOCAB[:5])
-    tokenizer.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    return json.loads(tokenizer.to_str())
+    return json.loads(bert_tokenizer(VOCAB, lowercase).to_str())
 
 
 def _write(folder: Path, rng: Random, weights: bytes) -> dict[str, object]:
@@ -93,7 +100,7 @@ def _case(folder: Path, what: str, mutate: bool) -> Case:
             cli.to_hdf5(source, out)
         return read_backbone(out)
 
-    return Case([source], what, read, lambda: [_plain(source)], _same, may_refuse=mutate, located=False)
+    return Case([source], what, read, lambda: _plain(source), _same, may_refuse=mutate, located=False)
 
 
 def weights():
@@ -238,9 +245,9 @@ def _change_tokenizer(rng: Random, value: dict) -> tuple[str, str]:
 # ---------------------------------------------------------------------------------------------------------- the oracle
 
 
-def _plain(source: Path) -> dict:
+def _plain(source: Path) -> list[dict]:
     """The config, the arrays in our names, and the ids of some texts."""
-    settings, config = load(source / "config.json"), {}
+    settings, config = load(source / "config.json", USED), {}
     if not isinstance(settings, dict) or settings.get("model_type") != "bert":
         raise Refuse("another model")
     if settings.get("hidden_act", "gelu") not in ("gelu", "gelu_new", "gelu_pytorch_tanh"):
@@ -254,7 +261,8 @@ def _plain(source: Path) -> dict:
         default = 512 if ours == "max_positions" else defaults[ours]
         config[ours] = settings.get(theirs, default)
     config["activation"] = "gelu" if settings.get("hidden_act", "gelu") == "gelu" else "gelu_tanh"
-    return {"config": config, "params": _plain_weights(source / "model.safetensors"), "ids": _plain_ids(source)}
+    params = _plain_weights(source / "model.safetensors")
+    return [{"config": config, "params": params, "ids": ids} for ids in _plain_ids(source)]
 
 
 def _plain_weights(path: Path) -> dict[str, np.ndarray]:
@@ -288,38 +296,70 @@ def _plain_name(name: str) -> str:
     return name
 
 
-def _plain_ids(source: Path) -> list[list[int]]:
-    """The ids that the checkpoint's own tokenizer gives, by the tokenizers library."""
-    whole, vocab = source / "tokenizer.json", source / "vocab.txt"
-    words = vocab.read_bytes().decode("utf-8", "surrogateescape").split("\n") if vocab.exists() else None
-    words = [word.removesuffix("\r") for word in words] if words else words
-    words = words[:-1] if words and words[-1] == "" else words
-    if whole.exists():
-        load(whole)
-        try:
-            tokenizer = Tokenizer.from_str(whole.read_bytes().decode())
-            found = tokenizer.get_vocab(with_added_tokens=True)
-            tokenizer.no_truncation()
-            tokenizer.no_padding()
-            ids = [tokenizer.encode(text).ids for text in SAMPLES]
-        except BaseException as error:  # what Rust panics with is no Exception
-            raise Refuse(f"the tokenizers library refuses it: {type(error).__name__}") from None
-        if words is not None and any(found.get(word) != i for i, word in enumerate(words)):
-            raise Refuse("vocab.txt and tokenizer.json differ")
-        if any(i >= CONFIG.vocab_size for row in ids for i in row) or any(row[:1] != [2] for row in ids):
-            raise Refuse("a token without an embedding, or texts that do not begin with [CLS]")
-        return ids
-    if words is None:
-        raise Refuse("no vocabulary")
-    casing = load(source / "tokenizer_config.json") if (source / "tokenizer_config.json").exists() else None
-    if not isinstance(casing, dict) or len(set(words)) != len(words):
-        raise Refuse("no casing, or a word that is there twice")
-    options = casing.get("do_lower_case", True), casing.get("strip_accents"), casing.get("tokenize_chinese_chars", True)
+def _plain_ids(source: Path) -> list[list[list[int]]]:
+    """The ids that the checkpoint's own tokenizer gives, by the tokenizers library: what may be read, one or two ways."""
+    casing = {}
+    if (source / "tokenizer_config.json").exists():
+        casing = load(source / "tokenizer_config.json", CASING)
+        if not isinstance(casing, dict) or casing.get("tokenizer_class") not in CLASSES:
+            raise Refuse("another class of tokenizer")
+        if casing.get("do_basic_tokenize") is False:
+            raise Refuse("texts are not split into words")
+    words = _words(source / "vocab.txt")
     try:
-        ours = OurTokenizer(words, *options)
-        return [ours.encode([text], max_length=1000).ids.tolist() for text in SAMPLES]
-    except BaseException as error:
+        if (source / "tokenizer.json").exists():
+            return _ids_of_tokenizer_json(source / "tokenizer.json", casing, words)
+        if words is None or len(set(words)) != len(words) or not (source / "tokenizer_config.json").exists():
+            raise Refuse("no vocabulary, no casing, or a word that is there twice")
+        return [_ids(bert_tokenizer(words, *_casing(casing, True)))]
+    except Refuse:
+        raise
+    except BaseException as error:  # what Rust panics with is no Exception
         raise Refuse(f"the tokenizers library refuses it: {type(error).__name__}") from None
+
+
+def _casing(casing: dict, lowercase: bool, accents: bool | None = None, chinese: bool = True) -> tuple:
+    found = casing.get("do_lower_case", lowercase), casing.get("strip_accents", accents)
+    return *found, casing.get("tokenize_chinese_chars", chinese)
+
+
+def _words(path: Path) -> list[str] | None:
+    if not path.exists():
+        return None
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError:
+        raise Refuse("vocab.txt is not UTF-8") from None
+    words = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return words[:-1] if words[-1] == "" else words
+
+
+def _ids_of_tokenizer_json(path: Path, casing: dict, words: list[str] | None) -> list[list[list[int]]]:
+    """Of the file itself; and with the casing of tokenizer_config.json, which some versions of transformers put above."""
+    text = path.read_bytes().decode().removeprefix("\ufeff")
+    tokenizer = Tokenizer.from_str(text)
+    found = tokenizer.get_vocab(with_added_tokens=True)
+    if words is not None and (any(found.get(word) != i for i, word in enumerate(words)) or max(found.values()) >= len(words)):
+        raise Refuse("vocab.txt and tokenizer.json differ")
+    readings = [_ids(tokenizer)]
+    inner = json.loads(text)["normalizer"]
+    if isinstance(inner, dict) and inner.get("type") == "BertNormalizer" and not set(casing).isdisjoint(CASING):
+        other = _casing(casing, inner["lowercase"], inner.get("strip_accents"), inner["handle_chinese_chars"])
+        tokenizer.normalizer = BertNormalizer(inner["clean_text"], other[2], other[1], other[0])
+        readings.append(_ids(tokenizer))
+    return readings
+
+
+def _ids(tokenizer: Tokenizer) -> list[list[int]]:
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    ids = [tokenizer.encode(text).ids for text in SAMPLES]
+    if any(i >= CONFIG.vocab_size for row in ids for i in row):
+        raise Refuse("a token without an embedding")
+    first, last = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    if any(row[0] != first or row[-1] != last for row in ids):
+        raise Refuse("texts are not put between [CLS] and [SEP]")
+    return ids
 
 
 def _same(file, plain: dict) -> str:
@@ -329,7 +369,5 @@ def _same(file, plain: dict) -> str:
 
 def _ids_of(file) -> list[list[int]]:
     if hasattr(file, "tokenizer"):
-        tokenizer = Tokenizer.from_str(file.tokenizer)
-        return [tokenizer.encode(text).ids for text in SAMPLES]
-    ours = OurTokenizer(file.vocab, file.lowercase, file.strip_accents, file.tokenize_chinese)
-    return [ours.encode([text], max_length=1000).ids.tolist() for text in SAMPLES]
+        return _ids(Tokenizer.from_str(file.tokenizer))
+    return _ids(bert_tokenizer(file.vocab, file.lowercase, file.strip_accents, file.tokenize_chinese))

@@ -244,10 +244,10 @@ def _plain(data: bytes, delimiter: str, form: Form, split: str) -> list[tuple]:
     header = [cell.strip() for cell in (rows.pop(0) if form.header else form.columns)]
     labelled = not (split == "test" and "label" not in header)
     wanted = ["text", *(["pair"] if form.pair else []), *(["label"] if labelled else [])]
-    if any(header.count(column) != 1 for column in wanted):
-        raise Refuse("a column is missing, or there twice", column=True)
     if not rows:
         raise Refuse("no rows")
+    if any(header.count(column) != 1 for column in wanted):
+        raise Refuse("a column is missing, or there twice", column=True)
     found = []
     for row in rows:
         if len(row) != len(header):

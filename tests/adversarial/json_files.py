@@ -31,10 +31,11 @@ def changed(rng: Random, value, other, mutate: bool) -> tuple[bytes, str]:
     return mutate_text_bytes(rng, plain, json.dumps(other).encode())
 
 
-def load(path: Path):
-    """The JSON value of a file: UTF-8, with or without a byte-order mark, every key once. Raises Refuse."""
+def load(path: Path, once=None):
+    """The JSON value of a file: UTF-8, with or without a byte-order mark, every key once (or those of `once`). Raises
+    Refuse."""
     try:
-        return strict_json(path.read_bytes().decode().removeprefix("\ufeff"))
+        return strict_json(path.read_bytes().decode().removeprefix("\ufeff"), once)
     except Doubled as error:
         raise Refuse(str(error)) from None
     except (ValueError, RecursionError) as error:
@@ -236,7 +237,7 @@ def _plain_ledger(path: Path) -> list[list]:
 
 def _plain_record(line: bytes) -> dict:
     try:
-        value = strict_json(line.decode())
+        value = strict_json(line.decode(json.detect_encoding(line), "surrogatepass"))
     except Doubled as error:
         raise Refuse(str(error), line=True) from None
     except (ValueError, RecursionError):

@@ -333,13 +333,15 @@ class Doubled(ValueError):
     """An object has a key twice, with different values."""
 
 
-def strict_json(text: str):
-    """The value of a JSON text, by the json module; raises Doubled if a key is there twice with different values."""
+def strict_json(text: str, once=None):
+    """The value of a JSON text, by the json module. Raises Doubled if a key (of those in `once`, if given) is there twice
+    with different values."""
 
     def unique(pairs):
         found = {}
         for key, value in pairs:
-            if key in found and json.dumps(found[key]) != json.dumps(value):
+            counts = once is None or key in once
+            if counts and key in found and json.dumps(found[key]) != json.dumps(value):
                 raise Doubled(f"the key {key[:40]!r} is there twice")
             found[key] = value
         return found
