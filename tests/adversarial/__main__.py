@@ -45,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--formats", type=lambda text: text.split(","), default=list(FORMATS), metavar="A,B")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--shown", type=int, default=5, metavar="N", help="numbers of files shown for a kind of failure")
+    parser.add_argument(
+        "--shown", type=int, default=5, metavar="N", help="numbers of files shown for a kind of failure"
+    )
     parser.add_argument("--one", nargs=2, metavar=("FORMAT", "NUMBER"), help="make one file again and show it")
     parser.add_argument("--keep", metavar="DIR", help="keep the files that failed, or the one, in this folder")
     return parser

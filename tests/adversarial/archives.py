@@ -16,13 +16,24 @@ from .json_files import UNCHANGED
 from .mutations import NUMBERS, damage
 
 CONTENT = b"sentence\tlabel\nthe soup was cold\t0\nthe best dumplings\t1\n" * 4
-GOOD = {"SST-2/train.tsv": CONTENT, "SST-2/dev.tsv": CONTENT[::-1], "SST-2/original/read me.txt": b"", "SST-2/é.txt": b"x"}
+GOOD = {
+    "SST-2/train.tsv": CONTENT,
+    "SST-2/dev.tsv": CONTENT[::-1],
+    "SST-2/original/read me.txt": b"",
+    "SST-2/é.txt": b"x",
+}
 NAMES = (
-    "../x.tsv", "SST-2/../../x.tsv", "/tmp/adversarial.tsv", "C:\\x.tsv", "..\\x.tsv", "SST-2/..", "SST-2/./x", "a//b", "",
-    "SST-2/" + "x" * 300, "SST-2/" + "d/" * 200 + "x", "SST-2/x\n.tsv", "SST-2/x\x1b[2J", "SST-2/CON", "SST-2/train.tsv/x",
-    "SST-2/TRAIN.TSV", "SST-2/train.tsv", "SST-2", "//host/x", "~/.x", "SST-2/ x", "SST-2/x:y", "SST-2/\udcff", "./train.tsv",
+    "../x.tsv", "SST-2/../../x.tsv", "/tmp/adversarial.tsv", "C:\\x.tsv", "..\\x.tsv", "SST-2/..", "SST-2/./x", "a//b",
+    "", "SST-2/" + "x" * 300, "SST-2/" + "d/" * 200 + "x", "SST-2/x\n.tsv", "SST-2/x\x1b[2J", "SST-2/CON",
+    "SST-2/train.tsv/x", "SST-2/TRAIN.TSV", "SST-2/train.tsv", "SST-2", "//host/x", "~/.x", "SST-2/ x", "SST-2/x:y",
+    "SST-2/\udcff", "./train.tsv",
 )  # fmt: skip
 SHOWN = 1 << 16  # bytes of a file that are compared
+FIELDS = {  # signature of a header: where its fields are
+    b"PK\1\2": (4, 6, 8, 10, 16, 20, 24, 28, 30, 32, 34, 38, 42),
+    b"PK\3\4": (4, 6, 8, 14, 18, 22, 26, 28),
+    b"PK\5\6": (4, 6, 8, 10, 12, 16, 20),
+}
 HOSTILE = ("../", "..\\", "/tmp", "C:", "//host", "SST-2/..")
 
 
@@ -31,7 +42,9 @@ def archives():
 
     def make(rng: Random, folder: Path, mutate: bool = True) -> Case:
         mutate, path, target = mutate and rng.random() >= UNCHANGED, folder / "SST-2.zip", folder / "new"
-        method = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+        method = rng.choice(
+            (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+        )
         data, what, expected = _zip(GOOD.items(), method), "unchanged", dict(GOOD)
         chance = rng.random() if mutate else 1
         if chance < 0.45:
@@ -93,10 +106,9 @@ def _zip(members, method: int) -> bytes:
 
 def _change_field(rng: Random, data: bytes) -> tuple[bytes, str]:
     """Another number in a field of a header."""
-    signature, sizes = rng.choice(((b"PK\1\2", (4, 6, 8, 10, 16, 20, 24, 28, 30, 32, 34, 38, 42)),
-                                   (b"PK\3\4", (4, 6, 8, 14, 18, 22, 26, 28)), (b"PK\5\6", (4, 6, 8, 10, 12, 16, 20))))  # fmt: skip
+    signature, fields = rng.choice(list(FIELDS.items()))
     places = [i for i in range(len(data)) if data.startswith(signature, i)]
-    place, field = rng.choice(places), rng.choice(sizes)
+    place, field = rng.choice(places), rng.choice(fields)
     value = rng.choice((*NUMBERS, 99, 12, 14, 0x800, 0x2001, 5, 40))
     width = rng.choice((2, 4))
     found = bytearray(data)
@@ -128,9 +140,11 @@ def _change_members(rng: Random, method: int) -> tuple[bytes, str, dict | str]:
         return data, what, members | {plain: b"hostile"}
     if chance < 0.65:
         zeros = bytes(1 << 25)
-        return _zip([*members.items(), ("SST-2/zeros.txt", zeros)], zipfile.ZIP_DEFLATED), "a bomb", members | {
-            "SST-2/zeros.txt": zeros[:SHOWN]
-        }
+        return (
+            _zip([*members.items(), ("SST-2/zeros.txt", zeros)], zipfile.ZIP_DEFLATED),
+            "a bomb",
+            members | {"SST-2/zeros.txt": zeros[:SHOWN]},
+        )
     if chance < 0.75:
         return _encrypted(_zip(members.items(), method)), "the flag of encryption", "encrypted"
     if chance < 0.85:

@@ -43,10 +43,25 @@ THEIR_NAMES = {
     "max_positions": "max_position_embeddings", "n_segments": "type_vocab_size", "layernorm_eps": "layer_norm_eps",
     "hidden_dropout": "hidden_dropout_prob", "attention_dropout": "attention_probs_dropout_prob",
 }  # fmt: skip
-USED = {*THEIR_NAMES.values(), "model_type", "hidden_act", "is_decoder", "position_embedding_type", "add_cross_attention"}
+USED = {
+    *THEIR_NAMES.values(),
+    "model_type",
+    "hidden_act",
+    "is_decoder",
+    "position_embedding_type",
+    "add_cross_attention",
+}
 CASING = {"do_lower_case", "strip_accents", "tokenize_chinese_chars"}
 CLASSES = (None, "BertTokenizer", "BertTokenizerFast", "PreTrainedTokenizerFast")
-SAMPLES = ("the thes", "The É e\u0301 a", "漢the 漢漢", "aing, the. [MASK] zzz", " A\u00a0a\ttheing ", "[SEP] the", "théing ##s")
+SAMPLES = (
+    "the thes",
+    "The É e\u0301 a",
+    "漢the 漢漢",
+    "aing, the. [MASK] zzz",
+    " A\u00a0a\ttheing ",
+    "[SEP] the",
+    "théing ##s",
+)
 DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "I64": "<i8"}
 
 
@@ -59,7 +74,9 @@ def _tensors(seed: int, dtype=np.float32) -> dict[str, np.ndarray]:
 
 def bert_tokenizer(words: list[str], lowercase: bool, accents: bool | None = None, chinese: bool = True) -> Tokenizer:
     """What transformers makes of a vocabulary and a casing. Raises ValueError if a special token is missing."""
-    tokenizer = Tokenizer(WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer = Tokenizer(
+        WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]", max_input_chars_per_word=100)
+    )
     tokenizer.normalizer = BertNormalizer(True, chinese, accents, lowercase)
     tokenizer.pre_tokenizer = BertPreTokenizer()
     tokenizer.add_special_tokens([word for word in VOCAB[:5] if word in words])
@@ -105,7 +122,9 @@ def _case(folder: Path, what: str, mutate: bool) -> Case:
 
 def weights():
     """The maker of folders with mutated model.safetensors."""
-    good = [safetensors.numpy.save(_tensors(seed, dtype)) for seed, dtype in enumerate((np.float32, np.float32, np.float16))]
+    good = [
+        safetensors.numpy.save(_tensors(seed, dtype)) for seed, dtype in enumerate((np.float32, np.float32, np.float16))
+    ]
 
     def make(rng: Random, folder: Path, mutate: bool = True) -> Case:
         mutate, data, what = mutate and rng.random() >= UNCHANGED, rng.choice(good), "unchanged"
@@ -143,12 +162,15 @@ def _change_header(rng, data):
         if key == "dtype":
             entry["dtype"] = rng.choice(("F16", "F64", "BF16", "I64", "U8", "BOOL", "F8_E4M3", "f32", "X"))
         elif key == "shape":
-            entry["shape"] = rng.choice((entry["shape"][::-1], [math.prod(entry["shape"])], [2**31, 2**33, 0], [0], [-1], [*entry["shape"], 1]))
+            entry["shape"] = rng.choice(
+                (entry["shape"][::-1], [math.prod(entry["shape"])], [2**31, 2**33, 0], [0], [-1], [*entry["shape"], 1])
+            )
         elif key == "data_offsets":
-            entry["data_offsets"] = rng.choice((entry["data_offsets"][::-1], [0, 2**63], rng.choice(list(value.values()))["data_offsets"]))
+            entry["data_offsets"] = rng.choice(
+                (entry["data_offsets"][::-1], [0, 2**63], rng.choice(list(value.values()))["data_offsets"])
+            )
         elif key == "name":
-            new = rng.choice((f"bert.{name}", name.replace("weight", "gamma"), "cls.x", "x\n\x1b[2J", name.replace("layer.0", "layer.1"),
-                              name.replace("layer.0", "layer.00"), name.upper(), "bert." + "bert." + name, "x" * 3000))  # fmt: skip
+            new = rng.choice(_other_names(name))
             value[new] = value.pop(name)
         elif key == "more":
             value["__metadata__"] = rng.choice(({"format": "pt"}, {"a": 1}, [], "x" * 100_000))
@@ -161,11 +183,19 @@ def _change_header(rng, data):
     return struct.pack("<Q", len(header)) + header + body, f"header: {what}"
 
 
+def _other_names(name: str) -> tuple[str, ...]:
+    layers = name.replace("layer.0", "layer.1"), name.replace("layer.0", "layer.00")
+    odd = "cls.x", "x\n\x1b[2J", name.upper(), "x" * 3000
+    return *layers, *odd, f"bert.{name}", f"bert.bert.{name}", name.replace("weight", "gamma")
+
+
 def _change_numbers(rng, data):
     header, body = _split(data)
     body = bytearray(body)
     place = rng.randrange(0, len(body) - 8, 4)
-    value = rng.choice((b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\0\0\x80\xff", b"\1\0\0\0", b"\0\0\0\x80", rng.randbytes(4)))
+    value = rng.choice(
+        (b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\0\0\x80\xff", b"\1\0\0\0", b"\0\0\0\x80", rng.randbytes(4))
+    )
     body[place : place + 4] = value
     return struct.pack("<Q", len(header)) + header + bytes(body), f"numbers: {value!r} at {place}"
 
@@ -205,7 +235,9 @@ def _change_value(rng: Random, name: str, value: dict) -> tuple[str, str]:
     if name == "tokenizer.json" and rng.random() < 0.5:
         return _change_tokenizer(rng, value)
     if name == "tokenizer_config.json" and rng.random() < 0.5:
-        key = rng.choice(("do_lower_case", "strip_accents", "tokenize_chinese_chars", "tokenizer_class", "do_basic_tokenize"))
+        key = rng.choice(
+            ("do_lower_case", "strip_accents", "tokenize_chinese_chars", "tokenizer_class", "do_basic_tokenize")
+        )
         new = rng.choice((True, False, None, 1, "true", "BertJapaneseTokenizer", "BertTokenizerFast"))
         return dump(value | {key: new}), f"{key} is {new!r}"
     return mutate_json(rng, value)
@@ -217,14 +249,16 @@ def _change_tokenizer(rng: Random, value: dict) -> tuple[str, str]:
     changes = {
         "normalizer": ({"type": "Lowercase"}, None, {"type": "NFC"}, {**value["normalizer"], "strip_accents": True},
                        {**value["normalizer"], "lowercase": not value["normalizer"]["lowercase"]},
-                       {**value["normalizer"], "clean_text": False}, {**value["normalizer"], "handle_chinese_chars": False}),
+                       {**value["normalizer"], "clean_text": False},
+                       {**value["normalizer"], "handle_chinese_chars": False}),
         "pre_tokenizer": ({"type": "Whitespace"}, {"type": "WhitespaceSplit"}, None),
         "post_processor": (None, {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]},
                            {"type": "BertProcessing", "sep": ["[CLS]", 2], "cls": ["[SEP]", 3]}),
         "truncation": ({"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0},),
         "padding": ({"strategy": {"Fixed": 8}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
                      "pad_type_id": 0, "pad_token": "[PAD]"},),
-        "model": ({**value["model"], "continuing_subword_prefix": "@@"}, {**value["model"], "max_input_chars_per_word": 3},
+        "model": ({**value["model"], "continuing_subword_prefix": "@@"},
+                  {**value["model"], "max_input_chars_per_word": 3},
                   {**value["model"], "unk_token": "[MASK]"}, {**value["model"], "type": "WordLevel"}),
         "added_tokens": ([], value["added_tokens"][:2],
                          [*value["added_tokens"], {"id": 5, "content": "the", "single_word": False, "lstrip": False,
@@ -297,8 +331,8 @@ def _plain_name(name: str) -> str:
 
 
 def _plain_ids(source: Path) -> list[list[list[int]]]:
-    """The ids that the checkpoint's own tokenizer gives, by the tokenizers library: what may be read, one or two ways."""
-    casing = {}
+    """The ids that the checkpoint's own tokenizer gives, by the tokenizers library: the readings that are right."""
+    casing = None
     if (source / "tokenizer_config.json").exists():
         casing = load(source / "tokenizer_config.json", CASING)
         if not isinstance(casing, dict) or casing.get("tokenizer_class") not in CLASSES:
@@ -334,19 +368,22 @@ def _words(path: Path) -> list[str] | None:
     return words[:-1] if words[-1] == "" else words
 
 
-def _ids_of_tokenizer_json(path: Path, casing: dict, words: list[str] | None) -> list[list[list[int]]]:
-    """Of the file itself; and with the casing of tokenizer_config.json, which some versions of transformers put above."""
+def _ids_of_tokenizer_json(path: Path, casing: dict | None, words: list[str] | None) -> list[list[list[int]]]:
+    """Of the file itself; and with the casing of tokenizer_config.json, which some versions of transformers prefer."""
     text = path.read_bytes().decode().removeprefix("\ufeff")
     tokenizer = Tokenizer.from_str(text)
     found = tokenizer.get_vocab(with_added_tokens=True)
-    if words is not None and (any(found.get(word) != i for i, word in enumerate(words)) or max(found.values()) >= len(words)):
+    if words is not None and (
+        any(found.get(word) != i for i, word in enumerate(words)) or max(found.values()) >= len(words)
+    ):
         raise Refuse("vocab.txt and tokenizer.json differ")
     readings = [_ids(tokenizer)]
     inner = json.loads(text)["normalizer"]
-    if isinstance(inner, dict) and inner.get("type") == "BertNormalizer" and not set(casing).isdisjoint(CASING):
-        other = _casing(casing, inner["lowercase"], inner.get("strip_accents"), inner["handle_chinese_chars"])
-        tokenizer.normalizer = BertNormalizer(inner["clean_text"], other[2], other[1], other[0])
-        readings.append(_ids(tokenizer))
+    if isinstance(inner, dict) and inner.get("type") == "BertNormalizer" and casing is not None:
+        for lowercase in (inner["lowercase"], True):
+            other = _casing(casing, lowercase, inner.get("strip_accents"), inner["handle_chinese_chars"])
+            tokenizer.normalizer = BertNormalizer(inner["clean_text"], other[2], other[1], other[0])
+            readings.append(_ids(tokenizer))
     return readings
 
 

@@ -17,7 +17,19 @@ from .glue_files import LABELS, number, rows_of
 from .json_files import UNCHANGED
 from .mutations import mutate_text_bytes, odd_text
 
-TEXTS = ("a good film", 'he said "no"', "soup, cold", "naïve é", "漢字", "x; y", " led", "two\nlines", "a\tb", "it's", "5' 2\"")
+TEXTS = (
+    "a good film",
+    'he said "no"',
+    "soup, cold",
+    "naïve é",
+    "漢字",
+    "x; y",
+    " led",
+    "two\nlines",
+    "a\tb",
+    "it's",
+    "5' 2\"",
+)
 
 
 class Form:
@@ -45,16 +57,18 @@ class Form:
             self.options["encoding"] = self.encoding
         self.columns = ["id", "text", *(["pair"] if self.pair else []), "label"]
         rng.shuffle(self.columns)
+        self.labels = (
+            ("0.5", "1", "-2e3", "3") if self.regress else rng.choice((("no", "yes"), ("0", "1", "10"), ("a b", "é")))
+        )
         self.header = rng.random() >= 0.1
         if not self.header:
             self.options["columns"] = ",".join(self.columns)
 
     def rows(self, rng: Random, file: str) -> list[list[str]]:
         """Rows of cells, the header among them."""
-        labels = ("0.5", "1", "-2e3", "3") if self.regress else rng.choice((("no", "yes"), ("0", "1", "10"), ("a b", "é")))
         rows = [list(self.columns)] if self.header else []
         for i in range(rng.randint(12, 30)):
-            cells = {"id": str(i), "label": labels[i % len(labels)]}
+            cells = {"id": str(i), "label": self.labels[i % len(self.labels)]}
             cells |= {name: f"{file}{i} {rng.choice(TEXTS)}" for name in ("text", "pair")}
             row = [cells[name] for name in self.columns]
             if self.quoting == "none":
@@ -113,8 +127,8 @@ def _change_rows(rng: Random, rows: list[list[str]], form: Form) -> tuple[list[l
     i = rng.randrange(len(rows))
     j = rng.randrange(len(rows[i]))
     label = form.columns.index("label")
-    changes = ("label", "label", "many labels", "cell", "cell", "gone", "more", "header twice", "header odd", "header odd",
-               "doubled column", "few rows", "blank", "one class", "row twice")  # fmt: skip
+    changes = ("label", "label", "many labels", "cell", "cell", "gone", "more", "header twice", "header odd",
+               "header odd", "doubled column", "few rows", "blank", "one class", "row twice")  # fmt: skip
     change = rng.choice(changes)
     if change == "label":
         rows[i][label] = rng.choice((*LABELS, rows[i][label].upper(), rows[i][label] + "\u200b", odd_text(rng)))
@@ -158,7 +172,8 @@ def _change_bytes(rng: Random, data: bytes, other: bytes, form: Form) -> tuple[b
         i = rng.randrange(len(lines))
         quotes = (lines[i].replace(d, d + b' "', 1), lines[i].replace(d, d + b" ", 1), b'"' + lines[i], lines[i] + b'"',
                   lines[i].replace(b'"', b""), lines[i].replace(b'"', b'\\"'), lines[i].replace(d, b'" "' + d, 1),
-                  lines[i].replace(b'"', b"'"), lines[i].replace(b'"', "“".encode()), lines[i].replace(d, b";"))  # fmt: skip
+                  lines[i].replace(b'"', b"'"), lines[i].replace(b'"', b"\xe2\x80\x9c"),
+                  lines[i].replace(d, b";"))  # fmt: skip
         lines[i] = rng.choice(quotes)
         return b"\n".join(lines), f"quotes or delimiters of line {i + 1}"
     if chance < 0.28:

@@ -28,7 +28,26 @@ HEADERS = {
 }
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 TEXTS = ("é", "漢", "the film .", "it's", '5" tall', " x", 'the end"')
-LABELS = ("", " ", "2", "-1", "1.0", " 1", "1 ", "True", "nan", "inf", "1e400", "1_0", "٣", "0x1", "1,5", "entailment ", "-", "Entailment")
+LABELS = (
+    "",
+    " ",
+    "2",
+    "-1",
+    "1.0",
+    " 1",
+    "1 ",
+    "True",
+    "nan",
+    "inf",
+    "1e400",
+    "1_0",
+    "٣",
+    "0x1",
+    "1,5",
+    "entailment ",
+    "-",
+    "Entailment",
+)
 
 
 def glues():
@@ -37,7 +56,10 @@ def glues():
     def make(rng: Random, folder: Path, mutate: bool = True) -> Case:
         mutate, name = mutate and rng.random() >= UNCHANGED, rng.choice(list(HEADERS))
         task = GLUE[name]
-        files = [*task.required(), *(["test.tsv"] if name not in ("cola", "stsb", "mnli") and rng.random() < 0.3 else [])]
+        files = [
+            *task.required(),
+            *(["test.tsv"] if name not in ("cola", "stsb", "mnli") and rng.random() < 0.3 else []),
+        ]
         spoilt, what = rng.choice(files), "unchanged"
         for file in files:
             rows = _rows(rng, name, file)
@@ -91,7 +113,9 @@ def _change_rows(rng: Random, rows: list[list[str]]) -> tuple[list[list[str]], s
     rows = [list(row) for row in rows]
     i = rng.randrange(len(rows))
     j = rng.randrange(len(rows[i]))
-    change = rng.choice(("label", "label", "label", "text", "text", "gone", "more", "header twice", "header odd", "empty"))
+    change = rng.choice(
+        ("label", "label", "label", "text", "text", "gone", "more", "header twice", "header odd", "empty")
+    )
     if change == "label":
         rows[i][rng.choice((1, -1, -1))] = rng.choice(LABELS)
     elif change == "text":
@@ -123,8 +147,8 @@ def decode_tabs(data: bytes) -> list[tuple[int, list[str]]]:
     return [(number, line.split("\t")) for number, line in enumerate(lines, 1) if line]
 
 
-def _plain(path: Path, name: str) -> list[tuple]:
-    """(text, pair or None, label or None) of every row that has a label, in the file's order, and how many are left out."""
+def _plain(path: Path, name: str) -> list:
+    """How many rows are left out, and (text, pair or None, label or None) of each of the others, in the file's order."""
     rows, columns, places = decode_tabs(path.read_bytes()), columns_of(name), _places(name)
     labelled = True
     if HEADERS[name] is not None:

@@ -1,4 +1,4 @@
-"""Our three HDF5 formats: valid files, changes of their structure with and without new checksums, and a plain reading."""
+"""Our three HDF5 formats: valid files, changes of their structure with and without new checksums, a plain reading."""
 
 from __future__ import annotations
 
@@ -148,7 +148,9 @@ def _plain_vocab(group: h5py.Group) -> dict:
         raise Refuse("the vocabulary lacks a word, or has one twice")
     names = {"lowercase": "lowercase", "strip_accents": "strip_accents", "tokenize_chinese": "chinese_chars"}
     casing = {ours: json.loads(_text(group, name)) for ours, name in names.items()}
-    if any(not isinstance(value, bool) and (name != "strip_accents" or value is not None) for name, value in casing.items()):
+    if any(
+        not isinstance(value, bool) and (name != "strip_accents" or value is not None) for name, value in casing.items()
+    ):
         raise Refuse("the casing is not true or false")
     return {"vocab": vocab} | casing
 
@@ -430,6 +432,11 @@ def _node_and_attribute(rng, file, nodes):
     return node, rng.choice(sorted(node.attrs))
 
 
+def _any_text(node, name: str) -> str:
+    value = node.attrs[name]
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
 def _attribute_gone(rng, file, nodes, folder):
     node, name = _node_and_attribute(rng, file, nodes)
     del node.attrs[name]
@@ -445,11 +452,11 @@ def _attribute_renamed(rng, file, nodes, folder):
 
 def _attribute_of_another_type(rng, file, nodes, folder):
     node, name = _node_and_attribute(rng, file, nodes)
-    number, text = rng.choice(NUMBERS), node.attrs[name]
+    number, text = rng.choice(NUMBERS), np.array([_any_text(node, name)] * 2, object)
     values = (
         str(number), number if number < 2**63 else 1.0, float(number), True, np.float32("nan"), np.array([1, 2]),
         h5py.Empty("f"), h5py.Empty("S10"), np.bytes_(b"\xff\xfe"), np.bytes_(b""), 1j, [b"a", b"b"], node.ref,
-        np.zeros((3, 3)), np.array(text, object) if isinstance(text, str) else 2, np.zeros(2, [("a", "i4"), ("b", "f8")]),
+        np.zeros((3, 3)), text, np.zeros(2, [("a", "i4"), ("b", "f8")]),
     )  # fmt: skip
     value = rng.choice(values)
     if value is node.ref:
@@ -461,15 +468,13 @@ def _attribute_of_another_type(rng, file, nodes, folder):
 
 def _attribute_of_variable_length(rng, file, nodes, folder):
     node, name = _node_and_attribute(rng, file, nodes)
-    value = node.attrs[name]
-    node.attrs[name] = value.decode() if isinstance(value, bytes) else str(value)
+    node.attrs[name] = _any_text(node, name)
     return f"{name} of {node.name}"
 
 
 def _attribute_with_another_text(rng, file, nodes, folder):
     node, name = _node_and_attribute(rng, file, nodes)
-    old = node.attrs[name]
-    old = old if isinstance(old, str) else str(old)
+    old = _any_text(node, name)
     place = rng.randrange(len(old) + 1)
     new = rng.choice((odd_text(rng), old[:place] + odd_text(rng) + old[place:], old[:place], old[::-1], old + old))
     _put_text(node, name, new)
@@ -480,19 +485,20 @@ def _attribute_with_other_json(rng, file, nodes, folder):
     found = []
     for node in (file, *nodes):
         for name in node.attrs:
-            text = node.attrs[name]
-            if isinstance(text, str) and text[:1] in '[{"0123456789tfn':
+            if _any_text(node, name)[:1] in '[{"tfn' or name == "n_out":
                 found.append((node, name))
     node, name = rng.choice(sorted(found, key=lambda pair: (pair[0].name, pair[1])))
-    text, what = mutate_json(rng, json.loads(node.attrs[name]))
+    text, what = mutate_json(rng, json.loads(_any_text(node, name)))
     _put_text(node, name, text)
     return f"{name} of {node.name}, {what}: {text[:120]}"
 
 
+_SETTINGS = ("config", "backbone_config", "n_out", "adapter", "index")
+
+
 def _settings_that_are_absurd(rng, file, nodes, folder):
     """A number of a config, of the outputs, or a shape, is another one, and well formed."""
-    found = [(node, name) for node in (file, *nodes) for name in ("config", "backbone_config", "n_out", "adapter", "index")
-             if node.attrs.get(name)]  # fmt: skip
+    found = [(node, name) for node in (file, *nodes) for name in _SETTINGS if node.attrs.get(name)]
     node, name = rng.choice(found)
     value = json.loads(node.attrs[name])
     number = rng.choice((*NUMBERS, 10**6, 10**8, 10**9, 3, 5, Raw("1e9")))
@@ -517,7 +523,9 @@ def _attribute_more(rng, file, nodes, folder):
 
 def _attribute_that_is_huge(rng, file, nodes, folder):
     node, name = _node_and_attribute(rng, file, nodes)
-    _put_text(node, name, rng.choice(('"' + "x" * 60_000 + '"', "[" + "1," * 40_000 + "1]", " " * 200_000, "9" * 30_000)))
+    _put_text(
+        node, name, rng.choice(('"' + "x" * 60_000 + '"', "[" + "1," * 40_000 + "1]", " " * 200_000, "9" * 30_000))
+    )
     return f"{name} of {node.name}"
 
 
@@ -531,7 +539,7 @@ def _replace(file, dataset, data=None, **options):
     del file[name]
     new = file.create_dataset(name, data=data if data is not None else old, **options)
     for key, value in attributes.items():
-        _put_text(new, key, value) if isinstance(value, str) else new.attrs.create(key, value)
+        new.attrs.create(key, value, dtype=h5py.string_dtype("utf-8", len(value)) if isinstance(value, bytes) else None)
     return name
 
 
@@ -546,7 +554,14 @@ def _other_dtype(rng, file, nodes, folder):
 def _other_shape(rng, file, nodes, folder):
     dataset = _dataset(rng, nodes)
     data = dataset[()]
-    choices = [data.T, data.reshape(-1), data[None], np.concatenate([data.reshape(-1)] * 2), data[..., None], data.flat[0]]
+    choices = [
+        data.T,
+        data.reshape(-1),
+        data[None],
+        np.concatenate([data.reshape(-1)] * 2),
+        data[..., None],
+        data.flat[0],
+    ]
     choices += [data[:1], data[:0]] if data.ndim else []
     data = rng.choice(choices)
     return f"{_replace(file, dataset, np.ascontiguousarray(data) if np.ndim(data) else data)} as {np.shape(data)}"
@@ -554,7 +569,9 @@ def _other_shape(rng, file, nodes, folder):
 
 def _huge_shape(rng, file, nodes, folder):
     dataset = _dataset(rng, nodes)
-    shape = rng.choice(((2**31, 4), (2**40,), (2**62,), (2**61,), (2**63,), (2**31, 2**31), (10**6, 10**3), (1,) * 32, (0, 2**40)))
+    shape = rng.choice(
+        ((2**31, 4), (2**40,), (2**62,), (2**61,), (2**63,), (2**31, 2**31), (10**6, 10**3), (1,) * 32, (0, 2**40))
+    )
     kind = dataset.dtype if rng.random() < 0.7 else h5py.string_dtype("utf-8", 2**20)
     return f"{_replace(file, dataset, shape=shape, dtype=kind)} as {shape}"
 
@@ -562,15 +579,17 @@ def _huge_shape(rng, file, nodes, folder):
 def _chunked(rng, file, nodes, folder):
     dataset = _dataset(rng, [node for node in nodes if getattr(node, "shape", ())])
     data = dataset[()]
-    options = rng.choice(({}, {"compression": "gzip"}, {"shuffle": True}, {"fletcher32": True}, {"maxshape": (None,) * data.ndim}))
+    options = rng.choice(
+        ({}, {"compression": "gzip"}, {"shuffle": True}, {"fletcher32": True}, {"maxshape": (None,) * data.ndim})
+    )
     return f"{_replace(file, dataset, data, chunks=(1,) * data.ndim, **options)} {options}"
 
 
 def _bomb(rng, file, nodes, folder):
     dataset = _dataset(rng, [node for node in nodes if getattr(node, "shape", ())])
     shape = (2**23, *dataset.shape[1:])
-    return _replace(file, dataset, shape=shape, dtype=dataset.dtype, chunks=(2**16, *dataset.shape[1:]), compression="gzip",
-                    fillvalue=1)  # fmt: skip
+    options = {"chunks": (2**16, *dataset.shape[1:]), "compression": "gzip", "fillvalue": 1}
+    return _replace(file, dataset, shape=shape, dtype=dataset.dtype, **options)
 
 
 def _external(rng, file, nodes, folder):

@@ -7,7 +7,6 @@ import unicodedata
 from pathlib import Path
 from random import Random
 
-
 from minibert.data import load_task
 from minibert.data.squad import read_predictions
 from minibert.lab.ledger import HEADER, read_ledger
@@ -173,7 +172,9 @@ def predictions():
         values = [{f"q{i}": _sentence(rng, rng.randint(0, 3)) for i in range(rng.randint(1, 5))} for _ in range(2)]
         data, what = changed(rng, *values, mutate)
         path.write_bytes(data)
-        return Case([path], what, lambda: read_predictions(path), lambda: [_plain_predictions(path)], difference, mutate)
+        return Case(
+            [path], what, lambda: read_predictions(path), lambda: [_plain_predictions(path)], difference, mutate
+        )
 
     return make
 
@@ -219,14 +220,15 @@ def ledgers():
 
 def _plain_ledger(path: Path) -> list[list]:
     """The readings of a ledger: a last line without its end may be left out if it is torn."""
-    *lines, rest = path.read_bytes().split(b"\n")
+    whole, end, rest = path.read_bytes().rpartition(b"\n")
+    lines = (whole + end).splitlines()
     if not lines:
         if HEADER.encode().startswith(rest):  # a crash tore the first line
             return [[]]
         raise Refuse("no header")
     if lines[0].decode("utf-8", "replace") != HEADER:
         raise Refuse("another header")
-    records = [_plain_record(line) for line in lines[1:] if line.strip(b"\r")]
+    records = [_plain_record(line) for line in lines[1:] if line]
     if not rest:
         return [records]
     try:
@@ -242,12 +244,16 @@ def _plain_record(line: bytes) -> dict:
         raise Refuse(str(error), line=True) from None
     except (ValueError, RecursionError):
         raise Refuse("a line is not JSON", line=True) from None
-    if not isinstance(value, dict) or not isinstance(value.get("id"), str) or value.get("status") not in ("done", "failed"):
+    if (
+        not isinstance(value, dict)
+        or not isinstance(value.get("id"), str)
+        or value.get("status") not in ("done", "failed")
+    ):
         raise Refuse("a line is no record", line=True)
     if not isinstance(value.get("trial"), dict):
         raise Refuse("a record has no trial", line=True)
-    if not (isinstance(value.get("result"), dict) if value["status"] == "done" else isinstance(value.get("error"), str)):
+    if not (
+        isinstance(value.get("result"), dict) if value["status"] == "done" else isinstance(value.get("error"), str)
+    ):
         raise Refuse("a record has no result, or no error", line=True)
     return value
-
-

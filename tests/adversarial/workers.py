@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import wait
 from pathlib import Path
 from random import Random
@@ -20,17 +20,21 @@ from .formats import FORMATS
 HANG_SECONDS = 10.0  # for one file
 START_SECONDS = 120.0  # for a process to start, and to make its first files
 SHARE = 500  # files that a worker is given at a time
+Job = tuple[str, int, int, int]  # format, seed, the first number and the end of the numbers
 ADDRESS_SPACE = 6 << 30  # bytes: a file that asks for more is counted as "memory", and the machine goes on
 
 
-def run(jobs: Iterable[tuple[str, int, int, int]], processes: int) -> Iterator[tuple[str, int, Result]]:
-    """Judge the files of each job (format, seed, first number, end): yields (format, number, result) as they come."""
+def run(
+    jobs: Iterable[Job], processes: int, formats: dict[str, Callable] = FORMATS
+) -> Iterator[tuple[str, int, Result]]:
+    """Judge the files of each job: yields (format, number, result) as they come."""
     waiting = list(jobs)[::-1]
     workers: list[_Worker] = []
     try:
         while waiting or workers:
             while waiting and len(workers) < processes:
-                workers.append(_Worker(waiting.pop()))
+                job = waiting.pop()
+                workers.append(_Worker(job, formats[job[0]]))
             ready = wait([worker.pipe for worker in workers], timeout=0.5)
             for worker in list(workers):
                 results, finished = worker.results(worker.pipe in ready)
@@ -45,7 +49,7 @@ def run(jobs: Iterable[tuple[str, int, int, int]], processes: int) -> Iterator[t
             worker.end()
 
 
-def jobs_of(formats: Iterable[str], seed: int, files: int, share: int = SHARE) -> list[tuple[str, int, int, int]]:
+def jobs_of(formats: Iterable[str], seed: int, files: int, share: int = SHARE) -> list[Job]:
     """The numbers 0 to files of each format in shares, format by format."""
     starts = range(0, files, share)
     return [(name, seed, start, min(start + share, files)) for name in formats for start in starts]
@@ -54,12 +58,12 @@ def jobs_of(formats: Iterable[str], seed: int, files: int, share: int = SHARE) -
 class _Worker:
     """One process, which judges one share."""
 
-    def __init__(self, job: tuple[str, int, int, int]):
+    def __init__(self, job: Job, prepare: Callable):
         self.format, self.seed, self.next, self.stop = job
         context = multiprocessing.get_context("spawn")
         self.folder = tempfile.mkdtemp(prefix="adversarial-")
         self.pipe, theirs = context.Pipe(duplex=False)
-        self.process = context.Process(target=_work, args=(theirs, self.folder, *job), daemon=True)
+        self.process = context.Process(target=_work, args=(theirs, self.folder, prepare, *job), daemon=True)
         self.process.start()
         theirs.close()
         self.deadline = time.monotonic() + START_SECONDS
@@ -92,9 +96,11 @@ class _Worker:
 
     def _lost(self, outcome: str, how: str) -> tuple[int, Result]:
         self.next += 1
-        return self.next - 1, Result(outcome, how + ("" if self.reading else ", and not in the program: in these tests"))
+        return self.next - 1, Result(
+            outcome, how + ("" if self.reading else ", and not in the program: in these tests")
+        )
 
-    def rest(self) -> tuple[str, int, int, int] | None:
+    def rest(self) -> Job | None:
         """What the process did not come to."""
         return (self.format, self.seed, self.next, self.stop) if self.next < self.stop else None
 
@@ -111,9 +117,9 @@ def _death(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
-def _work(pipe, folder: str, name: str, seed: int, start: int, stop: int) -> None:
+def _work(pipe, folder: str, prepare: Callable, name: str, seed: int, start: int, stop: int) -> None:
     _limit()
-    make = FORMATS[name]()
+    make = prepare()
     for i in range(5):  # what the first readings import and keep is not counted as memory of a file
         judge(make(Random(i), _fresh(Path(folder, name)), mutate=False))
     for number in range(start, stop):
