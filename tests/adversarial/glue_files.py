@@ -148,7 +148,7 @@ def decode_tabs(data: bytes) -> list[tuple[int, list[str]]]:
 
 
 def _plain(path: Path, name: str) -> list:
-    """How many rows are left out, and (text, pair or None, label or None) of each of the others, in the file's order."""
+    """How many rows are left out, and (text, pair or None, label or None) of each of the others, in their order."""
     rows, columns, places = decode_tabs(path.read_bytes()), columns_of(name), _places(name)
     labelled = True
     if HEADERS[name] is not None:

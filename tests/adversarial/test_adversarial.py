@@ -1,4 +1,4 @@
-"""Some hundred mutated files of each format are read right or refused clearly; `python -m tests.adversarial` reads more.
+"""Some hundred mutated files of each format are read right or refused clearly (python -m tests.adversarial: thousands).
 
 And the judge can fail: a reader that is wrong, unclear, hungry, hangs or dies is told from one that is right.
 """
@@ -66,7 +66,7 @@ def test_a_number_gives_the_same_file_again(tmp_path, name):
         assert files[0] == files[1]
 
 
-# --------------------------------------------------------------------------------------- readers with every kind of fault
+# ------------------------------------------------------------------------------------- readers with every kind of fault
 
 
 def _wrong(path):
