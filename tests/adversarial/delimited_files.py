@@ -1,0 +1,301 @@
+"""Task csv: delimited files and folders of them, in the forms that spreadsheets and programs write."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+from minibert.data import load_task
+
+from .case import Case, Refuse
+from .glue_files import LABELS, number, rows_of
+from .json_files import UNCHANGED
+from .mutations import mutate_text_bytes, odd_text
+
+TEXTS = (
+    "a good film",
+    'he said "no"',
+    "soup, cold",
+    "naïve é",
+    "漢字",
+    "x; y",
+    " led",
+    "two\nlines",
+    "a\tb",
+    "it's",
+    "5' 2\"",
+)
+
+
+class Form:
+    """How one file is written, and the options of `load_task` that say so."""
+
+    def __init__(self, rng: Random):
+        self.ending = rng.choice((".csv", ".csv", ".tsv", ".txt"))
+        self.delimiter = {".csv": ",", ".tsv": "\t"}.get(self.ending) or rng.choice(("\t", ","))
+        self.quoting = "none" if self.delimiter == "\t" else "csv"
+        self.pair, self.regress = rng.random() < 0.3, rng.random() < 0.25
+        self.encoding = rng.choice(("utf-8",) * 6 + ("utf-16", "latin-1", "cp1252"))
+        self.options = {"text_column": "text", "label_column": "label"}
+        if rng.random() < 0.2:
+            self.delimiter = rng.choice(";|\t,")
+            self.options["delimiter"] = self.delimiter
+            self.quoting = "none" if self.delimiter == "\t" else "csv"
+        if rng.random() < 0.15:
+            self.quoting = rng.choice(("csv", "none"))
+            self.options["quoting"] = self.quoting
+        if self.pair:
+            self.options["pair_column"] = "pair"
+        if self.regress:
+            self.options["regress"] = True
+        if self.encoding != "utf-8":
+            self.options["encoding"] = self.encoding
+        self.columns = ["id", "text", *(["pair"] if self.pair else []), "label"]
+        rng.shuffle(self.columns)
+        self.labels = (
+            ("0.5", "1", "-2e3", "3") if self.regress else rng.choice((("no", "yes"), ("0", "1", "10"), ("a b", "é")))
+        )
+        self.header = rng.random() >= 0.1
+        if not self.header:
+            self.options["columns"] = ",".join(self.columns)
+
+    def rows(self, rng: Random, file: str) -> list[list[str]]:
+        """Rows of cells, the header among them."""
+        rows = [list(self.columns)] if self.header else []
+        for i in range(rng.randint(12, 30)):
+            cells = {"id": str(i), "label": self.labels[i % len(self.labels)]}
+            cells |= {name: f"{file}{i} {rng.choice(TEXTS)}" for name in ("text", "pair")}
+            row = [cells[name] for name in self.columns]
+            if self.quoting == "none":
+                row = [re.sub("[\r\n" + re.escape(self.delimiter) + "]", " ", cell) for cell in row]
+            rows.append(row)
+        return rows
+
+    def write(self, rng: Random, rows: list[list[str]]) -> bytes:
+        """The bytes of a file."""
+        end = rng.choice(("\n", "\n", "\r\n"))
+        if self.quoting == "none":
+            text = "".join(self.delimiter.join(row) + end for row in rows)
+        else:
+            style = rng.choice((csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC))
+            out = io.StringIO()
+            csv.writer(out, delimiter=self.delimiter, quoting=style, lineterminator=end).writerows(rows)
+            text = out.getvalue()
+        if self.encoding == "utf-8":
+            return text.encode("utf-8", "surrogatepass")
+        return text.encode(self.encoding, "replace")
+
+
+def tables():
+    """The maker of files and folders of task csv, of which one file is mutated."""
+
+    def make(rng: Random, folder: Path, mutate: bool = True) -> Case:
+        mutate, form = mutate and rng.random() >= UNCHANGED, Form(rng)
+        whole = form.ending == ".txt" or rng.random() < 0.6
+        splits = ["data"] if whole else ["train", "dev", "test"][: rng.choice((1, 2, 3))]
+        spoilt, what = rng.choice(splits), "unchanged"
+        first, paths = None, {}
+        for split in splits:
+            rows, paths[split] = form.rows(rng, split), folder / f"{split}{form.ending}"
+            if mutate and split == spoilt and rng.random() < 0.4:
+                rows, what = _change_rows(rng, rows, form)
+            data = form.write(rng, rows)
+            if mutate and split == spoilt and what == "unchanged":
+                data, what = _change_bytes(rng, data, first or data, form)
+            first = first or data
+            paths[split].write_bytes(data)
+        data = paths["data"] if whole else folder
+        return Case(
+            [data] if whole else [folder],
+            f"{spoilt}{form.ending}: {what}; {form.options}",
+            lambda: load_task("csv", data, **form.options),
+            lambda: _readings(paths, form),
+            lambda task, plain: _same(task, plain, whole),
+            may_refuse=mutate,
+        )
+
+    return make
+
+
+def _change_rows(rng: Random, rows: list[list[str]], form: Form) -> tuple[list[list[str]], str]:
+    rows = [list(row) for row in rows]
+    i = rng.randrange(len(rows))
+    j = rng.randrange(len(rows[i]))
+    label = form.columns.index("label")
+    changes = ("label", "label", "many labels", "cell", "cell", "gone", "more", "header twice", "header odd",
+               "header odd", "doubled column", "few rows", "blank", "one class", "row twice")  # fmt: skip
+    change = rng.choice(changes)
+    if change == "label":
+        rows[i][label] = rng.choice((*LABELS, rows[i][label].upper(), rows[i][label] + "\u200b", odd_text(rng)))
+    elif change == "many labels":
+        for row in rows[1:]:
+            row[label] = rng.choice((f"label {rng.randrange(10**6)}", row[label], str(rng.random())))
+    elif change == "cell":
+        rows[i][j] = odd_text(rng)
+    elif change == "gone":
+        del rows[i][j]
+    elif change == "more":
+        rows[i].insert(j, rng.choice(("", "more")))
+    elif change == "header twice":
+        rows.insert(rng.randrange(len(rows) + 1), rows[0])
+    elif change == "header odd":
+        rows[0][j] = rng.choice((rows[0][j].upper(), rows[0][j] + " ", rows[0][-1], rows[0][0], "", odd_text(rng)))
+    elif change == "doubled column":
+        rows = [[*row, row[j]] for row in rows]
+    elif change == "few rows":
+        rows = rows[: rng.randint(1, 4)]
+    elif change == "blank":
+        rows.insert(i, rng.choice(([], [""], [" "], [""] * len(rows[0]))))
+    elif change == "one class":
+        for row in rows[1:]:
+            row[label] = rows[-1][label]
+    else:
+        rows.insert(i, list(rows[j]))
+    return rows, f"rows: {change}"
+
+
+def _change_bytes(rng: Random, data: bytes, other: bytes, form: Form) -> tuple[bytes, str]:
+    chance, d = rng.random(), form.delimiter.encode()
+    if chance < 0.06:
+        return b"sep=" + rng.choice((d, b";")) + b"\r\n" + data, "a line sep="
+    if chance < 0.08:
+        return gzip.compress(data, mtime=0), "gzip"
+    if chance < 0.09:
+        return gzip.compress(data + b"\n" * (1 << 25), mtime=0), "a gzip bomb"
+    if chance < 0.25:
+        lines = data.split(b"\n")
+        i = rng.randrange(len(lines))
+        quotes = (lines[i].replace(d, d + b' "', 1), lines[i].replace(d, d + b" ", 1), b'"' + lines[i], lines[i] + b'"',
+                  lines[i].replace(b'"', b""), lines[i].replace(b'"', b'\\"'), lines[i].replace(d, b'" "' + d, 1),
+                  lines[i].replace(b'"', b"'"), lines[i].replace(b'"', b"\xe2\x80\x9c"),
+                  lines[i].replace(d, b";"))  # fmt: skip
+        lines[i] = rng.choice(quotes)
+        return b"\n".join(lines), f"quotes or delimiters of line {i + 1}"
+    if chance < 0.28:
+        return data.replace(d, b' , "'), "spaces before quotes"
+    return mutate_text_bytes(rng, data, other)
+
+
+# ---------------------------------------------------------------------------------------------------------- the oracle
+
+
+def _readings(paths: dict[str, Path], form: Form) -> list[dict[str, list[tuple]]]:
+    """The readings that are right: {split: [(text, pair or None, label), ...]}. Raises Refuse if there is none."""
+    ways = [lambda data: (data, form.delimiter), _without_sep_line(form), _unpacked(form)]
+    found, refusals = [], []
+    for way in ways:
+        try:
+            reading = {split: _plain(*way(path.read_bytes()), form, split) for split, path in paths.items()}
+            train = reading[next(iter(reading))]
+            if len({label for *_, label in train}) < 2:
+                raise Refuse("one class, or one score")
+            known = {label for *_, label in train}
+            if not form.regress and any(label not in known for rows in reading.values() for *_, label in rows if label):
+                raise Refuse("a label that train has not", line=True)
+            found.append(reading)
+        except Refuse as refusal:
+            refusals.append(refusal)
+    if not found:
+        raise refusals[0]
+    return found
+
+
+def _without_sep_line(form: Form):
+    def way(data: bytes) -> tuple[bytes, str]:
+        text = _decoded(data, form).splitlines(keepends=True)
+        if not text or not re.fullmatch(r"sep=.\s*", text[0], re.DOTALL):
+            raise Refuse("no line sep=")
+        return "".join(text[1:]).encode(form.encoding, "surrogatepass"), text[0][4]
+
+    return way
+
+
+def _unpacked(form: Form):
+    def way(data: bytes) -> tuple[bytes, str]:
+        try:
+            return gzip.decompress(data), form.delimiter
+        except Exception:
+            raise Refuse("no gzip") from None
+
+    return way
+
+
+def _decoded(data: bytes, form: Form) -> str:
+    try:
+        text = data.decode(form.encoding).removeprefix("\ufeff")
+    except UnicodeError:
+        raise Refuse("not of the encoding", line=True) from None
+    if "\0" in text:
+        raise Refuse("a NUL", line=True)
+    if not text.strip():
+        raise Refuse("empty")
+    return text
+
+
+def _cells(text: str, delimiter: str, quoting: str) -> list[list[str]]:
+    if quoting == "none":
+        lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        return [line.split(delimiter) for line in lines if line]
+    limit = csv.field_size_limit(1 << 24)
+    try:
+        return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True) if row]
+    except csv.Error:
+        raise Refuse("quotes in the wrong place", line=True) from None
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _plain(data: bytes, delimiter: str, form: Form, split: str) -> list[tuple]:
+    text = _decoded(data, form)
+    if form.ending == ".txt" and "delimiter" not in form.options:
+        delimiter = "\t" if "\t" in text.split("\n")[0] else ","
+    quoting = form.options.get("quoting") or ("none" if delimiter == "\t" else "csv")
+    rows = _cells(text, delimiter, quoting)
+    header = [cell.strip() for cell in (rows.pop(0) if form.header else form.columns)]
+    labelled = not (split == "test" and "label" not in header)
+    wanted = ["text", *(["pair"] if form.pair else []), *(["label"] if labelled else [])]
+    if not rows:
+        raise Refuse("no rows")
+    if any(header.count(column) != 1 for column in wanted):
+        raise Refuse("a column is missing, or there twice", column=True)
+    found = []
+    for row in rows:
+        if len(row) != len(header):
+            raise Refuse("a row of another width", line=True)
+        cells = dict(zip(header, row, strict=True))
+        label = cells["label"].strip() if labelled else None
+        if label == "":
+            raise Refuse("an empty label", line=True)
+        if labelled and form.regress:
+            label = number(label)
+        found.append((cells["text"], cells["pair"] if form.pair else None, label))
+    return found
+
+
+def _same(task, plain: dict[str, list[tuple]], whole: bool) -> str:
+    parts = {"train": task.train, **task.dev} | ({"test": task.test} if task.test is not None else {})
+    found = {split: rows_of(part, task.labels) for split, part in parts.items()}
+    if whole:
+        found = {"data": [row for rows in found.values() for row in rows]}
+    elif "dev" not in plain:
+        found["train"] += found.pop("dev")
+    for split, expected in plain.items():
+        lost, more = Counter(expected) - Counter(found[split]), Counter(found[split]) - Counter(expected)
+        told = any(f"{lost.total()} " in note and "left out" in note for note in task.notes)
+        if more or (lost and not told):
+            return f"{split}: expected and not there: {list(lost)[:3]}; there and not expected: {list(more)[:3]}"
+        if split in ("dev", "test") and not lost and found[split] != expected:
+            return f"{split}: another order"
+        if not task.notes and any(_quotes_are_kept(cell) for row in expected for cell in row if isinstance(cell, str)):
+            return f"{split}: quotes after a space belong to a text, and no note says so"
+    return "" if set(plain) <= set(found) else "a split is not there"
+
+
+def _quotes_are_kept(cell: str) -> bool:
+    """Whether a cell is in quotes that a space kept from being read as such."""
+    return bool(re.fullmatch(r'\s+".*"\s*', cell, re.DOTALL))

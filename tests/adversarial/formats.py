@@ -1,0 +1,20 @@
+"""The table of formats. Each name gives a function that prepares valid files once, and returns the maker of mutated
+ones: make(rng, folder, mutate=True) -> Case. A format that the program learns to read (JSONL, say) gets a line here."""
+
+from __future__ import annotations
+
+from . import archives, checkpoints, delimited_files, glue_files, hdf5_files, json_files
+
+FORMATS = {
+    "backbone": hdf5_files.backbones,
+    "bank": hdf5_files.banks,
+    "state": hdf5_files.states,
+    "safetensors": checkpoints.weights,
+    "checkpoint": checkpoints.settings,
+    "csv": delimited_files.tables,
+    "glue": glue_files.glues,
+    "squad": json_files.squads,
+    "predictions": json_files.predictions,
+    "ledger": json_files.ledgers,
+    "archive": archives.archives,
+}

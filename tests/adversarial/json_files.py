@@ -1,0 +1,259 @@
+"""SQuAD files, files of predictions and ledgers: JSON that people, other programs and we have written."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from pathlib import Path
+from random import Random
+
+from minibert.data import load_task
+from minibert.data.squad import read_predictions
+from minibert.lab.ledger import HEADER, read_ledger
+
+from .case import Case, Refuse, difference
+from .mutations import Doubled, dump, mutate_json, mutate_text_bytes, strict_json
+
+WORDS = ("the", "soup", "naïve", "e\u0301té", "漢字", "in", "1066,", "(born", "🙂", "a.", '"b"', "\u2028", "of")
+UNCHANGED = 0.02
+
+
+def changed(rng: Random, value, other, mutate: bool) -> tuple[bytes, str]:
+    """The bytes of a JSON file in which something is changed, as JSON or as text."""
+    indent, ascii_only = rng.choice((None, None, 1)), rng.random() < 0.5
+    plain = json.dumps(value, indent=indent, ensure_ascii=ascii_only).encode()
+    if not mutate:
+        return plain, "unchanged"
+    if rng.random() < 0.6:
+        text, what = mutate_json(rng, value)
+        return text.encode("utf-8", "surrogatepass"), what
+    return mutate_text_bytes(rng, plain, json.dumps(other).encode())
+
+
+def load(path: Path, once=None):
+    """The JSON value of a file: UTF-8, with or without a byte-order mark, every key once (or those of `once`). Raises
+    Refuse."""
+    try:
+        return strict_json(path.read_bytes().decode().removeprefix("\ufeff"), once)
+    except Doubled as error:
+        raise Refuse(str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise Refuse(f"not JSON: {type(error).__name__}") from None
+
+
+# -------------------------------------------------------------------------------------------------------------- SQuAD
+
+
+def _sentence(rng: Random, n: int) -> str:
+    return " ".join(rng.choice(WORDS) for _ in range(n))
+
+
+def _question(rng: Random, name: str, context: str) -> dict:
+    answers = []
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        words = context.split(" ")
+        i = rng.randrange(len(words))
+        text = " ".join(words[i : i + rng.randint(1, 3)])
+        answers.append({"text": text, "answer_start": len(" ".join(words[:i])) + (i > 0)})
+    question = {"id": name, "question": _sentence(rng, 4), "answers": answers}
+    return question | ({"is_impossible": False} if rng.random() < 0.2 else {})
+
+
+def _squad(rng: Random, prefix: str) -> dict:
+    articles = []
+    for i in range(2):
+        paragraphs = []
+        for j in range(2):
+            context = _sentence(rng, 9)
+            qas = [_question(rng, f"{prefix}{i}{j}{k}", context) for k in range(2)]
+            paragraphs.append({"context": context, "qas": qas})
+        articles.append({"title": f"article {i}", "paragraphs": paragraphs})
+    return {"version": "1.1", "data": articles}
+
+
+def squads():
+    """The maker of folders of task squad in which one file is mutated."""
+
+    def make(rng: Random, folder: Path, mutate: bool = True) -> Case:
+        mutate = mutate and rng.random() >= UNCHANGED
+        values = {split: _squad(rng, split[0]) for split in ("train", "dev")}
+        spoilt, whats = rng.choice(("train", "dev")), []
+        for split, value in values.items():
+            data, what = changed(rng, value, values["dev"], mutate and split == spoilt)
+            (folder / f"{split}-v1.1.json").write_bytes(data)
+            whats.append(f"{split}: {what}")
+        return Case(
+            [folder],
+            ", ".join(whats),
+            lambda: load_task("squad", folder),
+            lambda: [{split: _plain_squad(folder / f"{split}-v1.1.json") for split in values}],
+            _same_squad,
+            may_refuse=mutate,
+        )
+
+    return make
+
+
+def _plain_squad(path: Path) -> dict[str, tuple]:
+    """{id: (question, context, answers, where the answer begins and ends, is_impossible)} in the file's order."""
+    found: dict[str, tuple] = {}
+    for article in _member(load(path), "data", list):
+        for paragraph in _member(article, "paragraphs", list):
+            context = _member(paragraph, "context", str)
+            for question in _member(paragraph, "qas", list):
+                name = _member(question, "id", str)
+                if name in found:
+                    raise Refuse("an id is there twice")
+                found[name] = _plain_question(question, context)
+    if not found:
+        raise Refuse("no question")
+    return found
+
+
+def _member(node, key: str, kind: type):
+    if not isinstance(node, dict) or not isinstance(node.get(key), kind) or isinstance(node[key], bool):
+        raise Refuse(f"{key} is missing or of another type")
+    return node[key]
+
+
+def _plain_question(question: dict, context: str) -> tuple:
+    impossible = question.get("is_impossible", False) is not False
+    listed = [(_member(a, "text", str), _member(a, "answer_start", int)) for a in _member(question, "answers", list)]
+    if not listed and not impossible:
+        raise Refuse("no answer")
+    places = [(start, start + len(text)) for text, start in listed
+              if start >= 0 and text.strip() and context[start : start + len(text)] == text]  # fmt: skip
+    texts = tuple(text for text, _ in listed)
+    return _member(question, "question", str), context, texts, places[0] if places else (-1, -1), impossible
+
+
+def _same_squad(task, plain: dict) -> str:
+    found = {"train": task.train, "dev": task.dev["dev"]}
+    for split, expected in plain.items():
+        part = found[split]
+        if len(set(part.ids)) != len(part.ids) or not set(part.ids) <= set(expected):
+            return f"{split}: other questions"
+        if sorted(part.ids, key=list(expected).index) != part.ids:
+            return f"{split}: another order"
+        for name, text, context, answers, label in zip(
+            part.ids, part.texts, part.pairs, part.answers, part.labels.tolist(), strict=True
+        ):
+            question, paragraph, texts, place, impossible = expected[name]
+            if (text, context, answers) != (question, paragraph, texts) and not impossible:
+                return f"{split}: another text at {name!r}"
+            if not _same_place(context, label, place) and not impossible:
+                return f"{split}: the answer is at {label}, expected {place}"
+        gone = [name for name in expected if name not in part.ids]
+        for name in gone:
+            if expected[name][3] != (-1, -1) and not expected[name][4]:
+                return f"{split}: {name!r} is gone"
+        if gone and not task.notes:
+            return f"{split}: {len(gone)} questions are gone without a note"
+        if split == "train" and any(expected[name][4] for name in part.ids):
+            return "train: a question that is_impossible is trained on"
+    return ""
+
+
+def _same_place(context: str, label: list[int], place: tuple[int, int]) -> bool:
+    """An answer may end later than its text does: with the marks that belong to its last character."""
+    more = context[place[1] : label[1]]
+    marks = all(unicodedata.category(c)[0] == "M" or unicodedata.category(c) == "Cf" for c in more)
+    return label[0] == place[0] and (label[1] == place[1] or (label[1] > place[1] and marks))
+
+
+# -------------------------------------------------------------------------------------------------------- predictions
+
+
+def predictions():
+    """The maker of mutated files of predictions."""
+
+    def make(rng: Random, folder: Path, mutate: bool = True) -> Case:
+        mutate, path = mutate and rng.random() >= UNCHANGED, folder / "predictions.json"
+        values = [{f"q{i}": _sentence(rng, rng.randint(0, 3)) for i in range(rng.randint(1, 5))} for _ in range(2)]
+        data, what = changed(rng, *values, mutate)
+        path.write_bytes(data)
+        return Case(
+            [path], what, lambda: read_predictions(path), lambda: [_plain_predictions(path)], difference, mutate
+        )
+
+    return make
+
+
+def _plain_predictions(path: Path) -> dict:
+    value = load(path)
+    if not isinstance(value, dict) or not all(isinstance(answer, str) for answer in value.values()):
+        raise Refuse("not an object of texts")
+    return value
+
+
+# -------------------------------------------------------------------------------------------------------------- ledger
+
+
+def _record(rng: Random, i: int) -> dict:
+    trial = {"task": "sst2", "method": "adapter", "data": None, "train": {"lr": 1e-3, "seed": i}}
+    result = {"dev": {"accuracy": i / 7}, "text": _sentence(rng, 2), "wall_seconds": 3.5}
+    failed = rng.random() < 0.2
+    return {"id": f"{i:08x}", "status": "failed" if failed else "done", "trial": trial} | (
+        {"error": "no memory"} if failed else {"result": result}
+    )
+
+
+def ledgers():
+    """The maker of mutated ledgers."""
+
+    def make(rng: Random, folder: Path, mutate: bool = True) -> Case:
+        mutate, path = mutate and rng.random() >= UNCHANGED, folder / "ledger.jsonl"
+        records = [_record(rng, i) for i in range(rng.randint(1, 5))]
+        lines, what = [HEADER, *map(json.dumps, records)], "unchanged"
+        if mutate and rng.random() < 0.6:
+            i = rng.randrange(len(lines))
+            lines[i], what = mutate_json(rng, json.loads(lines[i]))
+        data = ("\n".join(lines) + "\n").encode("utf-8", "surrogatepass")
+        if mutate and (what == "unchanged" or rng.random() < 0.1):
+            data, more = mutate_text_bytes(rng, data, dump(records).encode())
+            what += ", " + more
+        path.write_bytes(data)
+        return Case([path], what, lambda: read_ledger(path), lambda: _plain_ledger(path), difference, mutate)
+
+    return make
+
+
+def _plain_ledger(path: Path) -> list[list]:
+    """The readings of a ledger: a last line without its end may be left out if it is torn."""
+    whole, end, rest = path.read_bytes().rpartition(b"\n")
+    lines = (whole + end).splitlines()
+    if not lines:
+        if HEADER.encode().startswith(rest):  # a crash tore the first line
+            return [[]]
+        raise Refuse("no header")
+    if lines[0].decode("utf-8", "replace") != HEADER:
+        raise Refuse("another header")
+    records = [_plain_record(line) for line in lines[1:] if line]
+    if not rest:
+        return [records]
+    try:
+        return [[*records, _plain_record(rest)]]
+    except Refuse:
+        return [records]
+
+
+def _plain_record(line: bytes) -> dict:
+    try:
+        value = strict_json(line.decode(json.detect_encoding(line), "surrogatepass"))
+    except Doubled as error:
+        raise Refuse(str(error), line=True) from None
+    except (ValueError, RecursionError):
+        raise Refuse("a line is not JSON", line=True) from None
+    if (
+        not isinstance(value, dict)
+        or not isinstance(value.get("id"), str)
+        or value.get("status") not in ("done", "failed")
+    ):
+        raise Refuse("a line is no record", line=True)
+    if not isinstance(value.get("trial"), dict):
+        raise Refuse("a record has no trial", line=True)
+    if not (
+        isinstance(value.get("result"), dict) if value["status"] == "done" else isinstance(value.get("error"), str)
+    ):
+        raise Refuse("a record has no result, or no error", line=True)
+    return value
