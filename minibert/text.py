@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -94,6 +95,7 @@ class Tokenizer:
         ids = token_ids(parse(text))
         self.json, self.vocab, self.cls, self.sep = text, list(ids), ids[CLS], ids[SEP]
         self._tokenizer = load_tokenizer(text)
+        self._turn = Lock()  # the library keeps the truncation as a setting, so threads take turns
 
     @property
     def fingerprint(self) -> str:
@@ -114,16 +116,18 @@ class Tokenizer:
         inputs = [_without_lone_surrogates(text) for text in texts]
         if pairs is not None:
             inputs = list(zip(inputs, map(_without_lone_surrogates, pairs), strict=True))
-        self._tokenizer.enable_truncation(max_length, strategy="longest_first")
-        encodings = self._tokenizer.encode_batch(inputs)
+        with self._turn:
+            self._tokenizer.enable_truncation(max_length, strategy="longest_first")
+            encodings = self._tokenizer.encode_batch(inputs)
         truncated = sum(bool(e.overflowing) for e in encodings)
         return pack([e.ids for e in encodings], [e.type_ids for e in encodings], truncated)
 
     def pieces(self, texts: list[str]) -> list[Pieces]:
         """The tokens of each text, all of them."""
-        self._tokenizer.no_truncation()
         inputs = [_without_lone_surrogates(text) for text in texts]  # as many characters as before
-        encodings = self._tokenizer.encode_batch(inputs, add_special_tokens=False)
+        with self._turn:
+            self._tokenizer.no_truncation()
+            encodings = self._tokenizer.encode_batch(inputs, add_special_tokens=False)
         return [Pieces(np.array(e.ids, np.int32), np.array(e.offsets, np.int32).reshape(-1, 2)) for e in encodings]
 
     def words(self, batch: Batch) -> list[list[str]]:

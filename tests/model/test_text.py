@@ -1,11 +1,13 @@
 """Texts to packed batches: truncation, pairs, characters of all kinds."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from small_models import TEXTS, encode, make_model
-from tiny import WORDS
+from tiny import VOCAB, WORDS
 
 from minibert.config import InputError
 from minibert.model import Backbone, Model
@@ -96,3 +98,23 @@ def test_take_picks_sequences_in_any_order(backbone):
     np.testing.assert_array_equal(taken.ids, np.concatenate([each[i].ids for i in (2, 0, 2)]))
     np.testing.assert_array_equal(taken.positions, np.concatenate([each[i].positions for i in (2, 0, 2)]))
     assert len(batch.take([])) == 0
+
+
+def test_threads_that_cut_texts_to_different_lengths():
+    tokenizer = Tokenizer(bert_tokenizer(VOCAB))
+    texts, switching = ["good tea was bad film good tea was bad film"] * 20, sys.getswitchinterval()
+    lengths = (4, 6, 9, None)
+
+    def count(length):
+        for _ in range(100):
+            if length is None:
+                assert {len(found.ids) for found in tokenizer.pieces(texts)} == {10}
+            else:
+                assert set(np.diff(tokenizer.encode(texts, max_length=length).offsets)) == {length}
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(len(lengths)) as pool:
+            list(pool.map(count, lengths))
+    finally:
+        sys.setswitchinterval(switching)
