@@ -5,6 +5,7 @@ tokenizer.py    the tokenizer in it: what BERT's consists of, as JSON
 bank.py         what tasks trained (HDF5)
 state.py        an interrupted run (HDF5)
 hdf5.py         what these three share: format, version, contents that are verified
+image.py        how HDF5 lays out a file in memory before it is written
 run_folder.py   the folder that a run leaves, with result.json and history.csv
 atomic.py       how a file is replaced: whole or not at all
 """
