@@ -19,6 +19,7 @@ SHOWN = 400  # bytes of a file
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit code is 1 if a file was not read right or refused clearly."""
     args = _parser().parse_args(arguments)
+    sys.stdout.reconfigure(errors="backslashreplace")  # half a character cannot be printed
     if args.one:
         return _show_one(*args.one, args.seed, args.keep)
     unknown = set(args.formats) - set(FORMATS)

@@ -165,8 +165,8 @@ def _change_bytes(rng: Random, data: bytes, other: bytes, form: Form) -> tuple[b
         return b"sep=" + rng.choice((d, b";")) + b"\r\n" + data, "a line sep="
     if chance < 0.08:
         return gzip.compress(data, mtime=0), "gzip"
-    if chance < 0.09:
-        return gzip.compress(data + b"\n" * (1 << 25), mtime=0), "a gzip bomb"
+    if chance < 0.082:
+        return gzip.compress(data + b"\n" * (1 << 24), mtime=0), "a gzip bomb"
     if chance < 0.25:
         lines = data.split(b"\n")
         i = rng.randrange(len(lines))

@@ -19,7 +19,7 @@ from .formats import FORMATS
 
 HANG_SECONDS = 10.0  # for one file
 START_SECONDS = 120.0  # for a process to start, and to make its first files
-SHARE = 500  # files that a worker is given at a time
+SHARE = 1000  # files that a worker is given at a time
 Job = tuple[str, int, int, int]  # format, seed, the first number and the end of the numbers
 ADDRESS_SPACE = 6 << 30  # bytes: a file that asks for more is counted as "memory", and the machine goes on
 
