@@ -17,7 +17,7 @@ from minibert.config import InputError
 from minibert.scratch import remove_abandoned
 from minibert.storage.atomic import write_rows, write_text
 
-LOCK = ".lock"  # there as long as a run is
+LOCK = ".run.lock"  # there as long as a run is (a temporary folder has a .lock of its own)
 NO_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # some network disks
 
 

@@ -11,6 +11,7 @@ from tiny import environment
 from minibert import scratch
 from minibert.config import InputError
 from minibert.storage import RunFolder
+from minibert.storage.run_folder import LOCK
 
 HOLD = """
 import sys, time
@@ -48,7 +49,7 @@ def test_another_process_is_refused_until_the_first_was_killed(tmp_path, holder)
     assert not refused(tmp_path / "OTHER")
     holder.kill()
     holder.wait()
-    assert (tmp_path / "RUN" / ".lock").exists()
+    assert (tmp_path / "RUN" / LOCK).exists()
     assert not refused(tmp_path / "RUN")
     assert list((tmp_path / "RUN").iterdir()) == []
 
@@ -59,7 +60,7 @@ def test_another_thread_is_refused_and_the_same_is_not(tmp_path):
         thread = threading.Thread(target=lambda: found.append(refused(tmp_path / "run")))
         thread.start()
         thread.join()
-        assert (tmp_path / "run" / ".lock").exists()
+        assert (tmp_path / "run" / LOCK).exists()
     assert found == [True]
     assert not refused(tmp_path / "run")
 
