@@ -59,12 +59,22 @@ def _need_one_of(name: str, value, choices: tuple[str, ...]) -> None:
 
 
 _SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+LONGEST = 200  # characters of a list or an object in a message
 
 
 def shown(value) -> str:
-    """A value from a file, for a message: as Python writes it, cut short, whatever its size and depth."""
-    return _SHORT.repr(value)
+    """A value from a file, for a message: as Python writes it, on one line, cut short whatever its size and depth.
+
+    Every message that quotes what stands in a file does it by this.
+    """
+    text = _SHORT.repr(value)
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+
+
+def shown_name(name: str) -> str:
+    """A name from a file, for a message: as it is if that is short and can be printed, else as `shown`."""
+    return name if name.isprintable() and len(name) <= LONGEST else shown(name)
 
 
 def parse_json(text: str | bytes, where: str):
@@ -87,7 +97,7 @@ def _unique_keys(pairs: list[tuple]) -> dict:
     if len(found) < len(pairs):
         seen: set = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise InputError(f"{twice!r} is there twice in one object")
+        raise InputError(f"{shown(twice)} is there twice in one object")
     return found
 
 
@@ -151,7 +161,7 @@ class _Settings:
         """The settings {name: value}. Raises InputError if one is unknown, missing or out of range."""
         _need(isinstance(values, dict), f"{cls.__name__} must be a JSON object, got {shown(values)}")
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
-        _need(not unknown, f"{cls.__name__} has no setting named {', '.join(unknown)}")
+        _need(not unknown, f"{cls.__name__} has no setting named {', '.join(map(shown_name, unknown[:5]))}")
         missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in values]
         _need(not missing, f"{cls.__name__} is incomplete: {', '.join(missing)} must be given")
         return cls(**values)

@@ -6,7 +6,7 @@ import json
 import unicodedata
 from pathlib import Path
 
-from minibert.config import InputError
+from minibert.config import InputError, shown
 from minibert.storage.tokenizer import (
     NEEDED_TOKENS,
     bert_tokenizer,
@@ -77,7 +77,7 @@ def _check_template(path: Path, post_processor) -> None:
     pieces = [*(template.get("single") or []), *(template.get("pair") or [])]
     used = {piece["SpecialToken"]["id"] for piece in pieces if isinstance(piece, dict) and "SpecialToken" in piece}
     for name in sorted(used - set(template.get("special_tokens") or {})):
-        raise InputError(f"{path}: post_processor puts {name!r}, whose ids its special_tokens do not give")
+        raise InputError(f"{path}: post_processor puts {shown(name)}, whose ids its special_tokens do not give")
 
 
 def _check_vocab(files: Files, parts: dict) -> None:
@@ -89,7 +89,7 @@ def _check_vocab(files: Files, parts: dict) -> None:
     for i, word in enumerate(files.vocab):
         if ids.get(word) != i:
             there = f"the id {ids[word]}" if word in ids else "no such token"
-            raise InputError(f"{path}: {word!r} has the id {i}, in {WHOLE} {there}; {advice}")
+            raise InputError(f"{path}: {shown(word)} has the id {i}, in {WHOLE} {there}; {advice}")
     if len(files.vocab) not in (len(own), len(ids)):
         raise InputError(f"{path}: has {len(files.vocab)} words, {WHOLE} {len(own)}; {advice}")
 
@@ -187,7 +187,7 @@ def _token(token: dict | None, other: dict | None) -> str:
     if token is None:
         return "no token"
     flags = [f for f in (*FLAGS, "special") if other and other["content"] == token["content"] and other[f] != token[f]]
-    return f"{token['content']!r}" + "".join(f" ({flag} {json.dumps(token[flag])})" for flag in flags)
+    return f"{shown(token['content'])}" + "".join(f" ({flag} {json.dumps(token[flag])})" for flag in flags)
 
 
 def check_added_file(files: Files, parts: dict, where: str) -> None:
@@ -202,8 +202,8 @@ def check_added_file(files: Files, parts: dict, where: str) -> None:
             said = f"has the id {listed[token]}" if token in listed else "is missing"
             there = f"the id {ids[token]}" if token in contents else "no such added token"
             raise InputError(
-                f"{path}: {token!r} {said}, {where} with {CASING} gives {there}; make the two agree as the weights "
-                "were trained"
+                f"{path}: {shown(token)} {said}, {where} with {CASING} gives {there}; make the two agree as the "
+                "weights were trained"
             )
 
 
@@ -218,7 +218,7 @@ def _check_named(files: Files, parts: dict, is_bert: bool) -> None:
         entry = added.get(token, {})
         if not entry.get("special") or any(entry[flag] != value for flag, value in flags.items()):
             raise InputError(
-                f"{files.path(name)}: {key} is {token!r}, which is not among the special added tokens of {WHOLE} "
+                f"{files.path(name)}: {key} is {shown(token)}, which is not among the special added tokens of {WHOLE} "
                 f"{'with the same flags' if entry.get('special') else ''}".rstrip()
                 + "; transformers would add it: save the tokenizer anew with it, so that the files agree"
             )
@@ -236,7 +236,7 @@ def _check_reproduced(path: Path, given, kept, parts: dict) -> None:
                 continue
             if not special:
                 what = "other places in the text" if one[0] == two[0] else f"the ids {two[0][:12]}, not {one[0][:12]}"
-                raise InputError(f"{path}: cannot be kept: without post_processor {text[:60]!r} has {what}")
+                raise InputError(f"{path}: cannot be kept: without post_processor {shown(text[:60])} has {what}")
             raise InputError(
                 f"{path}: post_processor does not put special tokens as BERT's does, which gives "
                 f"{'a pair' if inputs is pairs else 'a text'} the ids {two[0][:12]} and segments {two[1][:12]}: this "

@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from minibert.config import BertConfig, InputError
+from minibert.config import LONGEST, BertConfig, InputError, printable, shown
 from minibert.params import flatten
 from minibert.storage import BackboneFile, cannot_be_written, temporary_folder
 from minibert.storage.tokenizer import bert_tokenizer, check_tokenizer, model_vocab, parse, token_ids
@@ -92,7 +92,8 @@ def read_checkpoint(weights: Path, lowercase: bool | None = None, names=None) ->
     except InputError as error:
         raise InputError(f"{weights}: {error}") from None
     except (package.SafetensorError, OSError) as error:
-        raise InputError(f"{weights}: is not a safetensors file, or damaged ({error})") from error
+        why = printable(" ".join(str(error).split()))[:LONGEST]
+        raise InputError(f"{weights}: is not a safetensors file, or damaged ({why})") from error
     return Checkpoint(config, params, tokenizer, account, sha256_of(weights), notes)
 
 
@@ -116,10 +117,10 @@ def read_config(path: Path) -> BertConfig:
     settings = read_json(path)
     for name, wanted in (("model_type", ("bert",)), ("hidden_act", tuple(ACTIVATIONS))):
         if settings.get(name, "gelu" if name == "hidden_act" else None) not in wanted:
-            raise InputError(f"{path}: {name} is {settings.get(name)!r}, expected {' or '.join(wanted)}")
+            raise InputError(f"{path}: {name} is {shown(settings.get(name))}, expected {' or '.join(wanted)}")
     if settings.get("position_embedding_type", "absolute") != "absolute":
         raise InputError(
-            f"{path}: position_embedding_type is {settings['position_embedding_type']!r}, expected absolute"
+            f"{path}: position_embedding_type is {shown(settings['position_embedding_type'])}, expected absolute"
         )
     if settings.get("is_decoder") or settings.get("add_cross_attention"):
         raise InputError(f"{path}: is a decoder (is_decoder or add_cross_attention), expected an encoder")

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from minibert.config import BertConfig, InputError
+from minibert.config import BertConfig, InputError, shown, shown_name
+from minibert.storage.hdf5 import check_finite
 
 TRANSPOSED, AS_IS = True, False
 
@@ -81,7 +82,7 @@ class Account:
             lines.append(self._group_line(group, [row for row in kept if row[1].startswith(f"{group}/")]))
         lines.append(self._group_line("mapped", kept))
         left_out = [row for row in self.rows if not row[1]]
-        names = ", ".join(row[0] for row in left_out[:3]) + (", ..." if len(left_out) > 3 else "")
+        names = ", ".join(shown_name(row[0]) for row in left_out[:3]) + (", ..." if len(left_out) > 3 else "")
         lines.append(self._group_line("left out", left_out) + (f"   {names}" if names else ""))
         halves = sum(row[4] == "F16" for row in kept)
         if halves:
@@ -96,7 +97,7 @@ class Account:
     @staticmethod
     def _row_line(theirs: str, ours: str, shape: tuple, transposed: bool, dtype: str) -> str:
         how = "transposed" if transposed else ""
-        return f"{theirs:<58} {dtype:<4}{shape!s:<14} {how:<10} -> {ours or '(left out)'}"
+        return f"{shown_name(theirs):<58} {dtype:<4}{shape!s:<14} {how:<10} -> {ours or '(left out)'}"
 
 
 def to_ours(read, stored: dict[str, tuple[str, tuple]], config: BertConfig) -> tuple[dict, Account]:
@@ -104,7 +105,8 @@ def to_ours(read, stored: dict[str, tuple[str, tuple]], config: BertConfig) -> t
 
     stored: {their name: (dtype as safetensors spells it, shape)}; read(name) -> array.
     Returns ({our flat name: float32 array}, Account), in the order of `config.shapes()`.
-    Raises InputError if a name is unknown, one is missing or there twice, or a shape or dtype is not what it should be.
+    Raises InputError if a name is unknown, one is missing or there twice, a shape or dtype is not what it should be, or
+    a number is not finite.
     """
     known, shapes, account = name_map(config.n_layers), config.shapes(), Account()
     theirs_of: dict[str, str] = {}
@@ -115,31 +117,37 @@ def to_ours(read, stored: dict[str, tuple[str, tuple]], config: BertConfig) -> t
             continue
         if plain not in known:
             raise InputError(
-                f"tensor {theirs!r} is unknown; expected a BERT encoder of {config.n_layers} layers (BertModel, or a "
-                "model for pre-training, whose 'cls.' heads are left out)"
+                f"tensor {shown(theirs)} is unknown; expected a BERT encoder of {config.n_layers} layers (BertModel, "
+                "or a model for pre-training, whose 'cls.' heads are left out)"
             )
         ours, transposed = known[plain]
         if ours in theirs_of:
-            raise InputError(f"tensors {theirs_of[ours]!r} and {theirs!r} both mean {ours}; expected one of them")
+            raise InputError(
+                f"tensors {shown(theirs_of[ours])} and {shown(theirs)} both mean {ours}; expected one of them"
+            )
         expected = shapes[ours][::-1] if transposed else shapes[ours]
         if shape != expected:
-            raise InputError(f"tensor {theirs!r} has shape {shape}, expected {expected} from config.json")
+            raise InputError(f"tensor {shown(theirs)} has shape {shape}, expected {expected} from config.json")
         _check_dtype(theirs, dtype)
         theirs_of[ours] = theirs
         account.rows.append((theirs, ours, shape, transposed, dtype))
     _check_complete(theirs_of, known)
     transposed_of = dict(known.values())
-    arrays = {ours: _array(read(theirs_of[ours]), transposed_of[ours]) for ours in shapes}
+    arrays = {}
+    for ours in shapes:
+        array = read(theirs_of[ours])
+        check_finite(f"tensor {shown(theirs_of[ours])}", array)
+        arrays[ours] = np.ascontiguousarray(array.T if transposed_of[ours] else array, dtype=np.float32)
     return arrays, account
 
 
 def _check_dtype(name: str, dtype: str) -> None:
     if dtype == "BF16":
         raise InputError(
-            f"tensor {name!r} is bfloat16, which NumPy does not have; save the checkpoint as float32 first"
+            f"tensor {shown(name)} is bfloat16, which NumPy does not have; save the checkpoint as float32 first"
         )
     if dtype not in ("F32", "F16"):
-        raise InputError(f"tensor {name!r} has dtype {dtype}, expected F32 or F16")
+        raise InputError(f"tensor {shown(name)} has dtype {dtype}, expected F32 or F16")
 
 
 def _check_complete(theirs_of: dict, known: dict) -> None:
@@ -148,14 +156,11 @@ def _check_complete(theirs_of: dict, known: dict) -> None:
             continue
         if ours.startswith("pooler/"):
             raise InputError(
-                f"tensor {theirs!r} is missing: this checkpoint was saved without the pooler that BERT's heads read "
-                "from; save it from a BertModel with add_pooling_layer=True, or take one of: fetch minilm-l6, bert-base"
+                f"tensor {shown(theirs)} is missing: this checkpoint was saved without the pooler that BERT's heads "
+                "read from; save it from a BertModel with add_pooling_layer=True, or take one of: fetch minilm-l6, "
+                "bert-base"
             )
-        raise InputError(f"tensor {theirs!r} is missing; expected one for {ours}")
-
-
-def _array(array: np.ndarray, transposed: bool) -> np.ndarray:
-    return np.ascontiguousarray(array.T if transposed else array, dtype=np.float32)
+        raise InputError(f"tensor {shown(theirs)} is missing; expected one for {ours}")
 
 
 def to_theirs(arrays: dict[str, np.ndarray], n_layers: int) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from minibert.config import InputError
+from minibert.config import InputError, shown
 from minibert.storage.tokenizer import NEEDED_TOKENS, SPECIAL_TOKENS, added_token, bert_tokenizer, parse
 from weights_convert.agreement import check_added_file, from_whole
 from weights_convert.tokenizer_files import (
@@ -81,15 +81,15 @@ def _is_bert_class(files: Files) -> bool:
         settings = settings or {}
         if settings.get("auto_map"):
             raise InputError(
-                f"{files.path(name)}: auto_map names code of the checkpoint's own, {str(settings['auto_map'])[:80]}, "
+                f"{files.path(name)}: auto_map names code of the checkpoint's own, {shown(settings['auto_map'])}, "
                 "which is never run; if it is a plain BERT without that code, take auto_map out"
             )
         kind = settings.get("tokenizer_class")
         if kind not in (None, *BERT_CLASSES, *GENERIC_CLASSES):
             advice = f"; if {WHOLE} does exactly what that class does: {FOLLOW_WHOLE}" if files.whole else ""
             raise InputError(
-                f"{files.path(name)}: tokenizer_class is {kind!r}, expected BertTokenizer (or no class, or "
-                f"PreTrainedTokenizerFast with a {WHOLE}): what {kind!r} does is not known here{advice}"
+                f"{files.path(name)}: tokenizer_class is {shown(kind)}, expected BertTokenizer (or no class, or "
+                f"PreTrainedTokenizerFast with a {WHOLE}): what {shown(kind)} does is not known here{advice}"
             )
         found += [kind] if kind else []
     return not found or found[0] in BERT_CLASSES
@@ -102,13 +102,13 @@ def _check_settings(files: Files) -> None:
         if settings.get(name) not in harmless:
             usual = harmless[-1] if len(harmless) > 1 else None
             raise InputError(
-                f"{files.path(CASING)}: {name} is {settings[name]!r}, which is not followed; expected "
+                f"{files.path(CASING)}: {name} is {shown(settings[name])}, which is not followed; expected "
                 f"{json.dumps(usual)} or nothing, as BERT's own tokenizer has"
             )
     for name, (_, default) in OPTIONS.items():
         value = settings.get(name, default)
         if not isinstance(value, bool) and not (name == "strip_accents" and value is None):
-            raise InputError(f"{files.path(CASING)}: {name} must be true or false, got {value!r}")
+            raise InputError(f"{files.path(CASING)}: {name} must be true or false, got {shown(value)}")
 
 
 def _notes(files: Files) -> list[str]:
@@ -134,12 +134,13 @@ def _check_roles(files: Files) -> None:
                 continue
             if ROLES.get(key) in NEEDED_TOKENS and token != ROLES[key]:
                 raise InputError(
-                    f"{files.path(name)}: {key} is {token!r}, expected {ROLES[key]!r}: minibert reads BERT's sequences"
+                    f"{files.path(name)}: {key} is {shown(token)}, expected {ROLES[key]!r}: minibert reads "
+                    "BERT's sequences"
                 )
             other, first = roles.setdefault(key, (name, token))
             if first != token:
                 raise InputError(
-                    f"{files.path(name)}: {key} is {token!r}, in {other} it is {first!r}; make the two agree"
+                    f"{files.path(name)}: {key} is {shown(token)}, in {other} it is {shown(first)}; make the two agree"
                 )
 
 
@@ -170,8 +171,8 @@ def _added_tokens(files: Files) -> list[dict]:
         id = ids.setdefault(token["content"], len(ids))
         if token["id"] not in (None, id):
             raise InputError(
-                f"{name} gives the added token {token['content']!r} the id {token['id']}, but it is {id}: the word's "
-                f"line in {VOCAB}, or the next one after it and after the added tokens before"
+                f"{name} gives the added token {shown(token['content'])} the id {shown(token['id'])}, but it is {id}: "
+                f"the word's line in {VOCAB}, or the next one after it and after the added tokens before"
             )
         entries[token["content"]] = {**token, "id": id}
 

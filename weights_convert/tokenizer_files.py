@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from minibert.config import InputError
+from minibert.config import InputError, shown
 from minibert.storage.tokenizer import CLS, SEP, UNK, added_token, parse
 
 WHOLE, VOCAB, CASING = "tokenizer.json", "vocab.txt", "tokenizer_config.json"
@@ -65,13 +65,11 @@ def read_files(folder: Path, names=None) -> Files:
 def read_json(path: Path) -> dict:
     """A JSON object of a file. Raises InputError that names the file."""
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        return parse(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 def _read_vocab(path: Path) -> list[str]:
@@ -98,11 +96,11 @@ def named_tokens(settings: dict | None, path: Path) -> list[tuple[str, str, dict
         else:
             continue
         if not isinstance(values, list):
-            raise InputError(f"{path}: {key} is {str(value)[:60]!r}, expected a list of tokens")
+            raise InputError(f"{path}: {key} is {shown(value)}, expected a list of tokens")
         for token in values:
             entry = {"content": token} if isinstance(token, str) else token
             if not isinstance(entry, dict) or not isinstance(entry.get("content"), str):
-                raise InputError(f"{path}: {key} has {str(token)[:60]!r}, expected a token")
+                raise InputError(f"{path}: {key} has {shown(token)}, expected a token")
             found.append((key, entry["content"], _flags(entry, path)))
     return found
 
@@ -111,7 +109,7 @@ def _flags(token: dict, path: Path) -> dict[str, bool]:
     """How a token is found in a text, as far as it is said."""
     for flag in (*FLAGS, "special"):
         if not isinstance(token.get(flag, False), bool):
-            raise InputError(f"{path}: {flag} of the token {token['content']!r} must be true or false")
+            raise InputError(f"{path}: {flag} of the token {shown(token['content'])} must be true or false")
     return {flag: token[flag] for flag in FLAGS if flag in token}
 
 
@@ -119,10 +117,10 @@ def stated_tokens(files: Files) -> list[dict]:
     """added_tokens_decoder of tokenizer_config.json as entries of added_tokens, by id."""
     decoder, entries = files.casing.get("added_tokens_decoder"), []
     if not isinstance(decoder, dict):
-        raise InputError(f"{files.path(CASING)}: added_tokens_decoder must be an object, got {str(decoder)[:60]}")
+        raise InputError(f"{files.path(CASING)}: added_tokens_decoder must be an object, got {shown(decoder)}")
     for id, token in decoder.items():
         if not id.isdecimal() or not isinstance(token, dict) or not isinstance(token.get("content"), str):
-            raise InputError(f"{files.path(CASING)}: added_tokens_decoder has {id!r}: {str(token)[:60]}, no token")
+            raise InputError(f"{files.path(CASING)}: added_tokens_decoder has {shown(id)}: {shown(token)}, no token")
         usual = added_token(int(id), token["content"], special=token.get("special") is True)
         entries.append(usual | _flags(token, files.path(CASING)))
     return sorted(entries, key=lambda entry: entry["id"])
@@ -132,5 +130,5 @@ def added_ids(files: Files) -> dict[str, int]:
     added = files.added or {}
     for token, id in added.items():
         if not isinstance(id, int) or isinstance(id, bool):
-            raise InputError(f"{files.path(ADDED)}: {token!r} has the id {id!r}, expected a whole number")
+            raise InputError(f"{files.path(ADDED)}: {shown(token)} has the id {shown(id)}, expected a whole number")
     return added

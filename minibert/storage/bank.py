@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig, InputError, shown
+from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig, InputError, printable, shown, shown_name
 from minibert.storage import hdf5
 from minibert.storage.atomic import one_at_a_time
 from minibert.storage.tokenizer import differences, sha256_of_text
@@ -50,13 +50,13 @@ class TaskRecord:
 
     def __post_init__(self):
         check_task_name(self.name)
-        where = f"task {self.name!r}"
+        where = f"task {shown(self.name)}"
         if self.head not in HEADS:
-            raise InputError(f"{where}: head is {self.head!r}, expected one of {', '.join(HEADS)}")
+            raise InputError(f"{where}: head is {shown(self.head)}, expected one of {', '.join(HEADS)}")
         if self.method not in METHODS:
-            raise InputError(f"{where}: method is {self.method!r}, expected one of {', '.join(METHODS)}")
+            raise InputError(f"{where}: method is {shown(self.method)}, expected one of {', '.join(METHODS)}")
         if not all(isinstance(label, str) for label in self.labels):
-            raise InputError(f"{where}: labels are {self.labels!r}, expected names")
+            raise InputError(f"{where}: labels are {shown(self.labels)}, expected names")
         weight = self.params.get("head/W")
         if weight is None or np.ndim(weight) != 2:
             raise InputError(f"{where}: array head/W is missing or not a matrix; expected (hidden size, outputs)")
@@ -91,7 +91,7 @@ def _known_shapes(bert: BertConfig, adapter: AdapterConfig | None, n_out: int) -
 def check_task_name(name: str) -> None:
     """Raise InputError unless `name` can name a group of the file: text, not empty, without "/"."""
     if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or not name.isprintable():
-        raise InputError(f"a task cannot be named {name!r}; expected a word without '/'")
+        raise InputError(f"a task cannot be named {shown(name)}; expected a word without '/'")
 
 
 def check_backbone(record: TaskRecord, backbone_fingerprint: str, path: str | Path, tokenizer: str = "") -> None:
@@ -102,13 +102,14 @@ def check_backbone(record: TaskRecord, backbone_fingerprint: str, path: str | Pa
     """
     if record.backbone_fingerprint != backbone_fingerprint:
         raise InputError(
-            f"{path}: task {record.name!r} was trained on the backbone {record.backbone_fingerprint[:12]}, this one is "
+            f"{path}: task {shown(record.name)} was trained on the backbone "
+            f"{printable(record.backbone_fingerprint[:12])}, this one is "
             f"{backbone_fingerprint[:12]} (fingerprints); give the backbone it was trained on"
         )
     found = sha256_of_text(tokenizer)
     if tokenizer and record.backbone_tokenizer and record.backbone_tokenizer != found:
         raise InputError(
-            f"{path}: task {record.name!r} was trained with another tokenizer than this backbone file has "
+            f"{path}: task {shown(record.name)} was trained with another tokenizer than this backbone file has "
             f"({differences(tokenizer, record.backbone_tokenizer)}fingerprints {record.backbone_tokenizer[:12]} there, "
             f"{found[:12]} here); the weights are the same; give the backbone file it was trained with"
         )
@@ -121,7 +122,7 @@ def write_bank(path: str | Path, tasks: dict[str, TaskRecord]) -> None:
     first = next(iter(tasks.values()))
     for name, record in tasks.items():
         if name != record.name:
-            raise InputError(f"{path}: task {record.name!r} is filed as {name!r}; expected the same name")
+            raise InputError(f"{path}: task {shown(record.name)} is filed as {shown(name)}; expected the same name")
         check_backbone(record, first.backbone_fingerprint, path)
     _check_one_tokenizer(path, tasks)
     with hdf5.write_file(path, "minibert-bank") as file:
@@ -137,8 +138,8 @@ def _check_one_tokenizer(path: str | Path, tasks: dict[str, TaskRecord]) -> None
     if len(known) > 1:
         (one, first), (other, second) = list(known.items())[:2]
         raise InputError(
-            f"{path}: tasks {first.name!r} and {second.name!r} were trained with different tokenizers (fingerprints "
-            f"{one[:12]}, {other[:12]}); give the second one a bank of its own"
+            f"{path}: tasks {shown(first.name)} and {shown(second.name)} were trained with different tokenizers "
+            f"(fingerprints {one[:12]}, {other[:12]}); give the second one a bank of its own"
         )
 
 
@@ -182,7 +183,9 @@ def _read_task(tasks: h5py.Group, name: str, fingerprint: str, config: BertConfi
     expected = {}
     for array in hdf5.read_json(group, "names", path, list):
         if not isinstance(array, str) or array not in shapes:
-            raise InputError(f"{path}: task {name!r} lists {shown(array)}, which its backbone and adapter do not have")
+            raise InputError(
+                f"{path}: task {shown(name)} lists {shown(array)}, which its backbone and adapter do not have"
+            )
         expected[array] = (shapes[array], "float32")
     params = hdf5.read_arrays(hdf5.child(group, "params", h5py.Group, path), expected, path)
     rows = _read_rows(group, path)
@@ -203,7 +206,7 @@ def _read_task(tasks: h5py.Group, name: str, fingerprint: str, config: BertConfi
     except InputError as error:
         raise hdf5.in_file(path, error) from None
     stored = hdf5.read_text(group, "fingerprint", path)
-    hdf5.check_sha256(path, f"task {name!r}", stored, hdf5.fingerprint(record.arrays), GET_BANK)
+    hdf5.check_sha256(path, f"task {shown(name)}", stored, hdf5.fingerprint(record.arrays), GET_BANK)
     return record
 
 
@@ -214,7 +217,9 @@ def _read_rows(group: h5py.Group, path: str | Path) -> dict[str, np.ndarray]:
     sizes = hdf5.read_json(group, "rows", path, dict)
     for name, size in sizes.items():
         if name not in ROWS or not isinstance(size, int) or isinstance(size, bool) or size < 0:
-            raise InputError(f"{path}: task {group.name.split('/')[-1]!r} says {size!r} of rows {name!r}, not a number")
+            raise InputError(
+                f"{path}: {shown_name(group.name)} says {shown(size)} of rows {shown(name)}, expected how many they are"
+            )
     expected = {name: ((size,), "uint64") for name, size in sizes.items()}
     return hdf5.read_arrays(hdf5.child(group, "rows", h5py.Group, path), expected, path)
 
@@ -229,6 +234,8 @@ def add_task(path: str | Path, *records: TaskRecord, replace: bool = False) -> N
         tasks = read_bank(path) if Path(path).exists() else {}
         for record in records:
             if record.name in tasks and not replace:
-                raise InputError(f"{path}: has a task {record.name!r} already; give it another name, or replace it")
+                raise InputError(
+                    f"{path}: has a task {shown(record.name)} already; give it another name, or replace it"
+                )
             tasks[record.name] = record
         write_bank(path, tasks)

@@ -23,7 +23,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from minibert.config import InputError, parse_json
+from minibert.config import InputError, parse_json, printable, shown, shown_name
 from minibert.params import flatten, unflatten
 from minibert.storage.atomic import cannot_be_written
 from minibert.storage.image import Image
@@ -35,6 +35,7 @@ FORMATS = {
 }
 VERSION = 2
 LONGEST_TEXT = 1 << 24  # bytes of an attribute
+LONGEST_REASON = 300  # characters of what HDF5 says
 DEEPEST = 32  # groups in one another
 SIGNATURE = b"\x89HDF\r\n\x1a\n"  # the first 8 bytes of every HDF5 file without a user block
 
@@ -95,9 +96,11 @@ def _nodes(file: h5py.File, path: str | Path) -> Iterator[tuple[str, h5py.HLObje
         where, node = waiting.pop()
         address = h5py.h5o.get_info(node.id).addr
         if address in seen:
-            raise InputError(f"{path}: {where} is the same as another group or data set, under a second name")
+            raise InputError(
+                f"{path}: {shown_name(where)} is the same as another group or data set, under a second name"
+            )
         if where.count("/") > DEEPEST:
-            raise InputError(f"{path}: has more than {DEEPEST} groups in one another, such as {where[:60]}…")
+            raise InputError(f"{path}: has more than {DEEPEST} groups in one another, such as {shown(where)}")
         seen.add(address)
         yield where, node
         if isinstance(node, h5py.Group):
@@ -131,28 +134,28 @@ def write_arrays(group: h5py.Group, arrays: dict) -> None:
         try:
             image.add(group, name, np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C"))
         except (ValueError, TypeError) as error:  # "a" and "a/b": a dataset cannot be a group as well
-            raise InputError(f"array {name!r} cannot be stored: {_one_line(error)}") from None
+            raise InputError(f"array {shown(name)} cannot be stored: {_one_line(error)}") from None
 
 
 def check_name(name: str) -> None:
     """Refuse a name of an array that is no plain path, such as "", "a//b" or "../a"."""
     parts = name.split("/") if isinstance(name, str) else [""]
     if any(part in ("", ".", "..") or not part.isprintable() for part in parts):
-        raise InputError(f"an array cannot be named {name!r}; expected words joined by '/'")
+        raise InputError(f"an array cannot be named {shown(name)}; expected words joined by '/'")
 
 
 def check_arrays(where: str | Path, arrays: dict, shapes: dict[str, tuple]) -> None:
     """Raise InputError for the first misfit unless `arrays` are exactly those of `shapes`, float32 and finite."""
     for name in shapes:
         if name not in arrays:
-            raise InputError(f"{where}: array {name} is missing")
+            raise InputError(f"{where}: array {shown_name(name)} is missing")
     for name, array in arrays.items():
         if name not in shapes:
-            raise InputError(f"{where}: array {name} is unexpected")
+            raise InputError(f"{where}: array {shown_name(name)} is unexpected")
         if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.shape != tuple(shapes[name]):
             found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-            raise InputError(f"{where}: array {name} is {found}, expected float32 {tuple(shapes[name])}")
-        check_finite(f"{where}: array {name}", array)
+            raise InputError(f"{where}: array {shown_name(name)} is {found}, expected float32 {tuple(shapes[name])}")
+        check_finite(f"{where}: array {shown_name(name)}", array)
 
 
 def check_finite(where: str, array: np.ndarray) -> None:
@@ -175,7 +178,8 @@ def read_file(path: str | Path, kind: str, if_missing: str) -> Iterator[h5py.Fil
     try:
         # No lock: files are only ever replaced as a whole, and some network file systems refuse to lock.
         with h5py.File(path, "r", locking=False) as file:
-            if _check_format(file, path, kind) >= 2:
+            is_sealed = "seal" in file.attrs
+            if _check_format(file, path, kind) >= 2 or is_sealed:
                 check_sha256(path, "an attribute", read_text(file, "seal", path), seal_of(file, path), if_missing)
             yield file
     except InputError:
@@ -205,10 +209,12 @@ def _check_format(file: h5py.File, path: str | Path, kind: str) -> int:
         raise InputError(f"{path}: is an HDF5 file but not one of minibert's (no 'format'), expected {FORMATS[kind]}")
     found = read_text(file, "format", path)
     if found != kind:
-        raise InputError(f"{path}: is {FORMATS.get(found, f'of format {found!r}')}, expected {FORMATS[kind]} ({kind})")
+        raise InputError(
+            f"{path}: is {FORMATS.get(found, f'of format {shown(found)}')}, expected {FORMATS[kind]} ({kind})"
+        )
     version = _attribute(file, "version", path) if "version" in file.attrs else None
     if not isinstance(version, int) or version < 1:
-        raise InputError(f"{path}: format version is {version!r}, expected a whole number from 1 to {VERSION}")
+        raise InputError(f"{path}: format version is {shown(version)}, expected a whole number from 1 to {VERSION}")
     if version > VERSION:
         raise InputError(f"{path}: has format version {version}, this minibert reads up to {VERSION}; update minibert")
     return version
@@ -221,23 +227,32 @@ def _attribute(node: h5py.HLObject, name: str, path: str | Path) -> str | int:
     kind = attribute.get_type()
     text = isinstance(kind, h5py.h5t.TypeStringID) and not kind.is_variable_str()
     if not text and not isinstance(kind, h5py.h5t.TypeIntegerID):
-        raise InputError(f"{path}: attribute {name!r} of {node.name} is neither plain text nor a whole number")
+        raise InputError(f"{_attribute_place(node, name, path)} is neither plain text nor a whole number")
     size, scalar = kind.get_size(), attribute.get_space().get_simple_extent_type() == h5py.h5s.SCALAR
     if not scalar or size > LONGEST_TEXT:
-        raise InputError(f"{path}: attribute {name!r} of {node.name} is not one text of up to {LONGEST_TEXT:,} bytes")
+        raise InputError(f"{_attribute_place(node, name, path)} is not one text of up to {LONGEST_TEXT:,} bytes")
     value = np.empty((), attribute.dtype)
     attribute.read(value, kind)
     return value.item().decode("utf-8", "surrogateescape") if text else int(value)
 
 
+def _attribute_place(node: h5py.HLObject, name: str, path: str | Path) -> str:
+    return f"{path}: attribute {shown(name)} of {shown_name(node.name)}"
+
+
+def _place(group: h5py.Group, name: str, path: str | Path) -> str:
+    """The file and a member of one of its groups, for a message."""
+    return f"{path}: {shown_name(group.name.rstrip('/') + '/' + name)}"
+
+
 def read_text(node: h5py.HLObject, name: str, path: str | Path) -> str:
     """Read a text attribute of the root, a group or a dataset. Raises InputError if it is missing or not text."""
-    where = f"{path}: attribute '{name}' of {node.name}"
+    where = _attribute_place(node, name, path)
     if name not in node.attrs:
         raise InputError(f"{where} is missing")
     text = _attribute(node, name, path)
     if not isinstance(text, str):
-        raise InputError(f"{where} is {text!r}, expected text")
+        raise InputError(f"{where} is {shown(text)}, expected text")
     if any("\udc80" <= letter <= "\udcff" for letter in text):
         raise InputError(f"{where} is not UTF-8 text")
     return text
@@ -245,12 +260,12 @@ def read_text(node: h5py.HLObject, name: str, path: str | Path) -> str:
 
 def read_json(node: h5py.HLObject, name: str, path: str | Path, kinds: type | tuple):
     """Read a JSON attribute of one of the Python types `kinds`. Raises InputError if it is anything else."""
-    where = f"{path}: attribute '{name}' of {node.name}"
+    where = _attribute_place(node, name, path)
     text = read_text(node, name, path)
     value = parse_json(text, where)
     if not isinstance(value, kinds):
         names = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
-        raise InputError(f"{where} is {text[:60]!r}, expected JSON for {names}")
+        raise InputError(f"{where} is {shown(text)}, expected JSON for {names}")
     return value
 
 
@@ -271,13 +286,14 @@ def in_file(path: str | Path, error: InputError) -> InputError:
 def check_sha256(path: str | Path, what: str, stored: str, actual: str, if_damaged: str) -> None:
     """Raise InputError if what was read is not what was written."""
     if stored != actual:
-        message = f"{path}: {what} changed since the file was written (SHA-256 {actual[:12]}, expected {stored[:12]})"
+        digests = f"SHA-256 {actual[:12]}, expected {printable(stored[:12])}"
+        message = f"{path}: {what} changed since the file was written ({digests})"
         raise InputError(f"{message}; {if_damaged}")
 
 
 def child(group: h5py.Group, name: str, kind: type, path: str | Path):
     """The member of that name, of kind h5py.Group or h5py.Dataset. Raises InputError if it is missing or the other."""
-    where = f"{path}: {group.name.rstrip('/')}/{name}"
+    where = _place(group, name, path)
     links, key = group.id.links, name.encode("utf-8", "surrogateescape")
     if not links.exists(key):
         raise InputError(f"{where} is missing")
@@ -293,13 +309,13 @@ def check_children(group: h5py.Group, names, path: str | Path) -> None:
     """Raise InputError for the first member of a group that should not be there (`child` finds what is missing)."""
     for name in group:
         if name not in names:
-            raise InputError(f"{path}: {group.name.rstrip('/')}/{name} is unexpected; this version knows no such thing")
+            raise InputError(f"{_place(group, name, path)} is unexpected; this version knows no such thing")
 
 
 def plain_dataset(group: h5py.Group, name: str, path: str | Path) -> h5py.Dataset:
     """A data set that is one plain block inside the file, as we write it: reading it takes no more memory than its part
     of the file, and opens no other. Every data set is got by this. Raises InputError for any other."""
-    dataset, where = child(group, name, h5py.Dataset, path), f"{path}: {group.name.rstrip('/')}/{name}"
+    dataset, where = child(group, name, h5py.Dataset, path), _place(group, name, path)
     layout = dataset.id.get_create_plist()
     plain = layout.get_layout() == h5py.h5d.CONTIGUOUS and layout.get_external_count() == 0
     if not plain or dataset.shape is None:
@@ -324,11 +340,13 @@ def read_arrays(group: h5py.Group, expected: dict[str, tuple], path: str | Path)
     promised = sum(prod(shape) * np.dtype(dtype).itemsize for shape, dtype in expected.values())
     if promised > _file_size(group):
         has = f"the file has {_file_size(group):,}"
-        raise InputError(f"{path}: {group.name} should hold arrays of {promised:,} bytes by its attributes; {has}")
+        raise InputError(
+            f"{path}: {shown_name(group.name)} should hold arrays of {promised:,} bytes by its attributes; {has}"
+        )
     _check_members(group, unflatten(expected), path)
     arrays = {}
     for name, (shape, dtype) in expected.items():
-        dataset, where = plain_dataset(group, name, path), f"{path}: {group.name.rstrip('/')}/{name}"
+        dataset, where = plain_dataset(group, name, path), _place(group, name, path)
         if dataset.shape != tuple(shape):
             raise InputError(f"{where} has shape {dataset.shape}, expected {tuple(shape)}")
         if dataset.dtype != np.dtype(dtype).newbyteorder("<"):
@@ -342,8 +360,8 @@ def read_bytes(group: h5py.Group, name: str, path: str | Path) -> bytes:
     """Read a data set of bytes, uint8 (n,). Raises InputError if it is missing, or stored in any other way."""
     dataset = plain_dataset(group, name, path)
     if dataset.ndim != 1 or dataset.dtype != np.uint8:
-        where = f"{path}: {group.name.rstrip('/')}/{name}"
-        raise InputError(f"{where} is {dataset.dtype} {dataset.shape}, expected a row of bytes")
+        found = f"{dataset.dtype} {dataset.shape}"
+        raise InputError(f"{_place(group, name, path)} is {found}, expected a row of bytes")
     return dataset[()].tobytes()
 
 
@@ -360,4 +378,4 @@ def _check_members(group: h5py.Group, tree: dict, path: str | Path) -> None:
 def _one_line(error: Exception) -> str:
     if getattr(error, "errno", None):
         return os.strerror(error.errno)  # HDF5's own text adds addresses and byte counts
-    return " ".join(str(error).split()) or type(error).__name__
+    return printable(" ".join(str(error).split()))[:LONGEST_REASON] or type(error).__name__

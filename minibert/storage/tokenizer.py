@@ -21,7 +21,7 @@ from pathlib import Path
 
 import tokenizers
 
-from minibert.config import InputError
+from minibert.config import LONGEST, InputError, parse_json, printable, shown
 
 CLS, SEP, UNK = "[CLS]", "[SEP]", "[UNK]"
 NEEDED_TOKENS = (UNK, CLS, SEP)
@@ -96,16 +96,16 @@ def _ids_of_words(vocab) -> dict[str, int]:
     ids: dict[str, int] = {}
     for i, word in enumerate(vocab):
         if "\n" in word or "\0" in word:
-            raise InputError(f"vocabulary: word {i} is {word!r}; a word cannot hold a line end or a zero byte")
+            raise InputError(f"vocabulary: word {i} is {shown(word)}; a word cannot hold a line end or a zero byte")
         if ids.setdefault(word, i) != i:
-            raise InputError(f"vocabulary: {word!r} is there twice, as words {ids[word]} and {i}")
+            raise InputError(f"vocabulary: {shown(word)} is there twice, as words {ids[word]} and {i}")
     return ids
 
 
 def _check_options(**options) -> None:
     for name, value in options.items():
         if not isinstance(value, bool) and not (name == "strip_accents" and value is None):
-            raise InputError(f"tokenizer: {name} must be true or false, got {value!r}")
+            raise InputError(f"tokenizer: {name} must be true or false, got {shown(value)}")
 
 
 # --------------------------------------------------------------------------------------------------- any tokenizer
@@ -119,10 +119,10 @@ def canonical(parts: dict) -> str:
     """
     unknown = sorted(set(parts) - {*PARTS, *NOT_KEPT})
     if unknown:
-        raise InputError(f"has a part {unknown[0]!r}, which is unknown; expected {', '.join(sorted(PARTS))}")
+        raise InputError(f"has a part {shown(unknown[0])}, which is unknown; expected {', '.join(sorted(PARTS))}")
     ids = token_ids(parts)
     if parts["model"].get("unk_token", UNK) not in (UNK, None):
-        raise InputError(f"unk_token is {parts['model']['unk_token']!r}, expected {UNK}")
+        raise InputError(f"unk_token is {shown(parts['model']['unk_token'])}, expected {UNK}")
     kept = {name: parts.get(name) for name in PARTS}
     kept["version"] = parts.get("version") or "1.0"
     kept["added_tokens"] = sorted(parts.get("added_tokens") or [], key=lambda token: token["id"])
@@ -133,29 +133,16 @@ def canonical(parts: dict) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"holds half a character ({text[error.start]!r}), which is no text") from None
+        raise InputError(f"holds half a character ({shown(text[error.start])}), which is no text") from None
     return text
 
 
-def parse(text: str) -> dict:
-    """A JSON object, such as a tokenizer.json. Raises InputError if it is none, or has a key twice."""
-    try:
-        value = json.loads(text, object_pairs_hook=_without_doubles)
-    except InputError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"is not valid JSON ({error})") from None
+def parse(text: str, where: str = "its JSON") -> dict:
+    """A JSON object, such as a tokenizer.json, which stands at `where`. Raises InputError if it is none, or has a key
+    twice."""
+    value = parse_json(text, where)
     if not isinstance(value, dict):
-        raise InputError(f"is a JSON {type(value).__name__}, expected an object")
-    return value
-
-
-def _without_doubles(pairs: list[tuple]) -> dict:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for i, key in enumerate(keys) if key in keys[:i])
-        raise InputError(f"has {twice!r} twice")
+        raise InputError(f"{where} is {shown(value)}, expected an object")
     return value
 
 
@@ -168,11 +155,11 @@ def token_ids(parts: dict) -> dict[str, int]:
     for token in _added(parts):
         name, id = token["content"], token["id"]
         if ids.setdefault(name, id) != id:
-            raise InputError(f"the token {name!r} is there twice, with the ids {ids[name]} and {id}")
+            raise InputError(f"the token {shown(name)} is there twice, with the ids {shown(ids[name])} and {shown(id)}")
     by_id: dict[int, str] = {}
     for name, id in ids.items():
         if by_id.setdefault(id, name) != name:
-            raise InputError(f"the id {id} is there twice, of {by_id[id]!r} and of {name!r}")
+            raise InputError(f"the id {shown(id)} is there twice, of {shown(by_id[id])} and of {shown(name)}")
     for id in range(len(ids)):
         if id not in by_id:
             raise InputError(f"no token has the id {id}, though there are {len(ids)}: expected ids without a gap")
@@ -205,7 +192,7 @@ def _added(parts: dict) -> list[dict]:
     for token in tokens:
         named = isinstance(token, dict) and isinstance(token.get("content"), str) and _is_id(token.get("id"))
         if not named:
-            raise InputError(f"added_tokens has {str(token)[:60]!r}, expected a token with its content and its id")
+            raise InputError(f"added_tokens has {shown(token)}, expected a token with its content and its id")
     return tokens
 
 
@@ -221,7 +208,7 @@ def library_errors(what: str) -> Iterator[None]:
     except (InputError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
-        message = " ".join(str(error).split())
+        message = printable(" ".join(str(error).split()))[:LONGEST]
         raise InputError(f"the tokenizers library ({tokenizers.__version__}) {what}: {message}") from None
 
 
@@ -238,8 +225,8 @@ def load_tokenizer(text: str) -> tokenizers.Tokenizer:
         found = tokenizer.token_to_id(token["content"])
         if found != token["id"]:
             raise InputError(
-                f"added token {token['content']!r} has the id {token['id']}, but the tokenizers library, which numbers "
-                f"added tokens in their order, makes it {found}"
+                f"added token {shown(token['content'])} has the id {shown(token['id'])}, but the tokenizers library, "
+                f"which numbers added tokens in their order, makes it {found}"
             )
     return tokenizer
 
@@ -257,7 +244,7 @@ def check_tokenizer(where: str | Path, text: str, rows: int) -> None:
     if beyond is not None:
         raise InputError(
             f"{where}: the tokenizer has {len(ids)} tokens, the embedding rows for {rows}: there is none for "
-            f"{beyond!r}, id {ids[beyond]}"
+            f"{shown(beyond)}, id {ids[beyond]}"
         )
 
 

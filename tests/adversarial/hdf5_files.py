@@ -17,11 +17,12 @@ import h5py
 import numpy as np
 from tokenizers import Tokenizer
 
-from minibert.config import AdapterConfig, BertConfig
+from minibert.config import AdapterConfig, BertConfig, InputError
+from minibert.model import load_backbone
 from minibert.params import flatten
 from minibert.storage import (
     TaskRecord,
-    TokenizerSpec,
+    bert_tokenizer,
     hdf5,
     read_backbone,
     read_bank,
@@ -31,19 +32,27 @@ from minibert.storage import (
     write_state,
 )
 
+from . import checkpoints
 from .case import Case, Refuse, difference
 from .mutations import NUMBERS, Raw, damage, dump, mutate_json, odd_text
 
 CONFIG = BertConfig(vocab_size=12, hidden_size=4, n_layers=1, n_heads=2, feed_forward_size=6, max_positions=5)
 VOCAB = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "naïve", "##ing", "漢", "\u2028", "a")
 UNCHANGED = 0.02  # share of the files that are left as they are
+VERSION_1_OPTIONS = ("lowercase", "strip_accents", "chinese_chars")
+OLDER = 0.2  # share of the files of version 1
+FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A format: valid files, the program's reader, what it read as plain values, and the same by a plain reading."""
+    """A format: valid files, the program's reader, what it read as plain values, and the same by a plain reading.
+
+    older: a file of version 1, whose settings are under no checksum: what it says after a change may be read.
+    """
 
     images: list[bytes]
+    older: bytes
     read: Callable
     describe: Callable
     plain: Callable
@@ -66,17 +75,19 @@ def _image(write: Callable, *args) -> bytes:
 def write_small_backbone(path: Path, seed: int = 0) -> None:
     """A backbone of a few kilobytes."""
     vocab = VOCAB[: 8 + seed]
-    spec = TokenizerSpec(vocab, lowercase=seed == 0, strip_accents=(None, False)[seed])
-    write_backbone(path, CONFIG, _arrays(CONFIG.shapes(), seed), spec, f"random {seed}", "ab" * 32)
+    tokenizer = bert_tokenizer(vocab, lowercase=seed == 0, strip_accents=(None, False)[seed])
+    write_backbone(path, CONFIG, _arrays(CONFIG.shapes(), seed), tokenizer, f"random {seed}", "ab" * 32)
 
 
 def _records(seed: int) -> dict[str, TaskRecord]:
     adapter, norm = AdapterConfig(size=2), {"embeddings/norm/gamma": (4,)}
-    common = {"backbone_fingerprint": f"{seed}f" * 32, "backbone_config": CONFIG}
+    common = {"backbone_fingerprint": f"{seed}f" * 32, "backbone_config": CONFIG, "backbone_tokenizer": "cd" * 32}
+    rows = {"train": np.arange(9, dtype=np.uint64) * 2**59, "dev": np.arange(2, dtype=np.uint64)}
     head = {"head/W": (4, 1), "head/b": (1,)}
     if seed == 0:
         shapes = adapter.shapes(CONFIG) | norm | {"head/W": (4, 2), "head/b": (2,)}
         settings = {"model_options": {"top_k": None}, "training": {"lr": 1e-3, "epochs": 5}, "dev": {"accuracy": 0.75}}
+        settings |= {"rows": rows}
         first = {"head": "classify", "labels": ("no", "yes"), "method": "adapter", "adapter": adapter} | settings
         second = {"head": "regress", "labels": (), "method": "layernorm"}
         records = {"sst2": (first, shapes), "stsb": (second, norm | head)}
@@ -96,31 +107,41 @@ def _state(seed: int) -> tuple[dict, dict]:
     return arrays, {"epoch": 1, "history": history, "settings": {"lr": 1e-3, "labels": ["no", "yes"]}}
 
 
+def _older(name: str) -> bytes:
+    return (FIXTURES / f"older_{name}.h5").read_bytes()
+
+
 def backbones():
     """The maker of mutated backbones."""
     images = [_image(write_small_backbone, seed) for seed in (0, 1)]
-    return _maker(Kind(images, read_backbone, _describe_backbone, _plain_backbone))
+    return _maker(Kind(images, _older("backbone"), _read_and_load_backbone, _describe_backbone, _plain_backbone))
 
 
 def banks():
     """The maker of mutated banks."""
     images = [_image(write_bank, _records(seed)) for seed in (0, 0, 1)]
-    return _maker(Kind(images, read_bank, _describe_bank, _plain_bank))
+    return _maker(Kind(images, _older("bank"), read_bank, _describe_bank, _plain_bank))
 
 
 def states():
     """The maker of mutated training states."""
     images = [_image(write_state, *_state(seed)) for seed in (0, 0, 1)]
-    return _maker(Kind(images, read_state, lambda value: {"arrays": value[0], "meta": value[1]}, _plain_state))
+    return _maker(
+        Kind(images, _older("state"), read_state, lambda value: {"arrays": value[0], "meta": value[1]}, _plain_state)
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ what is read
 
 
+def _read_and_load_backbone(path: Path):
+    load_backbone(path)  # also makes the tokenizer
+    return read_backbone(path)
+
+
 def _describe_backbone(file) -> dict:
-    names = ("vocab", "lowercase", "strip_accents", "tokenize_chinese", "source", "source_sha256", "fingerprint")
-    names = ("tokenizer", *names[4:]) if hasattr(file, "tokenizer") else names
-    return {"config": asdict(file.config), "params": flatten(file.params)} | {n: getattr(file, n) for n in names}
+    found = {"config": asdict(file.config), "params": flatten(file.params)}
+    return found | {name: getattr(file, name) for name in ("tokenizer", "source", "source_sha256", "fingerprint")}
 
 
 def _plain_backbone(file: h5py.File) -> dict:
@@ -129,30 +150,36 @@ def _plain_backbone(file: h5py.File) -> dict:
     _check_shapes(params, config)
     found = {name: _text(file, name) for name in ("source", "source_sha256", "fingerprint")}
     group = file["tokenizer"]
-    found |= _plain_tokenizer(group) if "json" in group else _plain_vocab(group)
+    found["tokenizer"] = _plain_tokenizer(group) if _version(file) >= 2 else _plain_vocabulary(group)
+    if Tokenizer.from_str(found["tokenizer"]).get_vocab_size() > config["vocab_size"]:
+        raise Refuse("a token without an embedding")
     return {"config": config, "params": params} | found
 
 
-def _plain_tokenizer(group: h5py.Group) -> dict:
+def _version(file: h5py.File) -> int:
+    return int(file.attrs["version"])
+
+
+def _plain_tokenizer(group: h5py.Group) -> str:
     text = _plain_dataset(group, "json", "uint8").tobytes().decode()
     try:
         Tokenizer.from_str(text)
     except BaseException as error:  # what Rust panics with is no Exception
         raise Refuse(f"the tokenizer is none: {error}") from None
-    return {"tokenizer": text}
+    return text
 
 
-def _plain_vocab(group: h5py.Group) -> dict:
+def _plain_vocabulary(group: h5py.Group) -> str:
+    """The tokenizer of a file of version 1."""
     vocab = [word.decode() for word in _plain_dataset(group, "vocab").tolist()]
     if len(set(vocab)) < len(vocab) or not {"[UNK]", "[CLS]", "[SEP]"} <= set(vocab):
         raise Refuse("the vocabulary lacks a word, or has one twice")
-    names = {"lowercase": "lowercase", "strip_accents": "strip_accents", "tokenize_chinese": "chinese_chars"}
-    casing = {ours: json.loads(_text(group, name)) for ours, name in names.items()}
-    if any(
-        not isinstance(value, bool) and (name != "strip_accents" or value is not None) for name, value in casing.items()
-    ):
+    lowercase, accents, chinese = (json.loads(_text(group, name)) for name in VERSION_1_OPTIONS)
+    if not {type(lowercase), type(chinese)} == {bool} or not isinstance(accents, (bool, type(None))):
         raise Refuse("the casing is not true or false")
-    return {"vocab": vocab} | casing
+    parts = json.loads(checkpoints.bert_tokenizer(vocab, lowercase, accents, chinese).to_str())
+    kept = {name: part for name, part in parts.items() if name not in ("truncation", "padding", "decoder")}
+    return json.dumps(kept, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def _describe_bank(tasks: dict) -> dict:
@@ -161,7 +188,7 @@ def _describe_bank(tasks: dict) -> dict:
 
 def _describe_task(record: TaskRecord) -> dict:
     names = ("head", "labels", "method", "params", "model_options", "training", "dev", "backbone_fingerprint")
-    names += tuple(name for name in ("backbone_tokenizer", "rows") if hasattr(record, name))
+    names += ("backbone_tokenizer", "rows")
     found = {name: getattr(record, name) for name in names}
     adapter = asdict(record.adapter) if record.adapter else None
     return found | {"config": asdict(record.backbone_config), "adapter": adapter}
@@ -170,12 +197,11 @@ def _describe_task(record: TaskRecord) -> dict:
 def _plain_bank(file: h5py.File) -> dict:
     config = _settings(BertConfig, _text(file, "backbone_config"))
     shared = {"backbone_fingerprint": _text(file, "backbone_fingerprint"), "config": config}
-    if "backbone_tokenizer" in file.attrs:
-        shared["backbone_tokenizer"] = _text(file, "backbone_tokenizer")
-    return {name: _plain_task(_plain_child(file["tasks"], name), config) | shared for name in file["tasks"]}
+    tasks = {name: _plain_child(file["tasks"], name) for name in file["tasks"]}
+    return {name: _plain_task(group, config, _version(file)) | shared for name, group in tasks.items()}
 
 
-def _plain_task(group: h5py.Group, config: dict) -> dict:
+def _plain_task(group: h5py.Group, config: dict, version: int) -> dict:
     adapter = _text(group, "adapter")
     found = {name: json.loads(_text(group, name)) for name in ("labels", "model_options", "training", "dev")}
     if not isinstance(found["labels"], list) or not all(isinstance(found[n], dict) for n in list(found)[1:]):
@@ -191,11 +217,15 @@ def _plain_task(group: h5py.Group, config: dict) -> dict:
     if found["head"] not in ("classify", "regress", "span") or not all(isinstance(n, str) for n in found["labels"]):
         raise Refuse("the head or a label is unknown")
     _check_task_shapes(params, config, found["adapter"])
-    if "rows" in group:
-        found["rows"] = {name: _plain_dataset(group["rows"], name, "uint64") for name in group["rows"]}
-    elif "rows" in {field.name for field in fields(TaskRecord)}:
-        found["rows"] = {}
+    found["backbone_tokenizer"] = _text(group, "backbone_tokenizer") if version >= 2 else ""
+    found["rows"] = {name: _plain_dataset(group["rows"], name, "uint64") for name in group.get("rows", ())}
+    if {name: len(rows) for name, rows in found["rows"].items()} != _stated_rows(group):
+        raise Refuse("the rows are not as many as is said")
     return found | {"params": params}
+
+
+def _stated_rows(group: h5py.Group) -> dict:
+    return json.loads(_text(group, "rows")) if "rows" in group.attrs else {}
 
 
 def _plain_state(file: h5py.File) -> dict:
@@ -304,27 +334,35 @@ def _check_task_shapes(params: dict, config: dict, adapter: dict | None) -> None
 # ------------------------------------------------------------------------------------------------------- new checksums
 
 
-def reseal(file: h5py.File) -> None:
-    """Make every checksum of a changed file right again, by the program's own functions."""
+def reseal(file: h5py.File) -> bool:
+    """Make every checksum of a changed file right again, by the program's own functions. False: it cannot be sealed."""
+    for node, name, value in _checksums(file):
+        _put_text(node, name, value)
+    if "seal" in file.attrs or _version(file) >= 2:
+        try:
+            _put_text(file, "seal", hdf5.seal_of(file, "x.h5"))
+        except InputError:
+            return False
+    return True
+
+
+def _checksums(file: h5py.File) -> list[tuple]:
+    """Every checksum of arrays as it should be: (the node whose attribute it is, its name, its value)."""
+    found = []
     if "fingerprint" in file.attrs:
-        _put_text(file, "fingerprint", hdf5.fingerprint(_raw_arrays(file["params" if "params" in file else "arrays"])))
+        arrays = _raw_arrays(file["params" if "params" in file else "arrays"])
+        found.append((file, "fingerprint", hdf5.fingerprint(arrays)))
     for group in file.get("tasks", {}).values():
-        _put_text(group, "fingerprint", hdf5.fingerprint(_raw_arrays(group["params"])))
-    if "tokenizer" in file:
-        _reseal_tokenizer(file["tokenizer"])
-    if hasattr(hdf5, "seal"):
-        _put_text(file, "seal", hdf5.seal(file))
-
-
-def _reseal_tokenizer(group: h5py.Group) -> None:
-    if not all(isinstance(node, h5py.Dataset) and _is_plain(node) for node in group.values()):
-        return
-    if "json" in group:
-        digest = hashlib.sha256(group["json"][()].tobytes())
-    else:
-        digest = hashlib.sha256(b"".join(word + b"\n" for word in group["vocab"][()].tolist()))
-    holder = group if "sha256" in group.attrs else group["json"]
-    _put_text(holder, "sha256", digest.hexdigest())
+        rows = _raw_arrays(group["rows"], "rows/") if "rows" in group else {}
+        found.append((group, "fingerprint", hdf5.fingerprint(_raw_arrays(group["params"]) | rows)))
+    words = file.get("tokenizer", {})
+    if all(isinstance(node, h5py.Dataset) and _is_plain(node) for node in words.values()):
+        if "json" in words:
+            found.append((words, "sha256", hashlib.sha256(words["json"][()].tobytes()).hexdigest()))
+        elif "vocab" in words:
+            lines = b"".join(word + b"\n" for word in words["vocab"][()].tolist())
+            found.append((words, "sha256", hashlib.sha256(lines).hexdigest()))
+    return found
 
 
 def _raw_arrays(group: h5py.Group, prefix: str = "") -> dict:
@@ -364,7 +402,8 @@ def open_image(image: bytes) -> h5py.File:
 
 def _maker(kind: Kind):
     def make(rng: Random, folder: Path, mutate: bool = True) -> Case:
-        image, path = rng.choice(kind.images), folder / "x.h5"
+        older, path = rng.random() < OLDER, folder / "x.h5"
+        image = kind.older if older else rng.choice(kind.images)
         mutate = mutate and rng.random() >= UNCHANGED
         new, what, expected = image, "unchanged", image
         chance = rng.random()
@@ -372,12 +411,13 @@ def _maker(kind: Kind):
             new, what = damage(rng, image, rng.choice(kind.images))
             if rng.random() < 0.7:
                 new, what = with_block_checksums(new), what + ", checksums of the blocks made new"
+            expected = new if older else image
         elif mutate:
-            new, what, expected = _change_structure(rng, image, folder)
+            new, what, expected = _change_structure(rng, image, folder, older)
         path.write_bytes(new)
         return Case(
             [path],
-            what,
+            f"version {1 if older else hdf5.VERSION}, {what}",
             lambda: kind.read(path),
             lambda: [_expected(kind, expected)],
             lambda value, plain: difference(kind.describe(value), plain),
@@ -393,6 +433,8 @@ def _expected(kind: Kind, image: bytes | str) -> dict:
         raise Refuse(image)
     try:
         with open_image(image) as file:
+            if any(_text(node, name) != value for node, name, value in _checksums(file)):
+                raise Refuse("a checksum is not right")
             return kind.plain(file)
     except Refuse:
         raise
@@ -400,7 +442,7 @@ def _expected(kind: Kind, image: bytes | str) -> dict:
         raise Refuse(f"a plain reading fails: {type(error).__name__}") from error
 
 
-def _change_structure(rng: Random, image: bytes, folder: Path) -> tuple[bytes, str, bytes | str]:
+def _change_structure(rng: Random, image: bytes, folder: Path, older: bool) -> tuple[bytes, str, bytes | str]:
     """The changed file, how it was changed, and what may be read of it: an image, or why it must be refused."""
     for _ in range(20):
         change = rng.choice(_CHANGES)
@@ -409,15 +451,14 @@ def _change_structure(rng: Random, image: bytes, folder: Path) -> tuple[bytes, s
                 nodes: list = []
                 file.visititems(lambda name, node: nodes.append(node))  # noqa: B023 (done before the next)
                 told = change(rng, file, nodes, folder)
-                what, sealed = f"HDF5: {change.__name__.strip('_').replace('_', ' ')}: {told}"[:400], False
-                if rng.random() < 0.75:
-                    reseal(file)
-                    what, sealed = what + ", sealed", True
+                what = f"HDF5: {change.__name__.strip('_').replace('_', ' ')}: {told}"[:400]
+                sealed = rng.random() < 0.75 and reseal(file)
+                what += ", sealed" if sealed else ""
                 file.flush()
                 new = file.id.get_file_image()
         except Exception:  # the library refuses to write this one
             continue
-        expected = new if sealed else image
+        expected = new if sealed or older else image
         if rng.random() < 0.03:
             new, what, expected = rng.randbytes(512) + new, what + ", behind a user block", "a user block"
         elif rng.random() < 0.03:

@@ -202,7 +202,7 @@ REFUSED = {
         MAP + "cls_token is 'the', expected '[CLS]'",
     ),
     "no unknown token": ({"casing": {**UNCASED, "unk_token": None}}, CASING + "unk_token is null; expected '[UNK]'"),
-    "a token that is none": ({"casing": {**UNCASED, "pad_token": 3}}, CASING + "pad_token has '3', expected a token"),
+    "a token that is none": ({"casing": {**UNCASED, "pad_token": 3}}, CASING + "pad_token has 3, expected a token"),
     "tokens that are no list": (
         {"casing": {**UNCASED, "additional_special_tokens": "<E1>"}},
         CASING + "additional_special_tokens is '<E1>', expected a list of tokens",
@@ -263,10 +263,10 @@ REFUSED = {
         {"casing": UNCASED, "whole": whole(pre_tokenizer={"type": "Magic"})},
         "cannot read it",
     ),
-    "no JSON": ({"casing": UNCASED, "whole": "{"}, WHOLE + "is not valid JSON"),
+    "no JSON": ({"casing": UNCASED, "whole": "{"}, "tokenizer.json, line 1: not valid JSON"),
     "a key twice": (
         {"casing": '{"do_lower_case": true, "do_lower_case": false}'},
-        CASING + "has 'do_lower_case' twice",
+        CASING + "'do_lower_case' is there twice in one object",
     ),
 }
 

@@ -5,7 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from minibert.config import AdapterConfig, BertConfig, InputError, TrainConfig, check_fields, parse_json
+from minibert.config import (
+    AdapterConfig,
+    BertConfig,
+    InputError,
+    TrainConfig,
+    check_fields,
+    parse_json,
+    shown,
+    shown_name,
+)
 from minibert.train import Progress
 
 
@@ -73,6 +82,35 @@ def test_text_that_is_no_json_is_refused_in_one_line(text, message):
 
 def test_json_is_read():
     assert parse_json('{"a": [1, -Infinity, null, "\\u00e9"]}', "x") == {"a": [1, -np.inf, None, "é"]}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a", "'a'"),
+        (7, "7"),
+        ("two\nlines\x1b[2J\u2028\ud800", r"'two\nlines\x1b[2J\u2028\ud800'"),
+        (["a", 1.5, None], "['a', 1.5, None]"),
+    ],
+    ids=lambda value: ascii(value)[:10],
+)
+def test_a_value_of_a_file_is_shown_on_one_line(value, text):
+    assert shown(value) == text
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 10**6, 10**3000, [["x" * 99] * 99] * 99, {"x" * 99: {"x" * 99: 1}}, json.loads("[" * 99 + "]" * 99)],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_of_a_file_is_shown_cut_short(value):
+    assert len(shown(value)) <= 201
+
+
+def test_a_name_of_a_file_is_quoted_only_where_it_must_be():
+    assert shown_name("/tasks/a b/W") == "/tasks/a b/W"
+    assert shown_name("two\nlines") == r"'two\nlines'"
+    assert len(shown_name("x" * 5000)) < 100
 
 
 GOOD = {"epoch": 1, "steps": 7, "seconds": 2, "best_score": -np.inf, "best_dev": None, "history": [{"loss": 0.5}]}

@@ -66,7 +66,7 @@ def write_older_backbone(path):
     words = [word.encode() for word in VOCAB]
     with h5py.File(path, "r+") as file:
         file.attrs["version"] = 1
-        del file["tokenizer"]
+        del file.attrs["seal"], file["tokenizer"]
         group = file.create_group("tokenizer")
         group.create_dataset("vocab", data=words, dtype=h5py.string_dtype("utf-8", max(map(len, words))))
         hdf5.write_text(group, "sha256", hashlib.sha256("".join(f"{word}\n" for word in VOCAB).encode()).hexdigest())

@@ -163,6 +163,40 @@ def test_settings_that_are_wrong(tmp_path, writer, reader, node, attribute, valu
     assert words in refused(reader, tmp_path / "x.h5")
 
 
+ODD_NAME = "two\nlines\x1b[2J" + "x" * 3000
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        *((kind, lambda file: file.create_group(ODD_NAME)) for kind in KINDS),
+        *((kind, lambda file: file.attrs.create(ODD_NAME, 1.5)) for kind in KINDS),
+        ("a task bank", lambda file: file.move("tasks/sst2", f"tasks/{ODD_NAME}")),
+        ("a backbone", lambda file: hdf5.write_json(file, "config", {ODD_NAME: 1})),
+        ("a backbone", lambda file: hdf5.write_json(file["tokenizer"], "sha256", ODD_NAME)),
+        ("a training state", lambda file: hdf5.write_json(file, "index", {ODD_NAME: 1})),
+        ("a training state", lambda file: hdf5.write_json(file, "index", {ODD_NAME: ["float32", [1]]})),
+        ("a training state", lambda file: hdf5.write_text(file, "meta", json.dumps(ODD_NAME))),
+    ],
+)
+def test_names_and_texts_of_a_file_are_shown_on_one_short_line(tmp_path, kind, change):
+    write, read, _, _ = KINDS[kind]
+    write(tmp_path / "x.h5")
+    edit(tmp_path / "x.h5", change)
+    message = refused(read, tmp_path / "x.h5")
+    assert len(message) < 600 and message.isprintable()
+
+
+@every_kind
+def test_a_seal_is_believed_in_a_file_that_says_it_is_older(tmp_path, kind):
+    """One bit less in the version must not open a file to other changes."""
+    write, read, _, _ = KINDS[kind]
+    write(tmp_path / "x.h5")
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        file.attrs.modify("version", 1)
+    assert "an attribute changed since the file was written" in refused(read, tmp_path / "x.h5")
+
+
 def tokenizer_of(data, **storage):
     """A change that puts other bytes in the place of the tokenizer, with their own SHA-256."""
 
@@ -190,7 +224,7 @@ JSON = bert_tokenizer(VOCAB)
         (tokenizer_of(octets(JSON), chunks=(10,)), "/tokenizer/json is not stored as one plain block"),
         (tokenizer_of(octets(JSON), external=[("elsewhere", 0, 10_000)]), "/tokenizer/json is not stored as one plain"),
         (tokenizer_of(octets(b"\xff{}")), "/tokenizer/json is not UTF-8 text"),
-        (tokenizer_of(octets("{")), "tokenizer: is not valid JSON"),
+        (tokenizer_of(octets("{")), "tokenizer: its JSON, line 1: not valid JSON"),
         (tokenizer_of(octets(JSON + " ")), "tokenizer: is not in its canonical form"),
         (tokenizer_of(octets(bert_tokenizer((*VOCAB, "b", "c", "d")))), "13 tokens, the embedding rows for 12"),
         (lambda file: file["tokenizer"].create_dataset("vocab", data=octets("a")), "/tokenizer/vocab is unexpected"),

@@ -125,10 +125,10 @@ def test_bert_tokenizer_checks_what_it_is_given(vocab, options, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "is not valid JSON"),
-        ("[1]", "is a JSON list, expected an object"),
-        ('{"vocab": {"a": 0, "a": 1}}', "has 'a' twice"),
-        ("[" * 100_000, "is not valid JSON"),
+        ("{", "line 1: not valid JSON"),
+        ("[1]", r"its JSON is \[1\], expected an object"),
+        ('{"vocab": {"a": 0, "a": 1}}', "'a' is there twice in one object"),
+        ("[" * 100_000, "lie too deep in one another"),
     ],
 )
 def test_text_that_is_no_json_object(text, words):
