@@ -58,13 +58,35 @@ def _need_one_of(name: str, value, choices: tuple[str, ...]) -> None:
     _need(value in choices, f"{name} must be one of {', '.join(choices)}; got {shown(value)}")
 
 
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
+LONGEST_SHOWN = 60  # characters
+
+
+def cut(text: str) -> str:
+    """The beginning of a text that is too long for a message."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+
+
+class _Short(reprlib.Repr):
+    def repr_str(self, text: str, level: int) -> str:
+        return repr(cut(text))
+
+    def repr_int(self, number: int, level: int) -> str:  # Python writes no number of over 4,300 digits
+        bits = number.bit_length()
+        return repr(number) if bits < 4 * LONGEST_SHOWN else f"a whole number of {bits:,} bits"
+
+
+_SHORT = _Short()
+_SHORT.maxother = LONGEST_SHOWN
 
 
 def shown(value) -> str:
-    """A value from a file, for a message: as Python writes it, cut short, whatever its size and depth."""
+    """A value from a file, for a message: as Python writes it, on one line, cut short, whatever its size and depth."""
     return _SHORT.repr(value)
+
+
+def readable(text: str) -> str:
+    """A name from a file, for a message: cut short; without quotes and escapes if it can be read without."""
+    return cut(text) if text.isprintable() else shown(text)
 
 
 def parse_json(text: str | bytes, where: str):
@@ -87,7 +109,7 @@ def _unique_keys(pairs: list[tuple]) -> dict:
     if len(found) < len(pairs):
         seen: set = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise InputError(f"{twice!r} is there twice in one object")
+        raise InputError(f"{shown(twice)} is there twice in one object")
     return found
 
 
@@ -151,7 +173,7 @@ class _Settings:
         """The settings {name: value}. Raises InputError if one is unknown, missing or out of range."""
         _need(isinstance(values, dict), f"{cls.__name__} must be a JSON object, got {shown(values)}")
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
-        _need(not unknown, f"{cls.__name__} has no setting named {', '.join(unknown)}")
+        _need(not unknown, f"{cls.__name__} has no setting named {', '.join(map(readable, unknown[:10]))}")
         missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in values]
         _need(not missing, f"{cls.__name__} is incomplete: {', '.join(missing)} must be given")
         return cls(**values)

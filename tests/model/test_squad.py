@@ -62,7 +62,7 @@ def test_reading(tmp_path):
         (dataset(question(7)), "question 1: 'id' must be a text, found 7"),
         (dataset(question(text=None)), "question q1: 'question' must be a text, found null"),
         (dataset(question(answers=[])), "question q1: has no answer, expected one or more"),
-        (dataset(question(answers=[("tea", "4")])), "question q1: 'answer_start' must be a whole number, found \"4\""),
+        (dataset(question(answers=[("tea", "4")])), "question q1: 'answer_start' must be a whole number, found '4'"),
         (dataset(question(answers=[("tea", True)])), "question q1: 'answer_start' must be a whole number, found true"),
         (dataset(question(answers=[(None, 4)])), "question q1: 'text' must be a text, found null"),
         (dataset({"id": "q1", "question": "?", "answers": "tea"}), "question q1: 'answers' must be a list"),
