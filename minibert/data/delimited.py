@@ -120,7 +120,7 @@ def read_delimited(path: Path, form: Format) -> Table:
         if spaced is None:
             raise
         return spaced
-    looks_spaced = any(_is_spaced(cell) for row in (table.columns, *table.rows) for cell in row)
+    looks_spaced = any(is_spaced(cell) for row in (table.columns, *table.rows) for cell in row)
     return (looks_spaced and _without_spaces(path, text, form, notes)) or table
 
 
@@ -178,7 +178,8 @@ def _table(path: Path, text: str, form: Format, notes: tuple[str, ...]) -> Table
     return Table(header.path, header.columns, header.form, rows, lines, notes)
 
 
-def _is_spaced(cell: str) -> bool:
+def is_spaced(cell: str) -> bool:
+    """Whether a cell begins with spaces and a double quote."""
     return '"' in cell and cell[0] != '"' and cell.lstrip(_SPACES)[0] == '"'
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.config import InputError, shown
-from minibert.data.delimited import Format, Table, looks_quoted, read_delimited
+from minibert.data.delimited import Format, Table, is_spaced, looks_quoted, read_delimited
 from minibert.data.folder import find_splits, list_some
 from minibert.data.labels import LabelColumn, Spellings, escaped, fold, is_missing, leave_out, show
 from minibert.data.reading import parse_score
@@ -139,9 +139,12 @@ def _odd_cells(table: Table, roles: Roles) -> list[str]:
         if table.form.quoting == "none":
             odd = [i for i, cell in enumerate(cells) if looks_quoted(cell.strip())]
             told = "look quoted; the quotes are read as a part of them. If they enclose fields: --quoting csv"
-        else:
-            odd = [i for i, cell in enumerate(cells) if column == roles.label and '"' in cell]
+        elif column == roles.label:
+            odd = [i for i, cell in enumerate(cells) if '"' in cell]
             told = "hold a double quote, which is read as a part of the label"
+        else:
+            odd = [i for i, cell in enumerate(cells) if is_spaced(cell)]
+            told = "begin with a space and a double quote, which are read as a part of them"
         if odd:
             first = f"line {table.lines[odd[0]]}: {shown(cells[odd[0]])}"
             notes.append(f"{where}: {len(odd)} of {len(cells)} cells {told} ({first})")

@@ -48,7 +48,8 @@ def unpack_zip(archive: Path, folder: Path) -> Path:
 
 
 def _check_directory(opened: zipfile.ZipFile, archive: Path) -> None:
-    """Raise InputError if the list of members is not as long as the end record says: zipfile does not look."""
+    """Raise InputError if the list of members is empty, or not as long as the end record says, which zipfile does not
+    check; or if a folder has contents."""
     members = opened.infolist()
     with archive.open("rb") as file:
         file.seek(-min(archive.stat().st_size, LONGEST_END), 2)
@@ -56,6 +57,8 @@ def _check_directory(opened: zipfile.ZipFile, archive: Path) -> None:
     count, is_long = int.from_bytes(end[6:8], "little"), b"PK\6\7" in before
     if count != len(members) and not (is_long and count == 0xFFFF):  # a long list's length stands elsewhere
         raise InputError(f"{archive.name} is not an intact zip archive: it lists {len(members)} of {count} files")
+    if not members:
+        raise InputError(f"{archive.name} holds no files")
     full = next((member for member in members if member.is_dir() and member.file_size), None)
     if full is not None:
         raise InputError(f"{archive.name} is not an intact zip archive: a folder {shown(full.filename)} has contents")

@@ -152,7 +152,7 @@ def _change_members(rng: Random, method: int) -> tuple[bytes, str, dict | str]:
     if chance < 0.95:
         data = _zip(members.items(), method)
         return data[:-2] + struct.pack("<H", 9) + b"a comment", "a comment", members
-    return _zip([], method), "no member", {}
+    return _zip([], method), "no member", "no files"
 
 
 def _encrypted(data: bytes) -> bytes:

@@ -178,7 +178,7 @@ def _change_bytes(rng: Random, data: bytes, other: bytes, form: Form) -> tuple[b
         lines[i] = rng.choice(quotes)
         return b"\n".join(lines), f"quotes or delimiters of line {i + 1}"
     if chance < 0.28:
-        return data.replace(d, b' , "'), "spaces before quotes"
+        return data.replace(d + b'"', rng.choice((b"", b" ")) + d + b' "'), "spaces before quotes"
     return mutate_text_bytes(rng, data, other)
 
 
@@ -201,7 +201,8 @@ def _readings(paths: dict[str, Path], form: Form) -> list[dict[str, list[tuple]]
             continue
         spaced = cells_of is _cells_without_spaces and _plain_differs(paths, form, parts)
         return [reading | {"spaces": []} if spaced else reading for reading in readings]
-    raise refusals[-1]
+    first, second = refusals  # an error may say what is wrong with either
+    raise Refuse(str(first), first.line and second.line, first.column and second.column)
 
 
 def _plain_differs(paths: dict[str, Path], form: Form, parts: dict) -> bool:
@@ -215,6 +216,8 @@ def _checked(parts: dict[str, list[tuple]], form: Form) -> list[dict[str, list[t
     """The readings of rows with labels as they are written: as scores if they are, those of a test set perhaps left
     out. Raises Refuse if labels cannot be used."""
     known = {label for *_, label in next(iter(parts.values()))}
+    if len(known) < 2:
+        raise Refuse("one class, or one score")
     found = dict(parts)
     without = [(*texts, None) for *texts, _ in parts.get("test", ())]
     for split, rows in parts.items():
@@ -244,13 +247,13 @@ def _label(label: str, known: set[str], form: Form):
 
 
 def _decoded(data: bytes, form: Form) -> str:
+    kind = data.startswith((b"\x1f\x8b", b"\xff\xff\xff\xff"))  # gzip, or as Arrow's files begin
     try:
         text = decoded(data, form.encoding)
     except UnicodeError:
-        packed = data.startswith(b"\x1f\x8b")
-        raise Refuse("not of the encoding", line=not packed) from None
+        raise Refuse("not of the encoding", line=not kind) from None
     if "\0" in text:
-        raise Refuse("a NUL", line=True)
+        raise Refuse("a NUL", line=not kind)
     if not text.strip():
         raise Refuse("empty")
     return text
@@ -337,7 +340,9 @@ def _same(task, plain: dict[str, list[tuple]], whole: bool) -> str:
             return f"{split}: another order"
         if split == "test" and expected[0][-1] is None and not any("not scored" in note for note in task.notes):
             return "test: no labels, and no note"
-        if not task.notes and any(_quotes_are_kept(cell) for row in expected for cell in row if isinstance(cell, str)):
+        if not any("double quote" in note for note in task.notes) and any(
+            _quotes_are_kept(cell) for row in expected for cell in row if isinstance(cell, str)
+        ):
             return f"{split}: quotes after a space belong to a text, and no note says so"
     return "" if set(plain) <= set(found) else "a split is not there"
 
