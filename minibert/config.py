@@ -6,7 +6,6 @@ Everything that reads a setting can rely on it: a config that exists is a valid 
 from __future__ import annotations
 
 import json
-import math
 import reprlib
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import lru_cache
@@ -48,7 +47,7 @@ def _whole_number(name: str, value, low: int, high: int = 2**31) -> int:
 
 def _number(name: str, value, low: float, high: float, above: bool = False) -> float:
     """The value as Python's own float."""
-    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, Real) and not isinstance(value, bool)
     inside = number and (low < value if above else low <= value) and value <= high
     _need(inside, f"{name} must be a number {'above' if above else 'from'} {low:g} to {high:g}, got {shown(value)}")
     return float(value)
@@ -61,14 +60,19 @@ def _need_one_of(name: str, value, choices: tuple[str, ...]) -> None:
 LONGEST_SHOWN = 60  # characters
 
 
-def cut(text: str) -> str:
+def cut(text: str, most: int = LONGEST_SHOWN) -> str:
     """The beginning of a text that is too long for a message."""
-    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def quoted(text: str, written=repr) -> str:
+    """A text in quotes, cut short before it is written with escapes, and after that."""
+    return cut(written(cut(text)), LONGEST_SHOWN + 20)
 
 
 class _Short(reprlib.Repr):
     def repr_str(self, text: str, level: int) -> str:
-        return repr(cut(text))
+        return quoted(text)
 
     def repr_int(self, number: int, level: int) -> str:  # Python writes no number of over 4,300 digits
         bits = number.bit_length()
@@ -84,9 +88,9 @@ def shown(value) -> str:
     return _SHORT.repr(value)
 
 
-def readable(text: str) -> str:
+def readable(text: str, most: int = LONGEST_SHOWN) -> str:
     """A name from a file, for a message: cut short; without quotes and escapes if it can be read without."""
-    return cut(text) if text.isprintable() else shown(text)
+    return cut(text, most) if text.isprintable() else quoted(text)
 
 
 def parse_json(text: str | bytes, where: str):

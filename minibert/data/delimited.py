@@ -16,7 +16,7 @@ from minibert.data.reading import LINE, read_text
 QUOTINGS = ("csv", "none")
 MOST_COLUMNS = 20  # that a message lists
 LONGEST_FIELD = 2**24  # characters; csv's own limit (131,072) is less than a long document
-_MARK = re.compile(r'("?)sep=([^"\r\n])\1[,;\t]*(?=[\r\n])', re.IGNORECASE)  # a spreadsheet's line above the header
+_MARK = re.compile(r'("?)sep=([^\r\n])\1[,;\t]*(?=[\r\n])', re.IGNORECASE)  # a spreadsheet's line above the header
 _SPACES = " \t\xa0"
 ENCODING_ADVICE = "Give the file's encoding with --encoding, for example latin-1 or cp1252"
 _SPOKEN = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}  # a tab is hard to type in a shell
@@ -149,7 +149,9 @@ def _open(path: Path, form: Format) -> tuple[str, Format, tuple[str, ...]]:
                 f"{path}, line 1: {shown(mark[0])} says that {_spell(mark[2])} separates, and --delimiter says "
                 f"{_spell(delimiter)}. Leave out --delimiter, or delete this line"
             )
-        delimiter = Format(mark[2]).delimiter
+        if mark[2] == '"':
+            raise InputError(f"{path}, line 1: {shown(mark[0])}: a quote cannot separate, expected one other character")
+        delimiter = mark[2]
         text = text[mark.end() :]  # from the end of line 1, so that lines are counted right
         notes = (f"{Path(path).name}, line 1: {shown(mark[0])} is a spreadsheet's mark; {_spell(delimiter)} separates",)
     delimiter = delimiter or _guess_delimiter(path, text)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import InputError, cut, shown
+from minibert.config import InputError, cut, quoted, shown
 from minibert.data.reading import NUMBER
 from minibert.data.task import Task
 
@@ -189,7 +189,7 @@ def show(label: str) -> str:
 
 def escaped(label: str) -> str:
     """A label in quotes, cut if it is long, and with escapes for all that might look like something else."""
-    return ascii(cut(label))
+    return quoted(label, ascii)
 
 
 def class_counts(task: Task) -> list[str]:

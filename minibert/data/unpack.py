@@ -37,12 +37,14 @@ def unpack_zip(archive: Path, folder: Path) -> Path:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(member) as packed, target.open("wb") as unpacked:
                     shutil.copyfileobj(packed, unpacked)
+                if target.stat().st_size != member.file_size:
+                    raise InputError(f"{archive.name} is not an intact zip archive: {shown(member.filename)} is cut")
     except InputError:
         raise
     except Exception as error:  # a damaged archive raises nearly everything: zlib.error, struct.error, EOFError, ...
         if getattr(error, "errno", None) in FULL:
             raise
-        what = readable(str(error)) or type(error).__name__
+        what = readable(str(error), 300) or type(error).__name__
         raise InputError(f"{archive.name} is not an intact zip archive: {what}") from None
     return folder
 

@@ -295,12 +295,12 @@ def _cells_without_spaces(text: str, delimiter: str, quoting: str) -> list[list[
 def _plain(data: bytes, form: Form, split: str, cells_of) -> list[tuple]:
     """(text, pair or None, label as it is written, or None) of each row."""
     text, delimiter = _decoded(data, form), form.delimiter
-    mark = re.match(r'("?)sep=([^"\r\n])\1[,;\t]*(?=[\r\n])', text, re.IGNORECASE)
+    mark = re.match(r'("?)sep=([^\r\n])\1[,;\t]*(?=[\r\n])', text, re.IGNORECASE)
     if form.ending == ".txt" and "delimiter" not in form.options:
         delimiter = "\t" if "\t" in re.split(r"[\r\n]", text.lstrip("\r\n"))[0] else ","
     if mark:
-        if mark[2] != form.options.get("delimiter", mark[2]):
-            raise Refuse("a line sep= that contradicts the option", line=True)
+        if mark[2] == '"' or mark[2] != form.options.get("delimiter", mark[2]):
+            raise Refuse("a line sep= that contradicts the option, or of a quote", line=True)
         text, delimiter = text[mark.end() :], mark[2]
     quoting = form.options.get("quoting") or ("none" if delimiter == "\t" else "csv")
     rows = cells_of(text, delimiter, quoting)
@@ -349,4 +349,4 @@ def _same(task, plain: dict[str, list[tuple]], whole: bool) -> str:
 
 def _quotes_are_kept(cell: str) -> bool:
     """Whether a cell is in quotes that a space kept from being read as such."""
-    return bool(re.fullmatch(r'\s+".*"\s*', cell, re.DOTALL))
+    return bool(re.fullmatch(r'\s+"([^"]|"")*"\s*', cell))

@@ -5,7 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from minibert.config import AdapterConfig, BertConfig, InputError, TrainConfig, check_fields, parse_json
+from minibert.config import (
+    AdapterConfig,
+    BertConfig,
+    InputError,
+    TrainConfig,
+    check_fields,
+    parse_json,
+    readable,
+    shown,
+)
 from minibert.train import Progress
 
 
@@ -113,3 +122,15 @@ def test_a_shape_beyond_every_bert_is_refused(name):
     values = {"vocab_size": 30, "hidden_size": 8, "n_layers": 1, "n_heads": 2, "feed_forward_size": 8}
     with pytest.raises(InputError, match=f"{name} must be a whole number from 1 to"):
         BertConfig(**values | {name: 2**30})
+
+
+def test_values_of_a_file_are_shown_printable_and_short():
+    assert shown("a\x1b[2J\n\ud800") == r"'a\x1b[2J\n\ud800'"
+    assert shown("x" * 61) == f"'{'x' * 59}…'"
+    assert (shown(10**70), shown(-(10**5000))) == ("1" + "0" * 70, "a whole number of 16,610 bits")
+    assert len(shown([["x" * 100] * 100] * 100)) < 3000
+    assert (readable("a name"), readable("a\nname"), readable("x" * 61)) == ("a name", r"'a\nname'", "x" * 59 + "…")
+    with pytest.raises(InputError, match="above 0 to 10, got a whole number of 16,610 bits"):
+        TrainConfig(lr=10**5000)
+    with pytest.raises(InputError, match=r"'a\\x1b' is there twice"):
+        parse_json('{"a\\u001b": 1, "a\\u001b": 1}', "x")
