@@ -155,7 +155,7 @@ def _get(node, key: str, kind: type, where: str):
         raise InputError(f"{where}: {key!r} is missing, expected {_KINDS[kind]}. Is it a SQuAD v1.1 file?")
     value = node[key]
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise InputError(f"{where}: {key!r} must be {_KINDS[kind]}, found {_shown(value)}")
+        raise InputError(f"{where}: {shown(key)} must be {_KINDS[kind]}, found {_shown(value)}")
     return value
 
 

@@ -43,7 +43,8 @@ class TableOptions:
 
     File format: delimiter, encoding, columns, quoting as in `Format` and `read_delimited`.
     Labels: the class names that the training rows show, sorted (as numbers if all are whole numbers); spaces around
-    them are dropped. Rows with a label of drop_label are left out. regress=True: finite numbers. An empty text is kept.
+    them are dropped. Rows with a label of drop_label are left out. regress=True: decimal numbers (see `parse_score`).
+    An empty text is kept.
     Splits: one file is cut by `stratified_split` into dev_share (None: 0.1), test_share (None: 0.1; 0: no test set) and
     the rest for training. In a folder the test file may be missing or have no labels; a missing dev file is cut from
     the training file. split_seed (None: 0) is not the training seed: runs that differ in the latter are scored on the
@@ -200,7 +201,7 @@ def _is_unlabelled(table: Table, roles: Roles, classes: tuple[str, ...], seen: s
     """Whether a test set has no labels: no such column, or in every row a cell that is empty or no label of train."""
     if roles.label not in table.columns:
         alike = next((name for name in table.columns if fold(name) == fold(roles.label)), None)
-        has = f" (it has {alike!r})" if alike else ""
+        has = f" (it has {shown(alike)})" if alike else ""
         notes.append(f"{table.path.name} has no column {roles.label!r}{has}: its rows are not scored")
         return True
     labels = {label.strip() for label in table.column(roles.label)}
