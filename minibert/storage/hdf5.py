@@ -23,7 +23,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from minibert.config import InputError, parse_json, printable, shown, shown_name
+from minibert.config import InputError, parse_json, printable, readable, shown
 from minibert.params import flatten, unflatten
 from minibert.storage.atomic import cannot_be_written
 from minibert.storage.image import Image
@@ -96,9 +96,7 @@ def _nodes(file: h5py.File, path: str | Path) -> Iterator[tuple[str, h5py.HLObje
         where, node = waiting.pop()
         address = h5py.h5o.get_info(node.id).addr
         if address in seen:
-            raise InputError(
-                f"{path}: {shown_name(where)} is the same as another group or data set, under a second name"
-            )
+            raise InputError(f"{path}: {readable(where)} is the same as another group or data set, under a second name")
         if where.count("/") > DEEPEST:
             raise InputError(f"{path}: has more than {DEEPEST} groups in one another, such as {shown(where)}")
         seen.add(address)
@@ -148,14 +146,14 @@ def check_arrays(where: str | Path, arrays: dict, shapes: dict[str, tuple]) -> N
     """Raise InputError for the first misfit unless `arrays` are exactly those of `shapes`, float32 and finite."""
     for name in shapes:
         if name not in arrays:
-            raise InputError(f"{where}: array {shown_name(name)} is missing")
+            raise InputError(f"{where}: array {readable(name)} is missing")
     for name, array in arrays.items():
         if name not in shapes:
-            raise InputError(f"{where}: array {shown_name(name)} is unexpected")
+            raise InputError(f"{where}: array {readable(name)} is unexpected")
         if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.shape != tuple(shapes[name]):
             found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-            raise InputError(f"{where}: array {shown_name(name)} is {found}, expected float32 {tuple(shapes[name])}")
-        check_finite(f"{where}: array {shown_name(name)}", array)
+            raise InputError(f"{where}: array {readable(name)} is {found}, expected float32 {tuple(shapes[name])}")
+        check_finite(f"{where}: array {readable(name)}", array)
 
 
 def check_finite(where: str, array: np.ndarray) -> None:
@@ -237,12 +235,12 @@ def _attribute(node: h5py.HLObject, name: str, path: str | Path) -> str | int:
 
 
 def _attribute_place(node: h5py.HLObject, name: str, path: str | Path) -> str:
-    return f"{path}: attribute {shown(name)} of {shown_name(node.name)}"
+    return f"{path}: attribute {shown(name)} of {readable(node.name)}"
 
 
 def _place(group: h5py.Group, name: str, path: str | Path) -> str:
     """The file and a member of one of its groups, for a message."""
-    return f"{path}: {shown_name(group.name.rstrip('/') + '/' + name)}"
+    return f"{path}: {readable(group.name.rstrip('/') + '/' + name)}"
 
 
 def read_text(node: h5py.HLObject, name: str, path: str | Path) -> str:
@@ -341,7 +339,7 @@ def read_arrays(group: h5py.Group, expected: dict[str, tuple], path: str | Path)
     if promised > _file_size(group):
         has = f"the file has {_file_size(group):,}"
         raise InputError(
-            f"{path}: {shown_name(group.name)} should hold arrays of {promised:,} bytes by its attributes; {has}"
+            f"{path}: {readable(group.name)} should hold arrays of {promised:,} bytes by its attributes; {has}"
         )
     _check_members(group, unflatten(expected), path)
     arrays = {}
