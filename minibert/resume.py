@@ -14,6 +14,12 @@ from minibert.progress import read_progress
 from minibert.storage import read_bank
 from minibert.train import Training
 
+WHAT_HASHES_TELL = {
+    "data": "the texts or labels are not those of that run",
+    "data_whole": "the texts or labels are not those of that run",
+    "backbone": "the backbone's weights are not those of that run",
+    "tokenizer": "the backbone's tokenizer is not that of that run",
+}
 TRAIN_LONGER = "to train longer, start a new run with a larger --epochs and another --out"
 
 
@@ -29,7 +35,8 @@ def resume(training: Training, replace: bool = False) -> bool:
     arrays, progress, epoch, settings = read_progress(folder.state)
     other = difference(settings, training.settings)
     if other and not replace:
-        advice = f"give the settings of that run, another --out, or --force to replace it; {TRAIN_LONGER}"
+        advice = "give the settings of that run, another --out, or --force to replace it"
+        advice += f"; {TRAIN_LONGER}" * other.startswith("train/epochs")
         raise InputError(f"{folder.state}: cannot resume: {other}; {advice}")
     if other:
         training.say(f"note: the run in {folder.path} is another one ({other}); --force replaces it")
@@ -90,5 +97,7 @@ def difference(before: dict | None, now: dict) -> str:
     unknown = () if "tokenizer" in before else ("data", "data_whole", "tokenizer")
     for name in now | before:
         if name not in unknown and before.get(name) != now.get(name):
+            if name in WHAT_HASHES_TELL:
+                return WHAT_HASHES_TELL[name]
             return f"{name} was {before.get(name)!r}, now it is {now.get(name)!r}"
     return ""

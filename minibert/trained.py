@@ -220,8 +220,8 @@ def _about_rows(scored: Scored, is_trained: bool | None, split: str) -> list[str
     if is_trained and split != ALL:
         chose = 0 if split == "dev" else chose
         return [*shared_note(trained, n, scored.name, "train"), *shared_note(chose, n, scored.name, "dev")]
-    told = [f"{trained} were trained on"] * (trained > 0) + [f"{chose} chose the epoch"] * (chose > 0)
+    told = [f"{trained} were trained on"] * (trained > 0) + [f"{chose} chose the best epoch"] * (chose > 0)
     of = "rows" if split == ALL else f"{scored.name} rows"
     if not told:
-        return [f"none of the {n} {of} was trained on or chose the epoch"]
+        return [f"none of the {n} {of} was trained on or chose the best epoch"]
     return [f"of the {n} {of} {' and '.join(told)}: their score says nothing about new texts"]

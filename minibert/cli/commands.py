@@ -4,6 +4,7 @@ code or None. Everything that can be wrong with the arguments is found before an
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 
@@ -65,7 +66,8 @@ def _announce(training: Training) -> None:
         for note in split.notes(name):
             say(f"note: {note}")
     say(model.table())
-    say(f"{training.total_steps} steps of {config.batch_size} texts, learning rate {config.lr:g}")
+    steps = "1 step" if training.total_steps == 1 else f"{training.total_steps} steps"
+    say(f"{steps} of up to {config.batch_size} texts, learning rate {config.lr:g}")
     if training.optimizer.steps:
         say(f"going on after epoch {training.progress.epoch}, step {training.optimizer.steps}")
 
@@ -150,6 +152,11 @@ def predict(args) -> None:
         fields, answer = head.describe(row, record.labels)
         out = {"text": texts[i]} if pairs is None else {"text": texts[i], "pair": pairs[i]}
         if args.json:
-            print(json.dumps(out | answer, ensure_ascii=False))
+            print(json.dumps(out | answer, ensure_ascii=not _shows_all_text()))
         else:
             print("\t".join(map(printable, [*fields, *out.values()])))
+
+
+def _shows_all_text() -> bool:
+    """Whether standard output takes every character. If not, JSON's own escapes are used: others would not be JSON."""
+    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")

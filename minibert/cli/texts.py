@@ -3,6 +3,7 @@ standard input."""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -19,12 +20,20 @@ _OPEN_QUOTE = re.compile(r'(?:^|[,;\t])\s*"[^"]*$')  # a quote where a field may
 def texts_and_pairs(args, record: TaskRecord) -> tuple[list[str], list[str] | None]:
     """The texts, and the second texts if the task of the record reads pairs. Notes go to standard error. Raises
     InputError."""
-    lines = _lines(args, record)
+    lines, pair = _lines(args, record), args.pair and _argument("--pair", args.pair)
     if not record.training.get("pairs"):
-        if args.pair is not None:
+        if pair is not None:
             raise InputError(f"task {record.name} reads single texts: leave out --pair")
         return lines, None
-    return _cut_pairs(lines, record.name) if args.pair is None else (lines, [args.pair] * len(lines))
+    return _cut_pairs(lines, record.name) if pair is None else (lines, [pair] * len(lines))
+
+
+def _argument(name: str, text: str) -> str:
+    """An argument as the text it was given as. Python reads arguments in the locale's encoding, and keeps bytes that
+    are not of it as halves of characters. Raises InputError if it is not UTF-8."""
+    if text.isascii() or not any("\udc80" <= character <= "\udcff" for character in text):
+        return text
+    return decode(os.fsencode(text), name, advice="Give it as UTF-8, or the texts in a file that is")
 
 
 def _cut_pairs(lines: list[str], task: str) -> tuple[list[str], list[str]]:
@@ -39,7 +48,7 @@ def _lines(args, record: TaskRecord) -> list[str]:
     if args.texts and args.file:
         raise InputError("give texts as arguments or with --file, not both")
     if args.texts:
-        return args.texts
+        return [_argument(f"text {i}", text) for i, text in enumerate(args.texts, 1)]
     if args.file:
         source, text = args.file, read_text(args.file, advice=ADVICE)
     else:

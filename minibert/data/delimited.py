@@ -15,6 +15,7 @@ from minibert.data.reading import LINE, read_text
 
 QUOTINGS = ("csv", "none")
 MOST_COLUMNS = 20  # that a message lists
+JSON_ADVICE = "The file looks like JSON: write it as CSV first"
 LONGEST_FIELD = 2**24  # characters; csv's own limit (131,072) is less than a long document
 _MARK = re.compile(r'("?)sep=([^\r\n])\1[,;\t]*(?=[\r\n])', re.IGNORECASE)  # a spreadsheet's line above the header
 _SPACES = " \t\xa0"
@@ -72,8 +73,8 @@ class Header:
         raise InputError(message + (self.form.advice or self._advice(name)))
 
     def _advice(self, name: str) -> str:
-        if self.columns[0][:1] in ("{", "["):
-            return "The file looks like JSON: write it as CSV first"
+        if _looks_like_json(self.columns[0]):
+            return JSON_ADVICE
         if self.columns[0].lower().startswith(("<!doctype", "<html")):
             return "The file is a web page: get the data themselves"
         if f'"{name}"' in self.columns:
@@ -257,9 +258,14 @@ def _parse(path: Path, text: str, form: Format) -> Iterator[tuple[int, list[str]
             line = reader.line_num + 1  # a row with quoted line breaks spans lines; an editor shows its first
     except csv.Error as error:
         told = str(error).replace(f"'{form.delimiter}'", _spell(form.delimiter))
-        raise InputError(f"{path}, in the row that begins on line {line}: {told}. {_advice(form)}") from None
+        advice = JSON_ADVICE if _looks_like_json(text) else _advice(form)
+        raise InputError(f"{path}, in the row that begins on line {line}: {told}. {advice}") from None
     finally:
         csv.field_size_limit(limit)
+
+
+def _looks_like_json(text: str) -> bool:
+    return text.lstrip()[:1] in ("{", "[")
 
 
 def _advice(form: Format) -> str:

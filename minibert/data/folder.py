@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from minibert.config import InputError
@@ -24,6 +25,8 @@ def find_splits(data: Path, notes: list[str]) -> dict[str, Path]:
     training file, two files for a split.
     """
     if not data.exists():
+        if re.match("https?:/", str(data)):
+            raise InputError(f"--data {data} is an address, which is not read: get the file, and give its path")
         raise InputError(f"--data {data} does not exist; give a file, or a folder with train.csv, dev.csv and test.csv")
     if not data.is_dir():
         return {"train": data}

@@ -142,7 +142,7 @@ def leave_out(label: str) -> str:
     """Advice: the option that drops the rows with this label."""
     if not label.isprintable() or label != cut(label):
         return "To leave such rows out, take them out of the file"
-    return f"To leave such rows out: --drop-label={shlex.quote(label)}"
+    return f"To leave such rows out: --drop-label={shlex.quote(label) if label else ''}"
 
 
 class Spellings:
@@ -181,8 +181,9 @@ def _rows(n: int) -> str:
 
 
 def show(label: str) -> str:
-    """A label as one reads it, cut if it is long, and with escapes where there would be nothing to see."""
-    if label.isprintable() and label == fold(label, ["characters that are not seen"]):
+    """A label as one reads it in a list: cut if it is long, in quotes if it has a comma, and with escapes where there
+    would be nothing to see."""
+    if "," not in label and label.isprintable() and label == fold(label, ["characters that are not seen"]):
         return cut(label)
     return escaped(label)
 

@@ -55,7 +55,7 @@ def shared_texts(task: Task, rows: dict[str, np.ndarray] | None = None) -> list[
 
 def shared_note(n: int, total: int, split: str, other: str) -> list[str]:
     """The note on n of a split's texts that are also in another one; none for 0."""
-    return [f"{n} of {total} {split} texts are also in {other}, but for case and spaces"] if n else []
+    return [f"{n} of {total} {split} texts are also in {other}, case and spaces aside"] if n else []
 
 
 def data_fingerprint(task: Task) -> str:

@@ -51,8 +51,13 @@ def read_squad(data) -> Task:
     notes: list[str] = []
     train, dev = (read_questions(paths[split], notes) for split in FILES)
     notes += [note for split, part in (("train", train), ("dev", dev)) for note in _notes(paths[split], part, split)]
-    train = train.take(np.flatnonzero(train.labels[:, 0] >= 0))
-    return Task("squad", "span", (), ("f1", "exact_match"), train, {"dev": dev}, notes=tuple(notes))
+    answered = train.take(np.flatnonzero(train.labels[:, 0] >= 0))
+    if not len(answered):
+        raise InputError(
+            f"{paths['train']}: none of its {len(train)} questions has an answer that its paragraph contains at "
+            "answer_start. Are the places counted in characters, from 0?"
+        )
+    return Task("squad", "span", (), ("f1", "exact_match"), answered, {"dev": dev}, notes=tuple(notes))
 
 
 def find_file(data, split: str) -> Path:

@@ -20,7 +20,7 @@ from minibert.storage.atomic import one_at_a_time
 from minibert.storage.tokenizer import differences, sha256_of_text
 
 ROWS = ("train", "dev")
-GET_BANK = "train a task first: minibert train ... --out RUN writes RUN/bank.h5"
+GET_BANK = "train a task: minibert train ... --out RUN writes RUN/bank.h5"
 
 
 @dataclass(frozen=True)

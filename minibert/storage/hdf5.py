@@ -33,6 +33,7 @@ FORMATS = {
     "minibert-bank": "a task bank",
     "minibert-state": "a training state",
 }
+OTHER_COPY = "if there is another copy of the file, take that; else "  # of a damaged one
 VERSION = 2
 LONGEST_TEXT = 1 << 24  # bytes of an attribute
 LONGEST_REASON = 300  # characters of what HDF5 says
@@ -183,7 +184,9 @@ def read_file(path: str | Path, kind: str, if_missing: str) -> Iterator[h5py.Fil
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{path}: is damaged or cut short ({_one_line(error)}); {if_missing}") from error
+        raise InputError(
+            f"{path}: is damaged or cut short; {OTHER_COPY}{if_missing} (the HDF5 library says: {_one_line(error)})"
+        ) from error
 
 
 def _check_signature(path: Path, kind: str, if_missing: str) -> None:
@@ -286,7 +289,7 @@ def check_sha256(path: str | Path, what: str, stored: str, actual: str, if_damag
     if stored != actual:
         digests = f"SHA-256 {actual[:12]}, expected {printable(stored[:12])}"
         message = f"{path}: {what} changed since the file was written ({digests})"
-        raise InputError(f"{message}; {if_damaged}")
+        raise InputError(f"{message}; {OTHER_COPY}{if_damaged}")
 
 
 def child(group: h5py.Group, name: str, kind: type, path: str | Path):

@@ -120,8 +120,8 @@ def test_rows_of_the_training_are_told_and_the_others_scored_alone(place, capsys
         rf"csv all \({n}\): accuracy (0\.\d{{4}})\ncsv all, not in training \(20\): accuracy (0\.\d{{4}})\n", out
     )
     assert code == 0 and found, out
-    told = f"note: of the {n} rows {trained} were trained on and 8 chose the epoch: their score says nothing about new"
-    assert f"{told} texts" in err.splitlines()
+    told = f"note: of the {n} rows {trained} were trained on and 8 chose the best epoch: their score says nothing"
+    assert f"{told} about new texts" in err.splitlines()
     other = f"note: {data} is not the data that task csv was trained on: all rows are scored"
     assert (other in err.splitlines()) == (data != "coin.csv")
     assert "no split of its own" not in err
@@ -139,7 +139,7 @@ def test_a_new_file_is_scored_whole(place, capsys, data, n):
     assert (code, out) == (0, f"csv all ({n}): accuracy {expected:.4f}\n")
     assert err.splitlines() == [
         f"note: {data} is not the data that task csv was trained on: all rows are scored",
-        f"note: none of the {n} rows was trained on or chose the epoch",
+        f"note: none of the {n} rows was trained on or chose the best epoch",
     ]
     assert evaluate(capsys, place, data, "--split", "all")[:2] == (code, out)
 
@@ -228,10 +228,10 @@ def test_a_task_with_splits_of_its_own_is_scored_as_it_is_divided(place, tmp_pat
     options = ["--text-column", "words", "--label-column", "side", "--max-length", 16, "--epochs", 1]
     files = ["--backbone", place / "tiny.h5", "--out", tmp_path / "run", "--data", tmp_path]
     code, out, _ = run(capsys, "train", "--task", "csv", *files, *options)
-    assert code == 0 and "note: 3 of 10 test texts are also in train, but for case and spaces\n" in out
+    assert code == 0 and "note: 3 of 10 test texts are also in train, case and spaces aside\n" in out
     evaluate = ["eval", "--backbone", place / "tiny.h5", "--bank", tmp_path / "run", "--data", tmp_path]
     code, out, err = run(capsys, *evaluate, "--split", "test")
-    assert code == 0 and "note: 3 of 10 test texts are also in train, but for case and spaces\n" in err
+    assert code == 0 and "note: 3 of 10 test texts are also in train, case and spaces aside\n" in err
     assert re.match(r"csv test \(10\): .*\ncsv test, not in training \(7\): ", out)
     put(tmp_path / "dev.csv", [*rows[:4], *rows[36:40]])
     code, out, err = run(capsys, *evaluate)
@@ -259,7 +259,11 @@ def test_ablate_scores_the_rows_that_eval_scores(place, tmp_path, capsys):
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert code == 0 and out.startswith(f"csv dev (8): accuracy {result['dev']['accuracy']:.4f} with all adapters")
     code, out, err = run(capsys, *ablate, place / "sorted.csv")
-    assert code == 0 and out.startswith("csv all (80): accuracy ") and "64 were trained on and 8 chose the epoch" in err
+    assert (
+        code == 0
+        and out.startswith("csv all (80): accuracy ")
+        and "64 were trained on and 8 chose the best epoch" in err
+    )
     assert run(capsys, *ablate, place / "sorted.csv", "--split", "test")[0] == 2
     header, first = (tmp_path / "spans.csv").read_text().splitlines()[:2]
     row = dict(zip(header.split(","), first.split(","), strict=True))

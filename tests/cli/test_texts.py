@@ -1,10 +1,13 @@
 """What `predict` reads: one text a line, by the same rules as a file to train on; what looks like a table is told."""
 
 import io
+import subprocess
+import sys
 from argparse import Namespace
 from types import SimpleNamespace
 
 import pytest
+from tiny import environment
 
 from minibert.cli.texts import texts_and_pairs
 from minibert.config import InputError
@@ -112,3 +115,16 @@ def test_torn_lines_are_told(tmp_path, capsys):
         f"note: {tmp_path}/f.txt: on 2 of 5 lines (first on line 2) a quoted field begins that does not end there; "
         "each line is labelled as a text of its own"
     )
+
+
+def test_an_argument_is_the_text_that_was_given_whatever_the_locale(tmp_path):
+    program = "import sys; from minibert.cli.texts import _argument; print(ascii(_argument('text 1', sys.argv[1])))"
+    for locale in ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONUTF8": "1"}):
+        good, bad = (
+            subprocess.run(
+                [sys.executable, "-c", program, text], env=environment(**locale), capture_output=True, cwd=tmp_path
+            )
+            for text in ("schön 😀".encode(), b"sch\xf6n")
+        )
+        assert good.stdout == b"'sch\\xf6n \\U0001f600'\n"
+        assert bad.returncode == 1 and b"InputError: text 1, line 1: byte 0xf6 is not utf-8. Give it as" in bad.stderr

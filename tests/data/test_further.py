@@ -262,7 +262,7 @@ def test_texts_on_both_sides_of_a_split_are_counted(tmp_path):
     lines = [["ham", f"text {i}"] for i in range(38)] + [["spam", "WIN a  prize"], ["spam", "win a prize"]]
     put(tmp_path, "sms_spam", lines)
     task = load_task("sms_spam", tmp_path)
-    assert shared_texts(task) == ["1 of 5 dev texts are also in train, but for case and spaces"]
+    assert shared_texts(task) == ["1 of 5 dev texts are also in train, case and spaces aside"]
 
 
 def test_other_rows_are_read_with_the_classes_of_a_trained_task(tmp_path):
@@ -370,7 +370,7 @@ def test_complaints_without_a_narrative_are_left_out_and_rare_issues_are_trained
     task = load_task("customer_complaints", tmp_path)
     assert sum(map(len, splits(task))) == 400 and "left out 200 rows (200 with no text)" in task.notes[0]
     assert set(task.train.labels.tolist()) == set(range(157))  # at least one row of each
-    assert "too few rows to be in every split: Issue, 001, " in task.notes[-1] and " more" in task.notes[-1]
+    assert "too few rows to be in every split: 'Issue, 001', " in task.notes[-1] and " more" in task.notes[-1]
     assert len(task.notes[-1]) < 200
 
 

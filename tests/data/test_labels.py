@@ -103,7 +103,7 @@ def test_minus_one_is_a_class_beside_plus_one_alone():
 
 def test_advice_can_be_typed():
     assert leave_out("-1").endswith("--drop-label=-1")
-    assert leave_out("") == "To leave such rows out: --drop-label=''"
+    assert leave_out("") == "To leave such rows out: --drop-label="
     assert leave_out("not sure").endswith("--drop-label='not sure'")
 
 

@@ -45,9 +45,9 @@ def test_what_a_bank_keeps_is_sorted_and_has_each_row_once():
 def test_texts_in_two_splits_are_told():
     shared = task(examples("a", "b", "c"), examples("d", "A "), examples("d", "b", "c", "e", " B"))
     assert shared_texts(shared) == [
-        "1 of 2 dev texts are also in train, but for case and spaces",
-        "3 of 5 test texts are also in train, but for case and spaces",
-        "1 of 5 test texts are also in dev, but for case and spaces",
+        "1 of 2 dev texts are also in train, case and spaces aside",
+        "3 of 5 test texts are also in train, case and spaces aside",
+        "1 of 5 test texts are also in dev, case and spaces aside",
     ]
     assert shared_texts(task(examples("a", "b"), examples("c"))) == []
     several = task(examples("a", "b"), {"matched": examples("a"), "mismatched": examples("c", "b")}, examples("z"))
@@ -62,7 +62,7 @@ def test_a_question_is_the_same_only_with_its_paragraph():
 
     train, dev = questions(("who?", "one"), ("where?", "two")), questions(("who?", "two"), ("Where?", "two"))
     found = Task("squad", "span", (), ("f1",), train, {"dev": dev})
-    assert shared_texts(found) == ["1 of 2 dev texts are also in train, but for case and spaces"]
+    assert shared_texts(found) == ["1 of 2 dev texts are also in train, case and spaces aside"]
 
 
 GLUE_ROW = "sentence\tlabel\n{}\t0\nnice\t1\n"

@@ -207,7 +207,7 @@ def test_a_finished_run(backbone, tmp_path):
         ({"config": replace(CONFIG, lr=1e-3)}, "train/lr was 0.003, now it is 0.001"),
         ({"config": replace(CONFIG, epochs=9)}, "train/epochs was 4, now it is 9; .*to train longer"),
         ({"method": "layernorm"}, "method was 'adapter', now it is 'layernorm'"),
-        ({"task": make_task(20, 5)}, "data"),
+        ({"task": make_task(20, 5)}, "the texts or labels are not those"),
         ({"task": make_task(21)}, "train_rows"),
     ],
 )
@@ -246,7 +246,7 @@ WRONG = {
     without: "no such file",
     cut: "bank.h5",
     of_another_task: "is not the bank of this run .it has no task 'byheart'",
-    of_another_run: "is not the bank of this run .backbone was '0000",
+    of_another_run: "is not the bank of this run .the backbone's weights are not those",
 }
 
 

@@ -359,7 +359,7 @@ def test_train_eval_predict(place, tmp_path, capsys):
     assert "note: train-v1.1.json: 1 of 60 questions have no answer" in out
     assert "note: scoring on 15 of 20 dev rows" in out and "task squad (59 train, 15 dev)" in out
     assert "note: 59 train questions are read in 118 windows" in out
-    assert "16 steps of 16 texts" in out
+    assert "16 steps of up to 16 texts" in out
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert list(result["dev"]) == ["f1", "exact_match"] and result["steps"] == 16
     assert (tmp_path / "run" / "history.csv").read_text().startswith("epoch,step,loss,f1,exact_match,seconds\n1,8,")
