@@ -157,7 +157,7 @@ def _cached(function, **options):
     seal_cache(compiled)
     if folder not in Path(compiled._cache.cache_path).parents:  # it could not be made, and Numba took another one
         compiled._cache.disable()
-        report_not_kept(OSError("the folder cannot be made"), folder)
+        report_not_kept(OSError(f"{folder.name} cannot be made"))
     KERNELS.append(compiled)
     return compiled
 

@@ -17,8 +17,11 @@ from pathlib import Path
 
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
+from .cache import CACHE_FOLDER
+
 SEAL = sha256().digest_size  # bytes at the end of a file, which unpickling does not read
 _failures: list[OSError] = []  # why kernels could not be kept
+silent = False  # in a process whose parent reports it
 
 
 def is_whole(path) -> bool:
@@ -85,15 +88,15 @@ class KernelCache(FunctionCache):
         try:
             super().save_overload(sig, data)
         except OSError as error:
-            report_not_kept(error, self.cache_path)
+            report_not_kept(error)
 
 
-def report_not_kept(error: OSError, folder) -> None:
+def report_not_kept(error: OSError) -> None:
     """Print once that kernels cannot be kept in the cache, and why."""
-    if not _failures:
+    if not _failures and not silent:
         print(
-            f"warning: compiled kernels cannot be kept in {folder} ({error.strerror or error}); they are compiled anew "
-            "in every run. Make room there, or set NUMBA_CACHE_DIR to another folder.",
+            f"warning: compiled kernels cannot be kept in {CACHE_FOLDER} ({error.strerror or error}); they are "
+            "compiled anew in every run. Make room there, or set NUMBA_CACHE_DIR to another folder.",
             file=sys.stderr,
         )
     _failures.append(error)

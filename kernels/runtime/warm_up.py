@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 import kernels
 
+from . import sealed
 from .cache import with_imports
 from .compiling import CACHE_FOLDER, KERNELS, LISTENER
 from .examples import (
@@ -145,7 +146,7 @@ def _write_mark(dtype_name: str, purpose: str) -> None:
     try:
         write_sealed(_mark(dtype_name, purpose), "\n".join(names).encode())
     except OSError as error:
-        report_not_kept(error, CACHE_FOLDER)
+        report_not_kept(error)
 
 
 def _n_cached() -> int:
@@ -172,7 +173,7 @@ def command_of_compiler(module: str, call: str) -> list[str]:
 def compile_share(name: str, purpose: str, share: str) -> None:
     """Compile one of the two shares of a purpose's kernels into the cache, silently; name is that of the dtype."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a compiler immediately
-    LISTENER.announced = True
+    LISTENER.announced = sealed.silent = True
     use_little_garbage_collection()
     for _ in run_examples(SHARES[share](np.dtype(name)), purpose):
         if not all_were_kept():

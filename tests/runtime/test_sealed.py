@@ -62,6 +62,20 @@ def test_a_file_of_another_kernel_is_none_of_this_one(whole):
     assert not sealed.is_whole(other)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="ulimit")
+def test_a_full_folder_is_reported_once_and_not_by_each_process_that_compiles(tmp_path):
+    program = """
+import resource, numpy as np
+resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))
+import kernels
+kernels.ensure_compiled("float32", "predict")
+print(kernels.squared_norm(np.ones(9, np.float32)))
+"""
+    done = compute(tmp_path, program)
+    assert (done.returncode, done.stdout) == (0, "9.0\n"), done.stderr
+    assert done.stderr.count("warning: ") == done.stderr.count("warning: compiled kernels cannot be kept") == 1
+
+
 def test_a_mark_is_believed_as_long_as_all_that_it_lists_is_whole(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(warm_up, "CACHE_FOLDER", tmp_path)
     mark, file = tmp_path / "x.complete", tmp_path / "a.nbc"

@@ -3,12 +3,13 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
 
 import kernels
-from kernels.runtime import cache
+from kernels.runtime import cache, warm_up
 from kernels.runtime.warm_up import SHARES
 
 pytestmark = pytest.mark.skipif(not kernels.COMPILED, reason="the reference is not compiled")
@@ -92,3 +93,14 @@ def test_the_version_changes_with_every_line(tmp_path, monkeypatch):
         cache.version_of.cache_clear()
         versions.add(cache.version_of(tmp_path / "a.py"))
     assert len(versions) == 3
+
+
+@pytest.mark.parametrize("code", [-2, 0xC000013A], ids=["POSIX", "Windows"])
+def test_ctrl_c_that_reaches_the_compilers_alone_ends_the_program(code, monkeypatch):
+    """Whoever compiles in a thread that gets no signal must not go on as if all were compiled."""
+    compiler = SimpleNamespace(poll=lambda: code, wait=lambda: code, kill=lambda: None)
+    monkeypatch.setattr(warm_up, "_start_compiler", lambda *_: compiler)
+    monkeypatch.setattr(warm_up, "_is_complete", lambda *_: False)
+    monkeypatch.setattr(warm_up, "_DONE", set())
+    with pytest.raises(KeyboardInterrupt):
+        warm_up.ensure_compiled()
