@@ -6,7 +6,6 @@ Everything that reads a setting can rely on it: a config that exists is a valid 
 from __future__ import annotations
 
 import json
-import math
 import reprlib
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import lru_cache
@@ -48,7 +47,7 @@ def _whole_number(name: str, value, low: int, high: int = 2**31) -> int:
 
 def _number(name: str, value, low: float, high: float, above: bool = False) -> float:
     """The value as Python's own float."""
-    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, Real) and not isinstance(value, bool)
     inside = number and (low < value if above else low <= value) and value <= high
     _need(inside, f"{name} must be a number {'above' if above else 'from'} {low:g} to {high:g}, got {shown(value)}")
     return float(value)
@@ -58,23 +57,46 @@ def _need_one_of(name: str, value, choices: tuple[str, ...]) -> None:
     _need(value in choices, f"{name} must be one of {', '.join(choices)}; got {shown(value)}")
 
 
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
-LONGEST = 200  # characters of a list or an object in a message
+LONGEST_SHOWN = 60  # characters of one text
+LONGEST_VALUE = 200  # of a list or an object; of what another library says
+
+
+def cut(text: str, most: int = LONGEST_SHOWN) -> str:
+    """The beginning of a text that is too long for a message."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def quoted(text: str, written=repr) -> str:
+    """A text in quotes, cut short before it is written with escapes, and after that."""
+    return cut(written(cut(text)), LONGEST_SHOWN + 20)
+
+
+class _Short(reprlib.Repr):
+    def repr_str(self, text: str, level: int) -> str:
+        return quoted(text)
+
+    def repr_int(self, number: int, level: int) -> str:  # Python writes no number of over 4,300 digits
+        bits = number.bit_length()
+        return repr(number) if bits < 4 * LONGEST_SHOWN else f"a whole number of {bits:,} bits"
+
+
+_SHORT = _Short()
+_SHORT.maxother = LONGEST_SHOWN
 
 
 def shown(value) -> str:
-    """A value from a file, for a message: as Python writes it, on one line, cut short whatever its size and depth.
-
-    Every message that quotes what stands in a file does it by this.
-    """
-    text = _SHORT.repr(value)
-    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+    """A value from a file, for a message: as Python writes it, on one line, cut short, whatever its size and depth."""
+    return cut(_SHORT.repr(value), LONGEST_VALUE)
 
 
-def shown_name(name: str) -> str:
-    """A name from a file, for a message: as it is if that is short and can be printed, else as `shown`."""
-    return name if name.isprintable() and len(name) <= LONGEST else shown(name)
+def readable(text: str, most: int = LONGEST_SHOWN) -> str:
+    """A name from a file, for a message: cut short; without quotes and escapes if it can be read without."""
+    return cut(text, most) if text.isprintable() else quoted(text)
+
+
+def one_line(error: BaseException) -> str:
+    """What another library says, for a message: on one line, cut short; the kind of error if it says nothing."""
+    return readable(" ".join(str(error).split()), LONGEST_VALUE) or type(error).__name__
 
 
 def parse_json(text: str | bytes, where: str):
@@ -161,7 +183,7 @@ class _Settings:
         """The settings {name: value}. Raises InputError if one is unknown, missing or out of range."""
         _need(isinstance(values, dict), f"{cls.__name__} must be a JSON object, got {shown(values)}")
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
-        _need(not unknown, f"{cls.__name__} has no setting named {', '.join(map(shown_name, unknown[:5]))}")
+        _need(not unknown, f"{cls.__name__} has no setting named {', '.join(map(readable, unknown[:10]))}")
         missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in values]
         _need(not missing, f"{cls.__name__} is incomplete: {', '.join(missing)} must be given")
         return cls(**values)

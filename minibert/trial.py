@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
 
-from minibert.config import AdapterConfig, InputError, TrainConfig
+from minibert.config import AdapterConfig, InputError, TrainConfig, readable
 from minibert.data import CSV_OPTIONS, DEFAULT_MAX_LENGTH
 from minibert.methods import DEFAULT_LR, check_options
 from minibert.options import ADAPTER_OPTIONS, MODEL_OPTIONS, TRAIN_OPTIONS, TUPLE_OPTIONS
@@ -67,7 +67,8 @@ class Trial:
         """Read back what `to_dict` gave. Raises InputError if a setting is not known here."""
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
         if unknown or "task" not in values:
-            wrong = f"has settings that this version does not know: {', '.join(unknown)}" if unknown else "has no task"
+            names = ", ".join(map(readable, unknown[:10]))
+            wrong = f"has settings that this version does not know: {names}" if unknown else "has no task"
             raise InputError(f"a trial of the ledger {wrong}")
         adapter, train = values.get("adapter"), TrainConfig.from_dict(values.get("train", {}))
         return cls(**{**values, "adapter": adapter and AdapterConfig.from_dict(adapter), "train": train})

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from minibert.config import BertConfig, InputError, shown, shown_name
+from minibert.config import BertConfig, InputError, readable, shown
 from minibert.storage.hdf5 import check_finite
 
 TRANSPOSED, AS_IS = True, False
@@ -82,7 +82,7 @@ class Account:
             lines.append(self._group_line(group, [row for row in kept if row[1].startswith(f"{group}/")]))
         lines.append(self._group_line("mapped", kept))
         left_out = [row for row in self.rows if not row[1]]
-        names = ", ".join(shown_name(row[0]) for row in left_out[:3]) + (", ..." if len(left_out) > 3 else "")
+        names = ", ".join(readable(row[0]) for row in left_out[:3]) + (", ..." if len(left_out) > 3 else "")
         lines.append(self._group_line("left out", left_out) + (f"   {names}" if names else ""))
         halves = sum(row[4] == "F16" for row in kept)
         if halves:
@@ -97,7 +97,7 @@ class Account:
     @staticmethod
     def _row_line(theirs: str, ours: str, shape: tuple, transposed: bool, dtype: str) -> str:
         how = "transposed" if transposed else ""
-        return f"{shown_name(theirs):<58} {dtype:<4}{shape!s:<14} {how:<10} -> {ours or '(left out)'}"
+        return f"{readable(theirs):<58} {dtype:<4}{shape!s:<14} {how:<10} -> {ours or '(left out)'}"
 
 
 def to_ours(read, stored: dict[str, tuple[str, tuple]], config: BertConfig) -> tuple[dict, Account]:

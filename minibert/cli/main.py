@@ -9,7 +9,7 @@ import sys
 
 from minibert import check_kernels
 from minibert.cli.arguments import build_parser
-from minibert.config import InputError
+from minibert.config import InputError, printable
 
 MODULES = {
     **dict.fromkeys(("train", "eval", "predict"), "minibert.cli.commands"),
@@ -50,7 +50,7 @@ def _run(args) -> int:
 
 def _tell(error: object) -> None:
     """Print one line: what a message quotes from a file may hold line ends."""
-    print("error: " + str(error).replace("\r", "\\r").replace("\n", "\\n"), file=sys.stderr)
+    print(f"error: {printable(str(error))}", file=sys.stderr)
 
 
 def _let_any_text_be_printed() -> None:

@@ -59,7 +59,7 @@ def load_task(name: str, data=None, **options) -> Task:
     Raises InputError: unknown name, data missing or not usable, an option the task does not have.
     """
     found = load_labelled(name, data, None, **options)
-    return check_task(found.task() if isinstance(found, Uncut) else found)
+    return check_task(found.task() if isinstance(found, Uncut) else found, data)
 
 
 def load_labelled(name: str, data=None, classes: tuple[str, ...] | None = None, **options) -> Task | Uncut:

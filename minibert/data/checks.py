@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.config import InputError
+from minibert.data.labels import show
 from minibert.data.task import Examples, Task
 
 FAR = 0.1  # of a release's rows: a file that has so many more or less is told
@@ -21,7 +22,7 @@ def release_notes(path: Path, part: Examples, names: tuple[str, ...], classes: i
     notes = []
     shown = set() if part.labels is None or not classes else set(part.labels.tolist())
     if len(shown) < classes:
-        missing = ", ".join(name for i, name in enumerate(names) if i not in shown)
+        missing = ", ".join(show(name) for i, name in enumerate(names) if i not in shown)
         there = f"; missing: {missing}" if missing else ""
         notes.append(f"{path.name}: the rows show {len(shown)} of the {classes} labels of the release{there}")
     if rows is not None and abs(len(part) - rows) > FAR * rows:
@@ -29,17 +30,26 @@ def release_notes(path: Path, part: Examples, names: tuple[str, ...], classes: i
     return notes
 
 
-def check_task(task: Task) -> Task:
-    """Return the task if it can be trained on; raise InputError naming the first thing that is wrong.
+def check_task(task: Task, data=None) -> Task:
+    """Return the task if it can be trained on; raise InputError naming the first thing that is wrong, and data, the
+    path that the task was read from.
 
     Every split holds rows, and as many pairs and labels as texts; all splits are single texts or all are pairs.
     With class names: labels are numbers of classes, and training rows show at least two classes. Without, one score an
     example: scores are finite, and the training scores are not all the same. Else labels are whole numbers: positions.
     """
+    try:
+        _check(task)
+    except InputError as error:
+        raise InputError(f"task {task.name}{'' if data is None else f' from {data}'}: {error}") from None
+    return task
+
+
+def _check(task: Task) -> None:
     splits = {"train": task.train, **task.dev}
-    _need(task, bool(task.dev), "there is no dev set to choose the best epoch on")
+    _need(bool(task.dev), "there is no dev set to choose the best epoch on")
     for name, split in splits.items():
-        _need(task, split.labels is not None, f"the {name} set has no labels")
+        _need(split.labels is not None, f"the {name} set has no labels")
     if task.test is not None:
         splits["test"] = task.test
     for name, split in splits.items():
@@ -48,49 +58,44 @@ def check_task(task: Task) -> Task:
         _check_classes(task)
     elif task.label_shape == ():
         varied = np.ptp(task.train.labels) > 0
-        _need(task, varied, "all training scores are the same, so there is nothing to learn")
-    return task
+        _need(varied, "all training scores are the same, so there is nothing to learn")
 
 
-def _need(task: Task, condition: bool, message: str) -> None:
+def _need(condition: bool, message: str) -> None:
     if not condition:
-        raise InputError(f"task {task.name}: {message}")
+        raise InputError(message)
 
 
 def _check_split(task: Task, name: str, split: Examples) -> None:
     n = len(split)
-    _need(task, n > 0, f"the {name} set is empty")
+    _need(n > 0, f"the {name} set is empty")
     _need(
-        task,
         (split.pairs is None) == (task.train.pairs is None),
         f"the {name} set and the train set differ: one has pairs of texts, the other single texts",
     )
     if split.pairs is not None:
-        _need(task, len(split.pairs) == n, f"the {name} set has {n} texts and {len(split.pairs)} second texts")
+        _need(len(split.pairs) == n, f"the {name} set has {n} texts and {len(split.pairs)} second texts")
     if split.labels is None:
         return
     shape = (n, *task.label_shape)
-    _need(task, split.labels.shape == shape, f"the {name} set has {n} texts and labels of shape {split.labels.shape}")
+    _need(split.labels.shape == shape, f"the {name} set has {n} texts and labels of shape {split.labels.shape}")
     if not task.labels and task.label_shape == ():
-        _need(task, bool(np.isfinite(split.labels).all()), f"a score of the {name} set is not finite")
+        _need(bool(np.isfinite(split.labels).all()), f"a score of the {name} set is not finite")
         return
-    _need(task, np.issubdtype(split.labels.dtype, np.integer), f"the labels of the {name} set are not whole numbers")
+    _need(np.issubdtype(split.labels.dtype, np.integer), f"the labels of the {name} set are not whole numbers")
     if not task.labels:
         return
     low, high = int(split.labels.min()), int(split.labels.max())
     classes = len(task.labels)
     _need(
-        task,
         low >= 0 and high < classes,
         f"the {name} set has class numbers {low} to {high}; with {classes} classes they go from 0 to {classes - 1}",
     )
 
 
 def _check_classes(task: Task) -> None:
-    _need(task, len(set(task.labels)) == len(task.labels), f"a class name occurs twice in {', '.join(task.labels)}")
+    names = ", ".join(map(show, task.labels))
+    _need(len(set(task.labels)) == len(task.labels), f"a class name occurs twice in {names}")
     present = np.unique(task.train.labels)
-    _need(
-        task,
-        len(present) >= 2,
-        f"all training rows have the same class ({task.labels[int(present[0])]}); at least two classes are needed",
-    )
+    only = show(task.labels[int(present[0])])
+    _need(len(present) >= 2, f"all training rows have the same class ({only}); at least two classes are needed")

@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from minibert.config import InputError
-from minibert.data.reading import LINE, quote, read_text
+from minibert.config import InputError, shown
+from minibert.data.folder import list_some
+from minibert.data.reading import LINE, read_text
 
 QUOTINGS = ("csv", "none")
+MOST_COLUMNS = 20  # that a message lists
 LONGEST_FIELD = 2**24  # characters; csv's own limit (131,072) is less than a long document
 _MARK = re.compile(r'("?)sep=([^\r\n])\1[,;\t]*(?=[\r\n])', re.IGNORECASE)  # a spreadsheet's line above the header
 _SPACES = " \t\xa0"
@@ -65,7 +67,7 @@ class Header:
             return self.columns.index(name)
         if name in self.columns:
             raise InputError(f"{self.path}: {self.columns.count(name)} columns are called {name!r}; rename one")
-        there = ", ".join(quote(column) for column in self.columns)
+        there = list_some([shown(column) for column in self.columns], MOST_COLUMNS)
         message = f"{self.path}: there is no column {name!r}; the columns are {there}. "
         raise InputError(message + (self.form.advice or self._advice(name)))
 
@@ -118,7 +120,7 @@ def read_delimited(path: Path, form: Format) -> Table:
         if spaced is None:
             raise
         return spaced
-    looks_spaced = any(_is_spaced(cell) for row in (table.columns, *table.rows) for cell in row)
+    looks_spaced = any(is_spaced(cell) for row in (table.columns, *table.rows) for cell in row)
     return (looks_spaced and _without_spaces(path, text, form, notes)) or table
 
 
@@ -144,12 +146,14 @@ def _open(path: Path, form: Format) -> tuple[str, Format, tuple[str, ...]]:
     if mark:
         if delimiter not in (None, mark[2]):
             raise InputError(
-                f"{path}, line 1: {mark[0]!r} says that {_spell(mark[2])} separates, and --delimiter says "
+                f"{path}, line 1: {shown(mark[0])} says that {_spell(mark[2])} separates, and --delimiter says "
                 f"{_spell(delimiter)}. Leave out --delimiter, or delete this line"
             )
-        delimiter = Format(mark[2]).delimiter
+        if mark[2] == '"':
+            raise InputError(f"{path}, line 1: {shown(mark[0])}: a quote cannot separate, expected one other character")
+        delimiter = mark[2]
         text = text[mark.end() :]  # from the end of line 1, so that lines are counted right
-        notes = (f"{Path(path).name}, line 1: {mark[0]!r} is a spreadsheet's mark; {_spell(delimiter)} separates",)
+        notes = (f"{Path(path).name}, line 1: {shown(mark[0])} is a spreadsheet's mark; {_spell(delimiter)} separates",)
     delimiter = delimiter or _guess_delimiter(path, text)
     form = replace(form, delimiter=delimiter, quoting=form.quoting or ("none" if delimiter == "\t" else "csv"))
     return text, form, notes
@@ -176,7 +180,8 @@ def _table(path: Path, text: str, form: Format, notes: tuple[str, ...]) -> Table
     return Table(header.path, header.columns, header.form, rows, lines, notes)
 
 
-def _is_spaced(cell: str) -> bool:
+def is_spaced(cell: str) -> bool:
+    """Whether a cell begins with spaces and a double quote."""
     return '"' in cell and cell[0] != '"' and cell.lstrip(_SPACES)[0] == '"'
 
 
@@ -200,7 +205,7 @@ def _without_spaces(path: Path, text: str, form: Format, notes: tuple[str, ...])
     changed = re.sub(fields, drop, text)
     if not found:
         return None
-    note = f"{Path(path).name}: spaces around {len(found)} quoted fields are dropped, as around {quote(found[0])}"
+    note = f"{Path(path).name}: spaces around {len(found)} quoted fields are dropped, as around {shown(found[0])}"
     broken = sum("\n" in cell or "\r" in cell for cell in found)
     if broken:  # read otherwise, each would be several rows
         note += f"; {broken} of them hold line breaks"
@@ -251,7 +256,8 @@ def _parse(path: Path, text: str, form: Format) -> Iterator[tuple[int, list[str]
                 yield line, row
             line = reader.line_num + 1  # a row with quoted line breaks spans lines; an editor shows its first
     except csv.Error as error:
-        raise InputError(f"{path}, in the row that begins on line {line}: {error}. {_advice(form)}") from None
+        told = str(error).replace(f"'{form.delimiter}'", _spell(form.delimiter))
+        raise InputError(f"{path}, in the row that begins on line {line}: {told}. {_advice(form)}") from None
     finally:
         csv.field_size_limit(limit)
 

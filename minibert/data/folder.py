@@ -55,6 +55,6 @@ def _may_hold_data(path: Path) -> bool:
     return ending in DATA_ENDINGS or name.startswith(tuple(sum(SPLIT_NAMES.values(), ())))
 
 
-def list_some(names: list[str]) -> str:
+def list_some(names: list[str], most: int = MOST_SHOWN) -> str:
     """The first of the names, and how many more there are."""
-    return ", ".join(names[:MOST_SHOWN]) + (f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else "")
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from minibert.config import InputError
+from minibert.config import InputError, shown
 from minibert.data.checks import release_notes
 from minibert.data.delimited import Header, scan_delimited
+from minibert.data.folder import list_some
 from minibert.data.reading import encoding_note, read_text
 from minibert.data.releases import FURTHER, PublicTask
 from minibert.data.split import Cut, Uncut, check_split_seed
@@ -88,7 +89,7 @@ def _label_column(header: Header, wanted: str) -> str:
     found = [name for name in header.columns if name == start or (wanted != start and name.startswith(start))]
     found = [name for name in found if not name.endswith(BESIDE_A_LABEL)]
     if len(found) > 1:
-        raise InputError(f"{header.path}: which is the label, column {' or '.join(map(repr, found))}? Keep one")
+        raise InputError(f"{header.path}: which is the label, column {' or '.join(map(shown, found))}? Keep one")
     return found[0] if found else wanted  # not there: `place` says so, and what is
 
 
@@ -101,7 +102,8 @@ def _line_rows(path: Path, task: PublicTask) -> Iterator[Row]:
     for line, content in _content_lines(path, task):
         label, _, text = content.partition(" ")
         if ":" not in label or not text:
-            raise InputError(f"{path}, line {line}: expected LABEL:fine, a space and a question, found {content!r}")
+            found = shown(content)
+            raise InputError(f"{path}, line {line}: expected LABEL:fine, a space and a question, found {found}")
         yield line, text, None, label.partition(":")[0]
 
 
@@ -187,7 +189,7 @@ def _read_part(
         if isinstance(task.classes, dict):
             label = task.classes.get(label, None if task.skip_rest else label)
         if not label:
-            left_out[f"label {cell.strip()!r}"] += 1
+            left_out[f"label {shown(cell.strip())}"] += 1
             continue
         texts.append(text)
         pairs.append(pair)
@@ -206,21 +208,21 @@ def _check_label(path: Path, where: int | str, label: str, task: PublicTask, cla
     known = task.classes if isinstance(task.classes, dict) else classes
     if task.skip_rest or label in known or (label and not known):
         return
-    expected = f"one of {', '.join(map(repr, known))}" if known else "a label"
-    raise InputError(f"{_place(path, where)}: the label is {label!r}; expected {expected}")
+    expected = f"one of {', '.join(map(shown, known))}" if known else "a label"
+    raise InputError(f"{_place(path, where)}: the label is {shown(label)}; expected {expected}")
 
 
 def _classes(path: Path, counts: Counter[str], first: dict[str, int | str], task: PublicTask) -> tuple[str, ...]:
     """The labels that a file shows, sorted. Raises InputError if they are more than the release has."""
     if task.classes is not None and len(counts) > task.classes:
-        usual = [label for label, _ in counts.most_common()]
-        odd = usual[task.classes]
+        odd = counts.most_common()[task.classes][0]
+        usual = list_some([shown(label) for label, _ in counts.most_common(task.classes)], 20)
         raise InputError(
-            f"{_place(path, first[odd])}: the label is {odd!r}; expected one of the {task.classes} labels that the "
-            f"release has, and {', '.join(map(repr, usual[: task.classes]))} are more frequent"
+            f"{_place(path, first[odd])}: the label is {shown(odd)}; expected one of the {task.classes} labels that "
+            f"the release has, and {usual} are more frequent"
         )
     if len(counts) < 2:
-        raise InputError(f"{path}: at least two classes are needed, found {', '.join(map(repr, counts)) or 'no rows'}")
+        raise InputError(f"{path}: at least two classes are needed, found {', '.join(map(shown, counts)) or 'no rows'}")
     return tuple(sorted(counts))
 
 

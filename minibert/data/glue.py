@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import InputError
+from minibert.config import InputError, readable, shown
 from minibert.data.checks import release_notes
+from minibert.data.folder import list_some
 from minibert.data.reading import TO_UTF8, parse_score, read_text, tab_rows
 from minibert.data.task import Examples, Task, no_test_labels
 
@@ -237,8 +238,10 @@ def _from_header(path: Path, header: list[str], columns: Columns, is_test: bool)
     def place(column: str | None) -> int | None:
         if column is None:
             return None
-        if column not in header:
-            raise InputError(f"{path}, line 1: there is no column {column!r}; the columns are {', '.join(header)}")
+        if header.count(column) != 1:
+            wrong = f"{header.count(column)} columns are called" if column in header else "there is no column"
+            there = list_some([readable(name) for name in header], 20)
+            raise InputError(f"{path}, line 1: {wrong} {column!r}; the columns are {there}")
         return header.index(column)
 
     label = None if is_test and columns.label not in header else columns.label
@@ -249,10 +252,10 @@ def _label(path: Path, number: int, found: str, task: GlueTask) -> int | float:
     if task.classes:
         if found not in task.classes:
             raise InputError(
-                f"{path}, line {number}: the label is {found!r}; expected one of {', '.join(task.classes)}"
+                f"{path}, line {number}: the label is {shown(found)}; expected one of {', '.join(task.classes)}"
             )
         return list(task.classes).index(found)
     score = parse_score(found)
     if score is None:
-        raise InputError(f"{path}, line {number}: the score is {found!r}; expected a number")
+        raise InputError(f"{path}, line {number}: the score is {shown(found)}; expected a number")
     return score

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import InputError
+from minibert.config import InputError, cut, quoted, shown
+from minibert.data.reading import NUMBER
 from minibert.data.task import Task
 
 MOST_GROUPS = 5  # notes about spellings
 LONGEST_NUMBER = 400  # characters; a longer row of digits is no class number
-LONGEST_SHOWN = 60  # characters of a label in the line of classes
 SHOWN = 5  # classes that are listed from each end of many
 MISSING = {
     *("", "-", "--", "---", ".", "?", "??", "-1", "-99", "-999", "nan", "-nan", "nat", "na", "n/a", "n.a.", "#n/a"),
@@ -28,7 +28,6 @@ MISSING = {
     *("#value!", "#ref!", "#name?", "#div/0!", "#null!", "#num!"),
 }  # as pandas, R, SQL, spreadsheets, SNLI and GLUE write a value that is not there; folded (see `fold`)
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,6})?", re.ASCII)
 _QUOTES = "\"'`“”„‘’‚«»‹›"
 # Characters that look like others: dashes, apostrophes, Cyrillic and Greek letters.
 _TWINS = str.maketrans(
@@ -69,7 +68,7 @@ def number_of(label: str) -> Decimal | None:
     """The number that a label spells, exactly; None if it spells none."""
     label = fold(label)
     try:
-        return Decimal(label) if len(label) < LONGEST_NUMBER and _NUMBER.fullmatch(label) else None
+        return Decimal(label) if len(label) < LONGEST_NUMBER and NUMBER.fullmatch(label) else None
     except InvalidOperation:
         return None
 
@@ -99,7 +98,7 @@ class LabelColumn:
     def check_numbers(self) -> None:
         """Raise InputError if two labels are the same number: 1 and 1.0, 7 and 07."""
         for same in _grouped(self.counts, number_of):
-            told = [f"{name!a} ({_rows(self.counts[name])}, first on line {self.first[name]})" for name in same]
+            told = [f"{escaped(name)} ({_rows(self.counts[name])}, first on line {self.first[name]})" for name in same]
             raise InputError(
                 f"{self.path}: the labels {' and '.join(told[:4])} are the same number. Write a class in one way; if "
                 "they are different classes, give them names that are not numbers"
@@ -115,7 +114,7 @@ class LabelColumn:
 
     def _spellings(self, group: list[str]) -> str:
         difference = _difference(group)
-        show = repr if difference == "upper and lower case" else ascii
+        show = shown if difference == "upper and lower case" else escaped
         told = " and ".join(f"{show(name)} ({self.counts[name]})" for name in group)
         return (
             f"{self.path.name}: labels {told} differ only in {difference}; they are {len(group)} classes here. "
@@ -128,8 +127,8 @@ class LabelColumn:
         for label, n in self.counts.items():
             if is_missing(label) and not plus_and_minus:
                 notes.append(
-                    f"{self.path.name}: {_rows(n)} {'has' if n == 1 else 'have'} the label {label!a}, which often "
-                    f"stands for a missing one; it is a class here. {leave_out(label)}"
+                    f"{self.path.name}: {_rows(n)} {'has' if n == 1 else 'have'} the label {escaped(label)}, which "
+                    f"often stands for a missing one; it is a class here. {leave_out(label)}"
                 )
         return notes
 
@@ -141,6 +140,8 @@ def is_missing(label: str) -> bool:
 
 def leave_out(label: str) -> str:
     """Advice: the option that drops the rows with this label."""
+    if not label.isprintable() or label != cut(label):
+        return "To leave such rows out, take them out of the file"
     return f"To leave such rows out: --drop-label={shlex.quote(label)}"
 
 
@@ -182,8 +183,13 @@ def _rows(n: int) -> str:
 def show(label: str) -> str:
     """A label as one reads it, cut if it is long, and with escapes where there would be nothing to see."""
     if label.isprintable() and label == fold(label, ["characters that are not seen"]):
-        return label if len(label) <= LONGEST_SHOWN else f"{label[: LONGEST_SHOWN - 1]}…"
-    return ascii(label[:LONGEST_SHOWN])
+        return cut(label)
+    return escaped(label)
+
+
+def escaped(label: str) -> str:
+    """A label in quotes, cut if it is long, and with escapes for all that might look like something else."""
+    return quoted(label, ascii)
 
 
 def class_counts(task: Task) -> list[str]:

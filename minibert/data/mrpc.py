@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minibert.config import InputError
+from minibert.config import InputError, readable, shown
+from minibert.data.folder import list_some
 from minibert.data.reading import read_text, tab_rows
 
 TEST_FILE = "msr_paraphrase_test.txt"
@@ -23,7 +24,8 @@ def split_mrpc(train_file: Path, dev_ids_file: Path, folder: Path) -> None:
     numbered = tab_rows(read_text(train_file, advice=AGAIN))
     _, header = next(numbered)
     if tuple(header) != HEADER:
-        raise InputError(f"{train_file.name}, line 1: expected {', '.join(HEADER)}; found {', '.join(header)}")
+        found = list_some(list(map(readable, header)))
+        raise InputError(f"{train_file.name}, line 1: expected {', '.join(HEADER)}; found {found}")
     parts: dict[str, list[list[str]]] = {"train": [header], "dev": [header]}
     for number, row in numbered:
         if len(row) != len(HEADER):
@@ -45,7 +47,7 @@ def _dev_ids(path: Path) -> set[tuple[str, str]]:
     for number, row in tab_rows(read_text(path, advice=AGAIN)):
         pair = tuple(cell.strip() for cell in row)
         if len(pair) != 2 or not all(cell.isdigit() for cell in pair):
-            raise InputError(f"{path.name}, line {number}: expected two numbers separated by a tab, found {row!r}")
+            raise InputError(f"{path.name}, line {number}: expected two numbers separated by a tab, found {shown(row)}")
         pairs.append(pair)
     if not len(pairs) == len(set(pairs)) == DEV_PAIRS:
         raise InputError(

@@ -15,6 +15,7 @@ from minibert.config import InputError
 BOM = "\ufeff"  # the byte-order mark some editors put before the first letter
 TO_UTF8 = "save the file as UTF-8, for example with: iconv -f LATIN1 -t UTF-8 FILE > NEW_FILE"
 LARGEST_SCORE = float(np.finfo(np.float32).max)  # scores are stored as float32
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 LINE = re.compile(r"([^\r\n]*)(?:\r\n|\r|\n|\Z)")  # as every text editor sees a line; group 1 is without its end
 
 # What files begin with that are no text, what they are, and how to make text of them.
@@ -109,11 +110,6 @@ def _line_of(before: str) -> int:
     return 1 + before.count("\n") + before.count("\r") - before.count("\r\n")
 
 
-def quote(text: str, most: int = 60) -> str:
-    """A text of a file for a message: in quotes, with escapes, and cut if it is long."""
-    return repr(text if len(text) <= most else f"{text[: most - 1]}…")
-
-
 def text_lines(text: str) -> list[str]:
     r"""The lines of a text without their ends ("\n", "\r\n", "\r"). The end of the last line begins no other one."""
     return [match.group(1) for match in LINE.finditer(text)][:-1]  # the last match is the end of the text
@@ -197,9 +193,7 @@ def tab_rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def parse_score(text: str) -> float | None:
-    """The number that text spells, or None if it spells none or one that float32 cannot hold (NaN, infinity)."""
-    try:
-        score = float(text)
-    except ValueError:
-        return None
-    return score if math.isfinite(score) and abs(score) <= LARGEST_SCORE else None
+    """The decimal number that text spells, or None if it spells none (such as nan, 1_0, 0x1, digits other than 0-9) or
+    one that float32 cannot hold."""
+    score = float(text) if NUMBER.fullmatch(text.strip()) else math.inf
+    return score if abs(score) <= LARGEST_SCORE else None

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.config import InputError
+from minibert.data.labels import show
 from minibert.data.task import Examples, Task
 
 MOST_NAMED = 10  # classes that a note lists by name
@@ -83,7 +84,7 @@ def cut_train(parts: dict[str, Examples], classes: tuple[str, ...], cut: Cut) ->
 
 def _rare(whole: Examples, classes: tuple[str, ...], n_splits: int) -> list[str]:
     counts = sorted(Counter(whole.labels.tolist()).items()) if classes else []
-    rare = [classes[c] for c, n in counts if n < n_splits]
+    rare = [show(classes[c]) for c, n in counts if n < n_splits]
     if not rare:
         return []
     more = f" and {len(rare) - MOST_NAMED} more" if len(rare) > MOST_NAMED else ""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import InputError, parse_json, shown
+from minibert.config import InputError, parse_json, readable, shown
 from minibert.data.reading import TO_UTF8, read_text
 from minibert.data.task import Examples, Task
 
@@ -85,7 +85,7 @@ def read_questions(path: Path, notes: list[str] | None = None) -> Questions:
     rows, seen, impossible = [], set(), []
     for where, context, question in _walk(content, str(path)):
         name = _get(question, "id", str, where)
-        where = f"{path}, question {name}"
+        where = f"{path}, question {readable(name)}"
         if name in seen:
             raise InputError(f"{where}: there are two questions with this id, expected one")
         seen.add(name)
@@ -124,7 +124,7 @@ def _only_impossible(impossible: list[str]) -> str:
 
 
 def _first(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return ", ".join(map(readable, names[:3])) + (", …" if len(names) > 3 else "")
 
 
 def _read_json(path: Path):
@@ -155,13 +155,13 @@ def _get(node, key: str, kind: type, where: str):
         raise InputError(f"{where}: {key!r} is missing, expected {_KINDS[kind]}. Is it a SQuAD v1.1 file?")
     value = node[key]
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise InputError(f"{where}: {key!r} must be {_KINDS[kind]}, found {_shown(value)}")
+        raise InputError(f"{where}: {shown(key)} must be {_KINDS[kind]}, found {_shown(value)}")
     return value
 
 
 def _shown(value) -> str:
-    text = shown(value) if isinstance(value, (dict, list)) else json.dumps(value)
-    return text if len(text) <= 60 else text[:60] + "…"
+    """A value, in the words of JSON."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else shown(value)
 
 
 def _answers(question: dict, where: str) -> list[tuple[str, int]]:

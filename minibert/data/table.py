@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import InputError
-from minibert.data.delimited import Format, Table, looks_quoted, read_delimited
+from minibert.config import InputError, shown
+from minibert.data.delimited import Format, Table, is_spaced, looks_quoted, read_delimited
 from minibert.data.folder import find_splits, list_some
-from minibert.data.labels import LabelColumn, Spellings, fold, is_missing, leave_out
-from minibert.data.reading import parse_score, quote
+from minibert.data.labels import LabelColumn, Spellings, escaped, fold, is_missing, leave_out, show
+from minibert.data.reading import parse_score
 from minibert.data.split import Cut, Uncut, check_split_seed
 from minibert.data.task import Examples, Task, class_numbers, empty_texts, unknown_labels
 
@@ -43,7 +43,8 @@ class TableOptions:
 
     File format: delimiter, encoding, columns, quoting as in `Format` and `read_delimited`.
     Labels: the class names that the training rows show, sorted (as numbers if all are whole numbers); spaces around
-    them are dropped. Rows with a label of drop_label are left out. regress=True: finite numbers. An empty text is kept.
+    them are dropped. Rows with a label of drop_label are left out. regress=True: decimal numbers (see `parse_score`).
+    An empty text is kept.
     Splits: one file is cut by `stratified_split` into dev_share (None: 0.1), test_share (None: 0.1; 0: no test set) and
     the rest for training. In a folder the test file may be missing or have no labels; a missing dev file is cut from
     the training file. split_seed (None: 0) is not the training seed: runs that differ in the latter are scored on the
@@ -139,11 +140,14 @@ def _odd_cells(table: Table, roles: Roles) -> list[str]:
         if table.form.quoting == "none":
             odd = [i for i, cell in enumerate(cells) if looks_quoted(cell.strip())]
             told = "look quoted; the quotes are read as a part of them. If they enclose fields: --quoting csv"
-        else:
-            odd = [i for i, cell in enumerate(cells) if column == roles.label and '"' in cell]
+        elif column == roles.label:
+            odd = [i for i, cell in enumerate(cells) if '"' in cell]
             told = "hold a double quote, which is read as a part of the label"
+        else:
+            odd = [i for i, cell in enumerate(cells) if is_spaced(cell)]
+            told = "begin with a space and a double quote, which are read as a part of them"
         if odd:
-            first = f"line {table.lines[odd[0]]}: {quote(cells[odd[0]])}"
+            first = f"line {table.lines[odd[0]]}: {shown(cells[odd[0]])}"
             notes.append(f"{where}: {len(odd)} of {len(cells)} cells {told} ({first})")
     header = list(table.columns)
     again = [line for line, row in zip(table.lines, table.rows, strict=True) if row == header]
@@ -197,7 +201,7 @@ def _is_unlabelled(table: Table, roles: Roles, classes: tuple[str, ...], seen: s
     """Whether a test set has no labels: no such column, or in every row a cell that is empty or no label of train."""
     if roles.label not in table.columns:
         alike = next((name for name in table.columns if fold(name) == fold(roles.label)), None)
-        has = f" (it has {alike!r})" if alike else ""
+        has = f" (it has {shown(alike)})" if alike else ""
         notes.append(f"{table.path.name} has no column {roles.label!r}{has}: its rows are not scored")
         return True
     labels = {label.strip() for label in table.column(roles.label)}
@@ -206,9 +210,9 @@ def _is_unlabelled(table: Table, roles: Roles, classes: tuple[str, ...], seen: s
     else:
         labelled = any(map(Spellings(classes).find, labels))
     if not labelled:
-        shown = list_some([quote(label) for label in sorted(labels)])
+        found = list_some([shown(label) for label in sorted(labels)])
         kind = "a number" if roles.regress else "a label of the training rows"
-        notes.append(f"{table.path.name}: no row has {kind} (found {shown}): its rows are not scored")
+        notes.append(f"{table.path.name}: no row has {kind} (found {found}): its rows are not scored")
         seen |= labels
     return not labelled
 
@@ -223,7 +227,7 @@ def _keep(
     spaced = [i for i, (cell, label) in enumerate(zip(cells, labels, strict=True)) if cell != label and label]
     if spaced:
         told = (
-            f"spaces around {len(spaced)} labels are dropped (line {table.lines[spaced[0]]}: {quote(cells[spaced[0]])})"
+            f"spaces around {len(spaced)} labels are dropped (line {table.lines[spaced[0]]}: {shown(cells[spaced[0]])})"
         )
         notes.append(f"{table.path.name}: {told}")
     seen |= set(labels)
@@ -254,12 +258,12 @@ def _classes(train: LabelColumn, notes: list[str]) -> tuple[str, ...]:
         broken = [label for label, number in zip(names, numbers, strict=True) if number != int(number)]
         if broken:
             raise InputError(
-                f"{where} holds numbers such as {broken[0]}: these look like scores, use --regress. "
+                f"{where} holds numbers such as {show(broken[0])}: these look like scores, use --regress. "
                 "If they are classes, give them names that are not fractions"
             )
         names.sort(key=lambda label: (float(label), label))
     if len(names) < 2:
-        raise InputError(f"{where} has only one class, {names[0]!r}; at least two are needed")
+        raise InputError(f"{where} has only one class, {shown(names[0])}; at least two are needed")
     train.check_numbers()
     notes += train.notes()
     return tuple(names)
@@ -270,7 +274,7 @@ def _scores(labels: LabelColumn) -> np.ndarray:
     for i, label in enumerate(labels.labels):
         score = parse_score(label)
         if score is None:
-            message = f"{labels.path}, line {labels.lines[i]}: the score is {quote(label)}; expected a finite number"
+            message = f"{labels.path}, line {labels.lines[i]}: the score is {shown(label)}; expected a finite number"
             raise InputError(f"{message}. {leave_out(label)}" if is_missing(label) else message)
         scores[i] = score
     return scores
@@ -283,9 +287,9 @@ def _numbers(labels: LabelColumn, classes: tuple[str, ...]) -> np.ndarray:
         if label not in number:
             alike = Spellings(classes).find(label)
             if alike is not None:
-                told = f"{label!a}; there it is written {alike!a}. Write a class in one way"
+                told = f"{escaped(label)}; there it is written {escaped(alike)}. Write a class in one way"
             else:
-                shown = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
-                told = f"{quote(label)}; the classes there are {shown}. {leave_out(label)}"
+                known = list_some([show(name) for name in classes], 20)
+                told = f"{shown(label)}; the classes there are {known}. {leave_out(label)}"
             raise InputError(f"{labels.path}, line {line}: no training row has the label {told}")
     return class_numbers(labels.labels, classes)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import HEADS, InputError
+from minibert.config import HEADS, InputError, shown
 
 
 @dataclass(frozen=True)
@@ -64,21 +64,21 @@ def unknown_labels(path: Path, labels: list[str], classes: tuple[str, ...]) -> l
     unknown = [label for label in labels if label not in known]
     if not unknown:
         return []
-    shown = _first_of(unknown)
+    found = _first_of(unknown)
     if len(unknown) == len(labels):
         raise InputError(
-            f"{path}: no row has one of the labels that the task was trained on ({_first_of(classes)}), found {shown}. "
+            f"{path}: no row has one of the labels that the task was trained on ({_first_of(classes)}), found {found}. "
             "Is this the label column?"
         )
     return [
-        f"{path.name}: {len(unknown)} of {len(labels)} rows have labels that the task does not know ({shown}): "
+        f"{path.name}: {len(unknown)} of {len(labels)} rows have labels that the task does not know ({found}): "
         "counted as wrong"
     ]
 
 
 def _first_of(labels: Iterable[str], most: int = 10) -> str:
     different = list(dict.fromkeys(labels))
-    return ", ".join(map(repr, different[:most])) + (", …" if len(different) > most else "")
+    return ", ".join(map(shown, different[:most])) + (", …" if len(different) > most else "")
 
 
 def no_test_labels(path: Path) -> str:

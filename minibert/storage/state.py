@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from minibert.config import InputError, shown, shown_name
+from minibert.config import InputError, readable, shown
 from minibert.storage import hdf5
 
 GET_STATE = "start the run again without resuming"
@@ -46,7 +46,7 @@ def read_state(path: str | Path) -> tuple[dict[str, np.ndarray], dict]:
             sizes = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
             if dtype not in STATE_DTYPES or not sizes:
                 raise InputError(
-                    f"{path}: the index says {shown(entry)} of array {shown_name(name)}, not its dtype and shape"
+                    f"{path}: the index says {shown(entry)} of array {readable(name)}, not its dtype and shape"
                 )
             expected[name] = (tuple(shape), dtype)
         arrays = hdf5.read_arrays(hdf5.child(file, "arrays", h5py.Group, path), expected, path)

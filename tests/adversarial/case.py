@@ -93,7 +93,8 @@ def _judge_value(case: Case, value) -> Result:
     with _deep():
         differences = [case.same(value, reading) for reading in readings]
     if "" in differences:
-        return Result("right")
+        odd = next((note for note in getattr(value, "notes", ()) if _is_odd(note)), None)
+        return Result("right") if odd is None else Result("unclear", "a note is no short line", _short(odd, 600))
     where = re.sub(r"\d+", "N", re.split(r": (?:found|the keys|expected) ", differences[0])[0])
     return Result("wrong", where[:80] or "the whole", differences[0][:2000])
 
@@ -119,12 +120,8 @@ def _unclear(case: Case, message: str) -> str:
     """What is wrong with an error's message."""
     if not any(str(path) in message for path in case.paths):
         return "does not name the file"
-    if len(message.splitlines()) != 1:
-        return "is not one line"
-    if any(unicodedata.category(c) in ("Cc", "Cs") for c in message):
-        return "holds control characters"
-    if len(message) > LONGEST_MESSAGE:
-        return "is too long"
+    if odd := _is_odd(message):
+        return odd
     try:
         if case.located:
             case.expected()
@@ -134,6 +131,15 @@ def _unclear(case: Case, message: str) -> str:
         if refusal.column and not re.search(r"\bcolumn|\bline \d", message):
             return f"does not name the column ({refusal})"
     return ""
+
+
+def _is_odd(message: str) -> str:
+    """Why a message is not one line, short and printable."""
+    if len(message.splitlines()) != 1:
+        return "is not one line"
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in message):
+        return "holds control characters"
+    return "is too long" if len(message) > LONGEST_MESSAGE else ""
 
 
 @contextmanager

@@ -7,14 +7,15 @@ import gzip
 import io
 import re
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 
 from minibert.data import load_task
 
 from .case import Case, Refuse
-from .glue_files import LABELS, number, rows_of
-from .json_files import UNCHANGED
+from .glue_files import LABELS, NUMBER, number, rows_of
+from .json_files import UNCHANGED, decoded
 from .mutations import mutate_text_bytes, odd_text
 
 TEXTS = (
@@ -177,7 +178,7 @@ def _change_bytes(rng: Random, data: bytes, other: bytes, form: Form) -> tuple[b
         lines[i] = rng.choice(quotes)
         return b"\n".join(lines), f"quotes or delimiters of line {i + 1}"
     if chance < 0.28:
-        return data.replace(d, b' , "'), "spaces before quotes"
+        return data.replace(d + b'"', rng.choice((b"", b" ")) + d + b' "'), "spaces before quotes"
     return mutate_text_bytes(rng, data, other)
 
 
@@ -185,53 +186,74 @@ def _change_bytes(rng: Random, data: bytes, other: bytes, form: Form) -> tuple[b
 
 
 def _readings(paths: dict[str, Path], form: Form) -> list[dict[str, list[tuple]]]:
-    """The readings that are right: {split: [(text, pair or None, label), ...]}. Raises Refuse if there is none."""
-    ways = [lambda data: (data, form.delimiter), _without_sep_line(form), _unpacked(form)]
-    found, refusals = [], []
-    for way in ways:
+    """The readings that are right: {split: [(text, pair or None, label), ...]}, and {"spaces": []} if spaces around
+    quotes were dropped. Raises Refuse if there is none.
+
+    Such spaces are dropped where the whole can be read so. A test set may be read without its labels if it shows none.
+    """
+    refusals = []
+    for cells_of in (_cells_without_spaces, _cells):
         try:
-            reading = {split: _plain(*way(path.read_bytes()), form, split) for split, path in paths.items()}
-            train = reading[next(iter(reading))]
-            if len({label for *_, label in train}) < 2:
-                raise Refuse("one class, or one score")
-            known = {label for *_, label in train}
-            if not form.regress and any(label not in known for rows in reading.values() for *_, label in rows if label):
-                raise Refuse("a label that train has not", line=True)
-            found.append(reading)
+            parts = {split: _plain(path.read_bytes(), form, split, cells_of) for split, path in paths.items()}
+            readings = _checked(parts, form)
         except Refuse as refusal:
             refusals.append(refusal)
-    if not found:
-        raise refusals[0]
-    return found
+            continue
+        spaced = cells_of is _cells_without_spaces and _plain_differs(paths, form, parts)
+        return [reading | {"spaces": []} if spaced else reading for reading in readings]
+    first, second = refusals  # an error may say what is wrong with either
+    raise Refuse(str(first), first.line and second.line, first.column and second.column)
 
 
-def _without_sep_line(form: Form):
-    def way(data: bytes) -> tuple[bytes, str]:
-        text = _decoded(data, form).splitlines(keepends=True)
-        if not text or not re.fullmatch(r"sep=.\s*", text[0], re.DOTALL):
-            raise Refuse("no line sep=")
-        return "".join(text[1:]).encode(form.encoding, "surrogatepass"), text[0][4]
-
-    return way
+def _plain_differs(paths: dict[str, Path], form: Form, parts: dict) -> bool:
+    try:
+        return parts != {split: _plain(path.read_bytes(), form, split, _cells) for split, path in paths.items()}
+    except Refuse:
+        return True
 
 
-def _unpacked(form: Form):
-    def way(data: bytes) -> tuple[bytes, str]:
-        try:
-            return gzip.decompress(data), form.delimiter
-        except Exception:
-            raise Refuse("no gzip") from None
+def _checked(parts: dict[str, list[tuple]], form: Form) -> list[dict[str, list[tuple]]]:
+    """The readings of rows with labels as they are written: as scores if they are, those of a test set perhaps left
+    out. Raises Refuse if labels cannot be used."""
+    known = {label for *_, label in next(iter(parts.values()))}
+    if len(known) < 2:
+        raise Refuse("one class, or one score")
+    found = dict(parts)
+    without = [(*texts, None) for *texts, _ in parts.get("test", ())]
+    for split, rows in parts.items():
+        is_test = split == "test" and (rows == without or not any(_is_label(label, known, form) for *_, label in rows))
+        found[split] = without if is_test else [(*texts, _label(label, known, form)) for *texts, label in rows]
+    known = {label for *_, label in next(iter(found.values()))}
+    if len(known) < 2:
+        raise Refuse("one class, or one score")
+    numbers = [] if form.regress else [Decimal(label) for label in known if NUMBER.fullmatch(label)]
+    if len(set(numbers)) < len(numbers):
+        raise Refuse("two labels are the same number")
+    return [found]
 
-    return way
+
+def _is_label(label: str, known: set[str], form: Form) -> bool:
+    return bool(NUMBER.fullmatch(label)) if form.regress else label in known
+
+
+def _label(label: str, known: set[str], form: Form):
+    if label == "":
+        raise Refuse("an empty label", line=True)
+    if form.regress:
+        return number(label)
+    if label not in known:
+        raise Refuse("a label that train has not", line=True)
+    return label
 
 
 def _decoded(data: bytes, form: Form) -> str:
+    kind = data.startswith((b"\x1f\x8b", b"\xff\xff\xff\xff"))  # gzip, or as Arrow's files begin
     try:
-        text = data.decode(form.encoding).removeprefix("\ufeff")
+        text = decoded(data, form.encoding)
     except UnicodeError:
-        raise Refuse("not of the encoding", line=True) from None
+        raise Refuse("not of the encoding", line=not kind) from None
     if "\0" in text:
-        raise Refuse("a NUL", line=True)
+        raise Refuse("a NUL", line=not kind)
     if not text.strip():
         raise Refuse("empty")
     return text
@@ -250,12 +272,38 @@ def _cells(text: str, delimiter: str, quoting: str) -> list[list[str]]:
         csv.field_size_limit(limit)
 
 
-def _plain(data: bytes, delimiter: str, form: Form, split: str) -> list[tuple]:
-    text = _decoded(data, form)
+def _cells_without_spaces(text: str, delimiter: str, quoting: str) -> list[list[str]]:
+    """The cells, without the spaces between a delimiter, or a line's end, and the quotes of a quoted field."""
+    if quoting == "none":
+        return _cells(text, delimiter, quoting)
+    spaces, ends = " \t\xa0".replace(delimiter, ""), delimiter + "\r\n"
+    end, rows, row, place = re.compile(f"[{re.escape(ends)}]|\\Z"), [], [], 0
+    quoted = re.compile(f'[{spaces}]*"((?:[^"]|"")*)"[{spaces}]*(?=[{re.escape(ends)}]|\\Z)')
+    while place < len(text) or row:
+        field = quoted.match(text, place)
+        if field is None and text.startswith('"', place):
+            raise Refuse("quotes in the wrong place", line=True)
+        stop = field.end() if field else end.search(text, place).start()
+        row.append(field[1].replace('""', '"') if field else text[place:stop])
+        if not text.startswith(delimiter, stop):
+            rows += [row] if field or row != [""] else []
+            row = []
+        place = stop + 1
+    return rows
+
+
+def _plain(data: bytes, form: Form, split: str, cells_of) -> list[tuple]:
+    """(text, pair or None, label as it is written, or None) of each row."""
+    text, delimiter = _decoded(data, form), form.delimiter
+    mark = re.match(r'("?)sep=([^\r\n])\1[,;\t]*(?=[\r\n])', text, re.IGNORECASE)
     if form.ending == ".txt" and "delimiter" not in form.options:
-        delimiter = "\t" if "\t" in text.split("\n")[0] else ","
+        delimiter = "\t" if "\t" in re.split(r"[\r\n]", text.lstrip("\r\n"))[0] else ","
+    if mark:
+        if mark[2] == '"' or mark[2] != form.options.get("delimiter", mark[2]):
+            raise Refuse("a line sep= that contradicts the option, or of a quote", line=True)
+        text, delimiter = text[mark.end() :], mark[2]
     quoting = form.options.get("quoting") or ("none" if delimiter == "\t" else "csv")
-    rows = _cells(text, delimiter, quoting)
+    rows = cells_of(text, delimiter, quoting)
     header = [cell.strip() for cell in (rows.pop(0) if form.header else form.columns)]
     labelled = not (split == "test" and "label" not in header)
     wanted = ["text", *(["pair"] if form.pair else []), *(["label"] if labelled else [])]
@@ -269,15 +317,14 @@ def _plain(data: bytes, delimiter: str, form: Form, split: str) -> list[tuple]:
             raise Refuse("a row of another width", line=True)
         cells = dict(zip(header, row, strict=True))
         label = cells["label"].strip() if labelled else None
-        if label == "":
-            raise Refuse("an empty label", line=True)
-        if labelled and form.regress:
-            label = number(label)
         found.append((cells["text"], cells["pair"] if form.pair else None, label))
     return found
 
 
 def _same(task, plain: dict[str, list[tuple]], whole: bool) -> str:
+    plain = dict(plain)
+    if plain.pop("spaces", None) is not None and not any("spaces around" in note for note in task.notes):
+        return "spaces around quotes are dropped without a note"
     parts = {"train": task.train, **task.dev} | ({"test": task.test} if task.test is not None else {})
     found = {split: rows_of(part, task.labels) for split, part in parts.items()}
     if whole:
@@ -291,11 +338,15 @@ def _same(task, plain: dict[str, list[tuple]], whole: bool) -> str:
             return f"{split}: expected and not there: {list(lost)[:3]}; there and not expected: {list(more)[:3]}"
         if split in ("dev", "test") and not lost and found[split] != expected:
             return f"{split}: another order"
-        if not task.notes and any(_quotes_are_kept(cell) for row in expected for cell in row if isinstance(cell, str)):
+        if split == "test" and expected[0][-1] is None and not any("not scored" in note for note in task.notes):
+            return "test: no labels, and no note"
+        if not any("double quote" in note for note in task.notes) and any(
+            _quotes_are_kept(cell) for row in expected for cell in row if isinstance(cell, str)
+        ):
             return f"{split}: quotes after a space belong to a text, and no note says so"
     return "" if set(plain) <= set(found) else "a split is not there"
 
 
 def _quotes_are_kept(cell: str) -> bool:
     """Whether a cell is in quotes that a space kept from being read as such."""
-    return bool(re.fullmatch(r'\s+".*"\s*', cell, re.DOTALL))
+    return bool(re.fullmatch(r'\s+"([^"]|"")*"\s*', cell))

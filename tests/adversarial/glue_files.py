@@ -14,7 +14,7 @@ from minibert.data import load_task
 from minibert.data.glue import GLUE
 
 from .case import Case, Refuse
-from .json_files import UNCHANGED
+from .json_files import UNCHANGED, decoded
 from .mutations import mutate_text_bytes, odd_text
 
 HEADERS = {
@@ -136,43 +136,53 @@ def _change_rows(rng: Random, rows: list[list[str]]) -> tuple[list[list[str]], s
 def decode_tabs(data: bytes) -> list[tuple[int, list[str]]]:
     """The lines of a file that are not blank, and their cells. Raises Refuse."""
     try:
-        text = data.decode().removeprefix("\ufeff")
-    except UnicodeDecodeError:
+        text = decoded(data)
+    except UnicodeError:
         raise Refuse("not UTF-8", line=True) from None
     if "\0" in text:
         raise Refuse("a NUL", line=True)
     if not text.strip():
         raise Refuse("empty")
+    if "\n" not in text:
+        text = text.replace("\r", "\n")
     lines = [line[:-1] if line.endswith("\r") else line for line in text.split("\n")]
     return [(number, line.split("\t")) for number, line in enumerate(lines, 1) if line]
 
 
-def _plain(path: Path, name: str) -> list:
-    """How many rows are left out, and (text, pair or None, label or None) of each of the others, in their order."""
+def _plain(path: Path, name: str) -> list | None:
+    """How many rows are left out, and (text, pair or None, label or None) of each of the others, in their order. None:
+    a test set without rows."""
+    is_test = path.name.startswith("test")
+    if is_test and not path.read_bytes().strip():
+        return None
     rows, columns, places = decode_tabs(path.read_bytes()), columns_of(name), _places(name)
     labelled = True
     if HEADERS[name] is not None:
         wanted, header = [columns[place] for place in places], rows.pop(0)[1]
-        if path.name.startswith("test") and wanted[-1] not in header:
+        if is_test and wanted[-1] not in header:
             labelled, wanted = False, wanted[:-1]
         if any(header.count(column) != 1 for column in wanted):
             raise Refuse("a column is missing, or there twice", column=True)
         places, width = [header.index(column) for column in wanted], len(header)
     else:
         width = 4
-    found, left_out = [], 0
-    for _, row in rows:
-        if GLUE[name].drop_short_rows and len(row) < width:
-            left_out += 1
-            continue
-        if len(row) != width:
-            raise Refuse("a row of another width", line=True)
+    short = [row for _, row in rows if GLUE[name].drop_short_rows and len(row) < width]
+    found, left_out, rows = [], len(short), [row for _, row in rows if row not in short]
+    if any(len(row) != width for row in rows):
+        raise Refuse("a row of another width", line=True)
+    if is_test and labelled:  # one word that is no label stands for a hidden one
+        words = {row[places[-1]] for row in rows}
+        labelled = len(words) != 1 or bool(words & set(GLUE[name].classes))
+        places = places if labelled else places[:-1]
+    for row in rows:
         label = _label(name, row[places[-1]]) if labelled else None
         if label == "-":
             left_out += 1
             continue
         texts = [row[place] for place in (places[:-1] if labelled else places)]
         found.append((texts[0], texts[1] if len(texts) > 1 else None, label))
+    if is_test and not found:
+        return None
     _check_rows(found, name, path)
     return [left_out, *found]
 
@@ -204,7 +214,15 @@ def _check_rows(found: list, name: str, path: Path) -> None:
 def _same(name: str, task, plain: dict) -> str:
     parts = {"train.tsv": task.train, "test.tsv": task.test}
     parts |= {file: task.dev[split] for split, file in GLUE[name].dev}
-    for file, (left_out, *expected) in plain.items():
+    for file, part in plain.items():
+        if part is None:
+            told = any(f"{file} has no rows" in note for note in task.notes)
+            if task.test is not None or not told:
+                return f"{file}: it has no rows, and there is a test set or no note"
+            continue
+        left_out, *expected = part
+        if expected[0][-1] is None and not any(f"{file} has no labels" in note for note in task.notes):
+            return f"{file}: it has no labels, and no note"
         found = rows_of(parts[file], task.labels)
         if found != expected:
             lost, more = Counter(expected) - Counter(found), Counter(found) - Counter(expected)

@@ -30,11 +30,26 @@ def changed(rng: Random, value, other, mutate: bool) -> tuple[bytes, str]:
     return mutate_text_bytes(rng, plain, json.dumps(other).encode())
 
 
-def load(path: Path, once=None):
-    """The JSON value of a file: UTF-8, with or without a byte-order mark, every key once (or those of `once`). Raises
-    Refuse."""
+def decoded(data: bytes, encoding: str = "utf-8") -> str:
+    """A text without its byte-order mark; that of UTF-16 or UTF-32 is obeyed where UTF-8 is expected. Raises
+    UnicodeError."""
+    if encoding == "utf-8":
+        wide = {
+            (0xFF, 0xFE): "utf-16",
+            (0xFE, 0xFF): "utf-16",
+            (0xFF, 0xFE, 0, 0): "utf-32",
+            (0, 0, 0xFE, 0xFF): "utf-32",
+        }
+        encoding = wide.get(tuple(data[:4])) or wide.get(tuple(data[:2])) or encoding
+    return data.decode(encoding).removeprefix("\ufeff")
+
+
+def load(path: Path, once=None, wide: bool = False):
+    """The JSON value of a file: UTF-8, with or without a byte-order mark, every key once (or those of `once`). wide:
+    UTF-16 and UTF-32 with a mark, too. Raises Refuse."""
     try:
-        return strict_json(path.read_bytes().decode().removeprefix("\ufeff"), once)
+        data = path.read_bytes()
+        return strict_json(decoded(data) if wide else data.decode().removeprefix("\ufeff"), once)
     except Doubled as error:
         raise Refuse(str(error)) from None
     except (ValueError, RecursionError) as error:
@@ -95,9 +110,10 @@ def squads():
 
 
 def _plain_squad(path: Path) -> dict[str, tuple]:
-    """{id: (question, context, answers, where the answer begins and ends, is_impossible)} in the file's order."""
+    """{id: (question, context, answers, where the answer begins and ends), or None if is_impossible}, in the file's
+    order."""
     found: dict[str, tuple] = {}
-    for article in _member(load(path), "data", list):
+    for article in _member(load(path, wide=True), "data", list):
         for paragraph in _member(article, "paragraphs", list):
             context = _member(paragraph, "context", str)
             for question in _member(paragraph, "qas", list):
@@ -105,8 +121,8 @@ def _plain_squad(path: Path) -> dict[str, tuple]:
                 if name in found:
                     raise Refuse("an id is there twice")
                 found[name] = _plain_question(question, context)
-    if not found:
-        raise Refuse("no question")
+    if not any(found.values()):
+        raise Refuse("no question that has an answer")
     return found
 
 
@@ -117,14 +133,18 @@ def _member(node, key: str, kind: type):
 
 
 def _plain_question(question: dict, context: str) -> tuple:
-    impossible = question.get("is_impossible", False) is not False
+    impossible = question.get("is_impossible", False)
+    if not isinstance(impossible, bool):
+        raise Refuse("is_impossible is neither true nor false")
+    if impossible:
+        return None
     listed = [(_member(a, "text", str), _member(a, "answer_start", int)) for a in _member(question, "answers", list)]
-    if not listed and not impossible:
+    if not listed:
         raise Refuse("no answer")
     places = [(start, start + len(text)) for text, start in listed
               if start >= 0 and text.strip() and context[start : start + len(text)] == text]  # fmt: skip
     texts = tuple(text for text, _ in listed)
-    return _member(question, "question", str), context, texts, places[0] if places else (-1, -1), impossible
+    return _member(question, "question", str), context, texts, places[0] if places else (-1, -1)
 
 
 def _same_squad(task, plain: dict) -> str:
@@ -135,22 +155,22 @@ def _same_squad(task, plain: dict) -> str:
             return f"{split}: other questions"
         if sorted(part.ids, key=list(expected).index) != part.ids:
             return f"{split}: another order"
-        for name, text, context, answers, label in zip(
-            part.ids, part.texts, part.pairs, part.answers, part.labels.tolist(), strict=True
-        ):
-            question, paragraph, texts, place, impossible = expected[name]
-            if (text, context, answers) != (question, paragraph, texts) and not impossible:
+        for name, *row in zip(part.ids, part.texts, part.pairs, part.answers, part.labels.tolist(), strict=True):
+            if expected[name] is None:
+                return f"{split}: a question that is_impossible is not left out"
+            *texts, place = expected[name]
+            if row[:3] != texts:
                 return f"{split}: another text at {name!r}"
-            if not _same_place(context, label, place) and not impossible:
-                return f"{split}: the answer is at {label}, expected {place}"
+            if not _same_place(row[1], row[3], place):
+                return f"{split}: the answer is at {row[3]}, expected {place}"
         gone = [name for name in expected if name not in part.ids]
-        for name in gone:
-            if expected[name][3] != (-1, -1) and not expected[name][4]:
-                return f"{split}: {name!r} is gone"
-        if gone and not task.notes:
-            return f"{split}: {len(gone)} questions are gone without a note"
-        if split == "train" and any(expected[name][4] for name in part.ids):
-            return "train: a question that is_impossible is trained on"
+        if any(expected[name] and (split == "dev" or expected[name][3] != (-1, -1)) for name in gone):
+            return f"{split}: questions are gone"
+        impossible = sum(question is None for question in expected.values())
+        if impossible and not any(f"left out {impossible} of" in note and split in note for note in task.notes):
+            return f"{split}: {impossible} questions are left out without a note"
+        if len(gone) > impossible and not any("not trained on" in note for note in task.notes):
+            return f"{split}: questions without a place are gone without a note"
     return ""
 
 
@@ -180,7 +200,7 @@ def predictions():
 
 
 def _plain_predictions(path: Path) -> dict:
-    value = load(path)
+    value = load(path, wide=True)
     if not isinstance(value, dict) or not all(isinstance(answer, str) for answer in value.values()):
         raise Refuse("not an object of texts")
     return value
@@ -191,9 +211,11 @@ def _plain_predictions(path: Path) -> dict:
 
 def _record(rng: Random, i: int) -> dict:
     trial = {"task": "sst2", "method": "adapter", "data": None, "train": {"lr": 1e-3, "seed": i}}
-    result = {"dev": {"accuracy": i / 7}, "text": _sentence(rng, 2), "wall_seconds": 3.5}
+    result = {"metric": "accuracy", "dev": {"accuracy": i / 7}, "data": "d" * 64, "backbone": "b" * 64}
+    result |= {"trained_params": 7, "total_params": 70, "wall_seconds": 3.5, "threads": 1, "text": _sentence(rng, 2)}
+    result |= {"test": {"accuracy": 0.5}} if rng.random() < 0.3 else {}
     failed = rng.random() < 0.2
-    return {"id": f"{i:08x}", "status": "failed" if failed else "done", "trial": trial} | (
+    return {"id": f"{i:08x}", "status": "failed" if failed else "done", "trial": trial, "work": 2.5} | (
         {"error": "no memory"} if failed else {"result": result}
     )
 
@@ -219,22 +241,24 @@ def ledgers():
 
 
 def _plain_ledger(path: Path) -> list[list]:
-    """The readings of a ledger: a last line without its end may be left out if it is torn."""
-    whole, end, rest = path.read_bytes().rpartition(b"\n")
-    lines = (whole + end).splitlines()
+    """The readings of a ledger: a last line without its end is kept if it is whole, and left out if it is torn."""
+    data = path.read_bytes()
+    *lines, rest = data.split(b"\n")
     if not lines:
         if HEADER.encode().startswith(rest):  # a crash tore the first line
             return [[]]
         raise Refuse("no header")
-    if lines[0].decode("utf-8", "replace") != HEADER:
+    if lines[0] != HEADER.encode():
         raise Refuse("another header")
-    records = [_plain_record(line) for line in lines[1:] if line]
-    if not rest:
-        return [records]
+    records = [_plain_record(line) for line in lines[1:]]
     try:
-        return [[*records, _plain_record(rest)]]
-    except Refuse:
+        json.loads(rest)
+    except (ValueError, RecursionError):
         return [records]
+    return [[*records, _plain_record(rest)]]
+
+
+NUMBERS = {"trained_params": int, "total_params": int, "threads": int, "wall_seconds": (int, float)}
 
 
 def _plain_record(line: bytes) -> dict:
@@ -244,16 +268,28 @@ def _plain_record(line: bytes) -> dict:
         raise Refuse(str(error), line=True) from None
     except (ValueError, RecursionError):
         raise Refuse("a line is not JSON", line=True) from None
-    if (
-        not isinstance(value, dict)
-        or not isinstance(value.get("id"), str)
-        or value.get("status") not in ("done", "failed")
-    ):
+    if not isinstance(value, dict) or value.get("status") not in ("done", "failed"):
         raise Refuse("a line is no record", line=True)
-    if not isinstance(value.get("trial"), dict):
-        raise Refuse("a record has no trial", line=True)
-    if not (
-        isinstance(value.get("result"), dict) if value["status"] == "done" else isinstance(value.get("error"), str)
-    ):
-        raise Refuse("a record has no result, or no error", line=True)
+    for key, kind in {"id": str, "trial": dict, "work": (int, float)}.items():
+        _needs(value, key, kind)
+    _needs(value["trial"], "task", str)
+    if value["status"] == "failed":
+        _needs(value, "error", str)
+        return value
+    _needs(value, "result", dict)
+    result = value["result"]
+    for key, kind in ({"metric": str, "dev": dict, "data": str, "backbone": str} | NUMBERS).items():
+        _needs(result, key, kind)
+    if not isinstance(result.get("test"), (dict, type(None))) or result["metric"] not in result["dev"]:
+        raise Refuse("a score is missing, or no score", line=True)
+    for score in [*result["dev"].values(), *(result.get("test") or {}).values()]:
+        if type(score) not in (int, float):
+            raise Refuse("a score is missing, or no score", line=True)
+    if not result["wall_seconds"] > 0:
+        raise Refuse("wall_seconds is not above 0", line=True)
     return value
+
+
+def _needs(value: dict, key: str, kind) -> None:
+    if not isinstance(value.get(key), kind) or isinstance(value[key], bool):
+        raise Refuse(f"{key} is missing or of another type", line=True)

@@ -154,7 +154,7 @@ def test_sep_lines_of_tabs_and_what_is_no_sep_line(tmp_path):
     assert read(tmp_path, "sep=x,label\na,b\n").columns == ("sep=x", "label")
     refused(tmp_path, "sep=;", "no row")
     refused(tmp_path, "sep=;\n\n", "no header line")
-    refused(tmp_path, 'sep="\ntext"label\n', "one character")
+    refused(tmp_path, 'sep="\ntext"label\n', "line 1: 'sep=\"': a quote cannot separate")
 
 
 # --- line ends, and what is looked up ---
@@ -185,3 +185,17 @@ def test_a_column_that_is_not_there(tmp_path, content, form, advice):
 def test_cells_that_look_quoted():
     assert all(map(looks_quoted, ['"a"', '""', '"say ""a"""', '"""a"""']))
     assert not any(map(looks_quoted, ["", '"', "a", '"a', 'a"', '"a" or "b"', '"""', '"a""']))
+
+
+def test_what_a_message_quotes_is_printable_and_short(tmp_path):
+    for content, name, form, told in (
+        ('text\tlabel\n"a"b\tc\n', "f.tsv", {"quoting": "csv"}, "a tab expected after"),
+        ("body\x1b[2J,label\na,b\n", "f.csv", {}, r"the columns are 'body\x1b[2J', 'label'"),
+        ((",".join(f"column {i}" for i in range(10_000)) + "\n") * 2, "f.csv", {}, "'column 19' and 9980 more"),
+        ("x" * 100_000 + ",label\na,b\n", "f.csv", {}, f"'{'x' * 59}…', 'label'"),
+    ):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(InputError) as error:
+            read_delimited(tmp_path / name, Format(**form)).column("text")
+        message = str(error.value)
+        assert told in message and message.isprintable() and len(message) < 1000

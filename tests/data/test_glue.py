@@ -299,6 +299,31 @@ def test_missing_header_column_is_named(tmp_path):
         load_task("sst2", tmp_path)
 
 
+def test_a_header_that_names_a_column_twice_is_refused(tmp_path):
+    folder = make_task(tmp_path, "sst2")
+    write(folder / "dev.tsv", "sentence\tlabel\tlabel\nx\t1\t0\n")
+    with complains("dev.tsv, line 1", "2 columns are called 'label'", "sentence, label, label"):
+        load_task("sst2", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("train", "shown"),
+    [
+        ("sent\x1b[2J\tlabel\nx\t1\n", r"'sent\x1b[2J', label"),
+        ("\t".join(f"column {i}" for i in range(10_000)) + "\n", "column 19 and 9980 more"),
+        ("x" * 100_000 + "\tlabel\nx\t1\n", "x" * 59 + "…, label"),
+        ("sentence\tlabel\nx\t1\x1b[2J\n", r"the label is '1\x1b[2J'"),
+        ("sentence\tlabel\nx\t" + "1" * 100_000 + "\n", "the label is '" + "1" * 59 + "…'"),
+    ],
+)
+def test_what_a_message_quotes_is_printable_and_short(tmp_path, train, shown):
+    folder = make_task(tmp_path, "sst2")
+    write(folder / "train.tsv", train)
+    with complains("train.tsv, line", shown) as error:
+        load_task("sst2", tmp_path)
+    assert str(error.value).isprintable() and len(str(error.value)) < 1000
+
+
 def test_undecodable_byte_nul_and_empty_file_name_the_line(tmp_path):
     make_cola(tmp_path, dev=b"a\t1\t\tx\na\t1\t\tcaf\xe9\n")
     with complains("dev.tsv, line 2", "0xe9", "utf-8", "minibert download", "iconv -f LATIN1") as error:
@@ -329,11 +354,11 @@ def test_folder_not_found_says_what_was_looked_for_and_how_to_get_it(tmp_path):
 def test_header_without_rows_and_one_class_only_are_refused(tmp_path):
     folder = make_task(tmp_path, "sst2")
     write(folder / "dev.tsv", "sentence\tlabel\n")
-    with complains("task sst2", "the dev set is empty"):
+    with complains(f"task sst2 from {tmp_path}", "the dev set is empty"):
         load_task("sst2", tmp_path)
     make_task(tmp_path, "sst2")
     write(folder / "train.tsv", "sentence\tlabel\nx\t1\ny\t1\n")
-    with complains("task sst2", "same class (positive)"):
+    with complains(f"task sst2 from {tmp_path}", "same class (positive)"):
         load_task("sst2", tmp_path)
 
 

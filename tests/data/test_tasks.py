@@ -2,6 +2,7 @@
 
 import random
 import re
+import time
 
 import numpy as np
 import pytest
@@ -251,4 +252,18 @@ def test_a_latin_1_file_keeps_its_control_characters(tmp_path):
 
 def test_tab_rows_and_parse_score():
     assert list(tab_rows("a\tb\r\n\nc\t\n")) == [(1, ["a", "b"]), (3, ["c", ""])]
-    assert [parse_score(text) for text in ("1.5", " 2 ", "x", "", "inf", "NaN", "-1e400")] == [1.5, 2.0] + [None] * 5
+    numbers = {"1.5": 1.5, " 2 ": 2.0, "+3": 3.0, ".5": 0.5, "7.": 7.0, "-1E-3": -0.001, "0" * 5000 + "1": 1.0}
+    assert [parse_score(text) for text in numbers] == list(numbers.values())
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "", "inf", "NaN", "-1e400", "1_0", "٣", "0x1", "1,5", "1 2", "9" * 5000, "e5", "."]
+)
+def test_what_is_no_decimal_number_is_no_score(text):
+    assert parse_score(text) is None
+
+
+def test_a_long_row_of_digits_that_is_no_number_takes_no_time():
+    began = time.process_time()
+    assert parse_score("9" * 300_000 + "x") is None
+    assert time.process_time() - began < 1

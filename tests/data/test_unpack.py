@@ -88,3 +88,74 @@ def test_a_full_disk_is_not_a_damaged_archive(tmp_path, monkeypatch):
     monkeypatch.setattr(unpack.shutil, "copyfileobj", full)
     with pytest.raises(OSError, match="No space left"):
         unpack_zip(tmp_path / "a.zip", tmp_path / "new")
+
+
+def patched(content, signature, field, value):
+    """The archive with another number in a field of its last header of a kind."""
+    place = bytes(content).rindex(signature) + field
+    content[place : place + len(value)] = value
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (patched(archive(MEMBERS), b"PK\5\6", 10, b"\x04\0"), "it lists 3 of 4 files"),
+        (patched(archive(MEMBERS), b"PK\5\6", 10, b"\xff\xff"), "it lists 3 of 65535 files"),
+        (patched(archive(MEMBERS), b"PK\5\6", 12, bytes(4)), "it lists 0 of 3 files"),
+        (patched(archive(MEMBERS), b"PK\5\6", 10, bytes(6)), "holds no files"),
+        (archive([]), "holds no files"),
+        (patched(archive(MEMBERS), b"PK\1\2", 16, bytes(8)), "'T/deep/raw.txt' is cut"),  # its checksum, its length
+        (archive([("T/a/", "text"), ("T/b", "x")]), "folder 'T/a/' has contents"),
+    ],
+)
+def test_a_list_of_members_that_lost_some_is_not_believed(tmp_path, content, told):
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(InputError, match=rf"a\.zip .*{told}"):
+        unpack_zip(tmp_path / "a.zip", tmp_path / "new")
+
+
+def test_the_first_member_does_not_swallow_the_others(tmp_path):
+    content = archive(MEMBERS)
+    place = bytes(content).index(b"PK\1\2") + 32  # the length of its comment
+    content[place : place + 2] = b"\xff\xff"
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(InputError, match="it lists 1 of 3 files"):
+        unpack_zip(tmp_path / "a.zip", tmp_path / "new")
+
+
+def test_a_comment_and_bytes_before_the_archive_are_no_damage(tmp_path):
+    content = archive(MEMBERS)
+    content[-2:] = b"\x09\0a comment"
+    (tmp_path / "a.zip").write_bytes(b"before" + content)
+    assert len(unpacked(unpack_zip(tmp_path / "a.zip", tmp_path / "new"))) == 3
+
+
+def test_an_archive_of_more_members_than_its_end_record_counts(tmp_path):
+    folders = [(f"T/{i}/", "") for i in range(66_000)]
+    (tmp_path / "a.zip").write_bytes(archive([*folders, ("T/x", "1")]))
+    assert unpacked(unpack_zip(tmp_path / "a.zip", tmp_path / "new")) == {"x": "1"}
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("T/train.tsv", "T/TRAIN.tsv"), "T/TRAIN.tsv more than once"),
+        (("T/train.tsv", "T/train.tsv/x"), "T/train.tsv as a file and as a folder"),
+        (("T/Train.tsv/x", "T/train.tsv"), "T/train.tsv as a file and as a folder"),
+        (("T/x\n", "T/x\n/y"), r"'T/x\n' as a file and as a folder"),
+    ],
+)
+def test_names_that_cannot_all_be_there_on_every_system(tmp_path, names, told):
+    (tmp_path / "a.zip").write_bytes(archive([(name, "x") for name in names]))
+    with pytest.raises(InputError) as error:
+        unpack_zip(tmp_path / "a.zip", tmp_path / "new")
+    assert told in str(error.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_name_that_no_file_can_have_is_told_in_a_short_line(tmp_path):
+    (tmp_path / "a.zip").write_bytes(archive([("T/a", "1"), ("T/" + "x" * 30_000, "2")]))
+    with pytest.raises(InputError) as error:
+        unpack_zip(tmp_path / "a.zip", tmp_path / "new")
+    assert len(str(error.value)) < 500

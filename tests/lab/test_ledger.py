@@ -81,6 +81,16 @@ def test_a_torn_first_line_is_written_anew(tmp_path):
         assert read_ledger(write(path, record(0))) == [record(0)]
 
 
+def test_a_last_line_that_is_whole_but_damaged_is_not_taken_for_torn(three):
+    """A key that is there twice makes no line shorter."""
+    content = three.read_bytes() + b'{"id": "a", "id": "b"}'
+    three.write_bytes(content)
+    for act in (Ledger, read_ledger):
+        with pytest.raises(InputError, match="line 5: this is no record"):
+            act(three)
+    assert three.read_bytes() == content
+
+
 @pytest.mark.parametrize("content", ["# Notes", "# Notes\nmore\n", "{}\n", HEADER.replace("1", "2") + "\n"])
 def test_another_file_is_refused_and_stays(tmp_path, content):
     path = tmp_path / "notes.md"

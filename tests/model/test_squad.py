@@ -62,7 +62,7 @@ def test_reading(tmp_path):
         (dataset(question(7)), "question 1: 'id' must be a text, found 7"),
         (dataset(question(text=None)), "question q1: 'question' must be a text, found null"),
         (dataset(question(answers=[])), "question q1: has no answer, expected one or more"),
-        (dataset(question(answers=[("tea", "4")])), "question q1: 'answer_start' must be a whole number, found \"4\""),
+        (dataset(question(answers=[("tea", "4")])), "question q1: 'answer_start' must be a whole number, found '4'"),
         (dataset(question(answers=[("tea", True)])), "question q1: 'answer_start' must be a whole number, found true"),
         (dataset(question(answers=[(None, 4)])), "question q1: 'text' must be a text, found null"),
         (dataset({"id": "q1", "question": "?", "answers": "tea"}), "question q1: 'answers' must be a list"),
@@ -108,13 +108,21 @@ def test_impossible_questions_are_told_and_left_out(tmp_path):
     assert dev.startswith("dev-v1.1.json: left out 4 of 6 questions") and "(i1, i2, i3, …)" in dev
 
 
+def test_the_name_of_a_question_is_told_printable_and_short(tmp_path):
+    for name, told in (("q\n\x1b[2J", r"question 'q\n\x1b[2J': 'question'"), ("q" * 5000, f"question {'q' * 59}…: ")):
+        write_json(tmp_path / "dev-v1.1.json", dataset({"id": name, "question": 7, "answers": []}))
+        with pytest.raises(InputError) as error:
+            read_questions(tmp_path / "dev-v1.1.json")
+        assert told in str(error.value) and str(error.value).isprintable()
+
+
 def test_a_file_of_impossible_questions_is_refused(tmp_path):
     write_json(tmp_path / "train-v1.1.json", dataset(impossible("i1"), impossible("i2")))
     write_json(tmp_path / "dev-v1.1.json", dataset(question()))
     with pytest.raises(InputError, match=r"train-v1\.1\.json holds no question with an answer: all 2 are marked"):
         load_task("squad", tmp_path)
     write_json(tmp_path / "train-v1.1.json", dataset(question(is_impossible="yes")))
-    with pytest.raises(InputError, match="'is_impossible' must be true or false, found \"yes\""):
+    with pytest.raises(InputError, match="'is_impossible' must be true or false, found 'yes'"):
         load_task("squad", tmp_path)
 
 
