@@ -57,7 +57,8 @@ def _need_one_of(name: str, value, choices: tuple[str, ...]) -> None:
     _need(value in choices, f"{name} must be one of {', '.join(choices)}; got {shown(value)}")
 
 
-LONGEST_SHOWN, LONGEST = 60, 200  # characters of a text, and of a list or an object, in a message
+LONGEST_SHOWN = 60  # characters of one text
+LONGEST_VALUE = 200  # of a list or an object; of what another library says
 
 
 def cut(text: str, most: int = LONGEST_SHOWN) -> str:
@@ -84,16 +85,18 @@ _SHORT.maxother = LONGEST_SHOWN
 
 
 def shown(value) -> str:
-    """A value from a file, for a message: as Python writes it, on one line, cut short, whatever its size and depth.
-
-    Every message that quotes what stands in a file does it by this, or by `readable`.
-    """
-    return cut(_SHORT.repr(value), LONGEST)
+    """A value from a file, for a message: as Python writes it, on one line, cut short, whatever its size and depth."""
+    return cut(_SHORT.repr(value), LONGEST_VALUE)
 
 
 def readable(text: str, most: int = LONGEST_SHOWN) -> str:
     """A name from a file, for a message: cut short; without quotes and escapes if it can be read without."""
     return cut(text, most) if text.isprintable() else quoted(text)
+
+
+def one_line(error: BaseException) -> str:
+    """What another library says, for a message: on one line, cut short; the kind of error if it says nothing."""
+    return readable(" ".join(str(error).split()), LONGEST_VALUE) or type(error).__name__
 
 
 def parse_json(text: str | bytes, where: str):

@@ -12,7 +12,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from minibert.config import InputError
+from minibert.config import InputError, one_line
 from minibert.storage import FULL
 from weights_convert.huggingface import WEIGHTS, sha256_of
 from weights_convert.registry import Entry
@@ -156,4 +156,4 @@ def _reason(error: BaseException) -> str:
     """What happened first: the libraries wrap "Connection refused" into four layers of their own words."""
     while error.__context__ is not None:
         error = error.__context__
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error)

@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from minibert.config import LONGEST, BertConfig, InputError, printable, shown
+from minibert.config import BertConfig, InputError, one_line, shown
 from minibert.params import flatten
 from minibert.storage import BackboneFile, cannot_be_written, temporary_folder
 from minibert.storage.tokenizer import bert_tokenizer, check_tokenizer, model_vocab, parse, token_ids
@@ -92,8 +92,7 @@ def read_checkpoint(weights: Path, lowercase: bool | None = None, names=None) ->
     except InputError as error:
         raise InputError(f"{weights}: {error}") from None
     except (package.SafetensorError, OSError) as error:
-        why = printable(" ".join(str(error).split()))[:LONGEST]
-        raise InputError(f"{weights}: is not a safetensors file, or damaged ({why})") from error
+        raise InputError(f"{weights}: is not a safetensors file, or damaged ({one_line(error)})") from error
     return Checkpoint(config, params, tokenizer, account, sha256_of(weights), notes)
 
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 import filelock
 
-from minibert.config import InputError
+from minibert.config import InputError, one_line
 from minibert.scratch import FULL, temporary_file
 
 OPEN_ELSEWHERE = (5, 32)  # what Windows says of a file that cannot be replaced because a program has it open
@@ -109,7 +109,7 @@ def _flush_folder(folder: Path) -> None:
 def cannot_be_written(path: str | Path, error: Exception) -> InputError:
     """The error to raise where a file could not be written: why, and what can be done."""
     number = getattr(error, "errno", None)
-    why = os.strerror(number) if number else " ".join(str(error).split()) or type(error).__name__
+    why = os.strerror(number) if number else one_line(error)
     return InputError(f"{path}: cannot be written ({why}){ADVICE.get(number, '')}")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig, InputError, printable, readable, shown
+from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig, InputError, readable, shown
 from minibert.storage import hdf5
 from minibert.storage.atomic import one_at_a_time
 from minibert.storage.tokenizer import differences, sha256_of_text
@@ -103,7 +103,7 @@ def check_backbone(record: TaskRecord, backbone_fingerprint: str, path: str | Pa
     if record.backbone_fingerprint != backbone_fingerprint:
         raise InputError(
             f"{path}: task {shown(record.name)} was trained on the backbone "
-            f"{printable(record.backbone_fingerprint[:12])}, this one is "
+            f"{readable(record.backbone_fingerprint[:12])}, this one is "
             f"{backbone_fingerprint[:12]} (fingerprints); give the backbone it was trained on"
         )
     found = sha256_of_text(tokenizer)

@@ -23,7 +23,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from minibert.config import InputError, parse_json, printable, readable, shown
+from minibert.config import LONGEST_VALUE, InputError, one_line, parse_json, readable, shown
 from minibert.params import flatten, unflatten
 from minibert.storage.atomic import cannot_be_written
 from minibert.storage.image import Image
@@ -36,7 +36,6 @@ FORMATS = {
 OTHER_COPY = "if there is another copy of the file, take that; else "  # of a damaged one
 VERSION = 2
 LONGEST_TEXT = 1 << 24  # bytes of an attribute
-LONGEST_REASON = 300  # characters of what HDF5 says
 DEEPEST = 32  # groups in one another
 SIGNATURE = b"\x89HDF\r\n\x1a\n"  # the first 8 bytes of every HDF5 file without a user block
 
@@ -97,7 +96,7 @@ def _nodes(file: h5py.File, path: str | Path) -> Iterator[tuple[str, h5py.HLObje
         where, node = waiting.pop()
         address = h5py.h5o.get_info(node.id).addr
         if address in seen:
-            raise InputError(f"{path}: {readable(where)} is the same as another group or data set, under a second name")
+            raise InputError(f"{path}: {_path_of(where)} is the same as another group or data set, under a second name")
         if where.count("/") > DEEPEST:
             raise InputError(f"{path}: has more than {DEEPEST} groups in one another, such as {shown(where)}")
         seen.add(address)
@@ -133,7 +132,7 @@ def write_arrays(group: h5py.Group, arrays: dict) -> None:
         try:
             image.add(group, name, np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C"))
         except (ValueError, TypeError) as error:  # "a" and "a/b": a dataset cannot be a group as well
-            raise InputError(f"array {shown(name)} cannot be stored: {_one_line(error)}") from None
+            raise InputError(f"array {shown(name)} cannot be stored: {_reason(error)}") from None
 
 
 def check_name(name: str) -> None:
@@ -147,14 +146,14 @@ def check_arrays(where: str | Path, arrays: dict, shapes: dict[str, tuple]) -> N
     """Raise InputError for the first misfit unless `arrays` are exactly those of `shapes`, float32 and finite."""
     for name in shapes:
         if name not in arrays:
-            raise InputError(f"{where}: array {readable(name)} is missing")
+            raise InputError(f"{where}: array {_path_of(name)} is missing")
     for name, array in arrays.items():
         if name not in shapes:
-            raise InputError(f"{where}: array {readable(name)} is unexpected")
+            raise InputError(f"{where}: array {_path_of(name)} is unexpected")
         if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.shape != tuple(shapes[name]):
             found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-            raise InputError(f"{where}: array {readable(name)} is {found}, expected float32 {tuple(shapes[name])}")
-        check_finite(f"{where}: array {readable(name)}", array)
+            raise InputError(f"{where}: array {_path_of(name)} is {found}, expected float32 {tuple(shapes[name])}")
+        check_finite(f"{where}: array {_path_of(name)}", array)
 
 
 def check_finite(where: str, array: np.ndarray) -> None:
@@ -185,7 +184,7 @@ def read_file(path: str | Path, kind: str, if_missing: str) -> Iterator[h5py.Fil
         raise
     except Exception as error:
         raise InputError(
-            f"{path}: is damaged or cut short; {OTHER_COPY}{if_missing} (the HDF5 library says: {_one_line(error)})"
+            f"{path}: is damaged or cut short; {OTHER_COPY}{if_missing} (the HDF5 library says: {_reason(error)})"
         ) from error
 
 
@@ -198,7 +197,7 @@ def _check_signature(path: Path, kind: str, if_missing: str) -> None:
         with open(path, "rb") as file:
             start = file.read(len(SIGNATURE))
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({_one_line(error)})") from error
+        raise InputError(f"{path}: cannot be read ({_reason(error)})") from error
     if start != SIGNATURE:
         what = f"begins with {start!r}" if start else "is empty"
         raise InputError(f"{path}: is not an HDF5 file ({what}), expected {FORMATS[kind]}; {if_missing}")
@@ -238,12 +237,16 @@ def _attribute(node: h5py.HLObject, name: str, path: str | Path) -> str | int:
 
 
 def _attribute_place(node: h5py.HLObject, name: str, path: str | Path) -> str:
-    return f"{path}: attribute {shown(name)} of {readable(node.name)}"
+    return f"{path}: attribute {shown(name)} of {_path_of(node.name)}"
+
+
+def _path_of(name: str) -> str:
+    return readable(name, LONGEST_VALUE)
 
 
 def _place(group: h5py.Group, name: str, path: str | Path) -> str:
     """The file and a member of one of its groups, for a message."""
-    return f"{path}: {readable(group.name.rstrip('/') + '/' + name)}"
+    return f"{path}: {_path_of(group.name.rstrip('/') + '/' + name)}"
 
 
 def read_text(node: h5py.HLObject, name: str, path: str | Path) -> str:
@@ -287,7 +290,7 @@ def in_file(path: str | Path, error: InputError) -> InputError:
 def check_sha256(path: str | Path, what: str, stored: str, actual: str, if_damaged: str) -> None:
     """Raise InputError if what was read is not what was written."""
     if stored != actual:
-        digests = f"SHA-256 {actual[:12]}, expected {printable(stored[:12])}"
+        digests = f"SHA-256 {actual[:12]}, expected {readable(stored[:12])}"
         message = f"{path}: {what} changed since the file was written ({digests})"
         raise InputError(f"{message}; {OTHER_COPY}{if_damaged}")
 
@@ -342,7 +345,7 @@ def read_arrays(group: h5py.Group, expected: dict[str, tuple], path: str | Path)
     if promised > _file_size(group):
         has = f"the file has {_file_size(group):,}"
         raise InputError(
-            f"{path}: {readable(group.name)} should hold arrays of {promised:,} bytes by its attributes; {has}"
+            f"{path}: {_path_of(group.name)} should hold arrays of {promised:,} bytes by its attributes; {has}"
         )
     _check_members(group, unflatten(expected), path)
     arrays = {}
@@ -376,7 +379,7 @@ def _check_members(group: h5py.Group, tree: dict, path: str | Path) -> None:
             _check_members(child(group, name, h5py.Group, path), value, path)
 
 
-def _one_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if getattr(error, "errno", None):
         return os.strerror(error.errno)  # HDF5's own text adds addresses and byte counts
-    return printable(" ".join(str(error).split()))[:LONGEST_REASON] or type(error).__name__
+    return one_line(error)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import tokenizers
 
-from minibert.config import LONGEST, InputError, parse_json, printable, shown
+from minibert.config import InputError, one_line, parse_json, shown
 
 CLS, SEP, UNK = "[CLS]", "[SEP]", "[UNK]"
 NEEDED_TOKENS = (UNK, CLS, SEP)
@@ -208,8 +208,7 @@ def library_errors(what: str) -> Iterator[None]:
     except (InputError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
-        message = printable(" ".join(str(error).split()))[:LONGEST]
-        raise InputError(f"the tokenizers library ({tokenizers.__version__}) {what}: {message}") from None
+        raise InputError(f"the tokenizers library ({tokenizers.__version__}) {what}: {one_line(error)}") from None
 
 
 def load_tokenizer(text: str) -> tokenizers.Tokenizer:
