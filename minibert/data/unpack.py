@@ -51,7 +51,7 @@ def unpack_zip(archive: Path, folder: Path) -> Path:
 
 def _check_directory(opened: zipfile.ZipFile, archive: Path) -> None:
     """Raise InputError if the list of members is empty, or not as long as the end record says, which zipfile does not
-    check; or if a folder has contents."""
+    check; or if a folder has contents, or a name a NUL."""
     members = opened.infolist()
     with archive.open("rb") as file:
         file.seek(-min(archive.stat().st_size, LONGEST_END), 2)
@@ -61,9 +61,13 @@ def _check_directory(opened: zipfile.ZipFile, archive: Path) -> None:
         raise InputError(f"{archive.name} is not an intact zip archive: it lists {len(members)} of {count} files")
     if not members:
         raise InputError(f"{archive.name} holds no files")
-    full = next((member for member in members if member.is_dir() and member.file_size), None)
-    if full is not None:
-        raise InputError(f"{archive.name} is not an intact zip archive: a folder {shown(full.filename)} has contents")
+    for member in members:
+        wrong = "a folder with contents" if member.is_dir() and member.file_size else ""
+        if "\0" in member.orig_filename:  # where zipfile cuts the name
+            wrong = "a name with a NUL"
+        if wrong:
+            name = shown(member.orig_filename)
+            raise InputError(f"{archive.name} is not an intact zip archive: {name} is {wrong}")
 
 
 def _check_contents(paths: dict[zipfile.ZipInfo, PurePosixPath], archive: Path) -> None:

@@ -340,7 +340,7 @@ def _same(task, plain: dict[str, list[tuple]], whole: bool) -> str:
             return f"{split}: another order"
         if split == "test" and expected[0][-1] is None and not any("not scored" in note for note in task.notes):
             return "test: no labels, and no note"
-        if not any("double quote" in note for note in task.notes) and any(
+        if not any("quote" in note for note in task.notes) and any(
             _quotes_are_kept(cell) for row in expected for cell in row if isinstance(cell, str)
         ):
             return f"{split}: quotes after a space belong to a text, and no note says so"

@@ -106,7 +106,11 @@ def patched(content, signature, field, value):
         (patched(archive(MEMBERS), b"PK\5\6", 10, bytes(6)), "holds no files"),
         (archive([]), "holds no files"),
         (patched(archive(MEMBERS), b"PK\1\2", 16, bytes(8)), "'T/deep/raw.txt' is cut"),  # its checksum, its length
-        (archive([("T/a/", "text"), ("T/b", "x")]), "folder 'T/a/' has contents"),
+        (archive([("T/a/", "text"), ("T/b", "x")]), "'T/a/' is a folder with contents"),
+        (
+            bytearray(bytes(archive([("T/train.tsv", ""), ("T/b", "x")])).replace(b"T/train", b"T/\0rain")),
+            "a name with a NUL",
+        ),
     ],
 )
 def test_a_list_of_members_that_lost_some_is_not_believed(tmp_path, content, told):
