@@ -101,7 +101,7 @@ def _write(folder: Path, rng: Random, weights: bytes) -> dict[str, object]:
         (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in VOCAB), encoding="utf-8", newline="")
     if kind != "old":
         files["tokenizer.json"] = tokenizer_json(lowercase)
-    if kind != "new" or rng.random() < 0.5:
+    if kind != "new" or not lowercase or rng.random() < 0.5:  # BERT's tokenizer lowercases if nothing is said
         files["tokenizer_config.json"] = {"do_lower_case": lowercase, "tokenizer_class": "BertTokenizer"}
     for name, value in files.items():
         (folder / name).write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
@@ -345,7 +345,9 @@ def _plain_ids(source: Path) -> list[list[list[int]]]:
             return _ids_of_tokenizer_json(source / "tokenizer.json", casing, words)
         if words is None or len(set(words)) != len(words) or not (source / "tokenizer_config.json").exists():
             raise Refuse("no vocabulary, no casing, or a word that is there twice")
-        return [_ids(bert_tokenizer(words, *_casing(casing, True)))]
+        tokenizer = bert_tokenizer(words, *_casing(casing, True))
+        tokenizer.add_special_tokens(VOCAB[:5])  # transformers adds those that the vocabulary does not have
+        return [_ids(tokenizer)]
     except Refuse:
         raise
     except BaseException as error:  # what Rust panics with is no Exception
@@ -373,8 +375,9 @@ def _ids_of_tokenizer_json(path: Path, casing: dict | None, words: list[str] | N
     text = path.read_bytes().decode().removeprefix("\ufeff")
     tokenizer = Tokenizer.from_str(text)
     found = tokenizer.get_vocab(with_added_tokens=True)
+    own = tokenizer.get_vocab(with_added_tokens=False)
     if words is not None and (
-        any(found.get(word) != i for i, word in enumerate(words)) or max(found.values()) >= len(words)
+        any(found.get(word) != i for i, word in enumerate(words)) or max(own.values()) >= len(words)
     ):
         raise Refuse("vocab.txt and tokenizer.json differ")
     readings = [_ids(tokenizer)]
