@@ -373,7 +373,7 @@ def _words(path: Path) -> list[str] | None:
 def _ids_of_tokenizer_json(path: Path, casing: dict | None, words: list[str] | None) -> list[list[list[int]]]:
     """Of the file itself; and with the casing of tokenizer_config.json, which some versions of transformers prefer."""
     text = path.read_bytes().decode().removeprefix("\ufeff")
-    tokenizer = Tokenizer.from_str(text)
+    tokenizer = Tokenizer.from_str(json.dumps(json.loads(text)))  # -0 is 0, though the library does not read it so
     found = tokenizer.get_vocab(with_added_tokens=True)
     own = tokenizer.get_vocab(with_added_tokens=False)
     if words is not None and (
