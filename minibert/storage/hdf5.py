@@ -5,8 +5,8 @@ links, compressed or external storage, and arrays that are not what was promised
 
 Format version 2. The root has the attributes `format`, `version` and `seal`: the SHA-256 (hex) over all other
 attributes of the file, as `seal_of` tells. Every array is under a SHA-256 that is such an attribute, so a file that is
-read is bit for bit the one that was written. Version 1 has no seal; its files are read as they are. A seal that is there
-is checked whatever version the file says.
+read is bit for bit the one that was written. Version 1 has no seal; its files are read as they are. A seal that is
+there is checked whatever version the file says.
 
 All errors are `InputError`s that name the file and the first thing that is wrong with it.
 """

@@ -99,7 +99,8 @@ def test_the_mark_lists_every_kernel_of_training():
     listed = warm_up._mark("float32", "train").read_bytes()[: -sealed.SEAL].decode().splitlines()
     assert all(sealed.is_whole(warm_up.CACHE_FOLDER / name) for name in listed)
     kernels.compile_for("train")
-    loaded = {kernel.__name__ for kernel in KERNELS if kernel.signatures}
+    folders = warm_up._kernel_folders()
+    loaded = {kernel.__name__ for kernel in KERNELS if kernel.signatures and kernel._cache.cache_path in folders}
     assert len(loaded) > 15 and all(any(f".{name}-" in file for file in listed) for name in loaded)
 
 
