@@ -66,7 +66,10 @@ def is_finished(training: Training) -> bool:
 def _without_state(training: Training, replace: bool) -> bool:
     folder, result = training.folder, training.folder.read_result()
     if replace or not any(file.exists() for file in folder.files):
-        training.say(f"note: nothing of this run was saved yet in {folder.path}: starting from the beginning")
+        replaced = any(file.exists() for file in folder.files)
+        told = f"the run in {folder.path} is replaced (--force): starting from the beginning"
+        told = told if replaced else f"nothing of this run was saved yet in {folder.path}: starting from the beginning"
+        training.say(f"note: {told}")
         return False
     if result.get("finished"):
         other = difference(result.get("settings"), training.settings)

@@ -16,6 +16,7 @@ import secrets
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -143,5 +144,5 @@ def _machine() -> str:
     try:
         name = Path("/proc/sys/kernel/random/boot_id").read_text()
     except OSError:
-        name = platform.node()
+        name = f"{platform.node()} {uuid.getnode()}"
     return hashlib.sha256(name.encode()).hexdigest()[:8]

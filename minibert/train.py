@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minibert.config import InputError, TrainConfig
-from minibert.data import Task, data_fingerprint
+from minibert.data import Task, data_fingerprint, training_fingerprint
 from minibert.data.rows import trained_rows
 from minibert.divergence import advice, scores_are_sound, step_is_sound
 from minibert.evaluate import NonFiniteLoss, evaluate_all, format_scores, tokenize
@@ -69,7 +69,7 @@ class Training:
             "train_rows": len(self.task.train),
             "pairs": self.task.train.pairs is not None,
             "data": data,
-            "data_whole": self.task.drawn_from or data,
+            "data_whole": self.task.drawn_from or training_fingerprint(self.task),
             "backbone": self.model.backbone.fingerprint,
             "tokenizer": self.model.backbone.tokenizer_fingerprint,
         }

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.config import InputError, TrainConfig
-from minibert.data import DEFAULT_MAX_LENGTH, Examples, Task, Uncut, data_fingerprint, limit_dev, load_labelled
+from minibert.data import DEFAULT_MAX_LENGTH, Examples, Task, Uncut, limit_dev, load_labelled, training_fingerprint
 from minibert.data.rows import row_hashes, shared_note
 from minibert.data.task import UNKNOWN
 from minibert.evaluate import Split, tokenize
@@ -60,8 +60,7 @@ def unscored_note(record: TaskRecord) -> list[str]:
     if record.dev:
         return []
     return [
-        f"task {record.name} was stopped before its first epoch was scored: its weights are nearly those it started "
-        "from"
+        f"task {record.name} has no score in the bank: its weights may be those of a first epoch that was not finished"
     ]
 
 
@@ -160,14 +159,17 @@ def _is_trained(record: TaskRecord, task: Task | None) -> bool | None:
     known = record.training.get("data_whole")
     if known is None or not record.rows:
         return None
-    return task is not None and data_fingerprint(task) == known
+    return task is not None and training_fingerprint(task) == known
 
 
 def _choose_split(record: TaskRecord, found: Task | Uncut, divisible: bool, split: str | None) -> str:
     """The split to score. divisible: the rows of a file without a dev set may be cut as for the training."""
     cut = found.cut.names if isinstance(found, Uncut) else ()
     if split is None:
-        return ALL if cut and not divisible else "dev"
+        if not cut or divisible:
+            return "dev"
+        test = found.parts.get("test")
+        return ALL if test is None or test.labels is None else "test"
     if split == ALL and not cut:
         raise InputError(f"--split {ALL} is for a file without splits of its own, and task {found.name} has some here")
     if split in cut and not divisible:
@@ -204,11 +206,15 @@ def _scored(model: Model, record: TaskRecord, name: str, part: Examples) -> Scor
 
 def _about_data(record: TaskRecord, found: Task | Uncut, is_trained: bool | None, split: str) -> list[str]:
     if is_trained is None:
-        return [f"the bank does not keep which rows task {record.name} was trained on: some of these may be among them"]
+        told = f"the bank does not keep which rows task {record.name} was trained on: some of these may be among them"
+        whole = f"; {split} is a part, cut as for a training: --split {ALL} scores the whole file"
+        return [told + whole * (isinstance(found, Uncut) and split in found.cut.names)]
     if is_trained:
         return []
     if split == ALL:
-        return [f"{found.cut.path.name} is not the data that task {record.name} was trained on: all rows are scored"]
+        return [
+            f"{found.cut.path.name} is not the data that task {record.name} was trained on: all its rows are scored"
+        ]
     return [f"the data are not those that task {record.name} was trained on"]
 
 

@@ -12,7 +12,7 @@ from minibert.data.builtin import opinions
 from minibert.data.checks import check_task
 from minibert.data.further import FURTHER, read_further
 from minibert.data.glue import GLUE, read_glue
-from minibert.data.rows import data_fingerprint
+from minibert.data.rows import data_fingerprint, training_fingerprint
 from minibert.data.split import Uncut
 from minibert.data.squad import read_squad
 from minibert.data.table import TableOptions, read_table
@@ -34,6 +34,7 @@ __all__ = [
     "load_labelled",
     "load_task",
     "task_options",
+    "training_fingerprint",
 ]
 
 TASK_NAMES = (*GLUE, *FURTHER, "squad", "csv", "opinions")
@@ -130,7 +131,7 @@ def limit_dev(task: Task, rows: int, seed: int = 0) -> Task:
 
 
 def _drawn(task: Task, note: str, **kept) -> Task:
-    return replace(task, **kept, notes=(*task.notes, note), drawn_from=task.drawn_from or data_fingerprint(task))
+    return replace(task, **kept, notes=(*task.notes, note), drawn_from=task.drawn_from or training_fingerprint(task))
 
 
 def _draw(examples: Examples, rows: int, seed: int, what: str) -> Examples:

@@ -200,7 +200,7 @@ def class_counts(task: Task) -> list[str]:
         return []
 
     def count(labels: np.ndarray) -> np.ndarray:
-        return np.bincount(labels, minlength=len(task.labels))
+        return np.bincount(labels[labels >= 0], minlength=len(task.labels))
 
     told = [f"{show(name)} ({n})" for name, n in zip(task.labels, count(task.train.labels), strict=True)]
     many = len(told) > 2 * SHOWN

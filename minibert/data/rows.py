@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 
@@ -62,6 +63,11 @@ def data_fingerprint(task: Task) -> str:
     """SHA-256 over every text and label that the task holds, in order, whatever file they came from."""
     content = {name: value for name, value in vars(task).items() if name not in OTHER_FIELDS}
     return hashlib.sha256(json.dumps(content, default=_plain, sort_keys=True).encode()).hexdigest()
+
+
+def training_fingerprint(task: Task) -> str:
+    """The same over what a training sees: train and dev."""
+    return data_fingerprint(replace(task, test=None))
 
 
 def _plain(value):

@@ -180,7 +180,8 @@ def _parts(
             table, labels = _keep(table, roles, dropped, seen, notes)
             if classes is None:
                 classes = _classes(labels, notes)
-            if scored and classes:
+            if classes and (scored or split == "test"):
+                _check_spellings(labels, classes)
                 notes += unknown_labels(table.path, labels.labels, classes)
                 numbers = class_numbers(labels.labels, classes)
             else:
@@ -282,14 +283,20 @@ def _scores(labels: LabelColumn) -> np.ndarray:
 
 def _numbers(labels: LabelColumn, classes: tuple[str, ...]) -> np.ndarray:
     """Raises InputError for the first label that is no class."""
-    number = {label: i for i, label in enumerate(classes)}
+    _check_spellings(labels, classes)
     for label, line in labels.first.items():
-        if label not in number:
-            alike = Spellings(classes).find(label)
-            if alike is not None:
-                told = f"{escaped(label)}; there it is written {escaped(alike)}. Write a class in one way"
-            else:
-                known = list_some([show(name) for name in classes], 20)
-                told = f"{shown(label)}; the classes there are {known}. {leave_out(label)}"
-            raise InputError(f"{labels.path}, line {line}: no training row has the label {told}")
+        if label not in classes:
+            known = list_some([show(name) for name in classes], 20)
+            found = f"{shown(label)}; the classes there are {known}. {leave_out(label)}"
+            raise InputError(f"{labels.path}, line {line}: no training row has the label {found}")
     return class_numbers(labels.labels, classes)
+
+
+def _check_spellings(labels: LabelColumn, classes: tuple[str, ...]) -> None:
+    """Raise InputError for the first label that is a class in another spelling."""
+    spellings = Spellings(classes)
+    for label, line in labels.first.items():
+        alike = label if label in classes else spellings.find(label)
+        if alike not in (None, label):
+            found = f"{escaped(label)}; there it is written {escaped(alike)}. Write a class in one way"
+            raise InputError(f"{labels.path}, line {line}: no training row has the label {found}")

@@ -94,7 +94,7 @@ class Task:
     metrics names functions of minibert.metrics; the first chooses the best epoch. dev maps a name to a split:
     {"dev": …} for most, {"matched": …, "mismatched": …} for MNLI; the first one chooses the best epoch.
     notes are sentences to print before training (rows left out, a split made here, …).
-    drawn_from: if rows were drawn (`limit_train`, `limit_dev`), the `data_fingerprint` of the task with all rows.
+    drawn_from: if rows were drawn (`limit_train`, `limit_dev`), the `training_fingerprint` of the task with all rows.
     """
 
     name: str

@@ -9,6 +9,7 @@ import math
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from minibert.config import InputError, one_line
 from minibert.scratch import FULL, temporary_file
 
 OPEN_ELSEWHERE = (5, 32)  # what Windows says of a file that cannot be replaced because a program has it open
+PATIENCE = 5.0  # seconds, for a program that reads it
 WAIT = 300  # seconds, for another program that changes the same file
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 ADVICE = dict.fromkeys(FULL, "; free some space, or write to another place")
@@ -40,13 +42,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
         flush(file)
         if os.name == "nt":
             file.close()  # Windows renames no open file; elsewhere it stays open, because that keeps it locked
-        try:
-            os.replace(temporary, target)
-        except PermissionError as error:
-            if getattr(error, "winerror", None) in OPEN_ELSEWHERE:
-                raise InputError(f"{path}: cannot be replaced: another program has it open; close it there") from None
-            raise
+        _replace(temporary, target, path)
         _flush_folder(target.parent)
+
+
+def _replace(temporary: Path, target: Path, path: str | Path) -> None:
+    """Rename, on Windows as soon as no other program has the target open: one that reads it soon has done. Raises
+    InputError if that takes more than PATIENCE seconds."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return os.replace(temporary, target)
+        except PermissionError as error:
+            if getattr(error, "winerror", None) not in OPEN_ELSEWHERE:
+                raise
+            if time.monotonic() > end:
+                raise InputError(f"{path}: cannot be replaced: another program has it open; close it there") from None
+            time.sleep(0.1)
 
 
 @contextmanager
@@ -63,7 +75,7 @@ def one_at_a_time(path: str | Path) -> Iterator[None]:
         target.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
         with suppress(OSError):  # Windows lets nobody write to a locked file
-            name.write_text(f"process {os.getpid()} on {platform.node()}")
+            name.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
     except filelock.Timeout:
         raise InputError(
             f"{path}: is being changed by another program ({_holder(name)}), also after {WAIT} s; try again later"
@@ -82,7 +94,7 @@ def one_at_a_time(path: str | Path) -> Iterator[None]:
 
 def _holder(lock: Path) -> str:
     with suppress(OSError, ValueError):
-        return lock.read_text()[:100].strip() or "its process is unknown"
+        return lock.read_text(encoding="utf-8")[:100].strip() or "its process is unknown"
     return "its process is unknown"
 
 

@@ -183,6 +183,8 @@ def read_file(path: str | Path, kind: str, if_missing: str) -> Iterator[h5py.Fil
             yield file
     except InputError:
         raise
+    except MemoryError as error:
+        raise InputError(f"{path}: there is not enough memory to read it ({_reason(error)})") from None
     except Exception as error:
         raise InputError(
             f"{path}: is damaged or cut short; {OTHER_COPY}{if_missing} (the HDF5 library says: {_reason(error)})"

@@ -3,7 +3,6 @@ until the end."""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
@@ -15,10 +14,9 @@ from filelock import FileLock, Timeout
 
 from minibert.config import InputError
 from minibert.scratch import remove_abandoned
-from minibert.storage.atomic import write_rows, write_text
+from minibert.storage.atomic import NO_LOCKS, write_rows, write_text
 
 LOCK = ".run.lock"  # there as long as a run is (a temporary folder has a .lock of its own)
-NO_LOCKS = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # some network disks
 
 
 def bank_file(path) -> Path:
@@ -49,7 +47,7 @@ class RunFolder:
         Temporary files of such a process are removed. Raises InputError if the folder cannot be made or written.
         """
         made = self._make()
-        lock = FileLock(os.path.realpath(self.path / LOCK), is_singleton=True)
+        lock = FileLock(os.path.realpath(self.path / LOCK), is_singleton=True, fallback_to_soft=False)
         if lock.is_locked:  # by this thread, further up
             yield
             return

@@ -6,12 +6,15 @@ The labels are coin flips, so a model that has learned them by heart is right on
 import json
 import random
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from tiny import WORDS, write_csv, write_tiny_backbone
 
 from minibert import train
 from minibert.cli import main
+from minibert.data import Examples, Task, data_fingerprint, training_fingerprint
 from minibert.storage import read_bank, write_bank
 
 EPOCHS = 24
@@ -122,7 +125,7 @@ def test_rows_of_the_training_are_told_and_the_others_scored_alone(place, capsys
     assert code == 0 and found, out
     told = f"note: of the {n} rows {trained} were trained on and 8 chose the best epoch: their score says nothing"
     assert f"{told} about new texts" in err.splitlines()
-    other = f"note: {data} is not the data that task csv was trained on: all rows are scored"
+    other = f"note: {data} is not the data that task csv was trained on: all its rows are scored"
     assert (other in err.splitlines()) == (data != "coin.csv")
     assert "no split of its own" not in err
     result = json.loads((place / "run" / "result.json").read_text())
@@ -138,7 +141,7 @@ def test_a_new_file_is_scored_whole(place, capsys, data, n):
     expected = accuracy_by_hand(capsys, place, rows_of(place / data))
     assert (code, out) == (0, f"csv all ({n}): accuracy {expected:.4f}\n")
     assert err.splitlines() == [
-        f"note: {data} is not the data that task csv was trained on: all rows are scored",
+        f"note: {data} is not the data that task csv was trained on: all its rows are scored",
         f"note: none of the {n} rows was trained on or chose the best epoch",
     ]
     assert evaluate(capsys, place, data, "--split", "all")[:2] == (code, out)
@@ -241,9 +244,7 @@ def test_a_task_with_splits_of_its_own_is_scored_as_it_is_divided(place, tmp_pat
 
 
 def test_a_task_that_was_never_scored_is_told(place, capsys):
-    note = (
-        "note: task csv was stopped before its first epoch was scored: its weights are nearly those it started from\n"
-    )
+    note = "note: task csv has no score in the bank: its weights may be those of a first epoch that was not finished\n"
     assert note in evaluate(capsys, place, "coin.csv", name="unscored.h5")[2]
     assert run(capsys, "predict", *bank(place, "unscored.h5"), "good tea")[2] == note
     assert run(capsys, "bank", place / "unscored.h5")[2] == note
@@ -268,3 +269,29 @@ def test_ablate_scores_the_rows_that_eval_scores(place, tmp_path, capsys):
     header, first = (tmp_path / "spans.csv").read_text().splitlines()[:2]
     row = dict(zip(header.split(","), first.split(","), strict=True))
     assert float(row["change"]) == pytest.approx(100 * (float(row["accuracy"]) - float(row["full"])))
+
+
+def test_another_spelling_of_a_class_is_refused(place, capsys, tmp_path):
+    put(tmp_path / "new.csv", [("good tea", "heads"), ("bad tea", "Tails")])
+    code, out, err = evaluate(capsys, place, tmp_path / "new.csv")
+    assert (code, out) == (2, "") and "line 3" in err and "'Tails'; there it is written 'tails'" in err
+
+
+def test_a_new_folder_is_scored_on_its_test_file(place, capsys, tmp_path):
+    put(tmp_path / "train.csv", coin_flips(20, seed=7))
+    put(tmp_path / "test.csv", coin_flips(12, seed=8))
+    code, out, err = evaluate(capsys, place, tmp_path)
+    assert code == 0 and out.startswith("csv test (12): accuracy ")
+    assert "note: the data are not those that task csv was trained on\n" in err
+    (tmp_path / "test.csv").unlink()
+    code, out, err = evaluate(capsys, place, tmp_path)
+    assert code == 0 and out.startswith("csv all (20): accuracy ") and "all its rows are scored" in err
+
+
+def test_a_test_file_that_came_later_makes_no_other_data():
+    train, dev, test = (Examples([text], None, np.array([0])) for text in ("a", "b", "c"))
+    task = Task("x", "classify", ("no", "yes"), ("accuracy",), train, {"dev": dev})
+    later = replace(task, test=test)
+    assert training_fingerprint(later) == training_fingerprint(task)
+    assert data_fingerprint(later) != data_fingerprint(task)
+    assert training_fingerprint(replace(task, dev={"dev": test})) != training_fingerprint(task)

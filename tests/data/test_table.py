@@ -251,8 +251,9 @@ def test_a_test_set_without_scores_does_not_stop_training(tmp_path):
 def test_a_test_set_with_some_labels_is_no_set_without(tmp_path):
     write(tmp_path / "train.csv", "text,label\n" + rows())
     write(tmp_path / "test.csv", "text,label\nt,yes\nu,?\n")
-    with complains("test.csv, line 3", "'?'", "--drop-label='?'"):
-        read(tmp_path)
+    task = read(tmp_path)
+    assert task.test.labels.tolist() == [1, -1]
+    assert "test.csv: 1 of 2 rows have labels that the task does not know ('?'): counted as wrong" in task.notes
     task = read(tmp_path, drop_label="?")
     assert task.test.texts == ["t"] and "test.csv: left out 1 of 2 rows (1 with label '?')" in task.notes
 
@@ -293,12 +294,17 @@ def test_folders_that_cannot_be_used(tmp_path):
         read(tmp_path)
 
 
-@pytest.mark.parametrize("split", ["dev", "test"])
-def test_a_label_that_training_lacks_is_refused(tmp_path, split):
+def test_a_label_that_training_lacks_is_refused_in_dev_and_counted_as_wrong_in_test(tmp_path):
     write(tmp_path / "train.csv", "text,label\n" + rows())
     write(tmp_path / "dev.csv", "text,label\nx,no\ny,yes\n")
-    write(tmp_path / f"{split}.csv", "text,label\nx,no\ny,maybe\n")
-    with complains(f"{split}.csv, line 3", "'maybe'", "no, yes"):
+    write(tmp_path / "test.csv", "text,label\nx,no\ny,maybe\n")
+    task = read(tmp_path)
+    assert task.test.labels.tolist() == [0, -1] and any("('maybe'): counted as wrong" in note for note in task.notes)
+    write(tmp_path / "test.csv", "text,label\nx,no\ny,Yes\n")
+    with complains("test.csv, line 3", "'Yes'; there it is written 'yes'"):
+        read(tmp_path)
+    write(tmp_path / "dev.csv", "text,label\nx,no\ny,maybe\n")
+    with complains("dev.csv, line 3", "'maybe'", "no, yes"):
         read(tmp_path)
 
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from minibert.config import InputError
-from minibert.storage import write_rows, write_text
+from minibert.storage import atomic, write_rows, write_text
 from minibert.storage.atomic import flush, replacing
 
 
@@ -52,6 +52,7 @@ def test_a_file_that_another_program_has_open_is_no_full_disk(tmp_path, monkeypa
 
     write_text(tmp_path / "text", "old")
     monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(atomic, "PATIENCE", 0.3)
     with pytest.raises(InputError, match="text: cannot be replaced: another program has it open; close it there"):
         write_text(tmp_path / "text", "new")
     assert (tmp_path / "text").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
