@@ -14,7 +14,7 @@ from random import Random
 from minibert.data import load_task
 
 from .case import Case, Refuse
-from .glue_files import LABELS, NUMBER, number, rows_of
+from .glue_files import LABELS, NO_CLASS, NUMBER, number, rows_of
 from .json_files import UNCHANGED, decoded
 from .mutations import mutate_text_bytes, odd_text
 
@@ -222,7 +222,7 @@ def _checked(parts: dict[str, list[tuple]], form: Form) -> list[dict[str, list[t
     without = [(*texts, None) for *texts, _ in parts.get("test", ())]
     for split, rows in parts.items():
         is_test = split == "test" and (rows == without or not any(_is_label(label, known, form) for *_, label in rows))
-        found[split] = without if is_test else [(*texts, _label(label, known, form)) for *texts, label in rows]
+        found[split] = without if is_test else [(*texts, _label(label, known, form, split)) for *texts, label in rows]
     known = {label for *_, label in next(iter(found.values()))}
     if len(known) < 2:
         raise Refuse("one class, or one score")
@@ -236,14 +236,14 @@ def _is_label(label: str, known: set[str], form: Form) -> bool:
     return bool(NUMBER.fullmatch(label)) if form.regress else label in known
 
 
-def _label(label: str, known: set[str], form: Form):
+def _label(label: str, known: set[str], form: Form, split: str):
     if label == "":
         raise Refuse("an empty label", line=True)
     if form.regress:
         return number(label)
-    if label not in known:
+    if label not in known and split != "test":
         raise Refuse("a label that train has not", line=True)
-    return label
+    return label if label in known else NO_CLASS
 
 
 def _decoded(data: bytes, form: Form) -> str:

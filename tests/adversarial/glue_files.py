@@ -232,8 +232,15 @@ def _same(name: str, task, plain: dict) -> str:
     return ""
 
 
+NO_CLASS = "none of the classes"  # a label of a test set that no training row has: it counts as wrong
+
+
 def rows_of(part, classes) -> list[tuple]:
-    """The rows of a split as (text, pair or None, class name or score or None)."""
+    """The rows of a split as (text, pair or None, class name or score or None); NO_CLASS where it is none of them."""
     labels = [None] * len(part.texts) if part.labels is None else part.labels.tolist()
-    labels = [classes[label] for label in labels] if classes and part.labels is not None else labels
+    labels = (
+        [classes[label] if label >= 0 else NO_CLASS for label in labels]
+        if classes and part.labels is not None
+        else labels
+    )
     return list(zip(part.texts, part.pairs or [None] * len(part.texts), labels, strict=True))
