@@ -32,9 +32,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "support"))
 
 from tiny import environment, random_texts, write_csv, write_tiny_backbone  # noqa: E402
+from training_runs import CLOCKS  # noqa: E402
 
 from minibert.storage import RunFolder, read_bank  # noqa: E402
-from runs import CLOCKS  # noqa: E402
 
 MOMENTS = {"start": 1, "epoch": 3, "write": 3, "test": 1}  # how often each is chosen
 SIGNALS = {signal.SIGKILL: 6, signal.SIGTERM: 1, signal.SIGINT: 1}

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from training_runs import CONFIG, at_step, make_task, make_training
 
 from minibert.config import AdapterConfig
 from minibert.data.task import Task
 from minibert.evaluate import NonFiniteLoss
 from minibert.model import Backbone, Model
 from minibert.train import Training
-from runs import CONFIG, at_step, make_task, make_training
 
 
 def with_weights(backbone, name, value):

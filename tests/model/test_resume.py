@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tiny import FIXTURES
+from training_runs import CONFIG, Killed, at_step, kill, make_task, make_training, result_of, same_outcome
 
 from minibert.config import InputError, TrainConfig
 from minibert.data.task import Examples, Task
@@ -19,7 +20,6 @@ from minibert.resume import is_finished, resume
 from minibert.run import train_and_test
 from minibert.storage import atomic, read_bank, read_state, write_bank, write_state
 from minibert.train import Training
-from runs import CONFIG, Killed, at_step, kill, make_task, make_training, result_of, same_outcome
 
 
 def ended(monkeypatch, training, step, action=kill):

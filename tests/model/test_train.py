@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tiny import write_tiny_backbone
+from training_runs import CONFIG, at_step, history_of, make_task, make_training, same_outcome
 
 import kernels
 from kernels.runtime.warm_up import warm_up
@@ -19,7 +20,6 @@ from minibert.model import load_backbone
 from minibert.params import flatten
 from minibert.resume import resume
 from minibert.storage import read_bank, read_state
-from runs import CONFIG, at_step, history_of, make_task, make_training, same_outcome
 
 KEYS = ["task", "method", "seed", "lr", "epochs", "adapter_size", "trained_params", "total_params", "trained_fraction"]
 KEYS += ["dev", "best_epoch", "steps", "seconds", "tokens_per_second", "finished"]
