@@ -135,7 +135,8 @@ def _kernel_folders() -> set[str]:
 
 def _mark(dtype_name: str, purpose: str) -> Path:
     """The file that exists if all kernels of a purpose, in their present version, are in the cache. It lists them."""
-    version = sha256(repr(sorted(_kernel_folders())).encode()).hexdigest()[:12]
+    folders = sorted(Path(folder).parts[-2:] for folder in _kernel_folders())  # not where the cache itself lies
+    version = sha256(repr(folders).encode()).hexdigest()[:12]
     return CACHE_FOLDER / f"{dtype_name}-{purpose}-{version}.complete"
 
 
