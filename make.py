@@ -77,8 +77,8 @@ def demo() -> None:
 
 
 def test() -> None:
-    """All tests but those of parity."""
-    run(tools(), "-m", "pytest")
+    """All tests but the slow ones and those of parity, in one process per core, of which each takes memory."""
+    run(tools(), "-m", "pytest", "-m", "not slow", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
 
 
 def lint() -> None:

@@ -13,7 +13,7 @@ from random import Random
 import h5py
 import pytest
 
-from minibert.config import InputError
+from minibert.errors import InputError
 
 from . import workers
 from .case import GOOD, Case, difference, judge
@@ -141,6 +141,7 @@ def _prepare(reader):
     return make
 
 
+@pytest.mark.slow
 def test_every_kind_of_fault_is_told_and_the_other_files_are_read_all_the_same(monkeypatch):
     monkeypatch.setattr(workers, "HANG_SECONDS", 1.0)
     formats = {reader.__name__: partial(_prepare, reader) for reader in READERS}

@@ -16,6 +16,8 @@ from amx_checks import SHAPES_OF_MISTAKES, THREADS
 
 from kernels.runtime.compiling import vector_bits
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 TOLERANCE = 1.5e-6  # of the largest element of a result, or of 1; the reference computes in float64
 

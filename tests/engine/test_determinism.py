@@ -151,6 +151,7 @@ print(hashlib.sha256(b"".join(a.tobytes() for a in model.trained().values())).he
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("back_end", ["numba", "plain"])
 def test_same_bits_in_the_run_that_compiles_and_in_later_ones(back_end, tmp_path):
     """A program only runs kernels from the cache. What it needs beyond the one before it is compiled, and only that."""

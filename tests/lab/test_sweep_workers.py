@@ -25,7 +25,7 @@ from sweeping import (
 )
 
 from minibert.cli import main
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.lab.executors import Dask, Processes
 from minibert.lab.ledger import read_ledger
 from minibert.run import _folder, run_trial
@@ -213,6 +213,7 @@ def kill_in_mid_trial(worker, ledger, log):
     return int(trial.split()[2])
 
 
+@pytest.mark.slow
 def test_a_dask_worker_is_killed_in_mid_sweep_and_every_trial_is_recorded_once(place, tmp_path, start, monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.chdir(place)  # workers run elsewhere

@@ -44,6 +44,7 @@ def results(tmp_path, how):
         return done.stdout.strip(), list(arrays.values())
 
 
+@pytest.mark.slow
 def test_kernels_are_linked_before_they_are_optimized_and_compute_the_same_if_they_cannot_be(tmp_path):
     """If the first assertion fails with a new Numba, all works, but compiling takes three times as long: linking.py."""
     (late, ours), (usual, theirs) = results(tmp_path, "with"), results(tmp_path, "without")
