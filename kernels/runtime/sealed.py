@@ -8,9 +8,12 @@ end the program. (It is no protection from people who can write to the folder: w
 
 from __future__ import annotations
 
+import errno
+import glob
 import os
 import sys
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +22,7 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from .cache import CACHE_FOLDER
 
+HOUR = 3600  # seconds; a temporary file that is older was left by a process that was killed
 SEAL = sha256().digest_size  # bytes at the end of a file, which unpickling does not read
 _failures: list[OSError] = []  # why kernels could not be kept
 silent = False  # in a process whose parent reports it
@@ -41,6 +45,10 @@ def write_sealed(path: Path, content: bytes) -> None:
     """Write a file that `is_whole`, in one move. Raises OSError."""
     path = Path(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
+        with suppress(OSError):  # another process may be about to rename it: then it is not old
+            if time.time() - left.stat().st_mtime > HOUR:
+                left.unlink()
     try:
         temporary.write_bytes(content + _seal(path, content))
         os.replace(temporary, path)
@@ -94,9 +102,10 @@ class KernelCache(FunctionCache):
 def report_not_kept(error: OSError) -> None:
     """Print once that kernels cannot be kept in the cache, and why."""
     if not _failures and not silent:
+        advice = "Make room there, or set" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "Set"
         print(
             f"warning: compiled kernels cannot be kept in {CACHE_FOLDER} ({error.strerror or error}); they are "
-            "compiled anew in every run. Make room there, or set NUMBA_CACHE_DIR to another folder.",
+            f"compiled anew in every run. {advice} NUMBA_CACHE_DIR to another folder.",
             file=sys.stderr,
         )
     _failures.append(error)

@@ -3,6 +3,7 @@ and not what Numba or a compiler prints when it meets it."""
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from importlib import import_module
@@ -60,7 +61,8 @@ def threading_layer() -> str:
             return layer
     missing = " or ".join(known[wanted])
     how = "pip install tbb" if "tbb" in known[wanted] else "install OpenMP"
-    raise ImportError(f"NUMBA_THREADING_LAYER={wanted}: {missing} cannot be loaded here. Unset it, {how}, {WITHOUT}")
+    chosen = f"NUMBA_THREADING_LAYER={wanted}: unset it, " if "NUMBA_THREADING_LAYER" in os.environ else ""
+    raise ImportError(f"no threads for Numba, {missing} cannot be loaded here. {chosen}{how}, {WITHOUT}")
 
 
 def is_there(layer: str) -> bool:
