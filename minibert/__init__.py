@@ -3,7 +3,8 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from minibert.config import AdapterConfig, BertConfig, InputError, TrainConfig
+from minibert.config import AdapterConfig, BertConfig, TrainConfig
+from minibert.errors import InputError
 
 __all__ = ["AdapterConfig", "Backbone", "BertConfig", "InputError", "Model", "TrainConfig", "load_backbone"]
 

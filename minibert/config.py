@@ -6,42 +6,22 @@ Everything that reads a setting can rely on it: a config that exists is a valid 
 from __future__ import annotations
 
 import json
-import reprlib
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import lru_cache
 from numbers import Integral, Real
-from types import NoneType, UnionType
-from typing import get_args, get_origin, get_type_hints
+
+from minibert.errors import list_some, need, readable, shown
+from minibert.json_values import parse_json
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "swish", "relu", "tanh")
 METHODS = ("adapter", "full", "top_k", "layernorm", "head")
 HEADS = {"classify": None, "regress": 1, "span": 2}  # name -> number of outputs; None: one for each class
 
 
-class InputError(ValueError):
-    """Something the user gave cannot be used. The message says what it was, what was expected, and what to do.
-
-    The command line prints it as one line and ends with exit code 2.
-    """
-
-
-_CONTROL = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")
-
-
-def printable(text: str) -> str:
-    """The text with a space for every character that would break a line, or steer the terminal."""
-    return text.translate(_CONTROL)
-
-
-def _need(condition: bool, message: str) -> None:
-    if not condition:
-        raise InputError(message)
-
-
 def _whole_number(name: str, value, low: int, high: int = 2**31) -> int:
     """The value as Python's own int: NumPy's are numbers, too, and JSON does not take them."""
     whole = isinstance(value, Integral) and not isinstance(value, bool)
-    _need(whole and low <= value <= high, f"{name} must be a whole number from {low} to {high}, got {shown(value)}")
+    need(whole and low <= value <= high, f"{name} must be a whole number from {low} to {high}, got {shown(value)}")
     return int(value)
 
 
@@ -49,115 +29,12 @@ def _number(name: str, value, low: float, high: float, above: bool = False) -> f
     """The value as Python's own float."""
     number = isinstance(value, Real) and not isinstance(value, bool)
     inside = number and (low < value if above else low <= value) and value <= high
-    _need(inside, f"{name} must be a number {'above' if above else 'from'} {low:g} to {high:g}, got {shown(value)}")
+    need(inside, f"{name} must be a number {'above' if above else 'from'} {low:g} to {high:g}, got {shown(value)}")
     return float(value)
 
 
 def _need_one_of(name: str, value, choices: tuple[str, ...]) -> None:
-    _need(value in choices, f"{name} must be one of {', '.join(choices)}; got {shown(value)}")
-
-
-LONGEST_SHOWN = 60  # characters of one text
-LONGEST_VALUE = 200  # of a list or an object; of what another library says
-
-
-def cut(text: str, most: int = LONGEST_SHOWN) -> str:
-    """The beginning of a text that is too long for a message."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def quoted(text: str, written=repr) -> str:
-    """A text in quotes, cut short before it is written with escapes, and after that."""
-    return cut(written(cut(text)), LONGEST_SHOWN + 20)
-
-
-class _Short(reprlib.Repr):
-    def repr_str(self, text: str, level: int) -> str:
-        return quoted(text)
-
-    def repr_int(self, number: int, level: int) -> str:  # Python writes no number of over 4,300 digits
-        bits = number.bit_length()
-        return repr(number) if bits < 4 * LONGEST_SHOWN else f"a whole number of {bits:,} bits"
-
-
-_SHORT = _Short()
-_SHORT.maxother = LONGEST_SHOWN
-
-
-def shown(value) -> str:
-    """A value from a file, for a message: as Python writes it, on one line, cut short, whatever its size and depth."""
-    return cut(_SHORT.repr(value), LONGEST_VALUE)
-
-
-def readable(text: str, most: int = LONGEST_SHOWN) -> str:
-    """A name from a file, for a message: cut short; without quotes and escapes if it can be read without."""
-    return cut(text, most) if text.isprintable() else quoted(text)
-
-
-def one_line(error: BaseException) -> str:
-    """What another library says, for a message: on one line, cut short; the kind of error if it says nothing."""
-    return readable(" ".join(str(error).split()), LONGEST_VALUE) or type(error).__name__
-
-
-def parse_json(text: str | bytes, where: str):
-    """The value of a JSON text, which stands at `where`. Raises InputError: not JSON, nested too deep for Python, or an
-    object with the same key twice (the last would win without a word)."""
-    try:
-        return json.loads(text, object_pairs_hook=_unique_keys)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-    except RecursionError:
-        raise InputError(f"{where}: its lists or objects lie too deep in one another") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where}, line {error.lineno}: not valid JSON: {error.msg}") from None
-    except ValueError as error:  # bytes that are no text, a number of thousands of digits
-        raise InputError(f"{where}: not valid JSON: {error}") from None
-
-
-def _unique_keys(pairs: list[tuple]) -> dict:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise InputError(f"{shown(twice)} is there twice in one object")
-    return found
-
-
-def check_fields(cls: type, values, where: str, complete: bool = False) -> dict:
-    """`values`, such as a file gives them, if they are fields of a dataclass: lists may stand for tuples, and whole
-    numbers for float. complete: those with a default must be there, too.
-
-    Raises InputError, which begins with `where`, if one is missing, unknown, or of another type.
-    """
-    _need(isinstance(values, dict), f"{where}: expected an object, got {shown(values)}")
-    known = {field.name: field for field in fields(cls)}
-    for name in values:
-        _need(name in known, f"{where}: {shown(name)} is unknown")
-    for name, kind in get_type_hints(cls).items():
-        if name not in values:
-            default = known[name].default is not MISSING or known[name].default_factory is not MISSING
-            _need(default and not complete, f"{where}: {name!r} is missing")
-        else:
-            _need(_is_of(values[name], kind), f"{where}: {name} is {shown(values[name])}, expected {_named(kind)}")
-    return values
-
-
-def _is_of(value, kind) -> bool:
-    if get_origin(kind) is UnionType:
-        return any(_is_of(value, one) for one in get_args(kind))
-    if kind in (int, float):
-        return isinstance(value, (int, kind)) and not isinstance(value, bool)
-    if get_origin(kind) is tuple:  # of the same type all through: tuple[X, ...]
-        return isinstance(value, (tuple, list)) and all(_is_of(one, get_args(kind)[0]) for one in value)
-    return isinstance(value, get_origin(kind) or kind)
-
-
-def _named(kind) -> str:
-    """The type, in the words of JSON."""
-    words = {dict: "an object", str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
-    words |= {NoneType: "null", tuple: "a list", list: "a list"}
-    kinds = get_args(kind) if get_origin(kind) is UnionType else (kind,)
-    return " or ".join(words.get(get_origin(one) or one, getattr(one, "__name__", str(one))) for one in kinds)
+    need(value in choices, f"{name} must be one of {', '.join(choices)}; got {shown(value)}")
 
 
 class _Settings:
@@ -181,11 +58,11 @@ class _Settings:
     @classmethod
     def from_dict(cls, values: dict):
         """The settings {name: value}. Raises InputError if one is unknown, missing or out of range."""
-        _need(isinstance(values, dict), f"{cls.__name__} must be a JSON object, got {shown(values)}")
+        need(isinstance(values, dict), f"{cls.__name__} must be a JSON object, got {shown(values)}")
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
-        _need(not unknown, f"{cls.__name__} has no setting named {', '.join(map(readable, unknown[:10]))}")
+        need(not unknown, f"{cls.__name__} has no setting named {list_some(map(readable, unknown))}")
         missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in values]
-        _need(not missing, f"{cls.__name__} is incomplete: {', '.join(missing)} must be given")
+        need(not missing, f"{cls.__name__} is incomplete: {', '.join(missing)} must be given")
         return cls(**values)
 
 
@@ -221,7 +98,7 @@ class BertConfig(_Settings):
     def __post_init__(self):
         for name, most in MOST.items():
             self._check_int(name, 2 if name == "max_positions" else 1, most)  # [CLS] and [SEP] are always there
-        _need(
+        need(
             self.hidden_size % self.n_heads == 0,
             f"hidden_size ({self.hidden_size}) must be a multiple of n_heads ({self.n_heads})",
         )
@@ -285,18 +162,18 @@ class AdapterConfig(_Settings):
         _need_one_of("adapter activation", self.activation, ACTIVATIONS)
         self._check_int("depth", 1, 64, called="adapter depth")
         for name in ("layernorm", "parallel", "multiplicative"):
-            _need(isinstance(getattr(self, name), bool), f"adapter {name} must be true or false")
+            need(isinstance(getattr(self, name), bool), f"adapter {name} must be true or false")
         for name in ("sublayers", "layers"):
             if isinstance(getattr(self, name), list):  # as JSON gives it
                 object.__setattr__(self, name, tuple(getattr(self, name)))
-        _need(
+        need(
             isinstance(self.sublayers, tuple)
             and len(self.sublayers) > 0
             and all(s in SUBLAYERS for s in self.sublayers),
             f"adapter sublayers must be among {', '.join(SUBLAYERS)}; got {shown(self.sublayers)}",
         )
         if self.layers is not None:
-            _need(
+            need(
                 isinstance(self.layers, tuple) and len(self.layers) > 0,
                 "adapter layers must be a list of their numbers",
             )
@@ -317,7 +194,7 @@ class AdapterConfig(_Settings):
         """
         D, M = bert.hidden_size, self.size
         layers = range(bert.n_layers) if self.layers is None else self.layers
-        _need(max(layers) < bert.n_layers, f"adapter layers go from 0 to {bert.n_layers - 1}; got {max(layers)}")
+        need(max(layers) < bert.n_layers, f"adapter layers go from 0 to {bert.n_layers - 1}; got {max(layers)}")
         shapes = {}
         for i in sorted(set(layers)):
             for sublayer in SUBLAYERS:

@@ -13,7 +13,7 @@ import numpy as np
 
 import kernels
 from minibert.config import HEADS as N_OUTPUTS
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.layers import (
     NO_DROPOUT,
     Context,

@@ -25,7 +25,8 @@ from typing import NamedTuple
 import numpy as np
 
 import kernels
-from minibert.config import AdapterConfig, BertConfig, InputError
+from minibert.config import AdapterConfig, BertConfig
+from minibert.errors import InputError
 
 
 def subtree(grads, key: str):

@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 from numbers import Integral
 
-from minibert.config import METHODS, InputError
+from minibert.config import METHODS
+from minibert.errors import InputError
 
 ONLY_FOR = {"adapter": "adapter", "train_layernorm": "adapter", "top_k": "top_k"}  # option: the one method that uses it
 KINDS = {"top_k": int, "pooled": bool, "train_layernorm": bool}  # of the options that a bank keeps

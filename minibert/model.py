@@ -10,7 +10,8 @@ import kernels
 from minibert.adapter import adapter_init
 from minibert.attention import PROJECTIONS
 from minibert.bert import context_of, encoder_backward, encoder_forward
-from minibert.config import SUBLAYERS, AdapterConfig, BertConfig, InputError
+from minibert.config import SUBLAYERS, AdapterConfig, BertConfig
+from minibert.errors import InputError
 from minibert.heads import head_backward, head_forward, head_init, head_record
 from minibert.layers import Context, dropout_of_step
 from minibert.methods import check_options, format_table, parameter_table, trained_names, used_options

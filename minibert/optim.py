@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 import kernels
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.params import FlatParams
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8

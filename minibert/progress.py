@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import InputError, check_fields
+from minibert.errors import InputError
+from minibert.json_values import check_fields
 from minibert.storage import read_state, write_state
 
 WRITING_SHARE = 0.02  # of the time, at most, goes into writing states within an epoch

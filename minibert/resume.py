@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.params import flatten
 from minibert.progress import read_progress
 from minibert.storage import read_bank

@@ -14,8 +14,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from minibert.config import InputError
 from minibert.data.squad import Questions
+from minibert.errors import InputError
 from minibert.graphemes import whole_ends
 from minibert.metrics import squad_scores
 from minibert.text import Batch, Pieces, Tokenizer

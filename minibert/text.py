@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.storage.tokenizer import CLS, SEP, load_tokenizer, parse, sha256_of_text, token_ids
 
 

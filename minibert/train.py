@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from minibert.config import InputError, TrainConfig
+from minibert.config import TrainConfig
 from minibert.data import Task, data_fingerprint, training_fingerprint
 from minibert.data.rows import trained_rows
 from minibert.divergence import advice, scores_are_sound, step_is_sound
+from minibert.errors import InputError
 from minibert.evaluate import NonFiniteLoss, evaluate_all, format_scores, tokenize
 from minibert.interrupt import CtrlC
 from minibert.model import Model
@@ -224,9 +225,9 @@ class Training:
         row = {"epoch": done["epoch"], "step": done["steps"], "loss": loss, **dev, "seconds": seconds}
         done |= {"seconds": before.seconds + seconds, "tokens": before.tokens + tokens}
         self.progress, self.epoch = replace(before, **done, history=(*before.history, row)), Epoch()
+        self._save_state()  # before the files that can be made of it again: on Windows another program may hold them
         self.folder.write_history(self.progress.history)
         self.folder.write_result(self._result(finished=False))
-        self._save_state()
         speed = f"{seconds:.1f} s, {tokens / seconds:,.0f} tokens/s"
         mark = "  (best so far)" if best else ""
         self.say(f"{name}: loss {loss:.4f}, dev {format_scores(dev)}, {speed}{mark}")

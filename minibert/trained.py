@@ -1,7 +1,8 @@
 """A trained task of a bank, opened again: its model, and labelled rows to score it on.
 
 Scores of texts that were trained on say nothing about new ones. So a bank knows the rows of its training, and which
-data they came from; rows of other data are scored all, or as their files divide them, and those seen before are told.
+data they came from; rows of other data are scored all, or as their files divide them; those seen before are
+counted.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import InputError, TrainConfig
+from minibert.config import TrainConfig
 from minibert.data import DEFAULT_MAX_LENGTH, Examples, Task, Uncut, limit_dev, load_labelled, training_fingerprint
 from minibert.data.rows import row_hashes, shared_note
 from minibert.data.task import UNKNOWN
+from minibert.errors import InputError
 from minibert.evaluate import Split, tokenize
 from minibert.model import Backbone, Model
 from minibert.spans import Windows

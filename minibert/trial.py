@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
 
-from minibert.config import AdapterConfig, InputError, TrainConfig, readable
+from minibert.config import AdapterConfig, TrainConfig
 from minibert.data import CSV_OPTIONS, DEFAULT_MAX_LENGTH
+from minibert.errors import InputError, list_some, readable
 from minibert.methods import DEFAULT_LR, check_options
 from minibert.options import ADAPTER_OPTIONS, MODEL_OPTIONS, TRAIN_OPTIONS, TUPLE_OPTIONS
 from minibert.params import flatten
@@ -67,7 +68,7 @@ class Trial:
         """Read back what `to_dict` gave. Raises InputError if a setting is not known here."""
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
         if unknown or "task" not in values:
-            names = ", ".join(map(readable, unknown[:10]))
+            names = list_some(map(readable, unknown))
             wrong = f"has settings that this version does not know: {names}" if unknown else "has no task"
             raise InputError(f"a trial of the ledger {wrong}")
         adapter, train = values.get("adapter"), TrainConfig.from_dict(values.get("train", {}))

@@ -6,7 +6,7 @@ import json
 import unicodedata
 from pathlib import Path
 
-from minibert.config import InputError, shown
+from minibert.errors import InputError, shown
 from minibert.storage.tokenizer import (
     NEEDED_TOKENS,
     bert_tokenizer,

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from minibert.config import InputError, printable
+from minibert.errors import InputError, printable
 from minibert.params import flatten
 from minibert.storage import BackboneFile, cannot_be_written, read_backbone, temporary_folder, write_backbone
 from minibert.storage.tokenizer import describe as describe_tokenizer
@@ -70,18 +70,23 @@ def to_hf(path: Path, out: Path, force: bool = False) -> None:
     taken = [name for name in (WEIGHTS, CONFIG, CASING, WHOLE, VOCAB, ADDED, SPECIAL) if (out / name).exists()]
     if taken and not force:
         raise InputError(f"{out / taken[0]}: is there already; give another --out, or replace it with --force")
-    print(f"wrote {out}: {', '.join(write_folder(read_backbone(path), out))}")
+    print(f"wrote {out}: {', '.join(write_folder(_checked(path), out))}")
 
 
 def verify(path: Path) -> None:
     """Read a backbone, check all of it, print what it is."""
+    print(describe(_checked(path)))
+    print(f"{path}: OK")
+
+
+def _checked(path: Path) -> BackboneFile:
+    """A backbone whose tokenizer the tokenizers library can read, too."""
     backbone = read_backbone(path)
     try:
         load_tokenizer(backbone.tokenizer)
     except InputError as error:
         raise InputError(f"{path}: tokenizer: {error}") from None
-    print(describe(backbone))
-    print(f"{path}: OK")
+    return backbone
 
 
 def describe(backbone: BackboneFile) -> str:

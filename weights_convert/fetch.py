@@ -12,7 +12,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from minibert.config import InputError, one_line
+from minibert.errors import InputError, one_line
 from minibert.storage import FULL
 from weights_convert.huggingface import WEIGHTS, sha256_of
 from weights_convert.registry import Entry

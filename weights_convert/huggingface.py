@@ -9,7 +9,8 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from minibert.config import BertConfig, InputError, one_line, shown
+from minibert.config import BertConfig
+from minibert.errors import InputError, one_line, shown
 from minibert.params import flatten
 from minibert.storage import BackboneFile, cannot_be_written, temporary_folder
 from minibert.storage.tokenizer import bert_tokenizer, check_tokenizer, model_vocab, parse, token_ids

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from minibert.config import BertConfig, InputError, readable, shown
+from minibert.config import BertConfig
+from minibert.errors import InputError, list_some, readable, shown
 from minibert.storage.hdf5 import check_finite
 
 TRANSPOSED, AS_IS = True, False
@@ -82,7 +83,7 @@ class Account:
             lines.append(self._group_line(group, [row for row in kept if row[1].startswith(f"{group}/")]))
         lines.append(self._group_line("mapped", kept))
         left_out = [row for row in self.rows if not row[1]]
-        names = ", ".join(readable(row[0]) for row in left_out[:3]) + (", ..." if len(left_out) > 3 else "")
+        names = list_some((readable(row[0]) for row in left_out), 3)
         lines.append(self._group_line("left out", left_out) + (f"   {names}" if names else ""))
         halves = sum(row[4] == "F16" for row in kept)
         if halves:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minibert.config import InputError
+from minibert.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from minibert.config import InputError, shown
+from minibert.errors import InputError, shown
 from minibert.storage.tokenizer import NEEDED_TOKENS, SPECIAL_TOKENS, added_token, bert_tokenizer, parse
 from weights_convert.agreement import check_added_file, from_whole
 from weights_convert.tokenizer_files import (

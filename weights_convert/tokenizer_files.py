@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from minibert.config import InputError, shown
+from minibert.errors import InputError, shown
 from minibert.storage.tokenizer import CLS, SEP, UNK, added_token, parse
 
 WHOLE, VOCAB, CASING = "tokenizer.json", "vocab.txt", "tokenizer_config.json"

@@ -30,7 +30,7 @@ from minibert.bench.counts import bytes_moved, named_arguments, operations
 from minibert.bench.peer import KINDS, in_turns_with_peer, our_row, torch_products
 from minibert.bench.timing import Machine, amx_gflops, in_turns, memory_gb_per_second, multiply_add_gflops
 from minibert.bench.workloads import WORKLOADS, check_inputs, open_workload, run_workload
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.interrupt import compile_kernels
 
 KERNEL_SHAPE = {"lengths": (128,) * 32, "size": 384, "n_out": 1536, "n_heads": 12}  # the workload full on MiniLM

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import kernels
 from minibert.bench import timing
-from minibert.config import InputError
+from minibert.errors import InputError
 
 KINDS = {  # what is compared: how much better we are
     "step": lambda ours, theirs: ours["step_tokens_per_second"] / theirs["step_tokens_per_second"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from minibert.bench.timing import Machine
-from minibert.config import InputError
+from minibert.errors import InputError
 
 COLORS = {"matmul": "tab:blue", "attention": "tab:orange", "gelu": "tab:green", "layernorm": "tab:red"}
 

@@ -21,8 +21,9 @@ import numpy as np
 
 import kernels
 from minibert.bench.counts import counting, measured_cache, predicted_cache, predicted_operations
-from minibert.config import PRESETS, InputError
+from minibert.config import PRESETS
 from minibert.data import load_task
+from minibert.errors import InputError
 from minibert.model import Backbone, Model, load_backbone, random_backbone
 from minibert.optim import Adam, clip_by_global_norm
 from minibert.storage import read_backbone

@@ -6,8 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from minibert.config import InputError
 from minibert.data.squad import find_file, read_predictions, read_questions
+from minibert.errors import InputError
 from minibert.metrics import squad_scores
 from minibert.storage import TaskRecord, write_text
 

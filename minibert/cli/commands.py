@@ -11,12 +11,12 @@ import numpy as np
 from minibert.cli.answers import check_answers, check_eval, eval_predictions, write_predictions
 from minibert.cli.inputs import open_rows, open_task, print_notes
 from minibert.cli.texts import texts_and_pairs
-from minibert.config import printable
 from minibert.data.builtin import opinion_kinds
 from minibert.data.labels import class_counts
 from minibert.data.rows import shared_texts
 from minibert.data.squad import without_answers
 from minibert.data.task import Examples, count_empty
+from minibert.errors import printable
 from minibert.evaluate import format_scores, tokenize
 from minibert.evaluate import predict as predict_batch
 from minibert.interrupt import compile_kernels, sigterm_as_ctrl_c

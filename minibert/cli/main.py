@@ -9,7 +9,7 @@ import sys
 
 from minibert import check_kernels
 from minibert.cli.arguments import build_parser
-from minibert.config import InputError, printable
+from minibert.errors import InputError, printable
 
 MODULES = {
     **dict.fromkeys(("train", "eval", "predict"), "minibert.cli.commands"),

@@ -14,7 +14,8 @@ import kernels
 from minibert import gradcheck as checks
 from minibert.adapter_variants import VARIANTS
 from minibert.cli.inputs import print_notes
-from minibert.config import PRESETS, AdapterConfig, InputError
+from minibert.config import PRESETS, AdapterConfig
+from minibert.errors import InputError
 from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels
 from minibert.methods import format_table, parameter_table, trained_names
@@ -139,8 +140,8 @@ def _report_compiled(found: dict) -> list[str]:
         to_do.append("kernels are compiled anew in every run: set NUMBA_CACHE_DIR to a folder that can be written")
     if not found["fma"] and found["kernels"] in ("numba", "fma"):
         to_do.append(
-            "this processor (or NUMBA_CPU_FEATURES) has no FMA, which the kernels' matrix products need: set "
-            "MINIBERT_KERNELS=blas, whose products take half the time here"
+            "this processor (or NUMBA_CPU_FEATURES) has no FMA, which the kernels' matrix products need: "
+            "MINIBERT_KERNELS=blas may be faster here (minibert bench matmul compares them)"
         )
     if found["most_threads"] == 1:
         to_do.append("only one thread: unset NUMBA_NUM_THREADS, or give the program more cores")

@@ -8,11 +8,12 @@ import re
 import sys
 from pathlib import Path
 
-from minibert.config import InputError
 from minibert.data.reading import decode, read_text, text_lines
+from minibert.errors import InputError
 from minibert.storage import TaskRecord
 
 TABLE_ENDINGS = (".csv", ".tsv", ".tab")
+END_OF_INPUT = "Ctrl-Z and Enter" if os.name == "nt" else "Ctrl-D"
 ADVICE = "Save the texts as UTF-8"
 _OPEN_QUOTE = re.compile(r'(?:^|[,;\t])\s*"[^"]*$')  # a quote where a field may begin, and no further one on the line
 
@@ -63,7 +64,7 @@ def _standard_input() -> str:
     raw = b""
     if sys.stdin is not None:
         if sys.stdin.isatty():
-            print("reading standard input: one text a line, and Ctrl-D at the end", file=sys.stderr)
+            print(f"reading standard input: one text a line, and {END_OF_INPUT} at the end", file=sys.stderr)
         raw = sys.stdin.buffer.read()
     if not raw:
         raise InputError("there is no text to label: give texts as arguments, with --file, or on standard input")

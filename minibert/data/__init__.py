@@ -7,7 +7,6 @@ import inspect
 import random
 from dataclasses import fields, replace
 
-from minibert.config import InputError
 from minibert.data.builtin import opinions
 from minibert.data.checks import check_task
 from minibert.data.further import FURTHER, read_further
@@ -17,6 +16,7 @@ from minibert.data.split import Uncut
 from minibert.data.squad import read_squad
 from minibert.data.table import TableOptions, read_table
 from minibert.data.task import Examples, Task
+from minibert.errors import InputError
 
 __all__ = [
     "CSV_OPTIONS",

@@ -9,9 +9,9 @@ from importlib import resources
 
 import numpy as np
 
-from minibert.config import InputError
 from minibert.data.reading import decode, tab_rows
 from minibert.data.task import Examples, Task
+from minibert.errors import InputError
 
 FILE = "opinions.tsv"
 COLUMNS = ("split", "label", "kind", "text")

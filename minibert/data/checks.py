@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import InputError
 from minibert.data.labels import show
 from minibert.data.task import UNKNOWN, Examples, Task
+from minibert.errors import InputError, need
 
-FAR = 0.1  # of a release's rows: a file that has so many more or less is told
+FAR = 0.1  # of a release's rows: a note names a file that has so many more or less
 
 
 def release_notes(path: Path, part: Examples, names: tuple[str, ...], classes: int, rows: int | None) -> list[str]:
@@ -47,9 +47,9 @@ def check_task(task: Task, data=None) -> Task:
 
 def _check(task: Task) -> None:
     splits = {"train": task.train, **task.dev}
-    _need(bool(task.dev), "there is no dev set to choose the best epoch on")
+    need(bool(task.dev), "there is no dev set to choose the best epoch on")
     for name, split in splits.items():
-        _need(split.labels is not None, f"the {name} set has no labels")
+        need(split.labels is not None, f"the {name} set has no labels")
     if task.test is not None:
         splits["test"] = task.test
     for name, split in splits.items():
@@ -58,36 +58,31 @@ def _check(task: Task) -> None:
         _check_classes(task)
     elif task.label_shape == ():
         varied = np.ptp(task.train.labels) > 0
-        _need(varied, "all training scores are the same, so there is nothing to learn")
-
-
-def _need(condition: bool, message: str) -> None:
-    if not condition:
-        raise InputError(message)
+        need(varied, "all training scores are the same, so there is nothing to learn")
 
 
 def _check_split(task: Task, name: str, split: Examples) -> None:
     n = len(split)
-    _need(n > 0, f"the {name} set is empty")
-    _need(
+    need(n > 0, f"the {name} set is empty")
+    need(
         (split.pairs is None) == (task.train.pairs is None),
         f"the {name} set and the train set differ: one has pairs of texts, the other single texts",
     )
     if split.pairs is not None:
-        _need(len(split.pairs) == n, f"the {name} set has {n} texts and {len(split.pairs)} second texts")
+        need(len(split.pairs) == n, f"the {name} set has {n} texts and {len(split.pairs)} second texts")
     if split.labels is None:
         return
     shape = (n, *task.label_shape)
-    _need(split.labels.shape == shape, f"the {name} set has {n} texts and labels of shape {split.labels.shape}")
+    need(split.labels.shape == shape, f"the {name} set has {n} texts and labels of shape {split.labels.shape}")
     if not task.labels and task.label_shape == ():
-        _need(bool(np.isfinite(split.labels).all()), f"a score of the {name} set is not finite")
+        need(bool(np.isfinite(split.labels).all()), f"a score of the {name} set is not finite")
         return
-    _need(np.issubdtype(split.labels.dtype, np.integer), f"the labels of the {name} set are not whole numbers")
+    need(np.issubdtype(split.labels.dtype, np.integer), f"the labels of the {name} set are not whole numbers")
     if not task.labels:
         return
     low, high = int(split.labels.min()), int(split.labels.max())
     classes = len(task.labels)
-    _need(
+    need(
         low >= (UNKNOWN if name == "test" else 0) and high < classes,
         f"the {name} set has class numbers {low} to {high}; with {classes} classes they go from 0 to {classes - 1}",
     )
@@ -95,7 +90,7 @@ def _check_split(task: Task, name: str, split: Examples) -> None:
 
 def _check_classes(task: Task) -> None:
     names = ", ".join(map(show, task.labels))
-    _need(len(set(task.labels)) == len(task.labels), f"a class name occurs twice in {names}")
+    need(len(set(task.labels)) == len(task.labels), f"a class name occurs twice in {names}")
     present = np.unique(task.train.labels)
     only = show(task.labels[int(present[0])])
-    _need(len(present) >= 2, f"all training rows have the same class ({only}); at least two classes are needed")
+    need(len(present) >= 2, f"all training rows have the same class ({only}); at least two classes are needed")

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from minibert.config import InputError, shown
-from minibert.data.folder import list_some
 from minibert.data.reading import LINE, read_text
+from minibert.errors import InputError, list_some, shown
 
 QUOTINGS = ("csv", "none")
 MOST_COLUMNS = 20  # that a message lists

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from minibert.config import InputError
 from minibert.data.glue import GLUE
 from minibert.data.mrpc import TEST_FILE, split_mrpc
 from minibert.data.releases import FURTHER
 from minibert.data.unpack import unpack_zip
+from minibert.errors import InputError
 from minibert.scratch import FULL, temporary_folder
 
 _GLUE = "https://dl.fbaipublicfiles.com/glue/data"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from minibert.config import InputError
+from minibert.errors import InputError, list_some
 
 ENDINGS = (".csv", ".tsv")
 SPLIT_NAMES = {"train": ("train",), "dev": ("dev", "val", "valid", "validation"), "test": ("test",)}
@@ -15,7 +15,6 @@ DATA_ENDINGS = (
 )  # fmt: skip
 NO_DATA = ("readme", "license", "licence", "copying", "changelog", "makefile", "dockerfile")
 PROGRAMS = (".py", ".sh", ".r", ".ipynb", ".md")
-MOST_SHOWN = 10  # names that a message lists
 
 
 def find_splits(data: Path, notes: list[str]) -> dict[str, Path]:
@@ -56,8 +55,3 @@ def _may_hold_data(path: Path) -> bool:
     if name.startswith((".", *NO_DATA)) or ending in PROGRAMS:
         return False
     return ending in DATA_ENDINGS or name.startswith(tuple(sum(SPLIT_NAMES.values(), ())))
-
-
-def list_some(names: list[str], most: int = MOST_SHOWN) -> str:
-    """The first of the names, and how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from minibert.config import InputError, shown
 from minibert.data.checks import release_notes
 from minibert.data.delimited import Header, scan_delimited
-from minibert.data.folder import list_some
 from minibert.data.reading import encoding_note, read_text
 from minibert.data.releases import FURTHER, PublicTask
 from minibert.data.split import Cut, Uncut, check_split_seed
 from minibert.data.task import Examples, class_numbers, empty_texts, no_test_labels, unknown_labels
+from minibert.errors import InputError, list_some, shown
 
 BESIDE_A_LABEL = (":confidence", ".confidence", "_confidence", ":gold", "_gold")  # ends of names of other columns
 
@@ -125,7 +124,7 @@ def _folder_rows(path: Path, task: PublicTask) -> Iterator[Row]:
     for folder in (entry for entry in _visible(path) if entry.is_dir()):
         for file in _visible(folder):
             try:
-                text = file.read_bytes().decode(*task.encoding)
+                text = file.read_bytes().decode(task.encoding[0])
             except OSError as error:
                 raise InputError(f"{file} cannot be read: {error.strerror or error}") from None
             yield f"{folder.name}/{file.name}", text, None, folder.name
@@ -240,5 +239,5 @@ def _how_read(path: Path, task: PublicTask) -> list[str]:
 def _left_out(path: Path, counts: Counter[str]) -> list[str]:
     if not counts:
         return []
-    why = ", ".join(f"{n} with {what}" for what, n in counts.most_common(5)) + (", …" if len(counts) > 5 else "")
+    why = list_some((f"{n} with {what}" for what, n in counts.most_common()), 5)
     return [f"{path.name}: left out {counts.total()} rows ({why})"]

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import InputError, readable, shown
 from minibert.data.checks import release_notes
-from minibert.data.folder import list_some
 from minibert.data.reading import TO_UTF8, parse_score, read_text, tab_rows
 from minibert.data.task import Examples, Task, no_test_labels
+from minibert.errors import InputError, list_some, readable, shown
 
 ADVICE = f"GLUE's files are UTF-8: get the task again (minibert download NAME --out DIR), or {TO_UTF8}"
 
@@ -162,7 +161,7 @@ def read_glue(name: str, data) -> Task:
 
 
 def _read_test(folder: Path, task: GlueTask, notes: list[str]) -> Examples | None:
-    """The first test file that holds rows. One that is empty or has no labels is told, and stops nothing."""
+    """The first test file that holds rows. A note names one that is empty or has no labels."""
     for file, columns in task.tests:
         path = folder / file
         if not path.is_file():
@@ -230,7 +229,7 @@ def _whole_rows(path: Path, rows: Iterator, places: _Places, task: GlueTask, not
         else:
             yield number, row
     if short:
-        lines = ", ".join(map(str, short[:5])) + (", …" if len(short) > 5 else "")
+        lines = list_some(map(str, short), 5)
         notes.append(f"{path.name}: left out {len(short)} lines with too few columns (line {lines})")
 
 

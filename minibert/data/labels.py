@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import unicodedata
@@ -12,12 +13,13 @@ from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
+from subprocess import list2cmdline
 
 import numpy as np
 
-from minibert.config import InputError, cut, quoted, shown
 from minibert.data.reading import NUMBER
 from minibert.data.task import Task
+from minibert.errors import InputError, cut, quoted, shown
 
 MOST_GROUPS = 5  # notes about spellings
 LONGEST_NUMBER = 400  # characters; a longer row of digits is no class number
@@ -142,7 +144,13 @@ def leave_out(label: str) -> str:
     """Advice: the option that drops the rows with this label."""
     if not label.isprintable() or label != cut(label):
         return "To leave such rows out, take them out of the file"
-    return f"To leave such rows out: --drop-label={shlex.quote(label) if label else ''}"
+    return f"To leave such rows out: --drop-label={_for_the_shell(label)}"
+
+
+def _for_the_shell(label: str) -> str:
+    """The label as one types it; cmd.exe knows no single quotes."""
+    quote = list2cmdline if os.name == "nt" else shlex.join
+    return quote([label]) if label else ""
 
 
 class Spellings:

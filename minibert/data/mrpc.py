@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minibert.config import InputError, readable, shown
-from minibert.data.folder import list_some
 from minibert.data.reading import read_text, tab_rows
+from minibert.errors import InputError, list_some, readable, shown
 
 TEST_FILE = "msr_paraphrase_test.txt"
 DEV_PAIRS = 408

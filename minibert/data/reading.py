@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import InputError
+from minibert.errors import InputError
 
 BOM = "\ufeff"  # the byte-order mark some editors put before the first letter
-TO_UTF8 = "save the file as UTF-8, for example with: iconv -f LATIN1 -t UTF-8 FILE > NEW_FILE"
+TO_UTF8 = "save the file as UTF-8 (every editor can, and iconv -f LATIN1 -t UTF-8)"
 LARGEST_SCORE = float(np.finfo(np.float32).max)  # scores are stored as float32
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 LINE = re.compile(r"([^\r\n]*)(?:\r\n|\r|\n|\Z)")  # as every text editor sees a line; group 1 is without its end

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import InputError
 from minibert.data.labels import show
 from minibert.data.task import Examples, Task
-
-MOST_NAMED = 10  # classes that a note lists by name
+from minibert.errors import InputError, list_some
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,7 @@ def _rare(whole: Examples, classes: tuple[str, ...], n_splits: int) -> list[str]
     rare = [show(classes[c]) for c, n in counts if n < n_splits]
     if not rare:
         return []
-    more = f" and {len(rare) - MOST_NAMED} more" if len(rare) > MOST_NAMED else ""
-    return [f"classes with too few rows to be in every split: {', '.join(rare[:MOST_NAMED])}{more}"]
+    return [f"classes with too few rows to be in every split: {list_some(rare)}"]
 
 
 def check_split_seed(seed: int) -> None:

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import InputError, parse_json, readable, shown
 from minibert.data.reading import TO_UTF8, read_text
 from minibert.data.task import Examples, Task
+from minibert.errors import InputError, list_some, readable, shown
+from minibert.json_values import parse_json
 
 FILES = {"train": "train-v1.1.json", "dev": "dev-v1.1.json"}
 NO_ANSWER = (-1, -1)
@@ -105,7 +106,7 @@ def read_questions(path: Path, notes: list[str] | None = None) -> Questions:
     if impossible and notes is not None:
         notes.append(
             f"{Path(path).name}: left out {len(impossible)} of {len(seen)} questions, marked is_impossible as in SQuAD "
-            f"v2.0 ({_first(impossible)}); task squad is v1.1, where every question has an answer"
+            f"v2.0 ({list_some(map(readable, impossible), 3)}); task squad is v1.1, where every question has an answer"
         )
     texts, contexts, places, ids, answers = (list(column) for column in zip(*rows, strict=True))
     return Questions(texts, contexts, np.array(places, np.int64), ids, answers)
@@ -126,10 +127,6 @@ def _only_impossible(impossible: list[str]) -> str:
         f" with an answer: all {len(impossible)} are marked is_impossible (SQuAD v2.0). Give a file of SQuAD v1.1, or "
         "one of v2.0 with answered questions"
     )
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join(map(readable, names[:3])) + (", …" if len(names) > 3 else "")
 
 
 def _read_json(path: Path):
@@ -190,7 +187,7 @@ def _notes(path: Path, questions: Questions, split: str) -> list[str]:
     missing = np.flatnonzero(questions.labels[:, 0] < 0)
     if not missing.size:
         return []
-    first = _first([questions.ids[i] for i in missing])
+    first = list_some(map(readable, [questions.ids[i] for i in missing]), 3)
     then = "they are not trained on" if split == "train" else "they are scored by the answers' texts all the same"
     return [
         f"{path.name}: {missing.size} of {len(questions)} questions have no answer that their paragraph contains at "

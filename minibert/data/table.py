@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import InputError, shown
 from minibert.data.delimited import Format, Table, is_spaced, looks_quoted, read_delimited
-from minibert.data.folder import find_splits, list_some
+from minibert.data.folder import find_splits
 from minibert.data.labels import LabelColumn, Spellings, escaped, fold, is_missing, leave_out, show
 from minibert.data.reading import parse_score
 from minibert.data.split import Cut, Uncut, check_split_seed
 from minibert.data.task import Examples, Task, class_numbers, empty_texts, unknown_labels
+from minibert.errors import InputError, list_some, shown
 
 MOST_CLASSES = 1000
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
-from minibert.config import HEADS, InputError, shown
+from minibert.config import HEADS
+from minibert.errors import InputError, list_some, shown
 
 
 @dataclass(frozen=True)
@@ -64,21 +64,16 @@ def unknown_labels(path: Path, labels: list[str], classes: tuple[str, ...]) -> l
     unknown = [label for label in labels if label not in known]
     if not unknown:
         return []
-    found = _first_of(unknown)
+    found = list_some(map(shown, dict.fromkeys(unknown)))
     if len(unknown) == len(labels):
         raise InputError(
-            f"{path}: no row has one of the labels that the task was trained on ({_first_of(classes)}), found {found}. "
-            "Is this the label column?"
+            f"{path}: no row has one of the labels that the task was trained on ({list_some(map(shown, classes))}), "
+            f"found {found}. Is this the label column?"
         )
     return [
         f"{path.name}: {len(unknown)} of {len(labels)} rows have labels that the task does not know ({found}): "
         "counted as wrong"
     ]
-
-
-def _first_of(labels: Iterable[str], most: int = 10) -> str:
-    different = list(dict.fromkeys(labels))
-    return ", ".join(map(shown, different[:most])) + (", …" if len(different) > most else "")
 
 
 def no_test_labels(path: Path) -> str:

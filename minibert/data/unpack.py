@@ -6,7 +6,7 @@ import shutil
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from minibert.config import InputError, readable, shown
+from minibert.errors import InputError, readable, shown
 from minibert.scratch import FULL
 
 LARGEST_RATIO, SLACK = 100, 1 << 20  # text is packed to a fifth or a tenth; bytes

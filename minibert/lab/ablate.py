@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from tqdm import tqdm
 
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.evaluate import Split, evaluate
 from minibert.model import Model
 

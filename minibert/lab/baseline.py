@@ -14,8 +14,8 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from minibert.config import InputError
 from minibert.data.task import Examples, Task
+from minibert.errors import InputError
 from minibert.metrics import METRICS
 
 MOST_FEATURES = 200_000  # n-grams of each kind; the most frequent stay

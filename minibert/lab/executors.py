@@ -21,7 +21,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from queue import SimpleQueue
 
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.scratch import temporary_folder
 
 

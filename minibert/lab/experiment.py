@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import parse_json
 from minibert.data import data_fingerprint
 from minibert.evaluate import Split, tokenize
+from minibert.json_values import parse_json
 from minibert.lab.summary import mean_and_error
 from minibert.methods import DEFAULT_LR
 from minibert.model import Backbone, Model

@@ -20,7 +20,8 @@ import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from minibert.config import InputError, check_fields, parse_json, shown
+from minibert.errors import InputError, shown
+from minibert.json_values import check_fields, parse_json
 from minibert.storage import cannot_be_written
 from minibert.storage.atomic import flush
 from minibert.trial import Trial

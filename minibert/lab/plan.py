@@ -10,8 +10,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from statistics import median
 
-from minibert.config import InputError
 from minibert.data import data_fingerprint
+from minibert.errors import InputError
 from minibert.evaluate import tokenize
 from minibert.lab.ledger import latest
 from minibert.methods import trained_names

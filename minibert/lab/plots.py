@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import InputError
+from minibert.errors import InputError
 
 COLOURS = {"adapter": "tab:orange", "top_k": "tab:blue", "full": "tab:blue", "layernorm": "tab:green"}
 NAMES = {

@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from minibert.config import InputError
 from minibert.data import FURTHER, load_task
+from minibert.errors import InputError
 from minibert.lab import figures, plots, stream, tables
 from minibert.lab.experiment import Keep, Planned, Report, Scope
 from minibert.lab.ledger import Ledger

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels
 from minibert.lab.executors import Dask, InProcess, Processes

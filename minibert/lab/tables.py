@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import mean
 
 from minibert.adapter_variants import VARIANTS
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.lab.baseline import check_installed, no_bert
 from minibert.lab.experiment import (
     SIZE,

@@ -8,6 +8,7 @@ hdf5.py         what these three share: format, version, contents that are verif
 image.py        how HDF5 lays out a file in memory before it is written
 run_folder.py   the folder that a run leaves, with result.json and history.csv
 atomic.py       how a file is replaced: whole or not at all
+locks.py        how one program keeps the others from a bank or a run folder
 """
 
 from minibert.scratch import FULL, temporary_folder

@@ -7,23 +7,17 @@ import errno
 import io
 import math
 import os
-import platform
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-import filelock
-
-from minibert.config import InputError, one_line
+from minibert.errors import InputError, one_line
 from minibert.scratch import FULL, temporary_file
 
 OPEN_ELSEWHERE = (5, 32)  # what Windows says of a file that cannot be replaced because a program has it open
 PATIENCE = 5.0  # seconds, for a program that reads it
-WAIT = 300  # seconds, for another program that changes the same file
-NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 ADVICE = dict.fromkeys(FULL, "; free some space, or write to another place")
 ADVICE |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "; is the folder writable?")
 ADVICE |= dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EEXIST), "; is its folder there, and a folder?")
@@ -59,43 +53,6 @@ def _replace(temporary: Path, target: Path, path: str | Path) -> None:
             if time.monotonic() > end:
                 raise InputError(f"{path}: cannot be replaced: another program has it open; close it there") from None
             time.sleep(0.1)
-
-
-@contextmanager
-def one_at_a_time(path: str | Path) -> Iterator[None]:
-    """For a body that reads a file and then replaces it: others that do so wait, up to five minutes.
-
-    The lock is on a hidden file .NAME.lock beside it, which is removed at the end, and by the next one if the process
-    was killed: the lock itself ends with the process. Raises InputError, also after the wait.
-    """
-    target = Path(os.path.realpath(path))
-    name = target.with_name(f".{target.name}.lock")
-    lock = filelock.FileLock(name, timeout=WAIT, fallback_to_soft=False)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-        with suppress(OSError):  # Windows lets nobody write to a locked file
-            name.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
-    except filelock.Timeout:
-        raise InputError(
-            f"{path}: is being changed by another program ({_holder(name)}), also after {WAIT} s; try again later"
-        ) from None
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise cannot_be_written(path, error) from error
-        print(f"note: {path}: there are no file locks in its folder; let only one program change it", file=sys.stderr)
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            name.unlink()  # while it is locked: whoever waits for it sees that it is gone, and makes a new one
-        lock.release()
-
-
-def _holder(lock: Path) -> str:
-    with suppress(OSError, ValueError):
-        return lock.read_text(encoding="utf-8")[:100].strip() or "its process is unknown"
-    return "its process is unknown"
 
 
 def flush(file: BinaryIO) -> None:

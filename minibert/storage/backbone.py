@@ -16,7 +16,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from minibert.config import BertConfig, InputError
+from minibert.config import BertConfig
+from minibert.errors import InputError
 from minibert.params import flatten, unflatten
 from minibert.storage import hdf5
 from minibert.storage.tokenizer import bert_tokenizer, check_tokenizer, sha256_of_text

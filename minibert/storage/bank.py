@@ -8,18 +8,21 @@ One bank belongs to one backbone: its fingerprint and its config are attributes 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig, InputError, readable, shown
+from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig
+from minibert.errors import InputError, readable, shown
 from minibert.storage import hdf5
-from minibert.storage.atomic import one_at_a_time
+from minibert.storage.locks import locked
 from minibert.storage.tokenizer import differences, sha256_of_text
 
 ROWS = ("train", "dev")
+WAIT = 300  # seconds, for other programs that add tasks
 GET_BANK = "train a task: minibert train ... --out RUN writes RUN/bank.h5"
 
 
@@ -139,7 +142,7 @@ def _check_one_tokenizer(path: str | Path, tasks: dict[str, TaskRecord]) -> None
         (one, first), (other, second) = list(known.items())[:2]
         raise InputError(
             f"{path}: tasks {shown(first.name)} and {shown(second.name)} were trained with different tokenizers "
-            f"(fingerprints {one[:12]}, {other[:12]}); give the second one a bank of its own"
+            f"(fingerprints {readable(one[:12])}, {readable(other[:12])}); give the second one a bank of its own"
         )
 
 
@@ -230,7 +233,10 @@ def add_task(path: str | Path, *records: TaskRecord, replace: bool = False) -> N
     All are added or none: raises InputError if the bank belongs to another backbone, or has a task of that name and
     `replace` is False. Of several that add at once each waits for those before it.
     """
-    with one_at_a_time(path):
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    busy = f"is being changed by another program ({{}}), also after {WAIT} s; try again later"
+    with locked(target.with_name(f".{target.name}.lock"), Path(path), WAIT, busy):
         tasks = read_bank(path) if Path(path).exists() else {}
         for record in records:
             if record.name in tasks and not replace:

@@ -24,7 +24,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from minibert.config import LONGEST_VALUE, InputError, one_line, parse_json, readable, shown
+from minibert.errors import LONGEST_VALUE, InputError, one_line, readable, shown
+from minibert.json_values import parse_json
 from minibert.params import flatten, unflatten
 from minibert.storage.atomic import cannot_be_written
 from minibert.storage.image import Image

@@ -4,17 +4,14 @@ until the end."""
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.scratch import remove_abandoned
-from minibert.storage.atomic import NO_LOCKS, write_rows, write_text
+from minibert.storage.atomic import write_rows, write_text
+from minibert.storage.locks import locked
 
 LOCK = ".run.lock"  # there as long as a run is (a temporary folder has a .lock of its own)
 
@@ -47,20 +44,12 @@ class RunFolder:
         Temporary files of such a process are removed. Raises InputError if the folder cannot be made or written.
         """
         made = self._make()
-        lock = FileLock(os.path.realpath(self.path / LOCK), is_singleton=True, fallback_to_soft=False)
-        if lock.is_locked:  # by this thread, further up
-            yield
-            return
         try:
-            self._take(lock)
-            try:
+            busy = "is in use by another run ({}); wait for its end, or give another --out"
+            with locked(self.path / LOCK, self.path, 0, busy):
                 for file in self.files:
                     remove_abandoned(self.path, f".{file.name}.", ".tmp")
                 yield
-            finally:
-                with suppress(OSError):  # Windows removes no open file; there filelock does, once it is closed
-                    os.unlink(lock.lock_file)  # while we hold it: who has just opened it finds it gone, and tries again
-                lock.release()
         finally:
             for folder in made:
                 with suppress(OSError):  # it is not empty
@@ -76,17 +65,6 @@ class RunFolder:
             return missing
         except OSError as error:
             raise InputError(f"--out {self.path}: the folder cannot be made ({error.strerror})") from None
-
-    def _take(self, lock: FileLock) -> None:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            advice = "wait for its end, or give another --out"
-            raise InputError(f"{self.path} is in use by another run; {advice}") from None
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise InputError(f"--out {self.path} cannot be written ({error.strerror})") from None
-            print(f"note: {self.path}: there are no file locks here; let only one run use it", file=sys.stderr)
 
     def check_free(self) -> None:
         """Raise InputError if a run would overwrite another."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from minibert.config import InputError, readable, shown
+from minibert.errors import InputError, readable, shown
 from minibert.storage import hdf5
 
 GET_STATE = "start the run again without resuming"

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import tokenizers
 
-from minibert.config import InputError, one_line, parse_json, shown
+from minibert.errors import InputError, one_line, shown
+from minibert.json_values import parse_json
 
 CLS, SEP, UNK = "[CLS]", "[SEP]", "[UNK]"
 NEEDED_TOKENS = (UNK, CLS, SEP)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import struct
+import tempfile
 import zipfile
 from pathlib import Path
 from random import Random
 
-from minibert.config import InputError
 from minibert.data.unpack import unpack_zip
+from minibert.errors import InputError
 
 from .case import Case, Refuse, difference
 from .json_files import UNCHANGED
@@ -22,8 +23,9 @@ GOOD = {
     "SST-2/original/read me.txt": b"",
     "SST-2/é.txt": b"x",
 }
+OUTSIDE = Path(tempfile.gettempdir(), "minibert-adversarial.tsv")
 NAMES = (
-    "../x.tsv", "SST-2/../../x.tsv", "/tmp/adversarial.tsv", "C:\\x.tsv", "..\\x.tsv", "SST-2/..", "SST-2/./x", "a//b",
+    "../x.tsv", "SST-2/../../x.tsv", str(OUTSIDE), "C:\\x.tsv", "..\\x.tsv", "SST-2/..", "SST-2/./x", "a//b",
     "", "SST-2/" + "x" * 300, "SST-2/" + "d/" * 200 + "x", "SST-2/x\n.tsv", "SST-2/x\x1b[2J", "SST-2/CON",
     "SST-2/train.tsv/x", "SST-2/TRAIN.TSV", "SST-2/train.tsv", "SST-2", "//host/x", "~/.x", "SST-2/ x", "SST-2/x:y",
     "SST-2/\udcff", "./train.tsv",
@@ -34,7 +36,7 @@ FIELDS = {  # signature of a header: where its fields are
     b"PK\3\4": (4, 6, 8, 14, 18, 22, 26, 28),
     b"PK\5\6": (4, 6, 8, 10, 12, 16, 20),
 }
-HOSTILE = ("../", "..\\", "/tmp", "C:", "//host", "SST-2/..")
+HOSTILE = ("../", "..\\", str(OUTSIDE), "C:", "//host", "SST-2/..")
 
 
 def archives():
@@ -75,7 +77,7 @@ def _unpack(path: Path, target: Path) -> dict[str, bytes]:
         raise InputError(str(error).replace(path.name, str(path), 1)).with_traceback(error.__traceback__) from error
     finally:
         others = [file for file in path.parent.iterdir() if file not in (path, target)]
-        if others or Path("/tmp/adversarial.tsv").exists():
+        if others or OUTSIDE.exists():
             raise AssertionError(f"written outside the folder: {others}")
     found = {}
     for file in target.rglob("*"):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import InputError
+from minibert.errors import InputError
 
 OUTCOMES = ("right", "clear", "unclear", "wrong", "crash", "hang", "memory")  # the last three end a worker
 GOOD = ("right", "clear")

@@ -16,7 +16,7 @@ from minibert.data import load_task
 from .case import Case, Refuse
 from .glue_files import LABELS, NO_CLASS, NUMBER, number, rows_of
 from .json_files import UNCHANGED, decoded
-from .mutations import mutate_text_bytes, odd_text
+from .mutations import change_table, mutate_text_bytes, odd_text
 
 TEXTS = (
     "a good film",
@@ -136,16 +136,6 @@ def _change_rows(rng: Random, rows: list[list[str]], form: Form) -> tuple[list[l
     elif change == "many labels":
         for row in rows[1:]:
             row[label] = rng.choice((f"label {rng.randrange(10**6)}", row[label], str(rng.random())))
-    elif change == "cell":
-        rows[i][j] = odd_text(rng)
-    elif change == "gone":
-        del rows[i][j]
-    elif change == "more":
-        rows[i].insert(j, rng.choice(("", "more")))
-    elif change == "header twice":
-        rows.insert(rng.randrange(len(rows) + 1), rows[0])
-    elif change == "header odd":
-        rows[0][j] = rng.choice((rows[0][j].upper(), rows[0][j] + " ", rows[0][-1], rows[0][0], "", odd_text(rng)))
     elif change == "doubled column":
         rows = [[*row, row[j]] for row in rows]
     elif change == "few rows":
@@ -155,8 +145,10 @@ def _change_rows(rng: Random, rows: list[list[str]], form: Form) -> tuple[list[l
     elif change == "one class":
         for row in rows[1:]:
             row[label] = rows[-1][label]
-    else:
+    elif change == "row twice":
         rows.insert(i, list(rows[j]))
+    else:
+        change_table(rng, rows, change, i, j)
     return rows, f"rows: {change}"
 
 

@@ -15,7 +15,7 @@ from minibert.data.glue import GLUE
 
 from .case import Case, Refuse
 from .json_files import UNCHANGED, decoded
-from .mutations import mutate_text_bytes, odd_text
+from .mutations import change_table, mutate_text_bytes
 
 HEADERS = {
     "sst2": "sentence label",
@@ -114,22 +114,14 @@ def _change_rows(rng: Random, rows: list[list[str]]) -> tuple[list[list[str]], s
     i = rng.randrange(len(rows))
     j = rng.randrange(len(rows[i]))
     change = rng.choice(
-        ("label", "label", "label", "text", "text", "gone", "more", "header twice", "header odd", "empty")
+        ("label", "label", "label", "cell", "cell", "gone", "more", "header twice", "header odd", "empty")
     )
     if change == "label":
         rows[i][rng.choice((1, -1, -1))] = rng.choice(LABELS)
-    elif change == "text":
-        rows[i][j] = odd_text(rng)
-    elif change == "gone":
-        del rows[i][j]
-    elif change == "more":
-        rows[i].insert(j, rng.choice(("", "more")))
-    elif change == "header twice":
-        rows.insert(rng.randrange(len(rows) + 1), rows[0])
-    elif change == "header odd":
-        rows[0][j] = rng.choice((rows[0][j].upper(), rows[0][j] + " ", rows[0][-1], rows[0][0], "", odd_text(rng)))
-    else:
+    elif change == "empty":
         rows = rows[:1]
+    else:
+        change_table(rng, rows, change, i, j)
     return rows, f"rows: {change}"
 
 

@@ -17,7 +17,8 @@ import h5py
 import numpy as np
 from tokenizers import Tokenizer
 
-from minibert.config import AdapterConfig, BertConfig, InputError
+from minibert.config import AdapterConfig, BertConfig
+from minibert.errors import InputError
 from minibert.model import load_backbone
 from minibert.params import flatten
 from minibert.storage import (

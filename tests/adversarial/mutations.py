@@ -105,6 +105,22 @@ def odd_text(rng: Random) -> str:
     )
 
 
+def change_table(rng: Random, rows: list[list[str]], change: str, i: int, j: int) -> None:
+    """Change a table of cells, header first, in place: at row i and column j, or in its header."""
+    if change == "cell":
+        rows[i][j] = odd_text(rng)
+    elif change == "gone":
+        del rows[i][j]
+    elif change == "more":
+        rows[i].insert(j, rng.choice(("", "more")))
+    elif change == "header twice":
+        rows.insert(rng.randrange(len(rows) + 1), rows[0])
+    elif change == "header odd":
+        rows[0][j] = rng.choice((rows[0][j].upper(), rows[0][j] + " ", rows[0][-1], rows[0][0], "", odd_text(rng)))
+    else:
+        raise ValueError(change)
+
+
 def mutate_text_bytes(rng: Random, data: bytes, other: bytes) -> tuple[bytes, str]:
     """Damaged bytes of a text file: what editors, spreadsheets and broken downloads do to them."""
     change = rng.choice(_TEXT_CHANGES)

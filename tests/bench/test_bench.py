@@ -16,7 +16,8 @@ from kernels.runtime.examples import examples
 from minibert.bench import busy, check, counts, products, timing, workloads
 from minibert.bench import command as bench
 from minibert.cli import main
-from minibert.config import METHODS, BertConfig, InputError
+from minibert.config import METHODS, BertConfig
+from minibert.errors import InputError
 from minibert.gradcheck import tiny_batch
 from minibert.model import Model, random_backbone
 from minibert.storage import bert_tokenizer

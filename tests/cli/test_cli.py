@@ -463,7 +463,7 @@ def test_a_folder_in_use(place, tmp_path, capsys):
     assert any(line.startswith("epoch 1/") for line in process.stdout)
     for option in ("--force", "--resume"):
         told = run(capsys, *train_arguments(place, tmp_path / "run"), option)
-        assert_refused(told, f"{tmp_path / 'run'} is in use by another run; wait for its end, or give another --out")
+        assert_refused(told, f"{tmp_path / 'run'} is in use by another run (process {process.pid} on ")
     assert run(capsys, *bank_arguments(place, "predict", tmp_path / "run"), "good")[0] == 0
     process.kill()
     process.communicate()

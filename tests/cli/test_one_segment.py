@@ -7,8 +7,8 @@ import pytest
 import tiny
 
 from minibert.cli import main
-from minibert.config import InputError
 from minibert.data.squad import without_answers
+from minibert.errors import InputError
 from minibert.evaluate import tokenize
 from minibert.model import load_backbone, random_backbone
 

@@ -10,7 +10,7 @@ import pytest
 from tiny import environment
 
 from minibert.cli.texts import texts_and_pairs
-from minibert.config import InputError
+from minibert.errors import InputError
 
 TABLE = {"text_column": "text", "label_column": "label"}
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from checkpoint import FILES, VOCAB
 
-from minibert.config import BertConfig, InputError
+from minibert.config import BertConfig
+from minibert.errors import InputError
 from minibert.storage import bert_tokenizer, read_backbone
 from weights_convert import cli, huggingface, registry
 from weights_convert import fetch as fetching

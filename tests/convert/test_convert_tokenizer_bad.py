@@ -22,7 +22,7 @@ from whole_tokenizer import (
     whole,
 )
 
-from minibert.config import InputError
+from minibert.errors import InputError
 from weights_convert.tokenizer import read_tokenizer
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minibert.config import InputError
 from minibert.data.delimited import Format, looks_quoted, read_delimited
+from minibert.errors import InputError
 
 CELLS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=12) | st.text(
     st.sampled_from(list(' ",;\t\r\na\xa0')), max_size=8

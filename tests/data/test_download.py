@@ -11,11 +11,11 @@ import zipfile
 
 import pytest
 
-from minibert.config import InputError
 from minibert.data import load_task
 from minibert.data.download import DOWNLOAD_NAMES, SOURCES, Source, download
 from minibert.data.mrpc import DEV_PAIRS, split_mrpc
 from minibert.data.unpack import unpack_zip
+from minibert.errors import InputError
 
 pytest.importorskip("pooch")
 

@@ -10,11 +10,11 @@ import pytest
 from tiny import write_tiny_backbone
 
 from minibert.cli import main
-from minibert.config import InputError
 from minibert.data import load_labelled, load_task
 from minibert.data.download import download
 from minibert.data.releases import FURTHER
 from minibert.data.rows import shared_texts
+from minibert.errors import InputError
 
 Q1 = "q1_from_reading_the_tweet_which_of_the_options_below_is_most_likely_to_be_true_about_the_stance"
 Q2 = "q2_which_of_the_options_below_is_true_about_the_opinion_in_the_tweet"

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minibert.config import InputError
 from minibert.data import load_task
 from minibert.data.glue import GLUE, find_folder, read_glue
+from minibert.errors import InputError
 
 ENTAILMENT = ["entailment", "not_entailment"]
 

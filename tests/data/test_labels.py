@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.config import InputError
 from minibert.data.labels import LabelColumn, Spellings, class_counts, fold, leave_out, number_of
 from minibert.data.task import Examples, Task
+from minibert.errors import InputError
 
 
 def column(*labels):

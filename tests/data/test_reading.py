@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.config import InputError
 from minibert.data.reading import decode, tab_rows, text_lines
+from minibert.errors import InputError
 
 TEXT = b"text,label\na,yes\nb,no\n"
 

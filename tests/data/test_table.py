@@ -8,12 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minibert.config import InputError
 from minibert.data import load_labelled, load_task
 from minibert.data.delimited import Format, read_delimited
 from minibert.data.split import stratified_split
 from minibert.data.table import read_table
 from minibert.data.task import UNKNOWN
+from minibert.errors import InputError
 
 COLUMNS = {"text_column": "text", "label_column": "label"}
 

@@ -7,7 +7,6 @@ import time
 import numpy as np
 import pytest
 
-from minibert.config import InputError
 from minibert.data import TASK_NAMES, check_task, limit_train, load_task
 from minibert.data import builtin as builtin_module
 from minibert.data.builtin import opinion_kinds, opinions
@@ -15,6 +14,7 @@ from minibert.data.glue import GLUE
 from minibert.data.reading import decode, encoding_note, parse_score, tab_rows
 from minibert.data.releases import FURTHER
 from minibert.data.task import Examples, Task
+from minibert.errors import InputError
 
 
 def complains(*parts):

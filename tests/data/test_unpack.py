@@ -7,9 +7,9 @@ import zipfile
 
 import pytest
 
-from minibert.config import InputError
 from minibert.data import unpack
 from minibert.data.unpack import unpack_zip
+from minibert.errors import InputError
 
 
 def archive(members, method=zipfile.ZIP_DEFLATED):

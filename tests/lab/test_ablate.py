@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from tiny import CONFIG
 
-from minibert.config import AdapterConfig, InputError
+from minibert.config import AdapterConfig
+from minibert.errors import InputError
 from minibert.evaluate import Split, evaluate
 from minibert.gradcheck import away_from_identity, tiny_batch
 from minibert.lab import plots

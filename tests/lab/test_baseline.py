@@ -10,8 +10,8 @@ import pytest
 from tiny import random_texts, write_csv
 
 from minibert.cli import main
-from minibert.config import InputError
 from minibert.data.task import Examples, Task
+from minibert.errors import InputError
 from minibert.lab.baseline import draw_setting, no_bert
 
 FILLER = ["the", "cat", "sat", "on", "a", "mat", "today", "again"]

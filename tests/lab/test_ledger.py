@@ -10,7 +10,7 @@ import sys
 import pytest
 from tiny import environment
 
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.lab.ledger import HEADER, Ledger, latest, read_ledger
 from minibert.trial import make_trial
 

@@ -10,7 +10,7 @@ from tiny import CONFIG, VOCAB
 
 from minibert.cli import main
 from minibert.cli.arguments import EXPERIMENTS
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.lab import figures, reproduce, tables
 from minibert.lab.experiment import Scope, best, format_rows, points, summary
 from minibert.lab.ledger import read_ledger

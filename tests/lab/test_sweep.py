@@ -20,8 +20,9 @@ from sweeping import (
 
 from minibert import run as run_module
 from minibert.cli import main
-from minibert.config import AdapterConfig, InputError, TrainConfig
+from minibert.config import AdapterConfig, TrainConfig
 from minibert.data import data_fingerprint
+from minibert.errors import InputError
 from minibert.lab.executors import InProcess
 from minibert.lab.ledger import read_ledger
 from minibert.lab.plan import format_seconds, make_plan
@@ -126,7 +127,7 @@ def test_a_trial_in_a_folder_that_a_run_has_in_use(place, tmp_path):
     before = (tmp_path / "run" / "bank.h5").read_bytes()
     with RunFolder(tmp_path / "run").in_use(), ThreadPoolExecutor(1) as other:
         error = other.submit(run_trial, trial, place / "tiny.h5", tmp_path / "run").exception()
-    assert isinstance(error, InputError) and "is in use by another run; wait for its end" in str(error)
+    assert isinstance(error, InputError) and "is in use by another run (process " in str(error)
     assert (tmp_path / "run" / "bank.h5").read_bytes() == before
     assert sorted(f.name for f in (tmp_path / "run").iterdir()) == ["bank.h5", "history.csv", "result.json"]
 

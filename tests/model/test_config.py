@@ -5,17 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from minibert.config import (
-    AdapterConfig,
-    BertConfig,
-    InputError,
-    TrainConfig,
-    check_fields,
-    one_line,
-    parse_json,
-    readable,
-    shown,
-)
+from minibert.config import AdapterConfig, BertConfig, TrainConfig
+from minibert.errors import InputError, one_line, readable, shown
+from minibert.json_values import check_fields, parse_json
 from minibert.train import Progress
 
 

@@ -10,9 +10,10 @@ from tiny import ROOT, random_texts, write_tiny_backbone
 
 from minibert import AdapterConfig, Model, heads
 from minibert.cli import main
-from minibert.config import HEADS, InputError, TrainConfig
+from minibert.config import HEADS, TrainConfig
 from minibert.data.checks import check_task
 from minibert.data.task import Examples, Task
+from minibert.errors import InputError
 from minibert.evaluate import predict
 from minibert.gradcheck import check_gradients, tiny_batch, tiny_model
 from minibert.heads import RECORDS, Head, squared_error

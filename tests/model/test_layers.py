@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.gradcheck import tiny_batch, tiny_model
 from minibert.layers import (
     Dropout,

@@ -14,7 +14,8 @@ import kernels
 from kernels.runtime.pool import aligned_copy
 from minibert import AdapterConfig, Model
 from minibert import model as model_file
-from minibert.config import METHODS, InputError
+from minibert.config import METHODS
+from minibert.errors import InputError
 from minibert.model import Backbone, random_backbone
 from minibert.optim import Adam
 from minibert.params import flatten

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minibert import progress as module
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.progress import Epoch, Progress, Saving, read_progress, write_progress
 
 

@@ -11,8 +11,9 @@ import pytest
 from tiny import FIXTURES
 from training_runs import CONFIG, Killed, at_step, kill, make_task, make_training, result_of, same_outcome
 
-from minibert.config import InputError, TrainConfig
+from minibert.config import TrainConfig
 from minibert.data.task import Examples, Task
+from minibert.errors import InputError
 from minibert.evaluate import NonFiniteLoss
 from minibert.model import Model, load_backbone
 from minibert.progress import Saving, read_progress

@@ -9,9 +9,9 @@ import pytest
 from tiny import VOCAB, WORDS, write_tiny_backbone
 
 from minibert.cli import main
-from minibert.config import InputError
 from minibert.data import limit_dev, limit_train, load_task
 from minibert.data.squad import find_file, read_questions, without_answers
+from minibert.errors import InputError
 from minibert.evaluate import predict
 from minibert.heads import span_cross_entropy
 from minibert.model import Model, load_backbone
@@ -86,7 +86,7 @@ def test_an_answer_that_the_paragraph_does_not_contain_is_told_and_not_trained_o
     assert task.train.ids == ["second"] and task.train.labels.tolist() == [[12, 15]]
     assert task.dev["dev"].ids == ["q1", "w0"] and task.dev["dev"].labels.tolist() == [[4, 7], [-1, -1]]
     train, dev = task.notes
-    assert train.startswith("train-v1.1.json: 6 of 7 questions") and "(w0, w1, w2, …)" in train
+    assert train.startswith("train-v1.1.json: 6 of 7 questions") and "(w0, w1, w2 and 3 more)" in train
     assert "not trained on" in train and "1 of 2 questions" in dev and "scored" in dev
 
 
@@ -105,7 +105,7 @@ def test_impossible_questions_are_told_and_left_out(tmp_path):
     assert task.train.labels.tolist() == task.dev["dev"].labels.tolist() == [[4, 7]] * 2
     train, dev = task.notes
     assert train.startswith("train-v1.1.json: left out 2 of 4 questions, marked is_impossible") and "(i1, i2)" in train
-    assert dev.startswith("dev-v1.1.json: left out 4 of 6 questions") and "(i1, i2, i3, …)" in dev
+    assert dev.startswith("dev-v1.1.json: left out 4 of 6 questions") and "(i1, i2, i3 and 1 more)" in dev
 
 
 def test_the_name_of_a_question_is_told_printable_and_short(tmp_path):

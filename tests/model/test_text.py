@@ -9,7 +9,7 @@ import pytest
 from small_models import TEXTS, encode, make_model
 from tiny import VOCAB, WORDS
 
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.model import Backbone, Model
 from minibert.storage import bert_tokenizer
 from minibert.storage.tokenizer import canonical

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.storage import atomic, write_rows, write_text
 from minibert.storage.atomic import flush, replacing
 

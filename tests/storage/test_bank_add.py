@@ -1,8 +1,10 @@
 """Several programs add to one bank at the same time, and none loses what another one added."""
 
+import errno
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import filelock
@@ -10,8 +12,9 @@ import pytest
 from test_files import make_record
 from tiny import environment
 
-from minibert.config import InputError
-from minibert.storage import add_task, atomic, read_bank
+from minibert.errors import InputError
+from minibert.storage import add_task, bank, read_bank
+from minibert.storage.locks import locked
 
 ADD = """
 import sys
@@ -39,12 +42,13 @@ def test_who_waits_too_long_is_told_for_whom(tmp_path, monkeypatch):
     path = tmp_path / "bank.h5"
     add_task(path, make_record())
     before = path.read_bytes()
-    monkeypatch.setattr(atomic, "WAIT", 0.2)
+    monkeypatch.setattr(bank, "WAIT", 0.2)
     with (
-        atomic.one_at_a_time(path),
-        pytest.raises(InputError, match=rf"bank.h5: is being changed by another program \(process {os.getpid()} on "),
+        ThreadPoolExecutor(1) as pool,
+        locked(tmp_path / ".bank.h5.lock", path, 0, ""),
+        pytest.raises(InputError, match=rf"bank.h5 is being changed by another program \(process {os.getpid()} on "),
     ):
-        add_task(path, make_record("mrpc"))
+        pool.submit(add_task, path, make_record("mrpc")).result()
     assert path.read_bytes() == before
     add_task(path, make_record("mrpc"))
     assert len(read_bank(path)) == 2
@@ -66,10 +70,10 @@ def test_an_error_lets_the_others_go_on(tmp_path):
 
 
 def test_a_folder_without_locks_is_noted(tmp_path, monkeypatch, capsys):
-    def refuse(self, *_):
-        raise OSError(atomic.errno.ENOLCK, "No locks available")
+    def refuse(self, *_, **__):
+        raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
     add_task(tmp_path / "bank.h5", make_record())
     assert list(read_bank(tmp_path / "bank.h5")) == ["sst2"]
-    assert "no file locks in its folder; let only one program change it" in capsys.readouterr().err
+    assert "no file locks in its folder; let only one program use it" in capsys.readouterr().err

@@ -7,7 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from minibert.config import AdapterConfig, BertConfig, InputError
+from minibert.config import AdapterConfig, BertConfig
+from minibert.errors import InputError
 from minibert.params import flatten, unflatten
 from minibert.storage import (
     TaskRecord,

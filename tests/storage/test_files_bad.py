@@ -20,7 +20,7 @@ from test_files import (
     write_older_backbone,
 )
 
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.storage import bert_tokenizer, hdf5, read_backbone, read_bank, read_state
 
 every_kind = pytest.mark.parametrize("kind", KINDS)

@@ -14,7 +14,7 @@ from test_files import KINDS, make_record, refused, write_good_backbone
 from test_files_bad import describe
 from tiny import FIXTURES
 
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.storage import hdf5, read_backbone, read_bank, read_state, write_bank, write_state
 
 LABELS = tuple(f"a class with the number {i}, 類" for i in range(500))

@@ -5,7 +5,7 @@ import json
 import pytest
 from whole_tokenizer import PAIR, TEXT, VOCAB, N, changed, token, whole
 
-from minibert.config import InputError
+from minibert.errors import InputError
 from minibert.storage import bert_tokenizer
 from minibert.storage.tokenizer import canonical, check_tokenizer, describe, differences, parse, sha256_of_text
 from minibert.text import Tokenizer
