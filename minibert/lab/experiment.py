@@ -17,7 +17,6 @@ import numpy as np
 
 from minibert.data import data_fingerprint
 from minibert.evaluate import Split, tokenize
-from minibert.json_values import parse_json
 from minibert.lab.summary import mean_and_error
 from minibert.methods import DEFAULT_LR
 from minibert.model import Backbone, Model
@@ -87,7 +86,7 @@ class Scope:
         self.all_trials_are_known()
         task = load(trial)
         folder = RunFolder(self.runs / trial_id(trial, data_fingerprint(task), self.backbone.fingerprint))
-        if not (folder.result.exists() and _finished(folder.result)):
+        if folder.read_result().get("finished") is not True:
             run_trial(trial, self.backbone_path, folder.path)
         return read_bank(folder.bank)[task.name]
 
@@ -102,11 +101,6 @@ class Scope:
         dev = next(iter(task.dev.values()))
         split = tokenize(self.backbone, dev, trial.train.max_length)
         return Model.from_record(self.backbone, record), split, task.metrics
-
-
-def _finished(path: Path) -> bool:
-    result = parse_json(path.read_bytes(), str(path))
-    return isinstance(result, dict) and result.get("finished") is True
 
 
 class Planned(Exception):
