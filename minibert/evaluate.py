@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minibert.class_scores import class_report
 from minibert.data.squad import Questions
 from minibert.data.task import Examples
 from minibert.interrupt import CtrlC
-from minibert.metrics import METRICS
+from minibert.metrics import metric_of
 from minibert.model import Backbone, Model
 from minibert.spans import Windows, cut_windows
 from minibert.text import Batch
@@ -23,17 +24,18 @@ class NonFiniteLoss(ArithmeticError):
 
 @dataclass
 class Split:
-    """A tokenized split: one packed batch of all its sequences, cut to max_length tokens, their labels, and their
-    weights in the loss (N,), or None.
+    """A tokenized split: one packed batch of all its sequences, cut to max_length tokens, their labels, their
+    weights in the loss (N,) or None, and the names of the classes, if the labels are classes.
 
     spans.Windows is the same for questions; a new kind of task is a new class with batch, labels, weights, n_examples,
-    answers, score and notes.
+    answers, score, report and notes.
     """
 
     batch: Batch
     labels: np.ndarray
     max_length: int
     weights: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
 
     @property
     def n_examples(self) -> int:
@@ -47,7 +49,11 @@ class Split:
     def score(self, scores: np.ndarray, metrics: tuple[str, ...], rows=slice(None)) -> dict[str, float]:
         """{metric: value} of what `predict` gave; rows: of these examples alone, a mask (N,) bool."""
         guesses = scores.argmax(axis=1) if scores.ndim == 2 else scores
-        return {name: METRICS[name](guesses[rows], self.labels[rows]) for name in metrics}
+        return {name: metric_of(name, self.classes)(guesses[rows], self.labels[rows]) for name in metrics}
+
+    def report(self, scores: np.ndarray) -> dict | None:
+        """`class_report` of what `predict` gave; None if there are no classes."""
+        return class_report(scores.argmax(axis=1), self.labels, self.classes) if self.classes else None
 
     def notes(self, name: str = "") -> list[str]:
         """What to print of the split called `name` before it is used."""
@@ -55,13 +61,13 @@ class Split:
         return [f"{cut} of {len(self.batch)} {texts} are cut to {self.max_length} tokens"] if cut else []
 
 
-def tokenize(backbone: Backbone, examples: Examples, max_length: int) -> Split | Windows:
-    """All texts of a split as one packed batch."""
+def tokenize(backbone: Backbone, examples: Examples, max_length: int, classes=()) -> Split | Windows:
+    """All texts of a split as one packed batch. classes: names, needed to score by class."""
     if isinstance(examples, Questions):
         backbone.check_inputs(max_length, pairs=True)
         return cut_windows(backbone.tokenizer, examples, max_length)
     batch = backbone.encode(examples.texts, examples.pairs, max_length)
-    return Split(batch, examples.labels, max_length, examples.weights)
+    return Split(batch, examples.labels, max_length, examples.weights, tuple(classes))
 
 
 def predict(model: Model, batch: Batch) -> np.ndarray:
