@@ -203,6 +203,7 @@ class Head:
     to_labels         (labels, n_out, lengths) -> the array that the loss takes; InputError if they do not fit
     to_prediction     scores -> what `Model.predict` returns
     describe          (row of predictions, class names) -> (columns to print, the same as a JSON object)
+    metrics           names of the metrics that it can be scored by, beside those of a task and f1:CLASS
     example_labels    n_out -> labels for three sequences of 5, 3 and 4 tokens, for checks
     """
 
@@ -212,6 +213,7 @@ class Head:
     to_prediction: Callable
     describe: Callable
     example_labels: Callable
+    metrics: tuple[str, ...] = ()
     reads_all_tokens: bool = False
     has_dropout: bool = True
     shift_invariant: bool = False
@@ -239,6 +241,7 @@ CLASSIFY = Head(
     to_prediction=softmax,
     describe=_describe_class,
     example_labels=lambda n_out: np.arange(3) % n_out,
+    metrics=("accuracy", "macro_f1", "weighted_f1", "f1", "matthews"),
 )
 REGRESS = Head(
     "regress",
@@ -247,6 +250,7 @@ REGRESS = Head(
     to_prediction=lambda scores: scores[:, 0],
     describe=_describe_score,
     example_labels=lambda n_out: np.array([0.5, -1.0, 2.0]),
+    metrics=("pearson", "spearman"),
 )
 SPAN = Head(
     "span",
