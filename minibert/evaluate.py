@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from minibert.interrupt import CtrlC
 from minibert.metrics import metric_of
 from minibert.model import Backbone, Model
 from minibert.spans import Windows, cut_windows
-from minibert.text import Batch
+from minibert.text import Batch, Features
 
 EVAL_BATCH = 64
 
@@ -70,7 +71,19 @@ def tokenize(backbone: Backbone, examples: Examples, max_length: int, classes=()
     return Split(batch, examples.labels, max_length, examples.weights, tuple(classes))
 
 
-def predict(model: Model, batch: Batch) -> np.ndarray:
+def features(model: Model, batch: Batch, bar: Callable[[], object] = lambda: None) -> Features:
+    """What the head of a frozen encoder reads of each sequence, computed in the same batches as by `predict`: so the
+    scores have the same bits. bar() is called after each. Memory: (N, D) numbers of the backbone's precision."""
+    states = np.empty((len(batch), model.config.hidden_size), model.backbone.dtype)
+    with CtrlC() as ctrl_c:
+        for i, part in enumerate(batch.parts(EVAL_BATCH)):
+            states[i * EVAL_BATCH : (i + 1) * EVAL_BATCH] = model.features(part).states
+            bar()
+            ctrl_c.check()
+    return Features(states, batch.truncated)
+
+
+def predict(model: Model, batch: Batch | Features) -> np.ndarray:
     """Class probabilities (N, C), scores (N,), or logits of start and end of each token (T, 2), for any number of
     sequences, also none. Raises NonFiniteLoss."""
     parts = []

@@ -17,7 +17,7 @@ from minibert.layers import Context, dropout_of_step
 from minibert.methods import check_options, format_table, parameter_table, trained_names, used_options
 from minibert.params import FlatParams, flatten, unflatten
 from minibert.storage import TaskRecord, check_backbone, fingerprint, read_backbone
-from minibert.text import Batch, Tokenizer
+from minibert.text import Batch, Features, Tokenizer
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
@@ -196,7 +196,7 @@ class Model:
     def _scores(self, batch: Batch, context: Context) -> np.ndarray:
         kernels.ensure_compiled(self.backbone.dtype, "predict")
         with kernels.one_at_a_time():
-            states, _ = encoder_forward(batch, self._tree, None, context)
+            states, _ = self._states(batch, None, context)
             return head_forward(states, self._tree, None, self.head_record.context(context))[0]
 
     def hidden(self, batch: Batch) -> np.ndarray:
@@ -204,6 +204,26 @@ class Model:
         kernels.ensure_compiled(self.backbone.dtype, "predict")
         with kernels.one_at_a_time():
             return encoder_forward(batch, self._tree, None, context_of(batch, self.config, self.adapter))[0]
+
+    def _states(self, batch: Batch | Features, grads, context: Context):
+        """What the head reads, and the encoder's caches; Features are what it reads, and there are no caches."""
+        if isinstance(batch, Features):
+            return batch.states, None
+        return encoder_forward(batch, self._tree, grads, context)
+
+    @property
+    def has_features(self) -> bool:
+        """Whether the head alone trains, and reads [CLS] alone: what it reads never changes, but for dropout."""
+        return all(name.startswith("head/") for name in self.trained()) and not self.head_record.reads_all_tokens
+
+    def features(self, batch: Batch) -> Features:
+        """What the head reads of each sequence, without dropout; all methods take it in place of the batch.
+
+        For a model that `has_features`; for any other it would leave out what trains.
+        """
+        kernels.ensure_compiled(self.backbone.dtype, "predict")
+        with kernels.one_at_a_time():
+            return Features(encoder_forward(batch, self._tree, None, self._context(batch))[0])
 
     def forward(self, batch: Batch) -> np.ndarray:
         """Scores, without dropout.   -> (B, C): logits of the classes; (B, 1); or (T, 2): logits of start and end"""
@@ -236,11 +256,12 @@ class Model:
         head_context = self.head_record.context(context)
         kernels.ensure_compiled(self.backbone.dtype, "train")
         with kernels.one_at_a_time():
-            states, caches = encoder_forward(batch, self._tree, grads, context)
+            states, caches = self._states(batch, grads, context)
             scores, head_cache = head_forward(states, self._tree, grads, head_context)
             loss, dscores = self.head_record.mean_loss(scores, labels, batch.offsets, weights)
             dstates = head_backward(dscores, self._tree, head_cache, grads, head_context)
-            encoder_backward(dstates, batch, self._tree, caches, grads, context)
+            if caches:
+                encoder_backward(dstates, batch, self._tree, caches, grads, context)
         return float(loss), flat_grads
 
     def caches(self, batch: Batch, dropout_step: int | None = None) -> list:

@@ -20,7 +20,7 @@ from minibert.data import Examples, Task, data_fingerprint, training_fingerprint
 from minibert.data.rows import trained_rows
 from minibert.divergence import advice, scores_are_sound, step_is_sound
 from minibert.errors import InputError
-from minibert.evaluate import NonFiniteLoss, Split, evaluate_all, format_scores, tokenize
+from minibert.evaluate import EVAL_BATCH, NonFiniteLoss, Split, evaluate_all, features, format_scores, tokenize
 from minibert.interrupt import CtrlC
 from minibert.metrics import chosen_metrics
 from minibert.model import Model
@@ -100,6 +100,7 @@ class Training:
             finished, test = False, None
             try:
                 with self.ctrl_c:
+                    self._read_once()
                     while not self._is_trained():
                         self._epoch()
                     self._keep_a_bank()
@@ -120,6 +121,22 @@ class Training:
             self.folder.write_result(self._result(finished=False))
         elif not self.epoch.losses:
             self._save_state()
+
+    def _read_once(self) -> None:
+        """Where the head alone trains, put what it reads in place of the texts: the encoder, without dropout, works
+        once and not in every epoch. This counts as work of the epoch under way."""
+        if not self.model.has_features or self._is_trained():
+            return
+        start, splits = time.perf_counter(), [self.train, *self.dev.values()]
+        self.epoch.tokens += sum(split.batch.n_tokens for split in splits)
+        parts = sum(math.ceil(len(split.batch) / EVAL_BATCH) for split in splits)
+        with self._bar(total=parts, desc="reading the texts", unit="batch") as bar:
+            for split in splits:
+                split.batch = features(self.model, split.batch, bar.update)
+        self.epoch.seconds += time.perf_counter() - start
+
+    def _bar(self, **options) -> tqdm:
+        return tqdm(**options, leave=False, disable=self.quiet or not sys.stderr.isatty())
 
     def _is_trained(self) -> bool:
         """Whether the last epoch is over, that is, scored."""
@@ -161,9 +178,8 @@ class Training:
     def _epoch(self) -> None:
         """Take the steps of an epoch, or those that are left of it, and score it."""
         epoch, name = self.epoch, f"epoch {self.progress.epoch + 1}/{self.config.epochs}"
-        start, shown = time.perf_counter() - epoch.seconds, not self.quiet and sys.stderr.isatty()
-        bar = {"total": self.steps_per_epoch, "initial": len(epoch.losses), "desc": name, "unit": "step"}
-        with tqdm(**bar, leave=False, disable=not shown) as bar:
+        start = time.perf_counter() - epoch.seconds
+        with self._bar(total=self.steps_per_epoch, initial=len(epoch.losses), desc=name, unit="step") as bar:
             for batch, labels, weights in self._batches():
                 epoch.losses.append(self._step(batch, labels, weights))
                 epoch.tokens += batch.n_tokens
@@ -244,7 +260,7 @@ class Training:
         self._save_state()  # before the files that can be made of it again: on Windows another program may hold them
         self.folder.write_history(self.progress.history)
         self.folder.write_result(self._result(finished=False))
-        speed = f"{seconds:.1f} s, {tokens / seconds:,.0f} tokens/s"
+        speed = f"{seconds:.1f} s" + (f", {tokens / seconds:,.0f} tokens/s" if tokens else "")
         mark = "  (best so far)" if best else ""
         self.say(f"{name}: loss {loss:.4f}, dev {format_scores(dev)}, {speed}{mark}")
 

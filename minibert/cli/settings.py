@@ -51,12 +51,12 @@ ADAPTER_HELP = {
     "multiplicative": {"help": "adapters scale what they would be added to"},
 }
 TRAIN_HELP = {
-    "lr": {"metavar": "X", "help": "peak learning rate (1e-3; 1e-4 for full and top_k)"},
-    "epochs": {"metavar": "N", "help": "default 5"},
+    "lr": {"metavar": "X", "help": "peak learning rate (1e-3; 1e-4 for full and top_k, 3e-2 for head)"},
+    "epochs": {"metavar": "N", "help": "default 5; 50 for head"},
     "batch_size": {"metavar": "N", "help": "default 32"},
     "max_length": {"metavar": "N", "help": "tokens of a text or pair; longer ones are cut (128; 384 for squad)"},
     "warmup": {"metavar": "X", "help": "share of steps of rising rate (0.1)"},
-    "weight_decay": {"metavar": "X", "help": "default 0.01"},
+    "weight_decay": {"metavar": "X", "help": "default 0.01; 0 for head"},
     "clip_norm": {"metavar": "X", "help": "largest norm of the gradients, 0: any (1.0)"},
     "seed": {"metavar": "N", "help": "default 0"},
     "max_steps": {"metavar": "N", "help": "end the run early"},
