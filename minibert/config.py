@@ -16,7 +16,12 @@ from minibert.json_values import parse_json
 ACTIVATIONS = ("gelu", "gelu_tanh", "swish", "relu", "tanh")
 BALANCED = "balanced"  # weights of classes by which all classes count alike
 METHODS = ("adapter", "full", "top_k", "layernorm", "head")
-HEADS = {"classify": None, "regress": 1, "span": 2}  # name -> number of outputs; None: one for each class
+HEADS = {
+    "classify": None,
+    "regress": 1,
+    "span": 2,
+    "multilabel": None,
+}  # name -> number of outputs; None: one for each class
 
 
 def _whole_number(name: str, value, low: int, high: int = 2**31) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from minibert.class_scores import class_report
 from minibert.data.squad import Questions
 from minibert.data.task import Examples
+from minibert.heads import THRESHOLD
 from minibert.interrupt import CtrlC
 from minibert.metrics import metric_of
 from minibert.model import Backbone, Model
@@ -47,14 +48,20 @@ class Split:
         """One prediction an example, as `Head.describe` takes it."""
         return predictions
 
+    def guesses(self, scores: np.ndarray) -> np.ndarray:
+        """What is compared with the labels: the class or the score (N,), or for several labels a text which (N, C)."""
+        if scores.ndim == 1:
+            return scores
+        return scores > THRESHOLD if self.labels.ndim == 2 else scores.argmax(axis=1)
+
     def score(self, scores: np.ndarray, metrics: tuple[str, ...], rows=slice(None)) -> dict[str, float]:
         """{metric: value} of what `predict` gave; rows: of these examples alone, a mask (N,) bool."""
-        guesses = scores.argmax(axis=1) if scores.ndim == 2 else scores
+        guesses = self.guesses(scores)
         return {name: metric_of(name, self.classes)(guesses[rows], self.labels[rows]) for name in metrics}
 
     def report(self, scores: np.ndarray) -> dict | None:
         """`class_report` of what `predict` gave; None if there are no classes."""
-        return class_report(scores.argmax(axis=1), self.labels, self.classes) if self.classes else None
+        return class_report(self.guesses(scores), self.labels, self.classes) if self.classes else None
 
     def notes(self, name: str = "") -> list[str]:
         """What to print of the split called `name` before it is used."""

@@ -116,7 +116,8 @@ class Model:
 
     Python threads may share a model, and models: their passes are made one after the other, each on all cores.
 
-    head: see heads.py; "classify" has n_out classes, "regress" one output, "span" two (start and end of an answer).
+    head: see heads.py; "classify" has n_out classes, "multilabel" n_out labels, "regress" one output,
+    "span" two (start and end of an answer).
     method: see methods.py; "top_k" needs top_k. adapter (default: the paper's) and train_layernorm=False, which freezes
     the LayerNorms, are for method "adapter" alone. pooled puts BERT's pooler before the head. This and frozen
     LayerNorms are choices of other sources, not the paper's. seed: of new weights and of dropout's masks.
@@ -230,7 +231,8 @@ class Model:
         return self._scores(batch, self._context(batch))
 
     def predict(self, batch: Batch) -> np.ndarray:
-        """Class probabilities (B, C); for a regression the scores (B,); for spans logits of start and end (T, 2)."""
+        """Probabilities of classes or labels (B, C); for a regression the scores (B,); for spans logits of start and
+        end (T, 2)."""
         return self.head_record.to_prediction(self.forward(batch))
 
     def loss(self, batch: Batch, labels, dropout_step: int | None = None, weights=None) -> float:
@@ -242,10 +244,11 @@ class Model:
     def loss_and_grads(self, batch: Batch, labels, dropout_step: int | None = None, weights=None):
         """Mean loss of the batch, and its gradient with respect to every trained parameter.
 
-        labels (B,): class numbers, or target scores; for spans (B, 2), the positions of the answer's first and last
-        token in its sequence, 0 being [CLS]. dropout_step None is without dropout; a number is the training step whose
-        dropout masks are used. weights (B,), finite and not negative: the loss is sum(w l) / sum(w) over the sequences'
-        losses l, as in PyTorch's CrossEntropyLoss(weight) and scikit-learn, and 0 if all weights are 0; None: 1 each.
+        labels (B,): class numbers, or target scores; for several labels a text 0 and 1 (B, C); for spans
+        (B, 2), the positions of the answer's first and last token in its sequence, 0 being [CLS]. dropout_step None is
+        without dropout; a number is the training step whose dropout masks are used. weights (B,), finite and not
+        negative: the loss is sum(w l) / sum(w) over the sequences' losses l, as in PyTorch's CrossEntropyLoss(weight)
+        and scikit-learn, and 0 if all weights are 0; None: 1 each.
         Returns (loss, {flat name: array shaped as the parameter}).
         """
         labels, weights = self._checked(labels, weights, batch)
