@@ -23,15 +23,17 @@ class NonFiniteLoss(ArithmeticError):
 
 @dataclass
 class Split:
-    """A tokenized split: one packed batch of all its sequences, cut to max_length tokens, and their labels.
+    """A tokenized split: one packed batch of all its sequences, cut to max_length tokens, their labels, and their
+    weights in the loss (N,), or None.
 
-    spans.Windows is the same for questions; a new kind of task is a new class with batch, labels, n_examples, answers,
-    score and notes.
+    spans.Windows is the same for questions; a new kind of task is a new class with batch, labels, weights, n_examples,
+    answers, score and notes.
     """
 
     batch: Batch
     labels: np.ndarray
     max_length: int
+    weights: np.ndarray | None = None
 
     @property
     def n_examples(self) -> int:
@@ -58,7 +60,8 @@ def tokenize(backbone: Backbone, examples: Examples, max_length: int) -> Split |
     if isinstance(examples, Questions):
         backbone.check_inputs(max_length, pairs=True)
         return cut_windows(backbone.tokenizer, examples, max_length)
-    return Split(backbone.encode(examples.texts, examples.pairs, max_length), examples.labels, max_length)
+    batch = backbone.encode(examples.texts, examples.pairs, max_length)
+    return Split(batch, examples.labels, max_length, examples.weights)
 
 
 def predict(model: Model, batch: Batch) -> np.ndarray:

@@ -12,7 +12,7 @@ from minibert.attention import PROJECTIONS
 from minibert.bert import context_of, encoder_backward, encoder_forward
 from minibert.config import SUBLAYERS, AdapterConfig, BertConfig
 from minibert.errors import InputError
-from minibert.heads import head_backward, head_forward, head_init, head_record
+from minibert.heads import check_weights, head_backward, head_forward, head_init, head_record
 from minibert.layers import Context, dropout_of_step
 from minibert.methods import check_options, format_table, parameter_table, trained_names, used_options
 from minibert.params import FlatParams, flatten, unflatten
@@ -213,19 +213,23 @@ class Model:
         """Class probabilities (B, C); for a regression the scores (B,); for spans logits of start and end (T, 2)."""
         return self.head_record.to_prediction(self.forward(batch))
 
-    def loss(self, batch: Batch, labels, dropout_step: int | None = None) -> float:
+    def loss(self, batch: Batch, labels, dropout_step: int | None = None, weights=None) -> float:
         """The loss alone, for finite differences. Arguments as for `loss_and_grads`."""
-        labels, context = self._checked(labels, batch), self._context(batch, dropout_step)
-        return float(self.head_record.loss(self._scores(batch, context), labels, batch.offsets)[0])
+        labels, weights = self._checked(labels, weights, batch)
+        context = self._context(batch, dropout_step)
+        return float(self.head_record.mean_loss(self._scores(batch, context), labels, batch.offsets, weights)[0])
 
-    def loss_and_grads(self, batch: Batch, labels, dropout_step: int | None = None):
+    def loss_and_grads(self, batch: Batch, labels, dropout_step: int | None = None, weights=None):
         """Mean loss of the batch, and its gradient with respect to every trained parameter.
 
         labels (B,): class numbers, or target scores; for spans (B, 2), the positions of the answer's first and last
         token in its sequence, 0 being [CLS]. dropout_step None is without dropout; a number is the training step whose
-        dropout masks are used. Returns (loss, {flat name: array shaped as the parameter}).
+        dropout masks are used. weights (B,), finite and not negative: the loss is sum(w l) / sum(w) over the sequences'
+        losses l, as in PyTorch's CrossEntropyLoss(weight) and scikit-learn, and 0 if all weights are 0; None: 1 each.
+        Returns (loss, {flat name: array shaped as the parameter}).
         """
-        labels, context = self._checked(labels, batch), self._context(batch, dropout_step)
+        labels, weights = self._checked(labels, weights, batch)
+        context = self._context(batch, dropout_step)
         flat_grads = FlatParams.zeros_like(self.trained())
         grads = unflatten(flat_grads)
 
@@ -234,7 +238,7 @@ class Model:
         with kernels.one_at_a_time():
             states, caches = encoder_forward(batch, self._tree, grads, context)
             scores, head_cache = head_forward(states, self._tree, grads, head_context)
-            loss, dscores = self.head_record.loss(scores, labels, batch.offsets)
+            loss, dscores = self.head_record.mean_loss(scores, labels, batch.offsets, weights)
             dstates = head_backward(dscores, self._tree, head_cache, grads, head_context)
             encoder_backward(dstates, batch, self._tree, caches, grads, context)
         return float(loss), flat_grads
@@ -245,10 +249,11 @@ class Model:
         with kernels.one_at_a_time():
             return encoder_forward(batch, self._tree, grads, self._context(batch, dropout_step))[1]
 
-    def _checked(self, labels, batch: Batch) -> np.ndarray:
+    def _checked(self, labels, weights, batch: Batch) -> tuple[np.ndarray, np.ndarray | None]:
         if len(batch) == 0:
             raise InputError("the batch has no sequences, so it has no loss")
-        return self.head_record.to_labels(np.asarray(labels), self.n_out, np.diff(batch.offsets))
+        labels = self.head_record.to_labels(np.asarray(labels), self.n_out, np.diff(batch.offsets))
+        return labels, check_weights(weights, len(batch))
 
     def to_record(self, name: str, labels=(), training=None, dev=None, rows=None) -> TaskRecord:
         """What a bank file keeps of this model: the trained arrays, and how to build the rest around them.

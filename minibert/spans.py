@@ -53,6 +53,12 @@ class Windows:
     longest: int
 
     @property
+    def weights(self) -> np.ndarray | None:
+        """(W,) of each window in the loss: that of its question; None: 1 each."""
+        weights = self.questions.weights
+        return None if weights is None else weights[self.question]
+
+    @property
     def n_examples(self) -> int:
         """How many questions are scored."""
         return len(self.questions)

@@ -149,8 +149,8 @@ class Training:
         start, shown = time.perf_counter() - epoch.seconds, not self.quiet and sys.stderr.isatty()
         bar = {"total": self.steps_per_epoch, "initial": len(epoch.losses), "desc": name, "unit": "step"}
         with tqdm(**bar, leave=False, disable=not shown) as bar:
-            for batch, labels in self._batches():
-                epoch.losses.append(self._step(batch, labels))
+            for batch, labels, weights in self._batches():
+                epoch.losses.append(self._step(batch, labels, weights))
                 epoch.tokens += batch.n_tokens
                 epoch.seconds = time.perf_counter() - start
                 if self.saving and self.saving.is_due(self.optimizer.steps):
@@ -160,7 +160,7 @@ class Training:
                 bar.update()
         self._end_epoch(name)
 
-    def _batches(self) -> Iterator[tuple[Batch, np.ndarray]]:
+    def _batches(self) -> Iterator[tuple[Batch, np.ndarray, np.ndarray | None]]:
         """The batches of an epoch that are left, in an order that only the seed and the epoch's number decide."""
         numbers = np.arange(len(self.train.batch), dtype=np.int64)  # on Windows the default of NumPy 1 has 32 bits
         order = np.random.default_rng([self.config.seed, self.progress.epoch]).permutation(numbers)
@@ -171,7 +171,8 @@ class Training:
             with self._saved_on_ctrl_c():
                 self.ctrl_c.check()
             rows = order[i : i + size]
-            yield self.train.batch.take(rows), self.train.labels[rows]
+            weights = self.train.weights
+            yield self.train.batch.take(rows), self.train.labels[rows], None if weights is None else weights[rows]
 
     @contextmanager
     def _saved_on_ctrl_c(self) -> Iterator[None]:
@@ -182,16 +183,16 @@ class Training:
             self._save_state()
             raise
 
-    def _step(self, batch: Batch, labels) -> float:
+    def _step(self, batch: Batch, labels, weights=None) -> float:
         """Forward, backward, clip, move. Raises NonFiniteLoss before anything is moved."""
         step = self.optimizer.steps
-        loss, grads = self.model.loss_and_grads(batch, labels, dropout_step=step)
+        loss, grads = self.model.loss_and_grads(batch, labels, dropout_step=step, weights=weights)
         norm = clip_by_global_norm(grads, self.config.clip_norm)
         lr = learning_rate(step, self.total_steps, self.config.lr, self.config.warmup)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             why = f"the loss is {loss}, the norm of the gradients {norm}, at learning rate {lr:.2g}"
             raise self._stopped(
-                why, advice(self.model, lambda model: step_is_sound(model, batch, labels, step), labels)
+                why, advice(self.model, lambda model: step_is_sound(model, batch, labels, step, weights), labels)
             )
         self.optimizer.step(grads, lr)
         return loss

@@ -70,6 +70,8 @@ def _check_split(task: Task, name: str, split: Examples) -> None:
     )
     if split.pairs is not None:
         need(len(split.pairs) == n, f"the {name} set has {n} texts and {len(split.pairs)} second texts")
+    if split.weights is not None:
+        _check_weights(name, split)
     if split.labels is None:
         return
     shape = (n, *task.label_shape)
@@ -86,6 +88,14 @@ def _check_split(task: Task, name: str, split: Examples) -> None:
         low >= (UNKNOWN if name == "test" else 0) and high < classes,
         f"the {name} set has class numbers {low} to {high}; with {classes} classes they go from 0 to {classes - 1}",
     )
+
+
+def _check_weights(name: str, split: Examples) -> None:
+    n, weights = len(split), split.weights
+    need(weights.shape == (n,), f"the {name} set has {n} texts and weights of shape {weights.shape}")
+    sound = weights.dtype.kind == "f" and bool(np.isfinite(weights).all()) and bool((weights >= 0).all())
+    need(sound, f"the weights of the {name} set are not all finite numbers from 0 on")
+    need(weights.sum() > 0, f"all weights of the {name} set are 0, so there is nothing to learn")
 
 
 def _check_classes(task: Task) -> None:
