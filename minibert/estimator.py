@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from minibert.data import CSV_OPTIONS, Task, check_task
-from minibert.data.rows import shared_texts
 from minibert.data.split import Cut, Uncut
 from minibert.data.task import Examples
 from minibert.errors import InputError, need, shown
@@ -48,19 +47,7 @@ def _signature() -> Signature:
 
 
 class _AdapterEstimator(BaseEstimator):
-    """What the two estimators share.
-
-    backbone: the path of a backbone file, or a Backbone; with the latter an estimator cannot be pickled. SETTINGS: those
-    of `minibert train` by the same names (adapter_size=16, lr=1e-3, seed=1, …); None: its default. dev_share,
-    split_seed: the rows of X that choose the best epoch are drawn as by task csv. verbose: print what training prints.
-
-    X: texts (a list, an array, a column of a table), or pairs of texts (two columns, or a list of tuples).
-
-    After `fit`: record_, what a bank keeps of the task (`storage.add_task("team.h5", replace(record_, name="mine"))`);
-    result_, as result.json; notes_, what is to be told of the rows (the split, texts that were cut); n_features_in_,
-    1 or 2 texts a row. A pickle holds these, and neither the backbone nor a path to it but the parameter: the backbone
-    is read again when it is first needed, and is refused if it is another one.
-    """
+    """What the two estimators share: see AdapterClassifier."""
 
     HEAD, METRICS = "", ()  # of the task
 
@@ -122,8 +109,8 @@ class _AdapterEstimator(BaseEstimator):
         given = 1 if examples.pairs is None else 2
         if given != self.n_features_in_:
             raise InputError(
-                f"X has {given} features, but {type(self).__name__} is expecting {self.n_features_in_} features as input "
-                "(2: pairs of texts)"
+                f"X has {given} features, but {type(self).__name__} is expecting {self.n_features_in_} features as "
+                "input (1: texts, 2: pairs of texts)"
             )
         return predict(model, tokenize(model.backbone, examples, max_length(self.record_)).batch)
 
@@ -142,12 +129,20 @@ class _AdapterEstimator(BaseEstimator):
 
 
 class AdapterClassifier(ClassifierMixin, _AdapterEstimator):
-    __doc__ = f"""A classifier of texts, or of pairs of texts: a backbone with adapters.
+    """A classifier of texts, or of pairs of texts: a backbone with adapters.
 
-    y: labels of any one kind (strings, numbers, booleans). classes_ are its different values, sorted, which is the order
-    of the columns of predict_proba.
+    backbone: the path of a backbone file; or a Backbone, with which an estimator cannot be pickled. Then SETTINGS, those
+    of `minibert train` by the same names (adapter_size=16, lr=1e-3, seed=1, …); None: its default. dev_share,
+    split_seed: the rows that choose the best epoch are drawn from X as by task csv. verbose: print what training does.
 
-    {_AdapterEstimator.__doc__.partition("share.")[2].strip()}
+    X: texts (a list, an array, a column of a table), or pairs of texts (two columns, or a list of tuples).
+    y: labels of any one kind (strings, numbers, booleans). classes_ are its different values, sorted: the columns of
+    predict_proba. (The command sorts labels that are all numbers as numbers: so do numbers here, but not their names.)
+
+    After `fit`: record_, what a bank keeps of the task (`add_task("team.h5", replace(record_, name="mine"))`); result_,
+    as result.json; notes_, what is to be told of the rows (how they were split, texts that were cut); n_features_in_,
+    1 or 2 texts a row. A pickle holds these and the parameters: the backbone is read again from its path when it is
+    first needed, and refused if it is another one.
     """
 
     HEAD, METRICS = "classify", ("accuracy",)
@@ -178,10 +173,7 @@ class AdapterClassifier(ClassifierMixin, _AdapterEstimator):
 
 
 class AdapterRegressor(RegressorMixin, _AdapterEstimator):
-    __doc__ = f"""A regressor of texts, or of pairs of texts: a backbone with adapters. y: finite numbers.
-
-    {_AdapterEstimator.__doc__.partition("share.")[2].strip()}
-    """
+    """A regressor of texts, or of pairs of texts. y: finite numbers. All else is as for AdapterClassifier."""
 
     HEAD, METRICS = "regress", ("spearman", "pearson")
 
