@@ -65,17 +65,15 @@ class _AdapterEstimator(BaseEstimator):
         """Train on texts X (N) with labels y (N).
 
         sample_weight (N): how much each row counts in the loss. eval_set: (X, y) that choose the best epoch; then no
-        rows of X are drawn for that. Raises InputError, NonFiniteLoss.
+        rows of X are drawn for that. Raises InputError, NonFiniteLoss; after that it is not fitted.
         """
+        vars(self).pop("record_", None)
         trial = make_trial(task="csv", **{name: getattr(self, name) for name in SETTINGS})
         backbone = self._backbone()
         train = _examples(X, self._numbers(y, first=True), sample_weight)
         task = self._task(train, eval_set)
-        if self.verbose:
-            print(*(f"note: {note}" for note in task.notes), sep="\n", flush=True)
-        self.record_, self.result_, notes = train_task(trial, task, backbone, quiet=not self.verbose)
-        self.notes_, self.n_features_in_ = (*task.notes, *notes), 1 if train.pairs is None else 2
-        self._model = None
+        self._model, self.n_features_in_ = None, 1 if train.pairs is None else 2
+        self.record_, self.result_, self.notes_ = train_task(trial, task, backbone, quiet=not self.verbose)
         return self
 
     def _task(self, train: Examples, eval_set) -> Task:
@@ -93,7 +91,7 @@ class _AdapterEstimator(BaseEstimator):
         return self.backbone if isinstance(self.backbone, Backbone) else open_backbone(self.backbone)
 
     def _fitted_model(self) -> Model:
-        check_is_fitted(self)
+        check_is_fitted(self, "record_")
         if self._model is None:
             where = f"{type(self).__name__} with the backbone {self.backbone}"
             try:
@@ -131,8 +129,8 @@ class _AdapterEstimator(BaseEstimator):
 class AdapterClassifier(ClassifierMixin, _AdapterEstimator):
     """A classifier of texts, or of pairs of texts: a backbone with adapters.
 
-    backbone: the path of a backbone file; or a Backbone, with which an estimator cannot be pickled. Then SETTINGS, those
-    of `minibert train` by the same names (adapter_size=16, lr=1e-3, seed=1, …); None: its default. dev_share,
+    backbone: the path of a backbone file; or a Backbone, with which an estimator cannot be pickled. Then SETTINGS,
+    those of `minibert train` by the same names (adapter_size=16, lr=1e-3, seed=1, …); None: its default. dev_share,
     split_seed: the rows that choose the best epoch are drawn from X as by task csv. verbose: print what training does.
 
     X: texts (a list, an array, a column of a table), or pairs of texts (two columns, or a list of tuples).

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import kernels
 from minibert.data import Task, data_fingerprint, limit_dev, limit_train, load_task
+from minibert.data.rows import shared_texts
 from minibert.evaluate import evaluate, tokenize
 from minibert.interrupt import compile_kernels
 from minibert.model import Backbone, Model, load_backbone
@@ -108,12 +109,14 @@ def run_trial(trial: Trial, backbone_path, folder=None) -> dict:
 def train_task(trial: Trial, task: Task, backbone: Backbone, quiet: bool = True) -> tuple[TaskRecord, dict, list[str]]:
     """Train a trial on a task that is in memory, and leave no files.
 
-    Returns what the bank of the run would hold, what its result.json, and notes on texts that were cut. Raises what
-    training raises, and KeyboardInterrupt if it was interrupted.
+    Returns what the bank of the run would hold, what its result.json, and notes on its rows. Raises what training
+    raises, and KeyboardInterrupt if it was interrupted.
     """
     with _ONE_AT_A_TIME, _folder(None) as out:
         training = prepare(trial, task, backbone, out, quiet)
-        notes = [n for name, split in {"train": training.train, **training.dev}.items() for n in split.notes(name)]
+        notes = [*task.notes, *shared_texts(task, training.rows)]
+        for name, split in {"train": training.train, **training.dev}.items():
+            notes += split.notes(name)
         for note in notes:
             training.say(f"note: {note}")
         result = train_and_test(training)

@@ -18,6 +18,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import estimator_checks
 from tiny import environment, random_texts, write_csv, write_tiny_backbone
 
 from minibert import InputError, load_backbone
@@ -192,9 +193,18 @@ def test_parameters_are_kept_as_given(path):
 
 
 def test_what_is_not_fitted_says_so(path):
-    for estimator in (AdapterClassifier(path), AdapterRegressor(path)):
+    once = AdapterClassifier(path, **FAST).fit(TEXTS, LABELS)
+    with pytest.raises(ValueError, match="dev set would be empty"):
+        once.set_params(dev_share=0.001).fit(TEXTS[:2], ["new", "labels"])
+    for estimator in (AdapterClassifier(path), AdapterRegressor(path), once):
         with pytest.raises(NotFittedError):
             estimator.predict(TEXTS)
+
+
+@pytest.mark.parametrize("kind", [AdapterClassifier, AdapterRegressor])
+def test_the_checks_of_scikit_learn_that_need_no_numbers(path, kind):
+    for name in ("no_attributes_set_in_init", "get_params_invariance", "set_params", "estimator_repr"):
+        getattr(estimator_checks, f"check_{name}")(kind.__name__, kind(path))
 
 
 def test_a_backbone_may_be_given_itself(path, fitted):
@@ -208,7 +218,7 @@ def test_a_backbone_may_be_given_itself(path, fitted):
 
 def test_an_eval_set_chooses_the_epoch(path):
     chosen = AdapterClassifier(path, **FAST).fit(TEXTS[:30], LABELS[:30], eval_set=(TEXTS[30:], LABELS[30:]))
-    assert chosen.result_["settings"]["train_rows"] == 30 and not chosen.notes_
+    assert chosen.result_["settings"]["train_rows"] == 30 and chosen.notes_ == []
     assert chosen.result_["dev"] == {"accuracy": chosen.score(TEXTS[30:], LABELS[30:])}
     assert chosen.record_.rows["dev"].shape == (10,)
 
