@@ -57,10 +57,12 @@ def export_onnx(model: Model, record: TaskRecord, path: str | Path, force: bool 
     check_exportable(model, record)
     proto = build(onnx, model)
     onnx.helper.set_model_props(proto, metadata(model, record))
-    onnx.checker.check_model(proto, full_check=True)
+    file = proto.SerializeToString(deterministic=True)
+    del proto  # as large as the file
+    onnx.checker.check_model(file, full_check=True)
     try:
         with replacing(path) as temporary:
-            temporary.write_bytes(proto.SerializeToString(deterministic=True))
+            temporary.write_bytes(file)
     except OSError as error:
         raise cannot_be_written(path, error) from error
 
@@ -117,10 +119,12 @@ def build(onnx, model: Model):
     if per_token:
         declared = [helper.make_tensor_value_info(name, float32, shape) for name in outputs]
     inputs = [helper.make_tensor_value_info(name, int64, shape) for name in INPUTS]
-    made = helper.make_graph(graph.nodes, "minibert", inputs, declared, initializer=graph.arrays)
-    return helper.make_model(
-        made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="minibert"
-    )
+    made = helper.make_graph(graph.nodes, "minibert", inputs, declared)
+    opset = helper.make_opsetid("", OPSET)
+    made = helper.make_model(made, opset_imports=[opset], ir_version=IR_VERSION, producer_name="minibert")
+    while graph.arrays:  # one by one, as each is copied: at no time are all there twice
+        made.graph.initializer.append(graph.arrays.pop())
+    return made
 
 
 class _Graph:
