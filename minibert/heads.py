@@ -109,6 +109,20 @@ def span_cross_entropy(logits, targets, offsets, weights=None):
     return _weighted(losses.mean(axis=1), dlogits, weights, lengths)
 
 
+def binary_cross_entropy(scores, labels, offsets, weights=None):
+    """-log of the probability of what is true of each label, p = sigmoid(score) that it is there; mean over labels and
+    sequences.   (B, C), (B, C) of 0 and 1 -> (loss, dscores (B, C))
+
+    forward was loss = sum(log(1 + e^s) - label s) / (B C), so now dscores = (p - label) / (B C).
+    """
+    s = scores.astype(np.float64)
+    losses = np.logaddexp(0, s) - labels * s  # no exp overflows
+    dscores = ((sigmoid(s) - labels) / labels.size).astype(scores.dtype)
+    if weights is None:
+        return float(np.mean(losses)), dscores
+    return _weighted(losses.mean(axis=1), dscores, weights)
+
+
 def _weighted(losses, dscores, weights, lengths=1):
     """The weighted mean of losses (B,), and its gradient from dscores, that of the plain mean. lengths: how many rows
     of dscores each sequence has."""
@@ -124,7 +138,14 @@ def softmax(scores):
     return e / e.sum(axis=1, keepdims=True)
 
 
+def sigmoid(scores):
+    """Probability of each label by itself.   (B, C) -> (B, C)"""
+    return np.exp(-np.logaddexp(0, -scores.astype(np.float64)))
+
+
 # ----------------------------------------------------------------------------------------------------------- records
+
+THRESHOLD = 0.5  # a label is given if its probability is above
 
 
 def _class_labels(labels, n_out: int, lengths) -> np.ndarray:
@@ -133,6 +154,16 @@ def _class_labels(labels, n_out: int, lengths) -> np.ndarray:
 
 def _span_labels(labels, n_out: int, lengths) -> np.ndarray:
     return _whole_numbers(labels, (len(lengths), 2), lengths[:, None], "the last token")
+
+
+def _label_sets(labels, n_out: int, lengths) -> np.ndarray:
+    if labels.shape != (len(lengths), n_out):
+        raise InputError(
+            f"labels must be {n_out} a sequence, 0 or 1 each: {len(lengths)} sequences, labels of shape {labels.shape}"
+        )
+    if labels.dtype.kind not in "iub" or not np.isin(labels, (0, 1)).all():
+        raise InputError("labels must be 0 or 1, one for each label of the task")
+    return labels.astype(np.int64, copy=False)
 
 
 def _target_scores(labels, n_out: int, lengths) -> np.ndarray:
@@ -181,6 +212,13 @@ def _describe_class(probabilities, names) -> tuple[list[str], dict]:
     return [answer["label"], f"{answer['probability']:.4f}"], answer
 
 
+def _describe_labels(probabilities, names) -> tuple[list[str], dict]:
+    each = dict(zip(names, map(float, probabilities), strict=True))
+    given = {name: p for name, p in each.items() if p > THRESHOLD}
+    columns = ["|".join(given), "|".join(f"{p:.4f}" for p in given.values())]
+    return columns, {"labels": list(given), "probabilities": each}
+
+
 def _describe_score(score, names) -> tuple[list[str], dict]:
     return [f"{score:.4f}"], {"score": float(score)}
 
@@ -203,6 +241,7 @@ class Head:
     to_labels         (labels, n_out, lengths) -> the array that the loss takes; InputError if they do not fit
     to_prediction     scores -> what `Model.predict` returns
     describe          (row of predictions, class names) -> (columns to print, the same as a JSON object)
+    metrics           names of the metrics that it can be scored by, beside those of a task and f1:CLASS
     example_labels    n_out -> labels for three sequences of 5, 3 and 4 tokens, for checks
     """
 
@@ -212,6 +251,7 @@ class Head:
     to_prediction: Callable
     describe: Callable
     example_labels: Callable
+    metrics: tuple[str, ...] = ()
     reads_all_tokens: bool = False
     has_dropout: bool = True
     shift_invariant: bool = False
@@ -239,6 +279,7 @@ CLASSIFY = Head(
     to_prediction=softmax,
     describe=_describe_class,
     example_labels=lambda n_out: np.arange(3) % n_out,
+    metrics=("accuracy", "macro_f1", "weighted_f1", "f1", "matthews"),
 )
 REGRESS = Head(
     "regress",
@@ -247,6 +288,7 @@ REGRESS = Head(
     to_prediction=lambda scores: scores[:, 0],
     describe=_describe_score,
     example_labels=lambda n_out: np.array([0.5, -1.0, 2.0]),
+    metrics=("pearson", "spearman"),
 )
 SPAN = Head(
     "span",
@@ -259,7 +301,16 @@ SPAN = Head(
     has_dropout=False,
     shift_invariant=True,
 )
-RECORDS = {head.name: head for head in (CLASSIFY, REGRESS, SPAN)}
+MULTILABEL = Head(
+    "multilabel",
+    loss=binary_cross_entropy,
+    to_labels=_label_sets,
+    to_prediction=sigmoid,
+    describe=_describe_labels,
+    example_labels=lambda n_out: (np.arange(3)[:, None] + np.arange(n_out)) % 3 % 2,
+    metrics=("micro_f1", "macro_f1", "weighted_f1", "subset_accuracy"),
+)
+RECORDS = {head.name: head for head in (CLASSIFY, REGRESS, SPAN, MULTILABEL)}
 
 
 def head_record(name: str) -> Head:

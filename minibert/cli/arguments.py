@@ -66,6 +66,7 @@ def _data_arguments(parser: argparse.ArgumentParser) -> None:
     csv.add_argument("--delimiter", metavar="CHAR", help="what separates fields, or one of: tab, comma, semicolon")
     csv.add_argument("--quoting", choices=("csv", "none"), help="none: quotes are ordinary characters")
     csv.add_argument("--encoding", metavar="NAME", help="default utf-8")
+    csv.add_argument("--label-separator", metavar="CHAR", help="a cell has any number of labels: a|b (empty: none)")
     csv.add_argument("--regress", action="store_true", help="the label is a number to predict")
     csv.add_argument(
         "--drop-label", action=_OneMore, metavar="TEXT", help="leave out rows with this label; may be given again"

@@ -69,6 +69,15 @@ def test_a_classifier_gives_the_bits_of_the_command(path, tmp_path, capsys):
     assert not np.array_equal(other.predict_proba(TEXTS), printed)
 
 
+def test_the_choices_of_the_command_are_settings_here(path, tmp_path, capsys):
+    flags = ["--metric=macro_f1", "--class-weights=balanced", "--patience=1"]
+    result, answers = by_commands(path, tmp_path, capsys, {"text": TEXTS, "label": LABELS[:30] + ["yes"] * 10}, *flags)
+    settings = FAST | {"metric": "macro_f1", "class_weights": ("balanced",), "patience": 1}
+    classifier = AdapterClassifier(path, **settings).fit(TEXTS, LABELS[:30] + ["yes"] * 10)
+    assert classifier.result_["dev"] == result["dev"] and "macro_f1" in result["dev"]
+    assert classifier.predict_proba(TEXTS)[:, 1].tolist() == [answer["probabilities"]["yes"] for answer in answers]
+
+
 def test_a_regressor_of_pairs_gives_the_bits_of_the_command(path, tmp_path, capsys):
     pairs = [tuple(text.split("\t")) for text in random_texts(30, pairs=True)[0]]
     scores = np.random.default_rng(0).normal(size=30)

@@ -66,9 +66,13 @@ def test_weights_that_cannot_be_used_are_refused(backbone, wrong):
     for compute in (model.loss, model.loss_and_grads):
         with pytest.raises(InputError, match="weights must be"):
             compute(batch, LABELS, weights=wrong)
-    task = make_task(len(wrong))
-    with pytest.raises(InputError, match="the weights of the train set|weights of shape|nothing to learn"):
-        check_task(replace(task, train=replace(task.train, weights=np.append(wrong, [1, 1, 1])[: len(wrong) + 1])))
+
+
+@pytest.mark.parametrize("wrong", [np.ones(3), np.array([1, 1, 1, -1.0]), np.array([1, 1, 1, np.inf]), np.ones(4, int)])
+def test_a_task_with_weights_that_cannot_be_used_is_refused(wrong):
+    task = make_task(4)
+    with pytest.raises(InputError, match=r"the train set has 4 texts and weights|the weights of the train set"):
+        check_task(replace(task, train=replace(task.train, weights=wrong)))
 
 
 def test_a_task_whose_weights_are_all_zero_is_refused():
