@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.adapter_variants import LAYERNORM_EPS
 from minibert.config import AdapterConfig, BertConfig
 from minibert.errors import InputError, list_some, need
 from minibert.model import Model
@@ -210,7 +209,7 @@ def _adapter(graph: _Graph, x, sublayer_input, p, config: AdapterConfig):
         return x
     p, z = p["adapter"], sublayer_input if config.parallel else x
     if config.layernorm:
-        z = _norm(graph, z, p["norm"], LAYERNORM_EPS)
+        z = _norm(graph, z, p["norm"], BertConfig.layernorm_eps)  # as in BERT
     for layer in (p["down"], *(p["hidden"][name] for name in sorted(p.get("hidden", {}), key=int))):
         z = _activation(graph, _linear(graph, z, layer), config.activation)
     z = _linear(graph, z, p["up"])
