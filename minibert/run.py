@@ -14,12 +14,13 @@ from pathlib import Path
 
 import kernels
 from minibert.data import Task, data_fingerprint, limit_dev, limit_train, load_task
+from minibert.data.rows import shared_texts
 from minibert.evaluate import evaluate
 from minibert.interrupt import compile_kernels
 from minibert.model import Backbone, Model, load_backbone
 from minibert.progress import Saving
 from minibert.scratch import temporary_folder
-from minibert.storage import RunFolder
+from minibert.storage import RunFolder, TaskRecord, read_bank
 from minibert.train import Training
 from minibert.trial import Trial, trial_id
 
@@ -102,6 +103,25 @@ def run_trial(trial: Trial, backbone_path, folder=None) -> dict:
     names = {"id": trial_id(trial, data, backbone.fingerprint), "data": data, "backbone": backbone.fingerprint}
     result |= {**names, "metric": training.metrics[0], "train_rows": len(task.train), "threads": kernels.threads()}
     return result | {"wall_seconds": time.perf_counter() - start, "versions": _versions()}
+
+
+def train_task(trial: Trial, task: Task, backbone: Backbone, quiet: bool = True) -> tuple[TaskRecord, dict, list[str]]:
+    """Train a trial on a task that is in memory, and leave no files.
+
+    Returns what the bank of the run would hold, what its result.json, and notes on its rows. Raises what training
+    raises, and KeyboardInterrupt if it was interrupted.
+    """
+    with _ONE_AT_A_TIME, _folder(None) as out:
+        training = prepare(trial, task, backbone, out, quiet)
+        notes = [*task.notes, *shared_texts(task, training.rows)]
+        for name, split in {"train": training.train, **training.dev}.items():
+            notes += split.notes(name)
+        for note in notes:
+            training.say(f"note: {note}")
+        result = train_and_test(training)
+        if not result["finished"]:
+            raise KeyboardInterrupt
+        return read_bank(training.folder.bank)[task.name], result, notes
 
 
 def measure_speed(trial: Trial, backbone_path) -> float:
