@@ -70,16 +70,16 @@ def _any_adapter_forward(x, sublayer_input, p, grads, context: Context):
     if "adapter" not in p:
         return x, None
     if context.adapter.is_variant:
-        return variant_forward(x, sublayer_input, p["adapter"], subtree(grads, "adapter"), context)
+        return variant_forward(x, sublayer_input, p, grads, context)
     return adapter_forward(x, p["adapter"], subtree(grads, "adapter"))
 
 
 def _any_adapter_backward(dy, dx_accum, p, cache, grads, context: Context):
-    """dx, and the gradient of the block's input, to which the parallel variant adds.   (T, D), (T, D) -> the same"""
+    """dx, and the gradient of the block's input, to which variants that read it add.   (T, D), (T, D) -> the same"""
     if "adapter" not in p:
         return dy, dx_accum
     if context.adapter.is_variant:
-        return variant_backward(dy, dx_accum, p["adapter"], cache, subtree(grads, "adapter"), context)
+        return variant_backward(dy, dx_accum, p, cache, grads, context)
     return adapter_backward(dy, p["adapter"], cache, subtree(grads, "adapter")), dx_accum
 
 

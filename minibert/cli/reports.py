@@ -12,7 +12,7 @@ from pathlib import Path
 
 import kernels
 from minibert import gradcheck as checks
-from minibert.adapter_variants import VARIANTS
+from minibert.adapter_variants import BY_OTHERS, VARIANTS
 from minibert.cli.inputs import print_notes
 from minibert.config import PRESETS, AdapterConfig
 from minibert.errors import InputError
@@ -76,7 +76,8 @@ def gradcheck(args) -> int:
     found: dict[str, list[checks.Check]] = {}
     settings = list(product(args.method, args.head, (None, 0), ({},)))
     if "adapter" in args.method:
-        variants = [{"size": 4} | variant for variant in (*VARIANTS.values(), {"layers": (0,)}) if variant]
+        forms = (*VARIANTS.values(), *BY_OTHERS.values(), {"layers": (0,)})
+        variants = [{"size": 4} | form for form in forms if form]
         settings += product(("adapter",), args.head[:1], (None, 7), variants)  # step 7: no unit of ReLU near its kink
     for method, head, step, variant in settings:
         model = checks.tiny_model(method, head, variant=variant)
