@@ -1,5 +1,5 @@
-"""The variants of the adapter, each with its gradient: those that the paper tried and set aside (end of section 3.6), and
-one by others.
+"""The variants of the adapter, each with its gradient: those that the paper tried and set aside (end of section 3.6),
+and one by others.
 
 adapter.py is the paper's own form. Here a bottleneck may
 
@@ -15,7 +15,8 @@ adapter.py is the paper's own form. Here a bottleneck may
                          y = x + bottleneck(n)
                          LayerNorm(y + r)          which is no part of the adapter. It is the same LayerNorm twice
 
-and all of these together, but that parallel and reads_norm exclude each other. Leaving out a sublayer or a layer changes no formula: the layer then has no adapter there.
+and all of these together, but that parallel and reads_norm exclude each other. Leaving out a sublayer or a layer
+changes no formula: the layer then has no adapter there.
 """
 
 from __future__ import annotations

@@ -99,8 +99,10 @@ def away_from_identity(model: Model, std: float = 0.3, seed: int = 7) -> None:
 
 
 def tiny_model(method: str, head: str, dtype=np.float64, variant: dict | None = None, **options) -> Model:
-    """A two-layer BERT of a few hundred numbers, moved away from its start. variant: settings of AdapterConfig; options:
-    pooled, train_pooler."""
+    """A two-layer BERT of a few hundred numbers, moved away from its start.
+
+    variant: settings of AdapterConfig. options: pooled and train_pooler, of Model.
+    """
     config = BertConfig(
         vocab_size=11, hidden_size=6, n_layers=2, n_heads=2, feed_forward_size=7, max_positions=5, hidden_dropout=0.2
     )

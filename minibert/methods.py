@@ -60,7 +60,8 @@ def trained_names(
     """Those of the flat parameter names that the method trains.
 
     top_k: the number of layers for method top_k. train_layernorm False leaves the LayerNorms frozen in method adapter.
-    train_pooler: the pooler trains, whatever the method. Raises InputError if the method is unknown, does not use an option that is given, or top_k does not fit.
+    train_pooler: the pooler trains, whatever the method. Raises InputError if the method is unknown, does not use an
+    option that is given, or top_k does not fit.
     """
     check_options(method, None, top_k, train_layernorm)
     if method == "top_k" and not (isinstance(top_k, Integral) and 1 <= top_k <= n_layers):

@@ -145,8 +145,8 @@ class Model:
         self.head_record.check_outputs(n_out)
         if pooled and self.head_record.reads_all_tokens and not train_pooler:
             raise InputError(
-                f"the pooler reads the first token alone, head {head} every token: it cannot be pooled, but by a pooler "
-                "of its own (train_pooler)"
+                f"the pooler reads the first token alone, head {head} every token: it cannot be pooled, unless the "
+                "pooler is the task's own (train_pooler)"
             )
         self.backbone, self.config, self.head, self.n_out, self.method = backbone, backbone.config, head, n_out, method
         self.adapter = (adapter or AdapterConfig()) if method == "adapter" else None
