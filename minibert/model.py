@@ -12,7 +12,7 @@ from minibert.attention import PROJECTIONS
 from minibert.bert import context_of, encoder_backward, encoder_forward
 from minibert.config import SUBLAYERS, AdapterConfig, BertConfig
 from minibert.errors import InputError
-from minibert.heads import head_backward, head_forward, head_init, head_record
+from minibert.heads import Head, head_backward, head_forward, head_init, head_record
 from minibert.layers import Context, dropout_of_step
 from minibert.methods import check_options, format_table, parameter_table, trained_names, used_options
 from minibert.params import FlatParams, flatten, unflatten
@@ -140,8 +140,8 @@ class Model:
         check_options(method, adapter, top_k, train_layernorm)
         self.head_record = head_record(head)
         self.head_record.check_outputs(n_out)
-        if pooled and self.head_record.reads_all_tokens:
-            raise InputError(f"the pooler reads the first token alone, head {head} every token: it cannot be pooled")
+        if pooled:
+            _check_pooled(self.head_record, backbone.config)
         self.backbone, self.config, self.head, self.n_out, self.method = backbone, backbone.config, head, n_out, method
         self.adapter = (adapter or AdapterConfig()) if method == "adapter" else None
         self.seed = seed
@@ -301,6 +301,17 @@ class Model:
             if np.shape(value) != trained[name].shape:
                 raise InputError(f"parameter {name} must have the shape {trained[name].shape}, got {np.shape(value)}")
         trained.update(params)
+
+
+def _check_pooled(head: Head, config: BertConfig) -> None:
+    """Raise InputError unless a pooler can stand before the head."""
+    if head.reads_all_tokens:
+        raise InputError(f"the pooler reads the first token alone, head {head.name} every token: it cannot be pooled")
+    if not config.pooler:
+        raise InputError(
+            "this backbone has no pooler, which a pooled head reads: its checkpoint was saved without one; leave out "
+            "--pooled-head (pooled), or take another backbone"
+        )
 
 
 def _seed_of(record: TaskRecord) -> int:

@@ -213,6 +213,16 @@ def _read_task(tasks: h5py.Group, name: str, fingerprint: str, config: BertConfi
     return record
 
 
+def choose(records: dict[str, TaskRecord], path: Path, name: str | None) -> TaskRecord:
+    """The task called name, or the only one. Raises InputError if there is no such task, or if there are several."""
+    names = ", ".join(records)
+    if name is None and len(records) != 1:
+        raise InputError(f"{path} holds {len(records)} tasks; choose one with --name: {names}")
+    if name is not None and name not in records:
+        raise InputError(f"{path} has no task {name!r}; it has {names}")
+    return records[name or names]
+
+
 def _read_rows(group: h5py.Group, path: str | Path) -> dict[str, np.ndarray]:
     """The hashes of rows that a task's group holds; none in files of version 1."""
     if "rows" not in group and "rows" not in group.attrs:
