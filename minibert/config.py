@@ -95,6 +95,7 @@ class BertConfig(_Settings):
     activation: str = "gelu"
     hidden_dropout: float = 0.1
     attention_dropout: float = 0.1
+    pooler: bool = True  # whether there is one: pre-trained for masked words alone, a BERT has none
 
     def __post_init__(self):
         for name, most in MOST.items():
@@ -107,6 +108,7 @@ class BertConfig(_Settings):
         _need_one_of("activation", self.activation, ("gelu", "gelu_tanh"))
         self._check_float("hidden_dropout", 0.0, 0.9)
         self._check_float("attention_dropout", 0.0, 0.9)
+        need(isinstance(self.pooler, bool), f"pooler must be true or false, got {shown(self.pooler)}")
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Flat name and shape of every parameter of the backbone; weights are (in, out)."""
@@ -125,7 +127,7 @@ class BertConfig(_Settings):
             shapes |= _linear_shapes(f"{feed_forward}/intermediate", D, F)
             shapes |= _linear_shapes(f"{feed_forward}/output", F, D)
             shapes |= _norm_shapes(feed_forward, D)
-        return shapes | _linear_shapes("pooler", D, D)
+        return shapes | (_linear_shapes("pooler", D, D) if self.pooler else {})
 
 
 PRESETS = {

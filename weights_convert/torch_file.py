@@ -27,8 +27,8 @@ import numpy as np
 from minibert.errors import InputError, need, one_line, readable, shown
 from weights_convert.tensor_types import ITEM_SIZE, to_array
 
-LONGEST_PICKLE = 16 << 20  # bytes: some 200 a tensor
-MOST_OPERATIONS = 1_000_000  # some 40 a tensor
+LONGEST_PICKLE = 4 << 20  # bytes: some 200 a tensor
+MOST_OPERATIONS = 300_000  # some 40 a tensor
 MOST_DIRECTORY = 4 << 20  # bytes of the list of a zip's members, some 70 each
 MOST_DIMENSIONS = 8
 PIECE = 1 << 20

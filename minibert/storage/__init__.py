@@ -14,7 +14,7 @@ locks.py        how one program keeps the others from a bank or a run folder
 from minibert.scratch import FULL, temporary_folder
 from minibert.storage.atomic import cannot_be_written, write_rows, write_text
 from minibert.storage.backbone import BackboneFile, read_backbone, write_backbone
-from minibert.storage.bank import TaskRecord, add_task, check_backbone, read_bank, write_bank
+from minibert.storage.bank import TaskRecord, add_task, check_backbone, choose, read_bank, write_bank
 from minibert.storage.hdf5 import fingerprint
 from minibert.storage.run_folder import RunFolder, bank_file
 from minibert.storage.state import read_state, write_state
@@ -30,6 +30,7 @@ __all__ = [
     "bert_tokenizer",
     "cannot_be_written",
     "check_backbone",
+    "choose",
     "fingerprint",
     "read_backbone",
     "read_bank",

@@ -87,7 +87,8 @@ class TaskRecord:
 
 def _known_shapes(bert: BertConfig, adapter: AdapterConfig | None, n_out: int) -> dict[str, tuple]:
     """Every parameter that a task can have trained."""
-    head = {"head/W": (bert.hidden_size, n_out), "head/b": (n_out,)}
+    D = bert.hidden_size
+    head = {"head/W": (D, n_out), "head/b": (n_out,), "pooler/W": (D, D), "pooler/b": (D,)}  # a task's own pooler
     return bert.shapes() | (adapter.shapes(bert) if adapter else {}) | head
 
 
@@ -211,6 +212,16 @@ def _read_task(tasks: h5py.Group, name: str, fingerprint: str, config: BertConfi
     stored = hdf5.read_text(group, "fingerprint", path)
     hdf5.check_sha256(path, f"task {shown(name)}", stored, hdf5.fingerprint(record.arrays), GET_BANK)
     return record
+
+
+def choose(records: dict[str, TaskRecord], path: Path, name: str | None) -> TaskRecord:
+    """The task called name, or the only one. Raises InputError if there is no such task, or if there are several."""
+    names = ", ".join(records)
+    if name is None and len(records) != 1:
+        raise InputError(f"{path} holds {len(records)} tasks; choose one with --name: {names}")
+    if name is not None and name not in records:
+        raise InputError(f"{path} has no task {name!r}; it has {names}")
+    return records[name or names]
 
 
 def _read_rows(group: h5py.Group, path: str | Path) -> dict[str, np.ndarray]:
