@@ -61,6 +61,10 @@ def with_head(backbone: BackboneFile, record: TaskRecord) -> TheirModel:
     params, head = flatten(backbone.params) | trained, record.params["head/W"].T
     bias = record.params["head/b"]
     if record.head == "span":
+        if "pooler/W" in record.params:
+            raise InputError(
+                f"{where} reads tokens through a pooler of its own, which BertForQuestionAnswering has not"
+            )
         config, params = _without_pooler(backbone.config, params)
         names = {"qa_outputs.weight": head, "qa_outputs.bias": bias}
         return TheirModel("BertForQuestionAnswering", config, params, names)
