@@ -190,7 +190,11 @@ REFUSED = [
     ("seq_bn", {"adapter": {"ln_before": True}}, "tensor .*adapter_down.0.weight is there twice|has no tensor"),
     ("ln_before", {"adapter": {"ln_before": False}}, "adapter_norm_before.weight has no place in"),
     ("learned_scaling", {"adapter": {"scaling": 1.0}}, "adapters.learned_scaling.scaling has no place in"),
-    ("learned_scaling", {"adapter": {"scaling": "channel"}}, r"a tensor scaling has the shape \(1,\), expected \(24,\)"),
+    (
+        "learned_scaling",
+        {"adapter": {"scaling": "channel"}},
+        r"a tensor scaling has the shape \(1,\), expected \(24,\)",
+    ),
     ("seq_bn", {"adapter": {"scaling": "learned"}}, "scaling is learned, but layer 0 has no tensor scaling"),
     ("seq_bn", {"head": {"head_type": "tagging"}}, "a head of type 'tagging' with num_labels 3 is none of"),
     ("seq_bn", {"head": {"layers": 3}}, "the head has 3 layers"),
