@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 
+from minibert.cli.bank_arguments import add_bank
 from minibert.cli.settings import Lists, comma_separated, method_arguments, setting_arguments
 from minibert.config import HEADS, METHODS, PRESETS
 from minibert.data import TASK_NAMES
@@ -23,7 +25,19 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument that cannot be used is reported in one line; argparse would print the whole usage before it."""
+    """An argument that cannot be used is reported in one line; argparse would print the whole usage before it.
+
+    usual: of a command with subcommands, the one that is meant where the first argument names none.
+    """
+
+    usual: str | None = None
+    subcommands: Collection[str] = ()
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse does it, of a command whose subcommands came later: its old form stays valid."""
+        if self.usual is not None and not (args and args[0] in (*self.subcommands, "-h", "--help")):
+            args = [self.usual, *args]
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str):
         self.exit(2, f"error: {' '.join(message.split())} (see {self.prog} --help)\n")
@@ -194,15 +208,6 @@ def _add_predict(commands) -> None:
     _threads_argument(p)
 
 
-def _add_bank(commands) -> None:
-    p = commands.add_parser("bank", help="show the tasks of a bank, or add those of other runs to it")
-    p.add_argument("bank", metavar="BANK", help="a run folder or a bank file")
-    p.add_argument("--add", nargs="+", default=[], metavar="RUN", help="run folders or banks whose tasks are added")
-    p.add_argument("--as", dest="new_name", metavar="NAME", help="what to call the one task that is added")
-    p.add_argument("--replace", action="store_true", help="a task of the same name is replaced")
-    p.add_argument("--json", action="store_true", help="one JSON object a line")
-
-
 def _add_reports(commands) -> None:
     p = commands.add_parser("params", help="count what each method trains, before training anything")
     p.add_argument("--config", nargs="+", default=list(PRESETS), choices=PRESETS)
@@ -258,7 +263,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    daily = (_add_train, _add_eval, _add_predict, _add_bank)
+    daily = (_add_train, _add_eval, _add_predict, add_bank)
     lab = (_add_sweep, _add_reproduce, _add_ablate, _add_baseline, _add_bench)
     for add in (*daily, *lab, _add_reports):
         add(commands)
