@@ -200,7 +200,14 @@ def _add_eval(commands) -> None:
 def _add_predict(commands) -> None:
     p = commands.add_parser("predict", help="label texts given as arguments, in a file, or on standard input")
     _backbone_argument(p)
-    _bank_arguments(p)
+    p.add_argument("--bank", required=True, metavar="RUN", help="a run folder or a bank file")
+    several = p.add_mutually_exclusive_group()
+    several.add_argument(
+        "--name", help="which task of the bank, if it holds several; A,B,…: each text by all of these, in one batch"
+    )
+    several.add_argument(
+        "--mixed", action="store_true", help='a line begins with its task and a tab ("none": the backbone\'s [CLS])'
+    )
     p.add_argument("texts", nargs="*", metavar="TEXT", help="a pair of texts is written with a tab between them")
     p.add_argument("--pair", metavar="TEXT", help="the second text of every pair, such as the paragraph of questions")
     p.add_argument("--file", help="a file with one text a line")
