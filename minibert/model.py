@@ -162,6 +162,11 @@ class Model:
         self._flat = {name: self._trained.get(name, a) for name, a in flat.items()}
         self._tree = backbone.tree(self._flat)
 
+    @property
+    def tree(self) -> dict:
+        """What layers compute with: its own arrays, and the backbone's as all of its models share them."""
+        return self._tree
+
     def parameters(self) -> dict[str, np.ndarray]:
         """Flat name -> array, of everything the model computes with; what is frozen is read-only."""
         return {name: a if name in (self._trained or ()) else read_only(a) for name, a in self._flat.items()}
