@@ -10,7 +10,7 @@ is u, as |u| <= 2**-12, where they differ by u**3 / 3, less than half of float32
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, log2, sqrt
 
 import numpy as np
@@ -59,15 +59,10 @@ def with_head(backbone: BackboneFile, record: TaskRecord) -> TheirModel:
         )
     trained = {name: array for name, array in record.params.items() if not name.startswith("head/")}
     params, head = flatten(backbone.params) | trained, record.params["head/W"].T
-    bias = record.params["head/b"]
     if record.head == "span":
         if "pooler/W" in record.params:
-            raise InputError(
-                f"{where} reads tokens through a pooler of its own, which BertForQuestionAnswering has not"
-            )
-        config, params = _without_pooler(backbone.config, params)
-        names = {"qa_outputs.weight": head, "qa_outputs.bias": bias}
-        return TheirModel("BertForQuestionAnswering", config, params, names)
+            raise InputError(f"{where} reads tokens through a pooler of its own; BertForQuestionAnswering has none")
+        return _span(backbone.config, params, head, record)
     if record.head not in PROBLEMS:
         raise InputError(f"{where} has the head {readable(record.head)}, which transformers' BERT does not have")
     notes: tuple[str, ...] = ()
@@ -76,19 +71,24 @@ def with_head(backbone: BackboneFile, record: TaskRecord) -> TheirModel:
         params |= pooler
         notes = (
             f"note: this head reads [CLS] itself, transformers' tanh of a pooler: the pooler written is x / 2**{k}, "
-            "where tanh changes nothing, and the classifier multiplies by as much. The scores are the same; to train on "
-            "with transformers, train with --pooled-head here first",
+            "where tanh changes nothing, and the classifier multiplies by as much. The scores are the same; to train on"
+            " with transformers, train with --pooled-head here first",
         )
-    config = BertConfig(**{**vars(backbone.config), "pooler": True})
-    settings = {"problem_type": PROBLEMS[record.head], **_labels(record)}
     return TheirModel(
         "BertForSequenceClassification",
-        config,
+        replace(backbone.config, pooler=True),
         params,
-        {"classifier.weight": head, "classifier.bias": bias},
-        settings,
+        {"classifier.weight": head, "classifier.bias": record.params["head/b"]},
+        {"problem_type": PROBLEMS[record.head], **_labels(record)},
         notes,
     )
+
+
+def _span(config: BertConfig, params: dict, head: np.ndarray, record: TaskRecord) -> TheirModel:
+    """Both read every token, without a pooler: theirs has none."""
+    params = {name: array for name, array in params.items() if not name.startswith("pooler/")}
+    names = {"qa_outputs.weight": head, "qa_outputs.bias": record.params["head/b"]}
+    return TheirModel("BertForQuestionAnswering", replace(config, pooler=False), params, names)
 
 
 def _labels(record: TaskRecord) -> dict:
@@ -98,13 +98,6 @@ def _labels(record: TaskRecord) -> dict:
         "id2label": {str(i): label for i, label in enumerate(labels)},
         "label2id": {label: i for i, label in enumerate(labels)},
     }
-
-
-def _without_pooler(config: BertConfig, params: dict) -> tuple[BertConfig, dict]:
-    return (
-        BertConfig(**{**vars(config), "pooler": False}),
-        {name: array for name, array in params.items() if not name.startswith("pooler/")},
-    )
 
 
 def _unpooled(params: dict, head: np.ndarray, config: BertConfig, where: str) -> tuple[dict, np.ndarray, int]:

@@ -20,6 +20,7 @@ from minibert.model import Backbone, random_backbone
 from minibert.optim import Adam
 from minibert.params import flatten
 from minibert.storage import read_bank, write_bank
+from minibert.text import pack
 
 
 def test_from_texts_to_scores_and_gradients(backbone):
@@ -192,6 +193,19 @@ def test_a_pooler_of_the_tasks_own_comes_back_from_a_bank(backbone, head, n_out,
     assert again.options["train_pooler"]
     np.testing.assert_array_equal(again.forward(batch), model.forward(batch))
     assert not np.array_equal(backbone.params["pooler"]["W"], model.trained()["pooler/W"])
+
+
+def test_a_pooler_of_the_tasks_own_where_the_backbone_has_none(tmp_path):
+    backbone = random_backbone(replace(CONFIG, pooler=False), seed=1, std=0.2)
+    model, batch = (
+        Model(backbone, adapter=AdapterConfig(4), pooled=True, train_pooler=True),
+        pack([[1, 2, 3], [4, 5]], [[0, 0, 0], [0, 0]]),
+    )
+    std = model.trained()["pooler/W"].std()
+    assert 0.01 < std < 0.03 and not model.trained()["pooler/b"].any()
+    write_bank(tmp_path / "bank.h5", {"tea": model.to_record("tea", ["a", "b"])})
+    again = Model.from_record(backbone, read_bank(tmp_path / "bank.h5")["tea"])
+    np.testing.assert_array_equal(again.forward(batch), model.forward(batch))
 
 
 def test_a_record_of_another_backbone_is_refused(backbone):
