@@ -1,4 +1,5 @@
-"""The variants of the adapter that the paper tried and set aside (end of section 3.6), each with its gradient.
+"""The variants of the adapter, each with its gradient: those that the paper tried and set aside (end of section 3.6),
+and one by others.
 
 adapter.py is the paper's own form. Here a bottleneck may
 
@@ -7,8 +8,15 @@ adapter.py is the paper's own form. Here a bottleneck may
     activation       have another nonlinearity: gelu_tanh, swish, relu or tanh
     parallel         read what the sublayer read, instead of what it gave
     multiplicative   scale x instead of adding to it: y = x (1 + z), element by element; z = 0 is the identity again
+    reads_norm       read the block's LayerNorm, of what the sublayer gave and read (Pfeiffer et al., 2020,
+                     "AdapterFusion"; the AdapterHub library calls it seq_bn). With the lines of the layer around it:
 
-and all of these together. Leaving out a sublayer or a layer changes no formula: the layer then has no adapter there.
+                         n = LayerNorm(x + r)      x: the sublayer's output, r: its input, the residual
+                         y = x + bottleneck(n)
+                         LayerNorm(y + r)          which is no part of the adapter. It is the same LayerNorm twice
+
+and all of these together, but that parallel and reads_norm exclude each other. Leaving out a sublayer or a layer
+changes no formula: the layer then has no adapter there.
 """
 
 from __future__ import annotations
@@ -22,8 +30,6 @@ from minibert.layers import (
     linear_forward,
     subtree,
 )
-
-LAYERNORM_EPS = 1e-12  # as in BERT
 
 # Settings of AdapterConfig for each form that the paper tried, its own first. Two of them leave an adapter out of each
 # layer and change no formula: these and the paper's own are no variants by `AdapterConfig.is_variant`.
@@ -41,34 +47,54 @@ VARIANTS = {
     "multiplicative": {"multiplicative": True},
     "parallel, multiplicative": {"parallel": True, "multiplicative": True},
 }
+# Forms of others. The first is the default of the AdapterHub library, and that of nearly all adapters on its hub.
+BY_OTHERS = {
+    "Pfeiffer": {"reads_norm": True, "sublayers": ("feed_forward",)},
+    "Pfeiffer, twice a layer": {"reads_norm": True},
+    "layernorm of PyTorch": {"layernorm": True, "layernorm_eps": 1e-5},
+}
 
 
 def variant_forward(x, sublayer_input, p, grads, context: Context):
-    """y = x + z or x (1 + z), z the bottleneck of x or of sublayer_input.   (T, D), (T, D) -> (T, D)"""
-    config = context.adapter
+    """y = x + z or x (1 + z), z the bottleneck of what the variant reads.   (T, D), (T, D) -> (T, D)
+
+    p, grads: those of the block; its adapter, and its LayerNorm for reads_norm, which reads that of x + sublayer_input.
+    """
+    config, norm_cache = context.adapter, None
     read = sublayer_input if config.parallel else x
+    if config.reads_norm:
+        norm_grads, eps = subtree(grads, "norm"), context.config.layernorm_eps
+        read, norm_cache = add_norm_forward(x, sublayer_input, p["norm"], norm_grads, eps)
+    p, adapter_grads = p["adapter"], subtree(grads, "adapter")
     if config.multiplicative:
-        z, z_cache = bottleneck_forward(read, p, grads, context)
-        return x * (1 + z), None if grads is None else (z_cache, x, z)
-    y, z_cache = bottleneck_forward(read, p, grads, context, residual=x)  # the skip connection
-    return y, None if grads is None else (z_cache, None, None)
+        z, z_cache = bottleneck_forward(read, p, adapter_grads, context)
+        return x * (1 + z), None if grads is None else (norm_cache, z_cache, x, z)
+    y, z_cache = bottleneck_forward(read, p, adapter_grads, context, residual=x)  # the skip connection
+    return y, None if grads is None else (norm_cache, z_cache, None, None)
 
 
 def variant_backward(dy, d_input, p, cache, grads, context: Context):
     """dx, and d_input with the gradient of sublayer_input added if that was read.   (T, D), (T, D) -> the same"""
-    config, (z_cache, x, z) = context.adapter, cache
+    config, (norm_cache, z_cache, x, z) = context.adapter, cache
     dx, dz = (dy * (1 + z), dy * x) if config.multiplicative else (dy, dy)  # y was x (1 + z), or x + z
+    p_adapter, adapter_grads = p["adapter"], subtree(grads, "adapter")
     if config.parallel:
-        return dx, bottleneck_backward(dz, p, z_cache, grads, context, dx_accum=d_input)
-    # z was computed from x, which has two consumers: the bottleneck and the skip connection
-    return bottleneck_backward(dz, p, z_cache, grads, context, dx_accum=dx), d_input
+        return dx, bottleneck_backward(dz, p_adapter, z_cache, adapter_grads, context, dx_accum=d_input)
+    if not config.reads_norm:
+        # z was computed from x, which has two consumers: the bottleneck and the skip connection
+        return bottleneck_backward(dz, p_adapter, z_cache, adapter_grads, context, dx_accum=dx), d_input
+    # z was computed from n, and n was LayerNorm(x + sublayer_input): both terms of the sum have one more consumer. So
+    # have gamma and beta, whose gradients are added to those of the LayerNorm that follows the adapter
+    dn = bottleneck_backward(dz, p_adapter, z_cache, adapter_grads, context)
+    dsum = add_norm_backward(dn, p["norm"], norm_cache, subtree(grads, "norm"))
+    return dx + dsum, d_input + dsum
 
 
 def bottleneck_forward(x, p, grads, context: Context, residual=None):
     """z = f(x W_down + b_down) W_up + b_up + residual.   (T, D) -> (T, M) -> (T, D)"""
     config, norm_cache, hidden_caches = context.adapter, None, []
     if config.layernorm:
-        x, norm_cache = add_norm_forward(x, None, p["norm"], subtree(grads, "norm"), LAYERNORM_EPS)
+        x, norm_cache = add_norm_forward(x, None, p["norm"], subtree(grads, "norm"), config.layernorm_eps)
     h, down_cache, act_grad = linear_act_forward(x, p["down"], subtree(grads, "down"), config.activation)  # (T, M)
     for name in _hidden_layers(p):
         act_grad_below, hidden_grads = act_grad, subtree(subtree(grads, "hidden"), name)
@@ -78,7 +104,7 @@ def bottleneck_forward(x, p, grads, context: Context, residual=None):
     return z, None if grads is None else (norm_cache, down_cache, hidden_caches, act_grad, up_cache)
 
 
-def bottleneck_backward(dz, p, cache, grads, context: Context, dx_accum):
+def bottleneck_backward(dz, p, cache, grads, context: Context, dx_accum=None):
     """The forward's lines from the last to the first; dx_accum is added.   (T, D) -> (T, M) -> (T, D)"""
     norm_cache, down_cache, hidden_caches, act_grad, up_cache = cache
     # z was h W_up + b_up and h was f(u), so du = (dz W_up.T) f'(u)
@@ -90,7 +116,8 @@ def bottleneck_backward(dz, p, cache, grads, context: Context, dx_accum):
     if not context.adapter.layernorm:
         return linear_backward(du, p["down"], down_cache, subtree(grads, "down"), dx_accum)
     dx = linear_backward(du, p["down"], down_cache, subtree(grads, "down"))
-    return add_norm_backward(dx, p["norm"], norm_cache, subtree(grads, "norm")) + dx_accum
+    dx = add_norm_backward(dx, p["norm"], norm_cache, subtree(grads, "norm"))
+    return dx if dx_accum is None else dx + dx_accum
 
 
 def _hidden_layers(p) -> list[str]:

@@ -38,10 +38,10 @@ def layer_forward(x_q, x_kv, p, grads, context: Context):
     context_a, context_f, eps = context.at("attention"), context.at("feed_forward"), context.config.layernorm_eps
 
     a, c1 = attention_forward(x_q, x_kv, p_a, grads_a, context_a)
-    a, c2 = _any_adapter_forward(a, x_q, p_a, grads_a, context)
+    a, c2 = any_adapter_forward(a, x_q, p_a, grads_a, context)
     x, c3 = add_norm_forward(a, x_q, p_a["norm"], subtree(grads_a, "norm"), eps)
     h, c4 = feed_forward_forward(x, p_f, grads_f, context_f)
-    h, c5 = _any_adapter_forward(h, x, p_f, grads_f, context)
+    h, c5 = any_adapter_forward(h, x, p_f, grads_f, context)
     x, c6 = add_norm_forward(h, x, p_f["norm"], subtree(grads_f, "norm"), eps)
     return x, None if grads is None else (c1, c2, c3, c4, c5, c6)
 
@@ -65,21 +65,21 @@ def layer_backward(dx, p, cache, grads, context: Context):
     return attention_backward(da, p_a, c1, grads_a, context_a, dx_accum)
 
 
-def _any_adapter_forward(x, sublayer_input, p, grads, context: Context):
+def any_adapter_forward(x, sublayer_input, p, grads, context: Context):
     """The block's adapter: the paper's, a variant of it, or none.   (T, D) -> (T, D)"""
     if "adapter" not in p:
         return x, None
     if context.adapter.is_variant:
-        return variant_forward(x, sublayer_input, p["adapter"], subtree(grads, "adapter"), context)
+        return variant_forward(x, sublayer_input, p, grads, context)
     return adapter_forward(x, p["adapter"], subtree(grads, "adapter"))
 
 
 def _any_adapter_backward(dy, dx_accum, p, cache, grads, context: Context):
-    """dx, and the gradient of the block's input, to which the parallel variant adds.   (T, D), (T, D) -> the same"""
+    """dx, and the gradient of the block's input, to which variants that read it add.   (T, D), (T, D) -> the same"""
     if "adapter" not in p:
         return dy, dx_accum
     if context.adapter.is_variant:
-        return variant_backward(dy, dx_accum, p["adapter"], cache, subtree(grads, "adapter"), context)
+        return variant_backward(dy, dx_accum, p, cache, grads, context)
     return adapter_backward(dy, p["adapter"], cache, subtree(grads, "adapter")), dx_accum
 
 

@@ -15,6 +15,7 @@ from minibert.json_values import parse_json
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "swish", "relu", "tanh")
 BALANCED = "balanced"  # weights of classes by which all classes count alike
+LAYERNORM_EPS = 1e-12  # of BERT
 METHODS = ("adapter", "full", "top_k", "layernorm", "head")
 HEADS = {
     "classify": None,
@@ -96,10 +97,11 @@ class BertConfig(_Settings):
     feed_forward_size: int  # F
     max_positions: int = 512
     n_segments: int = 2
-    layernorm_eps: float = 1e-12
+    layernorm_eps: float = LAYERNORM_EPS
     activation: str = "gelu"
     hidden_dropout: float = 0.1
     attention_dropout: float = 0.1
+    pooler: bool = True  # whether there is one: pre-trained for masked words alone, a BERT has none
 
     def __post_init__(self):
         for name, most in MOST.items():
@@ -112,6 +114,7 @@ class BertConfig(_Settings):
         _need_one_of("activation", self.activation, ("gelu", "gelu_tanh"))
         self._check_float("hidden_dropout", 0.0, 0.9)
         self._check_float("attention_dropout", 0.0, 0.9)
+        need(isinstance(self.pooler, bool), f"pooler must be true or false, got {shown(self.pooler)}")
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Flat name and shape of every parameter of the backbone; weights are (in, out)."""
@@ -130,7 +133,7 @@ class BertConfig(_Settings):
             shapes |= _linear_shapes(f"{feed_forward}/intermediate", D, F)
             shapes |= _linear_shapes(f"{feed_forward}/output", F, D)
             shapes |= _norm_shapes(feed_forward, D)
-        return shapes | _linear_shapes("pooler", D, D)
+        return shapes | (_linear_shapes("pooler", D, D) if self.pooler else {})
 
 
 PRESETS = {
@@ -148,8 +151,8 @@ class AdapterConfig(_Settings):
     """The bottleneck adapter of Houlsby et al. (2019), section 2.1. The defaults are the paper's.
 
     size is M, in units. init_std is the standard deviation of the truncated Gaussian that the weights start from.
-    sublayers and layers say where adapters are. The others are variants that the paper tried (end of section 3.6):
-    adapter_variants.py tells what they compute.
+    sublayers and layers say where adapters are. The others are variants, most of which the paper tried (end of section
+    3.6): adapter_variants.py tells what they compute.
     """
 
     size: int = 64
@@ -161,14 +164,24 @@ class AdapterConfig(_Settings):
     depth: int = 1  # hidden layers of M units
     parallel: bool = False
     multiplicative: bool = False
+    reads_norm: bool = False  # reads the LayerNorm of the block, as Pfeiffer et al. (2020) have it
+    layernorm_eps: float = LAYERNORM_EPS  # of the LayerNorm on what the bottleneck reads
 
     def __post_init__(self):
         self._check_int("size", 1, 65536, called="adapter size")
         self._check_float("init_std", 0.0, 10.0, above=True, called="adapter init_std")
         _need_one_of("adapter activation", self.activation, ACTIVATIONS)
         self._check_int("depth", 1, 64, called="adapter depth")
-        for name in ("layernorm", "parallel", "multiplicative"):
+        for name in ("layernorm", "parallel", "multiplicative", "reads_norm"):
             need(isinstance(getattr(self, name), bool), f"adapter {name} must be true or false")
+        self._check_float("layernorm_eps", 0.0, 1.0, above=True, called="adapter layernorm_eps")
+        own_eps = self.layernorm_eps != LAYERNORM_EPS
+        need(self.layernorm or not own_eps, "adapter layernorm_eps is for an adapter with a LayerNorm: set layernorm")
+        need(
+            not (self.parallel and self.reads_norm),
+            "an adapter cannot be parallel, which reads what the sublayer reads, and have reads_norm, which reads "
+            "what it gives: choose one",
+        )
         for name in ("sublayers", "layers"):
             if isinstance(getattr(self, name), list):  # as JSON gives it
                 object.__setattr__(self, name, tuple(getattr(self, name)))

@@ -48,7 +48,8 @@ def true_gradient_is_zero(name: str, model: Model | None = None) -> bool:
     """
     if model is not None and model.head_record.shift_invariant:
         last = model.config.n_layers - 1
-        if name in ("head/b", f"encoder/layers/{last}/feed_forward/norm/beta"):
+        pooled = model.options["pooled"]  # then there is a tanh between beta and the logits
+        if name in ("head/b", *[f"encoder/layers/{last}/feed_forward/norm/beta"] * (not pooled)):
             return True
     return name.endswith("attention/key/b")
 
@@ -99,15 +100,18 @@ def away_from_identity(model: Model, std: float = 0.3, seed: int = 7) -> None:
         array += (std * rng.standard_normal(array.shape)).astype(array.dtype)
 
 
-def tiny_model(method: str, head: str, dtype=np.float64, variant: dict | None = None, pooled: bool = False) -> Model:
-    """A two-layer BERT of a few hundred numbers, moved away from its start. variant: settings of AdapterConfig."""
+def tiny_model(method: str, head: str, dtype=np.float64, variant: dict | None = None, **options) -> Model:
+    """A two-layer BERT of a few hundred numbers, moved away from its start.
+
+    variant: settings of AdapterConfig. options: pooled and train_pooler, of Model.
+    """
     config = BertConfig(
         vocab_size=11, hidden_size=6, n_layers=2, n_heads=2, feed_forward_size=7, max_positions=5, hidden_dropout=0.2
     )
     backbone = random_backbone(config, seed=1, dtype=dtype, std=0.5)
     n_out = HEADS[head] or 3
     own = {"adapter": {"adapter": AdapterConfig(**{"size": 3} | (variant or {}))}, "top_k": {"top_k": 1}}
-    model = Model(backbone, head, n_out, method, pooled=pooled, **own.get(method, {}))
+    model = Model(backbone, head, n_out, method, **own.get(method, {}), **options)
     away_from_identity(model)
     return model
 

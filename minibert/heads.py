@@ -36,6 +36,14 @@ def head_init(hidden_size: int, n_out: int, seed: int, dtype=np.float32) -> dict
     }
 
 
+def pooler_init(hidden_size: int, seed: int, dtype=np.float32) -> dict[str, np.ndarray]:
+    """The same of a pooler, where the backbone has none that a task's own could start from."""
+    return {
+        "pooler/W": truncated_normal("pooler/W", (hidden_size, hidden_size), HEAD_STD, seed, dtype),
+        "pooler/b": np.zeros(hidden_size, dtype),
+    }
+
+
 def head_forward(x, params, grads, context: Context):
     """Scores from the hidden state of each sequence's first token, or of every token.   (B, D) or (T, D) -> (same, C)
 

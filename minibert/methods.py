@@ -16,7 +16,8 @@ from minibert.config import METHODS
 from minibert.errors import InputError
 
 ONLY_FOR = {"adapter": "adapter", "train_layernorm": "adapter", "top_k": "top_k"}  # option: the one method that uses it
-KINDS = {"top_k": int, "pooled": bool, "train_layernorm": bool}  # of the options that a bank keeps
+# Of the options that a bank keeps; the last one only if it is set: earlier versions do not know it.
+KINDS = {"top_k": int, "pooled": bool, "train_layernorm": bool, "train_pooler": bool}
 FLAGS = {"adapter": "--init-std, --freeze-layernorm and all --adapter options need", "top_k": "--top-k needs"}
 
 
@@ -45,11 +46,22 @@ def used_options(method: str, options: dict) -> dict:
     return {name: value for name, value in options.items() if ONLY_FOR.get(name, method) == method}
 
 
-def trained_names(names, method: str, n_layers: int, top_k: int = 0, train_layernorm: bool = True) -> set[str]:
+def check_pooler(method: str, pooled: bool, train_pooler: bool) -> None:
+    """Raise InputError if a pooler is to be trained where there is none, or where it is trained anyway."""
+    if train_pooler and not pooled:
+        raise InputError("train_pooler is given, and the head reads no pooler: --train-pooler needs --pooled-head")
+    if train_pooler and method in ("full", "top_k"):
+        raise InputError(f"method {method} trains a pooler that the head reads: leave out train_pooler")
+
+
+def trained_names(
+    names, method: str, n_layers: int, top_k: int = 0, train_layernorm: bool = True, train_pooler: bool = False
+) -> set[str]:
     """Those of the flat parameter names that the method trains.
 
     top_k: the number of layers for method top_k. train_layernorm False leaves the LayerNorms frozen in method adapter.
-    Raises InputError if the method is unknown, does not use an option that is given, or top_k does not fit.
+    train_pooler: the pooler trains, whatever the method. Raises InputError if the method is unknown, does not use an
+    option that is given, or top_k does not fit.
     """
     check_options(method, None, top_k, train_layernorm)
     if method == "top_k" and not (isinstance(top_k, Integral) and 1 <= top_k <= n_layers):
@@ -61,7 +73,8 @@ def trained_names(names, method: str, n_layers: int, top_k: int = 0, train_layer
         "layernorm": lambda name: "/norm/" in name,
         "head": lambda name: False,
     }[method]
-    return {name for name in names if name.startswith("head/") or chosen(name)}
+    always = ("head/", "pooler/") if train_pooler else ("head/",)
+    return {name for name in names if name.startswith(always) or chosen(name)}
 
 
 def _layer(name: str) -> int:

@@ -12,9 +12,9 @@ from minibert.attention import PROJECTIONS
 from minibert.bert import context_of, encoder_backward, encoder_forward
 from minibert.config import SUBLAYERS, AdapterConfig, BertConfig
 from minibert.errors import InputError
-from minibert.heads import check_weights, head_backward, head_forward, head_init, head_record
+from minibert.heads import Head, check_weights, head_backward, head_forward, head_init, head_record, pooler_init
 from minibert.layers import Context, dropout_of_step
-from minibert.methods import check_options, format_table, parameter_table, trained_names, used_options
+from minibert.methods import check_options, check_pooler, format_table, parameter_table, trained_names, used_options
 from minibert.params import FlatParams, flatten, unflatten
 from minibert.storage import TaskRecord, check_backbone, fingerprint, read_backbone
 from minibert.text import Batch, Features, Tokenizer
@@ -120,7 +120,9 @@ class Model:
     "span" two (start and end of an answer).
     method: see methods.py; "top_k" needs top_k. adapter (default: the paper's) and train_layernorm=False, which freezes
     the LayerNorms, are for method "adapter" alone. pooled puts BERT's pooler before the head. This and frozen
-    LayerNorms are choices of other sources, not the paper's. seed: of new weights and of dropout's masks.
+    LayerNorms are choices of other sources, not the paper's. With train_pooler the pooler is the task's own: it starts
+    from the backbone's, if that has one, is trained, and reads what the head reads. seed: of new weights and of
+    dropout's masks.
 
     Raises InputError if something does not fit, or if an option is given that the method does not use.
     """
@@ -137,24 +139,34 @@ class Model:
         top_k: int = 0,
         pooled: bool = False,
         train_layernorm: bool = True,
+        train_pooler: bool = False,
     ):
         check_options(method, adapter, top_k, train_layernorm)
+        check_pooler(method, pooled, train_pooler)
         self.head_record = head_record(head)
         self.head_record.check_outputs(n_out)
-        if pooled and self.head_record.reads_all_tokens:
-            raise InputError(f"the pooler reads the first token alone, head {head} every token: it cannot be pooled")
+        if pooled and not train_pooler:
+            _check_pooled(self.head_record, backbone.config)
         self.backbone, self.config, self.head, self.n_out, self.method = backbone, backbone.config, head, n_out, method
         self.adapter = (adapter or AdapterConfig()) if method == "adapter" else None
         self.seed = seed
         flat = {name: a for name, a in backbone._arrays.items() if pooled or not name.startswith("pooler/")}
         if self.adapter is not None:
             flat |= adapter_init(self.adapter, self.config, seed, backbone.dtype)
+        if train_pooler and "pooler/W" not in flat:
+            flat |= pooler_init(self.config.hidden_size, seed, backbone.dtype)
         flat |= head_init(self.config.hidden_size, n_out, seed, backbone.dtype)
-        names = trained_names(flat, method, self.config.n_layers, top_k, train_layernorm)
+        names = trained_names(flat, method, self.config.n_layers, top_k, train_layernorm, train_pooler)
         self.options = {"top_k": int(top_k or 0), "pooled": bool(pooled), "train_layernorm": bool(train_layernorm)}
+        self.options |= {"train_pooler": True} if train_pooler else {}
         self._trained = FlatParams.copy_of({name: a for name, a in flat.items() if name in names})
         self._flat = {name: self._trained.get(name, a) for name, a in flat.items()}
         self._tree = backbone.tree(self._flat)
+
+    @property
+    def tree(self) -> dict:
+        """What layers compute with: its own arrays, and the backbone's as all of its models share them."""
+        return self._tree
 
     def parameters(self) -> dict[str, np.ndarray]:
         """Flat name -> array, of everything the model computes with; what is frozen is read-only."""
@@ -330,6 +342,20 @@ class Model:
             if np.shape(value) != trained[name].shape:
                 raise InputError(f"parameter {name} must have the shape {trained[name].shape}, got {np.shape(value)}")
         trained.update(params)
+
+
+def _check_pooled(head: Head, config: BertConfig) -> None:
+    """Raise InputError unless a pooler can stand before the head."""
+    if head.reads_all_tokens:
+        raise InputError(
+            f"the pooler reads the first token alone, head {head.name} every token: it cannot be pooled, unless the "
+            "pooler is the task's own (train_pooler)"
+        )
+    if not config.pooler:
+        raise InputError(
+            "this backbone has no pooler, which a pooled head reads: its checkpoint was saved without one; leave out "
+            "--pooled-head (pooled), or take another backbone"
+        )
 
 
 def _seed_of(record: TaskRecord) -> int:

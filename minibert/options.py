@@ -14,7 +14,7 @@ _RENAMED = {"clip_norm": "clip"}
 # {option, as it is called in Python: field}
 ADAPTER_OPTIONS = {f.name if f.name == "init_std" else f"adapter_{f.name}": f.name for f in fields(AdapterConfig)}
 TRAIN_OPTIONS = {_RENAMED.get(f.name, f.name): f.name for f in fields(TrainConfig)}
-MODEL_OPTIONS = ("top_k", "freeze_layernorm", "pooled_head")
+MODEL_OPTIONS = ("top_k", "freeze_layernorm", "pooled_head", "train_pooler")
 
 # Options whose value is a tuple: several layers are one setting, where several sizes are settings to be tried.
 TUPLE_OPTIONS = (

@@ -50,6 +50,7 @@ def prepare(
         top_k=trial.top_k,
         pooled=trial.pooled,
         train_layernorm=trial.train_layernorm,
+        train_pooler=trial.train_pooler,
     )
     return Training(model, task, trial.train, out, quiet, trial.task_options, saving)
 

@@ -21,7 +21,7 @@ from minibert.evaluate import Split, tokenize
 from minibert.metrics import chosen_metrics
 from minibert.model import Backbone, Model
 from minibert.spans import Windows
-from minibert.storage import TaskRecord, bank_file, read_bank
+from minibert.storage import TaskRecord, bank_file, choose, read_bank
 
 ALL = "all"  # the split that is all rows of a file
 
@@ -34,16 +34,6 @@ def open_trained(backbone: Backbone, bank: str | Path, name: str | None = None) 
     path = bank_file(bank)
     record = choose(read_bank(path), path, name)
     return Model.from_record(backbone, record, path), record
-
-
-def choose(records: dict[str, TaskRecord], path: Path, name: str | None) -> TaskRecord:
-    """The task called name, or the only one. Raises InputError if there is no such task, or if there are several."""
-    names = ", ".join(records)
-    if name is None and len(records) != 1:
-        raise InputError(f"{path} holds {len(records)} tasks; choose one with --name: {names}")
-    if name is not None and name not in records:
-        raise InputError(f"{path} has no task {name!r}; it has {names}")
-    return records[name or names]
 
 
 def max_length(record: TaskRecord) -> int:

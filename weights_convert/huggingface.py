@@ -6,19 +6,20 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from minibert.config import BertConfig
-from minibert.errors import InputError, one_line, shown
-from minibert.params import flatten
+from minibert.errors import InputError, shown
 from minibert.storage import BackboneFile, cannot_be_written, temporary_folder
 from minibert.storage.tokenizer import bert_tokenizer, check_tokenizer, model_vocab, parse, token_ids
-from weights_convert.names import Account, to_ours, to_theirs
+from weights_convert.heads import TheirModel, encoder_alone
+from weights_convert.names import Account, has_pooler, to_ours, to_theirs
+from weights_convert.tensors import LAYOUTS, WEIGHTS, open_tensors, safetensors
 from weights_convert.tokenizer import BERT_CLASSES, GENERIC_CLASSES, read_tokenizer
 from weights_convert.tokenizer_files import ADDED, CASING, CONFIG, ROLES, SPECIAL, VOCAB, WHOLE, read_json
-
-WEIGHTS, SHARDS = "model.safetensors", "model.safetensors.index.json"
 
 # (our name, theirs, value if theirs is absent: what transformers' BertConfig takes then; None: it must be there)
 SETTINGS = (
@@ -45,36 +46,29 @@ class Checkpoint:
     params: dict
     tokenizer: str
     account: Account
-    sha256: str  # of model.safetensors
+    sha256: str  # of the file of the weights; of shards end to end
     notes: list[str] = field(default_factory=list)
 
 
-def safetensors():
-    """The safetensors package. Raises InputError that names the extra if it is not installed."""
-    try:
-        import safetensors.numpy
-    except ImportError:
-        raise InputError("safetensors is not installed; run: pip install 'minibert[convert]'") from None
-    return safetensors
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 (hex) of a file, read in pieces. Raises InputError if it cannot be read."""
+def sha256_of(*paths: Path) -> str:
+    """SHA-256 (hex) of a file, or of several end to end, read in pieces. Raises InputError if one cannot be read."""
     digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                while piece := file.read(1 << 20):
+                    digest.update(piece)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     return digest.hexdigest()
 
 
 def read_checkpoint(weights: Path, lowercase: bool | None = None, names=None) -> Checkpoint:
-    """Read a .safetensors file, and the config and the tokenizer that lie beside it.
+    """Read the weights of a checkpoint (one of LAYOUTS), and the config and the tokenizer that lie beside them.
 
     lowercase: what to assume if no file says (None: that is an error). names: the files that may be read; default: all.
-    Raises InputError that names the file and the first thing that is wrong or missing.
+    A checkpoint without a pooler gives a config that says so. Raises InputError that names the file and the first thing
+    that is wrong or missing.
     """
     folder = weights.parent
     config = read_config(folder / CONFIG)
@@ -82,34 +76,18 @@ def read_checkpoint(weights: Path, lowercase: bool | None = None, names=None) ->
     check_tokenizer(folder, tokenizer, config.vocab_size)
     if config.n_segments < 2:
         notes.append(f"note: {CONFIG} has type_vocab_size 1: tasks of pairs need two segments")
-    if not weights.is_file():
-        raise InputError(f"{weights}: no such file, expected the weights as safetensors{_instead(weights)}")
-    package = safetensors()
+    tensors = open_tensors(weights)
+    if not has_pooler(tensors.stored):
+        config = replace(config, pooler=False)
+        notes.append("note: there is no pooler in this checkpoint; --pooled-head needs one, nothing else does")
+    unread = [name for name in LAYOUTS if name != weights.name and names is None and (folder / name).exists()]
+    if unread:
+        notes.append(f"note: {weights.name} was read, and {' and '.join(unread)} was not; they should be the same")
     try:
-        with package.safe_open(weights, framework="numpy") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
-            stored = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
-            params, account = to_ours(file.get_tensor, stored, config)
+        params, account = to_ours(tensors.read, tensors.stored, config)
     except InputError as error:
         raise InputError(f"{weights}: {error}") from None
-    except (package.SafetensorError, OSError) as error:
-        raise InputError(f"{weights}: is not a safetensors file, or damaged ({one_line(error)})") from error
-    return Checkpoint(config, params, tokenizer, account, sha256_of(weights), notes)
-
-
-def _instead(weights: Path) -> str:
-    """What lies in the folder instead of the weights, and what to do with it."""
-    folder = weights.parent
-    if (folder / SHARDS).exists():
-        script = (
-            "import glob, safetensors.numpy as s; s.save_file({name: array for f in "
-            f"sorted(glob.glob(r'{folder}/model-*.safetensors')) for name, array in s.load_file(f).items()}}, "
-            f"r'{weights}')"
-        )
-        return f' in one file; they are in shards ({SHARDS} lists them). Join them with: python -c "{script}"'
-    if weights.with_name("pytorch_model.bin").exists():
-        return "; pytorch_model.bin is a pickle, which can run code and is never opened"
-    return ""
+    return Checkpoint(config, params, tokenizer, account, sha256_of(*tensors.files), notes)
 
 
 def read_config(path: Path) -> BertConfig:
@@ -135,17 +113,18 @@ def read_config(path: Path) -> BertConfig:
         raise InputError(f"{path}: {error}") from None
 
 
-def write_folder(backbone: BackboneFile, folder: Path) -> list[str]:
-    """Write a folder that `BertModel.from_pretrained` and `AutoTokenizer.from_pretrained` of transformers load.
+def write_folder(backbone: BackboneFile, folder: Path, model: TheirModel | None = None) -> list[str]:
+    """Write a folder that `from_pretrained` of transformers' models and of AutoTokenizer loads.
 
+    model: of this backbone; default: the encoder alone, a BertModel.
     The folder is made if need be; each file appears whole or not at all; other files of a tokenizer, which would not
     agree, are removed. Returns the names of the files. Raises InputError if it cannot be written.
     """
     package = safetensors()
-    tensors = to_theirs(flatten(backbone.params), backbone.config.n_layers)
+    model = model or encoder_alone(backbone)
     parts = parse(backbone.tokenizer)
     texts = {
-        CONFIG: _json_text(_their_config(backbone, parts)),
+        CONFIG: _json_text(_their_config(model, parts)),
         CASING: _json_text(_their_casing(backbone, parts)),
         WHOLE: _json_text(_their_tokenizer(parts)),
     }
@@ -155,7 +134,7 @@ def write_folder(backbone: BackboneFile, folder: Path) -> list[str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with temporary_folder(".writing-", folder) as work:
-            package.numpy.save_file(tensors, work / WEIGHTS, metadata={"format": "pt"})
+            package.numpy.save_file(_their_tensors(model), work / WEIGHTS, metadata={"format": "pt"})
             for name, text in texts.items():
                 (work / name).write_text(text, encoding="utf-8", newline="")
             shutil.copymode(work / CONFIG, work / WEIGHTS)  # safetensors lets only the owner read
@@ -172,15 +151,23 @@ def _json_text(value: dict) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
-def _their_config(backbone: BackboneFile, parts: dict) -> dict:
-    config = backbone.config
+def _their_tensors(model: TheirModel) -> dict:
+    """By their names: before those of the encoder stands "bert." where there is a head."""
+    prefix = "bert." if model.head else ""
+    tensors = {prefix + name: array for name, array in to_theirs(model.params, model.config).items()}
+    return tensors | {name: np.ascontiguousarray(array) for name, array in model.head.items()}
+
+
+def _their_config(model: TheirModel, parts: dict) -> dict:
+    config = model.config
     return {
-        "architectures": ["BertModel"],
+        "architectures": [model.architecture],
         "model_type": "bert",
         **{theirs: getattr(config, ours) for ours, theirs, _ in SETTINGS},
         "hidden_act": THEIR_ACTIVATION[config.activation],
         "position_embedding_type": "absolute",
         "pad_token_id": token_ids(parts).get("[PAD]", 0),
+        **model.settings,
     }
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from minibert.config import BertConfig
 from minibert.errors import InputError, list_some, readable, shown
 from minibert.storage.hdf5 import check_finite
+from weights_convert.tensor_types import FLOATS
 
 TRANSPOSED, AS_IS = True, False
 
@@ -23,6 +24,8 @@ OUTSIDE_LAYERS = (
     ("embeddings.token_type_embeddings.weight", "embeddings/segment/W", AS_IS),
     ("embeddings.LayerNorm.weight", "embeddings/norm/gamma", AS_IS),
     ("embeddings.LayerNorm.bias", "embeddings/norm/beta", AS_IS),
+)
+POOLER = (
     ("pooler.dense.weight", "pooler/W", TRANSPOSED),
     ("pooler.dense.bias", "pooler/b", AS_IS),
 )
@@ -44,15 +47,17 @@ IN_EACH_LAYER = (
     ("output.LayerNorm.weight", "feed_forward/norm/gamma", AS_IS),
     ("output.LayerNorm.bias", "feed_forward/norm/beta", AS_IS),
 )
-# Not part of the encoder: a buffer that only counts 0, 1, 2, ..., and the heads of pre-training.
-LEFT_OUT = re.compile(r"embeddings\.position_ids|cls\..*")
+# Not part of the encoder: a buffer that only counts 0, 1, 2, ..., the heads of pre-training (cls), of sequences, tokens
+# and multiple choice (classifier), and of questions (qa_outputs).
+LEFT_OUT = re.compile(r"embeddings\.position_ids|(cls|classifier|qa_outputs)\..*")
 # How TensorFlow's spelling of LayerNorm came through in the first conversions.
 OLD_SPELLING = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
 
-def name_map(n_layers: int) -> dict[str, tuple[str, bool]]:
+def name_map(n_layers: int, pooler: bool = True) -> dict[str, tuple[str, bool]]:
     """{Hugging Face's name: (our flat name, transposed)} of every parameter of an encoder with `n_layers` layers."""
-    names = {theirs: (ours, transposed) for theirs, ours, transposed in OUTSIDE_LAYERS}
+    outside = OUTSIDE_LAYERS + POOLER if pooler else OUTSIDE_LAYERS
+    names = {theirs: (ours, transposed) for theirs, ours, transposed in outside}
     for i in range(n_layers):
         for theirs, ours, transposed in IN_EACH_LAYER:
             names[f"encoder.layer.{i}.{theirs}"] = (f"encoder/layers/{i}/{ours}", transposed)
@@ -66,6 +71,11 @@ def plain_name(name: str) -> str:
         if name.endswith(old):
             name = name.removesuffix(old) + new
     return name
+
+
+def has_pooler(stored) -> bool:
+    """Whether any of a checkpoint's names is one of the pooler."""
+    return not {theirs for theirs, _, _ in POOLER}.isdisjoint(map(plain_name, stored))
 
 
 @dataclass
@@ -83,11 +93,14 @@ class Account:
             lines.append(self._group_line(group, [row for row in kept if row[1].startswith(f"{group}/")]))
         lines.append(self._group_line("mapped", kept))
         left_out = [row for row in self.rows if not row[1]]
-        names = list_some((readable(row[0]) for row in left_out), 3)
+        names = list_some(readable(row[0]) for row in left_out)
         lines.append(self._group_line("left out", left_out) + (f"   {names}" if names else ""))
-        halves = sum(row[4] == "F16" for row in kept)
-        if halves:
-            lines.append(f"{halves} tensors were float16 and are now float32 (exactly: every float16 is a float32)")
+        for dtype, called in FLOATS.items():
+            halves = sum(row[4] == dtype for row in kept)
+            if halves and dtype != "F32":
+                lines.append(
+                    f"{halves} tensors were {called} and are now float32 (exactly: every {called} is a float32)"
+                )
         return "\n".join(lines)
 
     @staticmethod
@@ -109,7 +122,7 @@ def to_ours(read, stored: dict[str, tuple[str, tuple]], config: BertConfig) -> t
     Raises InputError if a name is unknown, one is missing or there twice, a shape or dtype is not what it should be, or
     a number is not finite.
     """
-    known, shapes, account = name_map(config.n_layers), config.shapes(), Account()
+    known, shapes, account = name_map(config.n_layers, config.pooler), config.shapes(), Account()
     theirs_of: dict[str, str] = {}
     for theirs, (dtype, shape) in sorted(stored.items()):
         plain = plain_name(theirs)
@@ -118,8 +131,8 @@ def to_ours(read, stored: dict[str, tuple[str, tuple]], config: BertConfig) -> t
             continue
         if plain not in known:
             raise InputError(
-                f"tensor {shown(theirs)} is unknown; expected a BERT encoder of {config.n_layers} layers (BertModel, "
-                "or a model for pre-training, whose 'cls.' heads are left out)"
+                f"tensor {shown(theirs)} is unknown; expected a BERT encoder of {config.n_layers} layers (BertModel), "
+                "or one of transformers' models with a head, which is left out (cls., classifier., qa_outputs.)"
             )
         ours, transposed = known[plain]
         if ours in theirs_of:
@@ -143,30 +156,19 @@ def to_ours(read, stored: dict[str, tuple[str, tuple]], config: BertConfig) -> t
 
 
 def _check_dtype(name: str, dtype: str) -> None:
-    if dtype == "BF16":
-        raise InputError(
-            f"tensor {shown(name)} is bfloat16, which NumPy does not have; save the checkpoint as float32 first"
-        )
-    if dtype not in ("F32", "F16"):
-        raise InputError(f"tensor {shown(name)} has dtype {dtype}, expected F32 or F16")
+    if dtype not in FLOATS:
+        raise InputError(f"tensor {shown(name)} has dtype {dtype}, expected {' or '.join(FLOATS)}")
 
 
 def _check_complete(theirs_of: dict, known: dict) -> None:
     for theirs, (ours, _) in known.items():
-        if ours in theirs_of:
-            continue
-        if ours.startswith("pooler/"):
-            raise InputError(
-                f"tensor {shown(theirs)} is missing: this checkpoint was saved without the pooler that BERT's heads "
-                "read from; save it from a BertModel with add_pooling_layer=True, or take one of: fetch minilm-l6, "
-                "bert-base"
-            )
-        raise InputError(f"tensor {shown(theirs)} is missing; expected one for {ours}")
+        if ours not in theirs_of:
+            raise InputError(f"tensor {shown(theirs)} is missing; expected one for {ours}")
 
 
-def to_theirs(arrays: dict[str, np.ndarray], n_layers: int) -> dict[str, np.ndarray]:
+def to_theirs(arrays: dict[str, np.ndarray], config: BertConfig) -> dict[str, np.ndarray]:
     """The way back, bit for bit: {our flat name: array} -> {Hugging Face's name: array}."""
     return {
         theirs: np.ascontiguousarray(arrays[ours].T if transposed else arrays[ours])
-        for theirs, (ours, transposed) in name_map(n_layers).items()
+        for theirs, (ours, transposed) in name_map(config.n_layers, config.pooler).items()
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 
+from minibert.cli.bank_arguments import add_bank
 from minibert.cli.settings import Lists, comma_separated, method_arguments, setting_arguments
 from minibert.config import HEADS, METHODS, PRESETS
 from minibert.data import TASK_NAMES
@@ -23,7 +25,19 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument that cannot be used is reported in one line; argparse would print the whole usage before it."""
+    """An argument that cannot be used is reported in one line; argparse would print the whole usage before it.
+
+    usual: of a command with subcommands, the one that is meant where the first argument names none.
+    """
+
+    usual: str | None = None
+    subcommands: Collection[str] = ()
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse does it, of a command whose subcommands came later: its old form stays valid."""
+        if self.usual is not None and not (args and args[0] in (*self.subcommands, "-h", "--help")):
+            args = [self.usual, *args]
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str):
         self.exit(2, f"error: {' '.join(message.split())} (see {self.prog} --help)\n")
@@ -187,21 +201,19 @@ def _add_eval(commands) -> None:
 def _add_predict(commands) -> None:
     p = commands.add_parser("predict", help="label texts given as arguments, in a file, or on standard input")
     _backbone_argument(p)
-    _bank_arguments(p)
+    p.add_argument("--bank", required=True, metavar="RUN", help="a run folder or a bank file")
+    several = p.add_mutually_exclusive_group()
+    several.add_argument(
+        "--name", help="which task of the bank, if it holds several; A,B,…: each text by all of these, in one batch"
+    )
+    several.add_argument(
+        "--mixed", action="store_true", help='a line begins with its task and a tab ("none": the backbone\'s [CLS])'
+    )
     p.add_argument("texts", nargs="*", metavar="TEXT", help="a pair of texts is written with a tab between them")
     p.add_argument("--pair", metavar="TEXT", help="the second text of every pair, such as the paragraph of questions")
     p.add_argument("--file", help="a file with one text a line")
     p.add_argument("--json", action="store_true", help="one JSON object a line")
     _threads_argument(p)
-
-
-def _add_bank(commands) -> None:
-    p = commands.add_parser("bank", help="show the tasks of a bank, or add those of other runs to it")
-    p.add_argument("bank", metavar="BANK", help="a run folder or a bank file")
-    p.add_argument("--add", nargs="+", default=[], metavar="RUN", help="run folders or banks whose tasks are added")
-    p.add_argument("--as", dest="new_name", metavar="NAME", help="what to call the one task that is added")
-    p.add_argument("--replace", action="store_true", help="a task of the same name is replaced")
-    p.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def _add_reports(commands) -> None:
@@ -259,7 +271,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    daily = (_add_train, _add_eval, _add_predict, _add_bank)
+    daily = (_add_train, _add_eval, _add_predict, add_bank)
     lab = (_add_sweep, _add_reproduce, _add_ablate, _add_baseline, _add_bench)
     for add in (*daily, *lab, _add_reports):
         add(commands)

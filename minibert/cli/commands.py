@@ -4,7 +4,6 @@ code or None. Everything that can be wrong with the arguments is found before an
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from minibert.class_weights import weight_lines
 from minibert.cli.answers import check_answers, check_eval, eval_predictions, write_predictions
 from minibert.cli.class_tables import class_lines
 from minibert.cli.inputs import open_rows, open_task, print_notes
+from minibert.cli.mixed import is_mixed, predict_mixed, shows_all_text
 from minibert.cli.texts import texts_and_pairs
 from minibert.data.builtin import opinion_kinds
 from minibert.data.labels import class_counts
@@ -151,6 +151,8 @@ def _print_kinds(right: np.ndarray, kinds: list[str]) -> None:
 
 def predict(args) -> None:
     """Label texts, or answer questions: one line each, label, probability, text."""
+    if is_mixed(args):
+        return predict_mixed(args)
     model, record = open_task(args)
     texts, pairs = texts_and_pairs(args, record)
     head = model.head_record
@@ -164,11 +166,6 @@ def predict(args) -> None:
         fields, answer = head.describe(row, record.labels)
         out = {"text": texts[i]} if pairs is None else {"text": texts[i], "pair": pairs[i]}
         if args.json:
-            print(json.dumps(out | answer, ensure_ascii=not _shows_all_text()))
+            print(json.dumps(out | answer, ensure_ascii=not shows_all_text()))
         else:
             print("\t".join(map(printable, [*fields, *out.values()])))
-
-
-def _shows_all_text() -> bool:
-    """Whether standard output takes every character. If not, JSON's own escapes are used: others would not be JSON."""
-    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")

@@ -13,7 +13,8 @@ from minibert.errors import InputError, printable
 
 MODULES = {
     **dict.fromkeys(("train", "eval", "predict"), "minibert.cli.commands"),
-    **dict.fromkeys(("bank", "params", "gradcheck", "download", "env"), "minibert.cli.reports"),
+    "bank": "minibert.cli.bank",
+    **dict.fromkeys(("params", "gradcheck", "download", "env"), "minibert.cli.reports"),
     **dict.fromkeys(("baseline", "ablate"), "minibert.cli.experiments"),
     "sweep": "minibert.lab.sweep",
     "reproduce": "minibert.lab.reproduce",

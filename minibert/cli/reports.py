@@ -1,55 +1,19 @@
-"""The commands around training: bank, params, gradcheck, download, env. Each takes the parsed arguments and returns an
+"""The commands around training: params, gradcheck, download, env. Each takes the parsed arguments and returns an
 exit code or None."""
 
 from __future__ import annotations
 
-import json
 import platform
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
-from pathlib import Path
 
 import kernels
 from minibert import gradcheck as checks
-from minibert.adapter_variants import VARIANTS
-from minibert.cli.inputs import print_notes
+from minibert.adapter_variants import BY_OTHERS, VARIANTS
 from minibert.config import PRESETS, AdapterConfig
 from minibert.errors import InputError
-from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels
 from minibert.methods import format_table, parameter_table, trained_names
-from minibert.storage import add_task, bank_file, read_bank
-from minibert.trained import unscored_note
-
-
-def bank(args) -> None:
-    """Show a bank, after adding the tasks of other banks to it."""
-    path = bank_file(args.bank)
-    if args.add:
-        _add_tasks(path, args)
-    elif args.new_name or args.replace:
-        raise InputError("--as and --replace are for tasks that are added: give --add")
-    for record in read_bank(path).values():
-        print_notes(unscored_note(record))
-        size = sum(a.size for a in record.params.values())
-        if args.json:
-            row = {"task": record.name, "head": record.head, "labels": record.labels, "method": record.method}
-            print(json.dumps({**row, "parameters": size, "dev": record.dev}))
-        else:
-            dev = format_scores(record.dev) or "not scored"
-            print(f"{record.name:<16}{record.method:<11}{size:>12,} parameters   dev {dev}")
-
-
-def _add_tasks(path: Path, args) -> None:
-    records = [record for other in args.add for record in read_bank(bank_file(other)).values()]
-    if not path.exists() and path.suffix != ".h5":
-        raise InputError(f"{path} does not exist; the name of a new bank ends in .h5")
-    if args.new_name is not None:
-        if len(records) != 1:
-            raise InputError(f"--as names one task, and {len(records)} are added")
-        records = [replace(records[0], name=args.new_name)]
-    add_task(path, *records, replace=args.replace)
 
 
 def params(args) -> None:
@@ -76,7 +40,8 @@ def gradcheck(args) -> int:
     found: dict[str, list[checks.Check]] = {}
     settings = list(product(args.method, args.head, (None, 0), ({},)))
     if "adapter" in args.method:
-        variants = [{"size": 4} | variant for variant in (*VARIANTS.values(), {"layers": (0,)}) if variant]
+        forms = (*VARIANTS.values(), *BY_OTHERS.values(), {"layers": (0,)})
+        variants = [{"size": 4} | form for form in forms if form]
         settings += product(("adapter",), args.head[:1], (None, 7), variants)  # step 7: no unit of ReLU near its kink
     for method, head, step, variant in settings:
         model = checks.tiny_model(method, head, variant=variant)

@@ -49,6 +49,8 @@ ADAPTER_HELP = {
     "layers": {"metavar": "I,J,…", "help": "layers that have one (default all)"},
     "parallel": {"help": "adapters read what their sublayer reads"},
     "multiplicative": {"help": "adapters scale what they would be added to"},
+    "reads_norm": {"help": "adapters read the LayerNorm of their block, as Pfeiffer et al. have it"},
+    "layernorm_eps": {"metavar": "X", "help": "epsilon of --adapter-layernorm (default 1e-12)"},
 }
 TRAIN_HELP = {
     "lr": {"metavar": "X", "help": "peak learning rate (1e-3; 1e-4 for full and top_k, 3e-2 for head)"},
@@ -95,6 +97,9 @@ def method_arguments(p) -> None:
     p.add_argument("--top-k", type=int, default=0, metavar="K", help="layers to train with --method top_k")
     p.add_argument("--freeze-layernorm", action="store_true", help="adapters without the LayerNorms")
     p.add_argument("--pooled-head", action="store_true", help="the head reads BERT's pooler")
+    p.add_argument(
+        "--train-pooler", action="store_true", help="with --pooled-head: the task trains a pooler of its own"
+    )
 
 
 def setting_arguments(p) -> None:

@@ -21,12 +21,32 @@ _OPEN_QUOTE = re.compile(r'(?:^|[,;\t])\s*"[^"]*$')  # a quote where a field may
 def texts_and_pairs(args, record: TaskRecord) -> tuple[list[str], list[str] | None]:
     """The texts, and the second texts if the task of the record reads pairs. Notes go to standard error. Raises
     InputError."""
-    lines, pair = _lines(args, record), args.pair and _argument("--pair", args.pair)
+    lines, pair = read_lines(args, record.training.get("task_options") or {}), second_text(args)
+    cut = [text_and_pair(i, line, record, pair) for i, line in enumerate(lines, 1)]
+    texts, pairs = zip(*cut, strict=True)
+    return list(texts), list(pairs) if record.training.get("pairs") else None
+
+
+def second_text(args) -> str | None:
+    """The text of --pair, if it is given. Raises InputError."""
+    return args.pair and _argument("--pair", args.pair)
+
+
+def text_and_pair(number: int, line: str, record: TaskRecord, pair: str | None = None) -> tuple[str, str | None]:
+    """The line's text, and its second text if the task of the record reads pairs: pair, or what stands after a tab.
+    Raises InputError."""
     if not record.training.get("pairs"):
         if pair is not None:
             raise InputError(f"task {record.name} reads single texts: leave out --pair")
-        return lines, None
-    return _cut_pairs(lines, record.name) if pair is None else (lines, [pair] * len(lines))
+        return line, None
+    if pair is not None:
+        return line, pair
+    if line.count("\t") != 1:
+        raise InputError(
+            f"text {number}: task {record.name} reads pairs, two texts with one tab between them (or --pair)"
+        )
+    text, pair = line.split("\t")
+    return text, pair
 
 
 def _argument(name: str, text: str) -> str:
@@ -37,15 +57,8 @@ def _argument(name: str, text: str) -> str:
     return decode(os.fsencode(text), name, advice="Give it as UTF-8, or the texts in a file that is")
 
 
-def _cut_pairs(lines: list[str], task: str) -> tuple[list[str], list[str]]:
-    for i, line in enumerate(lines, 1):
-        if line.count("\t") != 1:
-            raise InputError(f"text {i}: task {task} reads pairs, two texts with one tab between them (or --pair)")
-    texts, pairs = zip(*(line.split("\t") for line in lines), strict=True)
-    return list(texts), list(pairs)
-
-
-def _lines(args, record: TaskRecord) -> list[str]:
+def read_lines(args, trained_with: dict) -> list[str]:
+    """The lines to be labelled, at least one. trained_with: as for `_table_notes`. Raises InputError."""
     if args.texts and args.file:
         raise InputError("give texts as arguments or with --file, not both")
     if args.texts:
@@ -55,7 +68,7 @@ def _lines(args, record: TaskRecord) -> list[str]:
     else:
         source, text = "standard input", _standard_input()
     lines = text_lines(text)
-    for note in _table_notes(source, lines, record.training.get("task_options") or {}):
+    for note in _table_notes(source, lines, trained_with):
         print(f"note: {note}", file=sys.stderr)
     return lines
 

@@ -3,6 +3,7 @@
 backbone.py     a pre-trained BERT and its tokenizer (HDF5)
 tokenizer.py    the tokenizer in it: what BERT's consists of, as JSON
 bank.py         what tasks trained (HDF5)
+bank_edit.py    tasks added to a bank, copied, renamed, removed
 state.py        an interrupted run (HDF5)
 hdf5.py         what these three share: format, version, contents that are verified
 image.py        how HDF5 lays out a file in memory before it is written
@@ -14,7 +15,8 @@ locks.py        how one program keeps the others from a bank or a run folder
 from minibert.scratch import FULL, temporary_folder
 from minibert.storage.atomic import cannot_be_written, write_rows, write_text
 from minibert.storage.backbone import BackboneFile, read_backbone, write_backbone
-from minibert.storage.bank import TaskRecord, add_task, check_backbone, read_bank, write_bank
+from minibert.storage.bank import TaskRecord, check_backbone, choose, read_bank, write_bank
+from minibert.storage.bank_edit import add_task, copy_task, extract_tasks, find_task, remove_tasks, rename_task
 from minibert.storage.hdf5 import fingerprint
 from minibert.storage.run_folder import RunFolder, bank_file
 from minibert.storage.state import read_state, write_state
@@ -30,10 +32,16 @@ __all__ = [
     "bert_tokenizer",
     "cannot_be_written",
     "check_backbone",
+    "choose",
+    "copy_task",
+    "extract_tasks",
+    "find_task",
     "fingerprint",
     "read_backbone",
     "read_bank",
     "read_state",
+    "remove_tasks",
+    "rename_task",
     "temporary_folder",
     "write_backbone",
     "write_bank",

@@ -44,6 +44,11 @@ class BackboneFile:
         """SHA-256 of the tokenizer's JSON."""
         return sha256_of_text(self.tokenizer)
 
+    @property
+    def encoder_fingerprint(self) -> str:
+        """Of the embeddings and layers alone: the same whether a checkpoint was saved with its pooler or without."""
+        return hdf5.fingerprint({name: part for name, part in self.params.items() if name != "pooler"})
+
 
 def write_backbone(
     path: str | Path, config: BertConfig, params: dict, tokenizer: str, source: str, source_sha256: str

@@ -3,12 +3,12 @@
     /tasks/NAME/params/...   adapters, LayerNorms, head; the task's settings are attributes of /tasks/NAME
     /tasks/NAME/rows/...     hashes of the rows that were trained on (train), and that chose the epoch (dev)
 
-One bank belongs to one backbone: its fingerprint and its config are attributes of the file.
+One bank belongs to one backbone: its fingerprint and its config are attributes of the file. What changes a bank stands
+in bank_edit.py.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,11 +18,9 @@ import numpy as np
 from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig
 from minibert.errors import InputError, readable, shown
 from minibert.storage import hdf5
-from minibert.storage.locks import locked
 from minibert.storage.tokenizer import differences, sha256_of_text
 
 ROWS = ("train", "dev")
-WAIT = 300  # seconds, for other programs that add tasks
 GET_BANK = "train a task: minibert train ... --out RUN writes RUN/bank.h5"
 
 
@@ -87,7 +85,8 @@ class TaskRecord:
 
 def _known_shapes(bert: BertConfig, adapter: AdapterConfig | None, n_out: int) -> dict[str, tuple]:
     """Every parameter that a task can have trained."""
-    head = {"head/W": (bert.hidden_size, n_out), "head/b": (n_out,)}
+    D = bert.hidden_size
+    head = {"head/W": (D, n_out), "head/b": (n_out,), "pooler/W": (D, D), "pooler/b": (D,)}  # a task's own pooler
     return bert.shapes() | (adapter.shapes(bert) if adapter else {}) | head
 
 
@@ -213,6 +212,16 @@ def _read_task(tasks: h5py.Group, name: str, fingerprint: str, config: BertConfi
     return record
 
 
+def choose(records: dict[str, TaskRecord], path: Path, name: str | None) -> TaskRecord:
+    """The task called name, or the only one. Raises InputError if there is no such task, or if there are several."""
+    names = ", ".join(records)
+    if name is None and len(records) != 1:
+        raise InputError(f"{path} holds {len(records)} tasks; choose one with --name: {names}")
+    if name is not None and name not in records:
+        raise InputError(f"{path} has no task {name!r}; it has {names}")
+    return records[name or names]
+
+
 def _read_rows(group: h5py.Group, path: str | Path) -> dict[str, np.ndarray]:
     """The hashes of rows that a task's group holds; none in files of version 1."""
     if "rows" not in group and "rows" not in group.attrs:
@@ -225,23 +234,3 @@ def _read_rows(group: h5py.Group, path: str | Path) -> dict[str, np.ndarray]:
             )
     expected = {name: ((size,), "uint64") for name, size in sizes.items()}
     return hdf5.read_arrays(hdf5.child(group, "rows", h5py.Group, path), expected, path)
-
-
-def add_task(path: str | Path, *records: TaskRecord, replace: bool = False) -> None:
-    """Add tasks to a bank, or make a bank with them. The other tasks stay as they are, bit for bit.
-
-    All are added or none: raises InputError if the bank belongs to another backbone, or has a task of that name and
-    `replace` is False. Of several that add at once each waits for those before it.
-    """
-    target = Path(os.path.realpath(path))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    busy = f"is being changed by another program ({{}}), also after {WAIT} s; try again later"
-    with locked(target.with_name(f".{target.name}.lock"), Path(path), WAIT, busy):
-        tasks = read_bank(path) if Path(path).exists() else {}
-        for record in records:
-            if record.name in tasks and not replace:
-                raise InputError(
-                    f"{path}: has a task {shown(record.name)} already; give it another name, or replace it"
-                )
-            tasks[record.name] = record
-        write_bank(path, tasks)

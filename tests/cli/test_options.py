@@ -36,15 +36,16 @@ def test_every_field_has_an_option_and_a_line_of_help(config, options, texts):
 def test_what_is_given_reaches_the_setting():
     given = ["--adapter-size", "3", "--init-std", "0.2", "--adapter-activation", "relu", "--adapter-layernorm"]
     given += ["--adapter-depth", "2", "--adapter-sublayers", "attention", "--adapter-layers", "0,2"]
-    given += ["--adapter-parallel", "--adapter-multiplicative", "--lr", "0.5", "--epochs", "7", "--batch-size", "9"]
+    given += ["--adapter-multiplicative", "--lr", "0.5", "--epochs", "7", "--batch-size", "9"]
     given += ["--max-length", "11", "--warmup", "0.3", "--weight-decay", "0.4", "--clip", "2", "--seed", "5"]
-    given += ["--max-steps", "6", "--metric", "macro_f1", "--patience", "4"]
-    given += ["--class-weights", "balanced"]
-    args = build_parser().parse_args([*TRAIN, *given])
-    trial = make_trial(**{name: getattr(args, name) for name in TRIAL_OPTIONS})
-    for made, usual in ((trial.adapter, AdapterConfig()), (trial.train, TrainConfig())):
-        same = [name for name, value in vars(made).items() if value == getattr(usual, name)]
-        assert same == [], "these settings do not differ from their defaults: give them in this test"
+    given += ["--max-steps", "6", "--metric", "macro_f1", "--patience", "4", "--class-weights", "balanced"]
+    given += ["--adapter-layernorm-eps", "1e-5"]
+    for one, other in (("parallel", "reads_norm"), ("reads_norm", "parallel")):  # which exclude each other
+        args = build_parser().parse_args([*TRAIN, *given, f"--adapter-{one.replace('_', '-')}"])
+        trial = make_trial(**{name: getattr(args, name) for name in TRIAL_OPTIONS})
+        for made, usual in ((trial.adapter, AdapterConfig()), (trial.train, TrainConfig())):
+            same = [name for name, value in vars(made).items() if value == getattr(usual, name) and name != other]
+            assert same == [], "these settings do not differ from their defaults: give them in this test"
 
 
 def test_a_new_field_has_an_option_by_itself():

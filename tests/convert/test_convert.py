@@ -14,6 +14,7 @@ from minibert.params import flatten
 from minibert.storage import bert_tokenizer, read_backbone
 from weights_convert import huggingface
 from weights_convert.names import name_map
+from weights_convert.tensors import LAYOUTS
 
 
 def save(folder, tensors):
@@ -128,19 +129,14 @@ def test_float16_becomes_float32_and_is_told(folder, tmp_path, run):
     np.testing.assert_array_equal(flat["pooler/W"], random_tensors(np.float16)["pooler.dense.weight"].T)
 
 
-def save_bfloat16(folder):
-    header = json.dumps({"pooler.dense.bias": {"dtype": "BF16", "shape": [8], "data_offsets": [0, 16]}}).encode()
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(16))
-
-
 def without(*names):
     return {name: array for name, array in random_tensors().items() if name not in names}
 
 
 BAD_TENSORS = {
     "unknown": (
-        random_tensors() | {"classifier.weight": np.ones((2, 8), np.float32)},
-        "'classifier.weight' is unknown",
+        random_tensors() | {"lm_head.weight": np.ones((2, 8), np.float32)},
+        "'lm_head.weight' is unknown",
     ),
     "too deep": (
         random_tensors() | {"encoder.layer.2.output.dense.bias": np.ones(8, np.float32)},
@@ -150,7 +146,7 @@ BAD_TENSORS = {
         without("encoder.layer.1.output.dense.bias"),
         "'encoder.layer.1.output.dense.bias' is missing; expected one for encoder/layers/1/feed_forward/output/b",
     ),
-    "no pooler": (without("pooler.dense.weight", "pooler.dense.bias"), "saved without the pooler"),
+    "half a pooler": (without("pooler.dense.weight"), "'pooler.dense.weight' is missing; expected one for pooler/W"),
     "twice": (
         random_tensors() | {"bert.pooler.dense.bias": np.ones(8, np.float32)},
         "'bert.pooler.dense.bias' and 'pooler.dense.bias' both mean pooler/b",
@@ -159,7 +155,7 @@ BAD_TENSORS = {
         random_tensors() | {"encoder.layer.0.intermediate.dense.weight": np.ones((8, 12), np.float32)},
         "'encoder.layer.0.intermediate.dense.weight' has shape (8, 12), expected (12, 8)",
     ),
-    "dtype": (random_tensors() | {"pooler.dense.bias": np.ones(8)}, "dtype F64, expected F32 or F16"),
+    "dtype": (random_tensors() | {"pooler.dense.bias": np.ones(8)}, "dtype F64, expected F32 or F16 or BF16"),
     "not finite": (
         random_tensors() | {"pooler.dense.bias": np.full(8, np.inf, np.float32)},
         "model.safetensors: tensor 'pooler.dense.bias' holds inf at index (0,)",
@@ -182,15 +178,16 @@ def test_tensors_that_do_not_fit_stop_the_conversion(folder, tmp_path, run, case
 
 def test_checkpoints_that_cannot_be_read(folder, tmp_path, run):
     weights, out = folder / "model.safetensors", tmp_path / "b.h5"
-    save_bfloat16(folder)
-    assert "bfloat16" in run("to-hdf5", folder, "--out", out).err
     for damage in (b"", b"no tensors here", struct.pack("<Q", 1 << 60), b"\x80\x02}q\x00."):
         weights.write_bytes(damage)
         assert "is not a safetensors file, or damaged" in run("to-hdf5", folder, "--out", out).err
     weights.unlink()
-    assert f"{weights}: no such file" in run("to-hdf5", folder, "--out", out).err
-    (folder / "pytorch_model.bin").write_bytes(b"x")
-    assert "is a pickle, which can run code and is never opened" in run("to-hdf5", folder, "--out", out).err
+    assert (
+        f"{folder}: has no weights; expected one of {', '.join(LAYOUTS)}\n" in run("to-hdf5", folder, "--out", out).err
+    )
+    (folder / "tf_model.h5").write_bytes(b"x")
+    assert "; tf_model.h5 cannot be read: save it from a BertModel" in run("to-hdf5", folder, "--out", out).err
+    assert f"{weights}: no such file" in run("to-hdf5", weights, "--out", out).err
     assert "no such folder" in run("to-hdf5", tmp_path / "nowhere", "--out", out).err
     assert not out.exists()
 

@@ -1,8 +1,6 @@
 """The tokenizer of a folder is the one that transformers loads, id for id, or the conversion is refused by name."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -209,21 +207,6 @@ def test_one_segment_is_told(tmp_path, run):
     safetensors.numpy.save_file(tensors, folder / "model.safetensors")
     result = run("to-hdf5", folder, "--out", tmp_path / "a.h5")
     assert result.code == 0 and "note: config.json has type_vocab_size 1: tasks of pairs need two" in result.out
-
-
-def test_shards_are_told_and_the_command_joins_them(tmp_path, run):
-    folder = checkpoint(tmp_path / "m", casing=UNCASED)
-    tensors = safetensors.numpy.load_file(folder / "model.safetensors")
-    (folder / "model.safetensors").unlink()
-    names = sorted(tensors)
-    for i, part in enumerate((names[:20], names[20:])):
-        safetensors.numpy.save_file({n: tensors[n] for n in part}, folder / f"model-0000{i + 1}-of-00002.safetensors")
-    (folder / "model.safetensors.index.json").write_text("{}")
-    message = run("to-hdf5", folder, "--out", tmp_path / "a.h5").err
-    assert "they are in shards (model.safetensors.index.json lists them)" in message
-    script = message.split('python -c "')[1].removesuffix('"\n')
-    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
-    assert run("to-hdf5", folder, "--out", tmp_path / "a.h5").code == 0
 
 
 def test_verify_prints_no_control_characters(tmp_path, run):

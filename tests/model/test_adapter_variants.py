@@ -11,7 +11,7 @@ import pytest
 from adapter_forms import CONFIGS, FORMS, never_varied
 
 from minibert.adapter import adapter_backward, adapter_forward
-from minibert.adapter_variants import VARIANTS, variant_backward, variant_forward
+from minibert.adapter_variants import BY_OTHERS, VARIANTS, variant_backward, variant_forward
 from minibert.cli import reports
 from minibert.config import HEADS, METHODS, AdapterConfig
 from minibert.gradcheck import away_from_identity, tiny_batch, tiny_model
@@ -22,7 +22,7 @@ from minibert.params import unflatten
 def test_forms_of_the_adapter_give_different_scores():
     """Else an option that nothing reads would pass the gradient check."""
     scores = []
-    for variant in VARIANTS.values():
+    for variant in (VARIANTS | BY_OTHERS).values():
         model = tiny_model("adapter", "classify", variant=variant)
         away_from_identity(model, std=0.3)
         scores.append(model.forward(tiny_batch(model.config, "classify")[0]))
@@ -49,8 +49,10 @@ def one_adapter(config, seed=0):
 def computes_the_papers_form(config):
     """Whether adapter_variants.py and adapter.py give the same, forward and backward."""
     p, grads, x, sublayer_input, dy, context = one_adapter(config)
-    y, cache = variant_forward(x, sublayer_input, p, grads, context)
-    dx, d_input = variant_backward(dy, np.zeros_like(dy), p, cache, grads, context)
+    norm = {"gamma": np.linspace(1, 2, x.shape[1]), "beta": np.ones(x.shape[1])}
+    block, block_grads = {"adapter": p, "norm": norm}, {"adapter": grads}
+    y, cache = variant_forward(x, sublayer_input, block, block_grads, context)
+    dx, d_input = variant_backward(dy, np.zeros_like(dy), block, cache, block_grads, context)
     papers_y, papers_cache = adapter_forward(x, p, grads)
     papers_dx = adapter_backward(dy, p, papers_cache, grads)
     return np.allclose(y, papers_y) and np.allclose(dx, papers_dx) and not d_input.any()

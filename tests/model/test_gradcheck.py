@@ -11,7 +11,7 @@ from adapter_forms import CONFIGS, FORMS, settings_of
 import kernels
 from kernels import reference
 from minibert import adapter, adapter_variants, attention, bert, heads, layers
-from minibert.adapter_variants import VARIANTS
+from minibert.adapter_variants import BY_OTHERS, VARIANTS
 from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig
 from minibert.gradcheck import (
     away_from_identity,
@@ -28,12 +28,8 @@ from minibert.model import Model, random_backbone
 def assert_all_pass(model, dropout_step=None):
     batch, labels = tiny_batch(model.config, model.head)
     checks = check_gradients(model, batch, labels, dropout_step)
-    zero = {
-        "classify": [],
-        "multilabel": [],
-        "regress": [],
-        "span": ["head/b", f"{TOP}/norm/beta"],
-    }  # the same for all tokens
+    shifts = ["head/b"] + [f"{TOP}/norm/beta"] * (not model.options["pooled"])  # the same for all tokens
+    zero = {"classify": [], "multilabel": [], "regress": [], "span": shifts}
     assert {check.name for check in checks} == set(model.trained())
     assert not [check for check in checks if not check.passed]
     for check in checks:
@@ -52,6 +48,14 @@ def test_every_method_and_head(method, head, dropout_step):
 @pytest.mark.parametrize("method", ["adapter", "top_k", "head"])
 def test_pooled_head(method):
     assert_all_pass(tiny_model(method, "classify", pooled=True), dropout_step=5)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("method", ["adapter", "layernorm", "head"])
+def test_a_pooler_of_the_tasks_own(method, head):
+    model = tiny_model(method, head, pooled=True, train_pooler=True)
+    assert {"pooler/W", "pooler/b"} <= set(model.trained())
+    assert_all_pass(model, dropout_step=5)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -95,12 +99,37 @@ MISTAKES = [
         "what a parallel adapter reads gets no gradient",
         *(
             adapter_variants.variant_backward,
-            "return dx, bottleneck_backward(dz, p, z_cache, grads, context, dx_accum=d_input)",
-            "bottleneck_backward(dz, p, z_cache, grads, context, dx_accum=d_input); return dx, d_input",
+            "return dx, bottleneck_backward(dz, p_adapter, z_cache, adapter_grads, context, dx_accum=d_input)",
+            "bottleneck_backward(dz, p_adapter, z_cache, adapter_grads, context); return dx, d_input",
         ),
         "adapter classify parallel",
         [f"{UNDER}/norm/gamma", "embeddings/norm/beta"],
         [f"{TOP}/adapter/up/W", f"{TOP}/adapter/down/W"],
+    ),
+    (
+        "the LayerNorm that a Pfeiffer adapter reads has one consumer, the adapter's is forgotten",
+        *(
+            adapter_variants.variant_backward,
+            'add_norm_backward(dn, p["norm"], norm_cache, subtree(grads, "norm"))',
+            'add_norm_backward(dn, p["norm"], norm_cache, {})',
+        ),
+        "adapter classify Pfeiffer",
+        [f"{TOP}/norm/gamma", f"{TOP}/norm/beta"],
+        [f"{TOP}/adapter/up/W", f"{TOP}/adapter/down/W", f"{UNDER}/norm/gamma", "embeddings/norm/beta"],
+    ),
+    (
+        "what a Pfeiffer adapter reads passes no gradient to the residual",
+        *(adapter_variants.variant_backward, "return dx + dsum, d_input + dsum", "return dx + dsum, d_input"),
+        "adapter classify Pfeiffer",
+        [f"{UNDER}/norm/gamma", "embeddings/norm/beta"],
+        [f"{TOP}/adapter/up/W", f"{TOP}/adapter/down/W", f"{TOP}/norm/gamma", f"{TOP}/norm/beta"],
+    ),
+    (
+        "what a Pfeiffer adapter reads passes no gradient to the sublayer",
+        *(adapter_variants.variant_backward, "return dx + dsum, d_input + dsum", "return dx, d_input + dsum"),
+        "adapter classify Pfeiffer",
+        [f"{UNDER}/norm/gamma", "embeddings/norm/beta"],
+        [f"{TOP}/adapter/up/W", f"{TOP}/adapter/down/W", f"{TOP}/norm/gamma", f"{TOP}/norm/beta"],
     ),
     (
         "the adapter's skip connection is dropped",
@@ -272,8 +301,9 @@ MISTAKES = [
 @functools.cache
 def measured_model(setup):
     """A clean model with dropout, its batch, its labels and its finite differences: {name: array}."""
+    forms = VARIANTS | BY_OTHERS
     method, head, *more = setup.split()
-    variant = next((VARIANTS[name] for name in more if name in VARIANTS), None)
+    variant = next((forms[name] for name in more if name in forms), None)
     model = tiny_model(method, head, variant=variant, pooled="pooled" in more)
     batch, labels = tiny_batch(model.config, head)
     arrays = model.trained().items()

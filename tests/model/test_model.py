@@ -20,6 +20,7 @@ from minibert.model import Backbone, random_backbone
 from minibert.optim import Adam
 from minibert.params import flatten
 from minibert.storage import read_bank, write_bank
+from minibert.text import pack
 
 
 def test_from_texts_to_scores_and_gradients(backbone):
@@ -52,6 +53,8 @@ def test_from_texts_to_scores_and_gradients(backbone):
         ({"method": "full", "train_layernorm": False}, "train_layernorm is given"),
         ({"method": "full", "top_k": 7}, "--top-k needs --method top_k, not full"),
         ({"top_k": 1}, "top_k is given"),
+        ({"train_pooler": True}, "--train-pooler needs --pooled-head"),
+        ({"method": "full", "pooled": True, "train_pooler": True}, "leave out train_pooler"),
     ],
 )
 def test_a_model_that_cannot_be_is_refused(backbone, options, message):
@@ -175,6 +178,34 @@ def test_a_task_comes_back_from_a_bank_with_the_same_scores(backbone, method, tm
     again = Model.from_record(backbone, record)
     np.testing.assert_array_equal(again.forward(batch), model.forward(batch))
     assert set(record.params) == set(model.trained())
+
+
+@pytest.mark.parametrize("head, n_out", [("classify", 3), ("span", 2)])
+def test_a_pooler_of_the_tasks_own_comes_back_from_a_bank(backbone, head, n_out, tmp_path):
+    """It starts from the backbone's, and is no longer the same after a step; the backbone's stays."""
+    model, batch = make_model(backbone, head=head, n_out=n_out, pooled=True, train_pooler=True), encode(backbone, TEXTS)
+    np.testing.assert_array_equal(model.trained()["pooler/W"], backbone.params["pooler"]["W"])
+    before = model.forward(batch)
+    model.trained()["pooler/W"][...] += 0.1
+    assert not np.allclose(model.forward(batch), before)
+    write_bank(tmp_path / "bank.h5", {"tea": model.to_record("tea", ["a", "b", "c"] if n_out == 3 else ())})
+    again = Model.from_record(backbone, read_bank(tmp_path / "bank.h5")["tea"])
+    assert again.options["train_pooler"]
+    np.testing.assert_array_equal(again.forward(batch), model.forward(batch))
+    assert not np.array_equal(backbone.params["pooler"]["W"], model.trained()["pooler/W"])
+
+
+def test_a_pooler_of_the_tasks_own_where_the_backbone_has_none(tmp_path):
+    backbone = random_backbone(replace(CONFIG, pooler=False), seed=1, std=0.2)
+    model, batch = (
+        Model(backbone, adapter=AdapterConfig(4), pooled=True, train_pooler=True),
+        pack([[1, 2, 3], [4, 5]], [[0, 0, 0], [0, 0]]),
+    )
+    std = model.trained()["pooler/W"].std()
+    assert 0.01 < std < 0.03 and not model.trained()["pooler/b"].any()
+    write_bank(tmp_path / "bank.h5", {"tea": model.to_record("tea", ["a", "b"])})
+    again = Model.from_record(backbone, read_bank(tmp_path / "bank.h5")["tea"])
+    np.testing.assert_array_equal(again.forward(batch), model.forward(batch))
 
 
 def test_a_record_of_another_backbone_is_refused(backbone):

@@ -13,7 +13,7 @@ from test_files import make_record
 from tiny import environment
 
 from minibert.errors import InputError
-from minibert.storage import add_task, bank, read_bank
+from minibert.storage import add_task, bank_edit, read_bank
 from minibert.storage.locks import locked
 
 ADD = """
@@ -42,7 +42,7 @@ def test_who_waits_too_long_is_told_for_whom(tmp_path, monkeypatch):
     path = tmp_path / "bank.h5"
     add_task(path, make_record())
     before = path.read_bytes()
-    monkeypatch.setattr(bank, "WAIT", 0.2)
+    monkeypatch.setattr(bank_edit, "WAIT", 0.2)
     with (
         ThreadPoolExecutor(1) as pool,
         locked(tmp_path / ".bank.h5.lock", path, 0, ""),

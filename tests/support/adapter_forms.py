@@ -2,13 +2,15 @@
 
 from dataclasses import fields
 
-from minibert.adapter_variants import VARIANTS
+from minibert.adapter_variants import BY_OTHERS, VARIANTS
 from minibert.config import AdapterConfig
 
 EVERYTHING = {"layernorm": True, "depth": 2, "parallel": True, "multiplicative": True, "activation": "swish"}
-FORMS = VARIANTS | {
+FORMS = VARIANTS | BY_OTHERS
+FORMS |= {
     "gelu_tanh": {"activation": "gelu_tanh"},
     "everything": EVERYTHING,
+    "everything, by Pfeiffer": EVERYTHING | {"parallel": False, "reads_norm": True},
     "one layer": {"layers": (1,)},
     "wide initialization": {"init_std": 0.1},
 }

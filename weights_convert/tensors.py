@@ -1,0 +1,150 @@
+"""The tensors of a checkpoint, whatever files they lie in: names, dtypes and shapes first, the numbers one by one.
+
+model.safetensors               all in one file
+model.safetensors.index.json    the list of its shards: {"weight_map": {tensor: file}}
+pytorch_model.bin               the same of PyTorch's own format, torch_file.py
+pytorch_model.bin.index.json
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+
+import numpy as np
+
+from minibert.errors import InputError, list_some, need, one_line, readable, shown
+from minibert.storage.tokenizer import parse
+from weights_convert.tensor_types import to_array
+from weights_convert.tokenizer_files import read_json
+from weights_convert.torch_file import read_torch_file
+
+WEIGHTS, SHARDS = "model.safetensors", "model.safetensors.index.json"
+TORCH_WEIGHTS, TORCH_SHARDS = "pytorch_model.bin", "pytorch_model.bin.index.json"
+LAYOUTS = (WEIGHTS, SHARDS, TORCH_WEIGHTS, TORCH_SHARDS)  # in the order in which transformers looks for them
+OTHERS = ("tf_model.h5", "flax_model.msgpack", "bert_model.ckpt.index", "model.ckpt.index")  # which are not read
+LONGEST_HEADER = 4 << 20  # bytes: some 100 a tensor
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """stored: {name: (dtype as safetensors spells it, shape)}; read(name) gives the array, bfloat16 as float32.
+
+    path: what the tensors were looked up in, for messages; files: those that hold the numbers.
+    """
+
+    path: Path
+    stored: dict[str, tuple[str, tuple[int, ...]]]
+    read: Callable[[str], np.ndarray]
+    files: tuple[Path, ...]
+
+
+def find_weights(folder: Path) -> Path:
+    """The first of LAYOUTS in a folder. Raises InputError if there is none."""
+    for name in LAYOUTS:
+        if (folder / name).exists():
+            return folder / name
+    others = [name for name in OTHERS if (folder / name).exists()]
+    found = f"; {list_some(others)} cannot be read: save it from a BertModel of transformers" if others else ""
+    raise InputError(f"{folder}: has no weights; expected one of {', '.join(LAYOUTS)}{found}")
+
+
+def open_tensors(path: Path) -> Tensors:
+    """List the tensors of one of LAYOUTS. Raises InputError that names the file and what is wrong with it."""
+    need(path.is_file(), f"{path}: no such file, expected the weights (one of {', '.join(LAYOUTS)})")
+    return _open_shards(path) if path.suffix == ".json" else _open_file(path)
+
+
+def _open_file(path: Path) -> Tensors:
+    if path.suffix == ".safetensors":
+        return _open_safetensors(path)
+    file = read_torch_file(path)
+    return Tensors(path, file.tensors, file.read, (path,))
+
+
+# -------------------------------------------------------------------------------------------------------- safetensors
+
+
+def safetensors():
+    """The safetensors package. Raises InputError that names the extra if it is not installed."""
+    try:
+        import safetensors.numpy
+    except ImportError:
+        raise InputError("safetensors is not installed; run: pip install 'minibert[convert]'") from None
+    return safetensors
+
+
+def _open_safetensors(path: Path) -> Tensors:
+    """The package checks the file; the numbers are read by their offsets, as it gives NumPy no bfloat16."""
+    package = safetensors()
+    try:
+        begin, header = _header(path)
+        with package.safe_open(path, framework="numpy") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
+            stored = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+    except (package.SafetensorError, OSError) as error:
+        raise InputError(f"{path}: is not a safetensors file, or damaged ({one_line(error)})") from error
+    entries = parse(header, f"{path}: its header")
+
+    def read(name: str) -> np.ndarray:
+        (dtype, shape), (first, end) = stored[name], entries[name]["data_offsets"]
+        with open(path, "rb") as file:
+            file.seek(begin + first)
+            raw = file.read(end - first)
+        need(len(raw) == end - first, f"{path}: became shorter while it was read")
+        return to_array(raw, dtype).reshape(shape)
+
+    return Tensors(path, stored, read, (path,))
+
+
+def _header(path: Path) -> tuple[int, str]:
+    """Where the numbers of a file begin, and the JSON before them."""
+    with open(path, "rb") as file:
+        start = file.read(8)
+        size = struct.unpack("<Q", start)[0] if len(start) == 8 else -1
+        header = file.read(size) if 0 <= size <= LONGEST_HEADER else b""
+    if size < 0 or len(header) != size:
+        raise InputError(f"{path}: is not a safetensors file, or damaged (it has no header)")
+    return 8 + size, header.decode(errors="replace")
+
+
+# ------------------------------------------------------------------------------------------------------------- shards
+
+
+def _open_shards(path: Path) -> Tensors:
+    """The tensors of all shards that an index lists, each where the index says that it is."""
+    listed = read_json(path).get("weight_map")
+    need(isinstance(listed, dict) and listed, f"{path}: weight_map is {shown(listed)}, expected {{tensor: file}}")
+    suffix = path.name.removesuffix(".index.json").rpartition(".")[2]
+    of_file: dict[str, set[str]] = {}
+    for name, file in listed.items():
+        need(
+            _is_plain(file) and file.endswith(f".{suffix}"),
+            f"{path}: {shown(name)} lies in {shown(file)}, expected the name of a .{suffix} file beside it",
+        )
+        of_file.setdefault(file, set()).add(name)
+    for shard in map(path.with_name, of_file):
+        need(shard.is_file(), f"{shard}: no such file, but {path.name} lists it; get it, too")
+    shards = {file: _open_shard(path, file, names) for file, names in sorted(of_file.items())}
+    return Tensors(
+        path,
+        stored={name: shards[file].stored[name] for name, file in listed.items()},
+        read=lambda name: shards[listed[name]].read(name),
+        files=tuple(shard.path for shard in shards.values()),
+    )
+
+
+def _is_plain(name) -> bool:
+    """Whether it is the name of a file, and no path, on any system."""
+    return isinstance(name, str) and name.isprintable() and name == Path(name).name == PureWindowsPath(name).name
+
+
+def _open_shard(index: Path, file: str, names: set[str]) -> Tensors:
+    path = index.with_name(file)
+    shard = _open_file(path)
+    for name in sorted(names ^ set(shard.stored)):
+        here, there = ("is not", "says so") if name in names else ("is", "does not say so")
+        raise InputError(f"{path}: tensor {readable(name)} {here} in it, but {index.name} {there}; get both again")
+    return shard
