@@ -58,14 +58,11 @@ def _data_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", metavar="PATH", help="the folder that holds the tasks' folders, or the task's own folder or file"
     )
     parser.add_argument("--dev-rows", type=int, metavar="N", help="score on this many dev rows, drawn with seed 0")
-    csv = parser.add_argument_group("task csv: your own delimited file")
+    csv = parser.add_argument_group("task csv: your own file, delimited or of JSON Lines (.jsonl)")
     csv.add_argument("--text-column", metavar="NAME", help="the column with the text")
     csv.add_argument("--label-column", metavar="NAME", help="the column with the label")
     csv.add_argument("--pair-column", metavar="NAME", help="the column with a second text")
-    csv.add_argument("--columns", metavar="NAMES", help="all columns, comma-separated, if the file has no header line")
-    csv.add_argument("--delimiter", metavar="CHAR", help="what separates fields, or one of: tab, comma, semicolon")
-    csv.add_argument("--quoting", choices=("csv", "none"), help="none: quotes are ordinary characters")
-    csv.add_argument("--encoding", metavar="NAME", help="default utf-8")
+    _format_arguments(csv)
     csv.add_argument("--regress", action="store_true", help="the label is a number to predict")
     csv.add_argument(
         "--drop-label", action=_OneMore, metavar="TEXT", help="leave out rows with this label; may be given again"
@@ -74,6 +71,14 @@ def _data_arguments(parser: argparse.ArgumentParser) -> None:
     split.add_argument("--dev-share", type=float, metavar="X", help="share of the rows for dev (default 0.1)")
     split.add_argument("--test-share", type=float, metavar="X", help="share of the rows for test (default 0.1)")
     split.add_argument("--split-seed", type=int, metavar="N", help="seed of that split (default 0)")
+
+
+def _format_arguments(p) -> None:
+    """How a delimited file is written."""
+    p.add_argument("--columns", metavar="NAMES", help="all columns, comma-separated, if the file has no header line")
+    p.add_argument("--delimiter", metavar="CHAR", help="what separates fields, or one of: tab, comma, semicolon")
+    p.add_argument("--quoting", choices=("csv", "none"), help="none: quotes are ordinary characters")
+    p.add_argument("--encoding", metavar="NAME", help="default utf-8")
 
 
 def _threads_argument(parser: argparse.ArgumentParser) -> None:
@@ -192,6 +197,14 @@ def _add_predict(commands) -> None:
     p.add_argument("--file", help="a file with one text a line")
     p.add_argument("--json", action="store_true", help="one JSON object a line")
     _threads_argument(p)
+    rows = p.add_argument_group("all rows of a table, of any length; what is not given is as it was for the training")
+    rows.add_argument("--data", metavar="FILE", help="a CSV, TSV or JSON Lines file, or - for standard input")
+    rows.add_argument("--out", metavar="FILE", help="the same rows, with their labels as columns; - is standard output")
+    rows.add_argument("--force", action="store_true", help="replace the file that is in --out")
+    rows.add_argument("--prefix", metavar="TEXT", help="what the names of the added columns begin with")
+    rows.add_argument("--text-column", metavar="NAME", help="the column with the text")
+    rows.add_argument("--pair-column", metavar="NAME", help="the column with a second text")
+    _format_arguments(rows)
 
 
 def _add_bank(commands) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from minibert.cli.answers import check_answers, check_eval, eval_predictions, write_predictions
 from minibert.cli.inputs import open_rows, open_task, print_notes
+from minibert.cli.rows_out import check_list_options, predict_rows
 from minibert.cli.texts import texts_and_pairs
 from minibert.data.builtin import opinion_kinds
 from minibert.data.labels import class_counts
@@ -138,7 +139,10 @@ def _print_kinds(right: np.ndarray, kinds: list[str]) -> None:
 
 
 def predict(args) -> None:
-    """Label texts, or answer questions: one line each, label, probability, text."""
+    """Label texts, or answer questions: one line each, label, probability, text. With --data: the rows of a file."""
+    if args.data:
+        return predict_rows(args)
+    check_list_options(args)
     model, record = open_task(args)
     texts, pairs = texts_and_pairs(args, record)
     head = model.head_record
