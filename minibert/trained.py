@@ -16,7 +16,7 @@ from minibert.config import TrainConfig
 from minibert.data import DEFAULT_MAX_LENGTH, Examples, Task, Uncut, limit_dev, load_labelled, training_fingerprint
 from minibert.data.rows import row_hashes, shared_note
 from minibert.data.task import UNKNOWN
-from minibert.errors import InputError
+from minibert.errors import InputError, did_you_mean
 from minibert.evaluate import Split, tokenize
 from minibert.model import Backbone, Model
 from minibert.spans import Windows
@@ -41,7 +41,7 @@ def choose(records: dict[str, TaskRecord], path: Path, name: str | None) -> Task
     if name is None and len(records) != 1:
         raise InputError(f"{path} holds {len(records)} tasks; choose one with --name: {names}")
     if name is not None and name not in records:
-        raise InputError(f"{path} has no task {name!r}; it has {names}")
+        raise InputError(f"{path} has no task {name!r}; it has {names}.{did_you_mean(name, records)}".removesuffix("."))
     return records[name or names]
 
 

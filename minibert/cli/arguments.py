@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from minibert.cli.parser import Parser, Version
 from minibert.cli.settings import Lists, comma_separated, method_arguments, setting_arguments
 from minibert.config import HEADS, METHODS, PRESETS
 from minibert.data import TASK_NAMES
@@ -13,20 +14,23 @@ EXPERIMENTS = ("table1", "table2", "figure3", "figure4", "figure5", "figure6", "
 
 SAVE_HELP = "within an epoch, write what --resume needs every X minutes (5; 0: only after an epoch)"
 
-EXAMPLES = """\
-examples:
-  minibert train --backbone minilm-l6.h5 --task opinions --out RUN
-  minibert eval --backbone minilm-l6.h5 --bank RUN --split test
-  minibert sweep --backbone minilm-l6.h5 --tasks opinions --lr 3e-4,1e-3 --seeds 0,1,2 --ledger sweep.jsonl
-  minibert predict --backbone minilm-l6.h5 --bank RUN "Not bad at all."
-"""
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument that cannot be used is reported in one line; argparse would print the whole usage before it."""
-
-    def error(self, message: str):
-        self.exit(2, f"error: {' '.join(message.split())} (see {self.prog} --help)\n")
+# A line for each command, below its help and below what it says of arguments that it cannot use.
+EXAMPLES = {
+    "train": "minibert train --backbone minilm-l6.h5 --task opinions --out RUN",
+    "eval": "minibert eval --backbone minilm-l6.h5 --bank RUN --split test",
+    "predict": 'minibert predict --backbone minilm-l6.h5 --bank RUN "Not bad at all."',
+    "bank": "minibert bank all.h5 --add RUN",
+    "sweep": "minibert sweep --backbone minilm-l6.h5 --tasks opinions --lr 3e-4,1e-3 --ledger sweep.jsonl",
+    "reproduce": "minibert reproduce table1 --backbone minilm-l6.h5 --quick",
+    "ablate": "minibert ablate RUN --backbone minilm-l6.h5",
+    "baseline": "minibert baseline --task opinions",
+    "bench": "minibert bench matmul",
+    "params": "minibert params --config bert-base --adapter-size 64",
+    "gradcheck": "minibert gradcheck --method adapter",
+    "download": "minibert download mrpc --out data",
+    "env": "minibert env",
+}
+_MAIN = ("train", "eval", "sweep", "predict")
 
 
 class _OneMore(argparse.Action):
@@ -235,6 +239,7 @@ def _add_reports(commands) -> None:
     p.add_argument("--mirror", metavar="URL", help="URL or folder to use in place of the public hosts")
 
     p = commands.add_parser("env", help="versions, threads, vector width, cache: OK, or what to do")
+    p.add_argument("--clean-cache", action="store_true", help="remove compiled kernels that other versions have left")
     _threads_argument(p)
 
 
@@ -264,15 +269,19 @@ def _add_bench(commands) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of all commands."""
-    parser = _Parser(
+    parser = Parser(
         prog="minibert",
         description="Adapter tuning of BERT on a CPU.",
-        epilog=EXAMPLES,
+        epilog="\n  ".join(["examples:", *(EXAMPLES[name] for name in _MAIN)]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser.add_argument("--version", action=Version, help="print the versions of minibert and what it computes with")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     daily = (_add_train, _add_eval, _add_predict, _add_bank)
     lab = (_add_sweep, _add_reproduce, _add_ablate, _add_baseline, _add_bench)
     for add in (*daily, *lab, _add_reports):
         add(commands)
+    for name, command in commands.choices.items():
+        command.example = EXAMPLES.get(name, "")
+        command.epilog = f"example: {command.example}" if command.example else None
     return parser

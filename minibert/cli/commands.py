@@ -99,7 +99,7 @@ def eval(args) -> None:
     rows = open_rows(args, model, record)
     compile_kernels("predict")
     for scored in rows.splits:
-        outputs = predict_batch(model, scored.split.batch)
+        outputs = predict_batch(model, scored.split.batch, scored.name)
         if args.predictions_out is not None:
             write_predictions(args.predictions_out, scored.split.predictions(outputs))
         (_print_json if args.json else _print_scores)(rows, scored, outputs)
@@ -152,7 +152,7 @@ def predict(args) -> None:
     empty = count_empty(examples)
     told = [f"{empty} of {len(examples)} rows have an empty text"] if empty else []
     print_notes([*unscored_note(record), *told, *split.notes()])
-    for i, row in enumerate(split.answers(predict_batch(model, split.batch))):
+    for i, row in enumerate(split.answers(predict_batch(model, split.batch, "predict"))):
         fields, answer = head.describe(row, record.labels)
         out = {"text": texts[i]} if pairs is None else {"text": texts[i], "pair": pairs[i]}
         if args.json:

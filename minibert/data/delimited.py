@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from minibert.data.reading import LINE, read_text
-from minibert.errors import InputError, list_some, shown
+from minibert.errors import InputError, did_you_mean, list_some, shown
 
 QUOTINGS = ("csv", "none")
 MOST_COLUMNS = 20  # that a message lists
@@ -68,8 +68,9 @@ class Header:
         if name in self.columns:
             raise InputError(f"{self.path}: {self.columns.count(name)} columns are called {name!r}; rename one")
         there = list_some([shown(column) for column in self.columns], MOST_COLUMNS)
-        message = f"{self.path}: there is no column {name!r}; the columns are {there}. "
-        raise InputError(message + (self.form.advice or self._advice(name)))
+        message = f"{self.path}: there is no column {name!r}; the columns are {there}."
+        alike = "" if f'"{name}"' in self.columns else did_you_mean(name, self.columns)
+        raise InputError(message + (alike or f" {self.form.advice or self._advice(name)}"))
 
     def _advice(self, name: str) -> str:
         if _looks_like_json(self.columns[0]):
