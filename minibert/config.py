@@ -14,8 +14,14 @@ from minibert.errors import list_some, need, readable, shown
 from minibert.json_values import parse_json
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "swish", "relu", "tanh")
+BALANCED = "balanced"  # weights of classes by which all classes count alike
 METHODS = ("adapter", "full", "top_k", "layernorm", "head")
-HEADS = {"classify": None, "regress": 1, "span": 2}  # name -> number of outputs; None: one for each class
+HEADS = {
+    "classify": None,
+    "regress": 1,
+    "span": 2,
+    "multilabel": None,
+}  # name -> number of outputs; None: one for each class
 
 
 def _whole_number(name: str, value, low: int, high: int = 2**31) -> int:
@@ -228,6 +234,9 @@ class TrainConfig(_Settings):
     clip_norm: float = 1.0  # largest global norm of the gradients; 0 switches clipping off
     seed: int = 0
     max_steps: int = 0  # ends a run early; 0: no limit
+    metric: str = ""  # decides the best epoch; "": the task's first one
+    class_weights: tuple[str, ...] = ()  # of classes in the loss: ("balanced",), or each as "NAME=W"; (): 1 each
+    patience: int = 0  # ends a run after so many epochs without a better dev score; 0: no limit
 
     def __post_init__(self):
         self._check_float("lr", 0.0, 10.0, above=True, called="learning rate (lr)")
@@ -239,3 +248,9 @@ class TrainConfig(_Settings):
         self._check_float("clip_norm", 0.0, 1e9)
         self._check_int("seed", 0, 2**31 - 1)
         self._check_int("max_steps", 0)
+        need(isinstance(self.metric, str), f"metric must be a name, got {shown(self.metric)}")
+        if isinstance(self.class_weights, list):  # as JSON gives it
+            object.__setattr__(self, "class_weights", tuple(self.class_weights))
+        texts = isinstance(self.class_weights, tuple) and all(isinstance(text, str) for text in self.class_weights)
+        need(texts, f"class_weights must be a list of texts, got {shown(self.class_weights)}")
+        self._check_int("patience", 0)

@@ -18,9 +18,9 @@ from minibert.text import Batch
 HUGE = 1e6  # scores of a head that was not trained yet are near 0
 
 
-def step_is_sound(model: Model, batch: Batch, labels, dropout_step: int | None) -> bool:
+def step_is_sound(model: Model, batch: Batch, labels, dropout_step: int | None, weights=None) -> bool:
     """Whether the model gives scores of a usual size, a finite loss and finite gradients."""
-    loss, grads = model.loss_and_grads(batch, labels, dropout_step)
+    loss, grads = model.loss_and_grads(batch, labels, dropout_step, weights)
     return scores_are_sound(model, batch) and math.isfinite(loss) and math.isfinite(clip_by_global_norm(grads, 0))
 
 

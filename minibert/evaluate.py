@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from tqdm import tqdm
 
+from minibert.class_scores import class_report
 from minibert.data.squad import Questions
 from minibert.data.task import Examples
+from minibert.heads import THRESHOLD
 from minibert.interrupt import CtrlC
-from minibert.metrics import METRICS
+from minibert.metrics import metric_of
 from minibert.model import Backbone, Model
 from minibert.spans import Windows, cut_windows
-from minibert.text import Batch
+from minibert.text import Batch, Features
 
 EVAL_BATCH = 64
 
@@ -25,15 +28,18 @@ class NonFiniteLoss(ArithmeticError):
 
 @dataclass
 class Split:
-    """A tokenized split: one packed batch of all its sequences, cut to max_length tokens, and their labels.
+    """A tokenized split: one packed batch of all its sequences, cut to max_length tokens, their labels, their
+    weights in the loss (N,) or None, and the names of the classes, if the labels are classes.
 
-    spans.Windows is the same for questions; a new kind of task is a new class with batch, labels, n_examples, answers,
-    score and notes.
+    spans.Windows is the same for questions; a new kind of task is a new class with batch, labels, weights, n_examples,
+    answers, score, report and notes.
     """
 
     batch: Batch
     labels: np.ndarray
     max_length: int
+    weights: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
 
     @property
     def n_examples(self) -> int:
@@ -44,10 +50,20 @@ class Split:
         """One prediction an example, as `Head.describe` takes it."""
         return predictions
 
+    def guesses(self, scores: np.ndarray) -> np.ndarray:
+        """What is compared with the labels: the class or the score (N,), or for several labels a text which (N, C)."""
+        if scores.ndim == 1:
+            return scores
+        return scores > THRESHOLD if self.labels.ndim == 2 else scores.argmax(axis=1)
+
     def score(self, scores: np.ndarray, metrics: tuple[str, ...], rows=slice(None)) -> dict[str, float]:
         """{metric: value} of what `predict` gave; rows: of these examples alone, a mask (N,) bool."""
-        guesses = scores.argmax(axis=1) if scores.ndim == 2 else scores
-        return {name: METRICS[name](guesses[rows], self.labels[rows]) for name in metrics}
+        guesses = self.guesses(scores)
+        return {name: metric_of(name, self.classes)(guesses[rows], self.labels[rows]) for name in metrics}
+
+    def report(self, scores: np.ndarray) -> dict | None:
+        """`class_report` of what `predict` gave; None if there are no classes."""
+        return class_report(self.guesses(scores), self.labels, self.classes) if self.classes else None
 
     def notes(self, name: str = "") -> list[str]:
         """What to print of the split called `name` before it is used."""
@@ -55,15 +71,28 @@ class Split:
         return [f"{cut} of {len(self.batch)} {texts} are cut to {self.max_length} tokens"] if cut else []
 
 
-def tokenize(backbone: Backbone, examples: Examples, max_length: int) -> Split | Windows:
-    """All texts of a split as one packed batch."""
+def tokenize(backbone: Backbone, examples: Examples, max_length: int, classes=()) -> Split | Windows:
+    """All texts of a split as one packed batch. classes: names, needed to score by class."""
     if isinstance(examples, Questions):
         backbone.check_inputs(max_length, pairs=True)
         return cut_windows(backbone.tokenizer, examples, max_length)
-    return Split(backbone.encode(examples.texts, examples.pairs, max_length), examples.labels, max_length)
+    batch = backbone.encode(examples.texts, examples.pairs, max_length)
+    return Split(batch, examples.labels, max_length, examples.weights, tuple(classes))
 
 
-def predict(model: Model, batch: Batch, name: str = "") -> np.ndarray:
+def features(model: Model, batch: Batch, bar: Callable[[], object] = lambda: None) -> Features:
+    """What the head of a frozen encoder reads of each sequence, computed in the same batches as by `predict`: so the
+    scores have the same bits. bar() is called after each. Memory: (N, D) numbers of the backbone's precision."""
+    states = np.empty((len(batch), model.config.hidden_size), model.backbone.dtype)
+    with CtrlC() as ctrl_c:
+        for i, part in enumerate(batch.parts(EVAL_BATCH)):
+            states[i * EVAL_BATCH : (i + 1) * EVAL_BATCH] = model.features(part).states
+            bar()
+            ctrl_c.check()
+    return Features(states, batch.truncated)
+
+
+def predict(model: Model, batch: Batch | Features, name: str = "") -> np.ndarray:
     """Class probabilities (N, C), scores (N,), or logits of start and end of each token (T, 2), for any number of
     sequences, also none. name: of the bar on a terminal, if it takes longer than a second; "" is none. Raises
     NonFiniteLoss."""

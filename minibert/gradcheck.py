@@ -76,15 +76,17 @@ def compare(name: str, exact: np.ndarray, measured: np.ndarray, model: Model | N
     return Check(name, size, difference, relative, False, bool(size >= SMALLEST and relative <= TOLERANCE))
 
 
-def check_gradients(model: Model, batch: Batch, labels, dropout_step: int | None = None) -> list[Check]:
+def check_gradients(model: Model, batch: Batch, labels, dropout_step: int | None = None, weights=None) -> list[Check]:
     """Compare every trained tensor of a float64 model with finite differences.
 
     dropout_step: None, or the number of a training step whose dropout masks stay fixed while the numbers are moved.
+    weights: as for `Model.loss_and_grads`.
     """
-    _, grads = model.loss_and_grads(batch, labels, dropout_step)
+    given = (batch, labels, dropout_step, weights)
+    _, grads = model.loss_and_grads(*given)
     trained = model.trained()
     return [
-        compare(name, grad, numerical_gradient(lambda: model.loss(batch, labels, dropout_step), trained[name]), model)
+        compare(name, grad, numerical_gradient(lambda: model.loss(*given), trained[name]), model)
         for name, grad in grads.items()
     ]
 

@@ -62,22 +62,31 @@ def head_backward(dscores, params, cache, grads, context: Context):
 
 
 # ------------------------------------------------------------------------------------------------------------ losses
-# All have the same arguments; only span_cross_entropy needs to know where sequences begin and end.
+# All have the same arguments; only span_cross_entropy needs to know where sequences begin and end. Without weights the
+# loss l is the mean of the sequences' losses; with weights (B,) it is sum(w_b l_b) / sum(w_b), and so the gradient of
+# row b is that of the mean times B w_b / sum(w). A batch whose weights are all 0 has the loss 0.
 
 
-def cross_entropy(scores, labels, offsets):
+def cross_entropy(scores, labels, offsets, weights=None):
     """Mean of -log softmax(scores)[label].   (B, C), (B,) -> (loss, dscores (B, C))"""
-    return kernels.softmax_cross_entropy(scores, labels)
+    loss, dscores = kernels.softmax_cross_entropy(scores, labels)
+    if weights is None:
+        return loss, dscores
+    shifted = scores.astype(np.float64) - scores.max(axis=1, keepdims=True)  # no exp overflows
+    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+    return _weighted(losses, dscores, weights)
 
 
-def squared_error(scores, targets, offsets):
+def squared_error(scores, targets, offsets, weights=None):
     """Mean of (score - target)^2.   (B, 1), (B,) -> (loss, dscores (B, 1))"""
     difference = scores[:, 0].astype(np.float64) - targets
     dscores = (2 / len(targets) * difference).astype(scores.dtype)[:, None]
-    return float(np.mean(difference**2)), dscores
+    if weights is None:
+        return float(np.mean(difference**2)), dscores
+    return _weighted(difference**2, dscores, weights)
 
 
-def span_cross_entropy(logits, targets, offsets):
+def span_cross_entropy(logits, targets, offsets, weights=None):
     """-log p[target], p = softmax of each column over the tokens of a sequence; mean over start and end, and sequences.
 
     (T, 2), targets (B, 2): positions of the answer's first and last token in its sequence -> (loss, dlogits (T, 2))
@@ -91,10 +100,36 @@ def span_cross_entropy(logits, targets, offsets):
     exps = np.exp(shifted)
     totals = np.add.reduceat(exps, first)  # (T, 2) -> (B, 2)
     rows, columns = first[:, None] + targets, [0, 1]
-    loss = np.mean(np.log(totals) - shifted[rows, columns])
+    losses = np.log(totals) - shifted[rows, columns]  # (B, 2)
     dlogits = exps / np.repeat(totals, lengths, axis=0)
     dlogits[rows, columns] -= 1
-    return float(loss), (dlogits / targets.size).astype(logits.dtype)
+    dlogits = (dlogits / targets.size).astype(logits.dtype)
+    if weights is None:
+        return float(np.mean(losses)), dlogits
+    return _weighted(losses.mean(axis=1), dlogits, weights, lengths)
+
+
+def binary_cross_entropy(scores, labels, offsets, weights=None):
+    """-log of the probability of what is true of each label, p = sigmoid(score) that it is there; mean over labels and
+    sequences.   (B, C), (B, C) of 0 and 1 -> (loss, dscores (B, C))
+
+    forward was loss = sum(log(1 + e^s) - label s) / (B C), so now dscores = (p - label) / (B C).
+    """
+    s = scores.astype(np.float64)
+    losses = np.logaddexp(0, s) - labels * s  # no exp overflows
+    dscores = ((sigmoid(s) - labels) / labels.size).astype(scores.dtype)
+    if weights is None:
+        return float(np.mean(losses)), dscores
+    return _weighted(losses.mean(axis=1), dscores, weights)
+
+
+def _weighted(losses, dscores, weights, lengths=1):
+    """The weighted mean of losses (B,), and its gradient from dscores, that of the plain mean. lengths: how many rows
+    of dscores each sequence has."""
+    total = weights.sum()
+    shares = weights / total if total > 0 else np.zeros(len(weights))
+    factors = np.repeat(len(weights) * shares, lengths)[:, None]
+    return float(shares @ losses), (dscores * factors).astype(dscores.dtype)
 
 
 def softmax(scores):
@@ -103,7 +138,14 @@ def softmax(scores):
     return e / e.sum(axis=1, keepdims=True)
 
 
+def sigmoid(scores):
+    """Probability of each label by itself.   (B, C) -> (B, C)"""
+    return np.exp(-np.logaddexp(0, -scores.astype(np.float64)))
+
+
 # ----------------------------------------------------------------------------------------------------------- records
+
+THRESHOLD = 0.5  # a label is given if its probability is above
 
 
 def _class_labels(labels, n_out: int, lengths) -> np.ndarray:
@@ -114,11 +156,33 @@ def _span_labels(labels, n_out: int, lengths) -> np.ndarray:
     return _whole_numbers(labels, (len(lengths), 2), lengths[:, None], "the last token")
 
 
+def _label_sets(labels, n_out: int, lengths) -> np.ndarray:
+    if labels.shape != (len(lengths), n_out):
+        raise InputError(
+            f"labels must be {n_out} a sequence, 0 or 1 each: {len(lengths)} sequences, labels of shape {labels.shape}"
+        )
+    if labels.dtype.kind not in "iub" or not np.isin(labels, (0, 1)).all():
+        raise InputError("labels must be 0 or 1, one for each label of the task")
+    return labels.astype(np.int64, copy=False)
+
+
 def _target_scores(labels, n_out: int, lengths) -> np.ndarray:
     _check_shape(labels, (len(lengths),))
     if labels.dtype.kind not in "iuf" or not np.isfinite(labels).all():
         raise InputError(f"labels must be finite numbers, the scores to be predicted; got {_example(labels)!r}")
     return labels.astype(np.float64)
+
+
+def check_weights(weights, n: int) -> np.ndarray | None:
+    """Weights of n examples as float64, or None as it is. Raises InputError unless they are n finite numbers from 0."""
+    if weights is None:
+        return None
+    weights = np.asarray(weights)
+    if weights.shape != (n,):
+        raise InputError(f"weights must be one an example: {n} examples, weights of shape {weights.shape}")
+    if weights.dtype.kind not in "iuf" or not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise InputError("weights must be finite numbers from 0 on")
+    return weights.astype(np.float64, copy=False)
 
 
 def _example(labels) -> object:
@@ -148,6 +212,13 @@ def _describe_class(probabilities, names) -> tuple[list[str], dict]:
     return [answer["label"], f"{answer['probability']:.4f}"], answer
 
 
+def _describe_labels(probabilities, names) -> tuple[list[str], dict]:
+    each = dict(zip(names, map(float, probabilities), strict=True))
+    given = {name: p for name, p in each.items() if p > THRESHOLD}
+    columns = ["|".join(given), "|".join(f"{p:.4f}" for p in given.values())]
+    return columns, {"labels": list(given), "probabilities": each}
+
+
 def _describe_score(score, names) -> tuple[list[str], dict]:
     return [f"{score:.4f}"], {"score": float(score)}
 
@@ -166,10 +237,11 @@ class Head:
     reads_all_tokens  whether it reads every token's hidden state, or the first of each sequence
     has_dropout       whether dropout is applied to what it reads: BERT has it before a classifier, not before spans
     shift_invariant   whether adding a number to all scores of a sequence changes nothing: then some gradients are zero
-    loss              (scores, labels, offsets) -> (loss, dscores)
+    loss              (scores, labels, offsets[, weights (B,)]) -> (loss, dscores)
     to_labels         (labels, n_out, lengths) -> the array that the loss takes; InputError if they do not fit
     to_prediction     scores -> what `Model.predict` returns
     describe          (row of predictions, class names) -> (columns to print, the same as a JSON object)
+    metrics           names of the metrics that it can be scored by, beside those of a task and f1:CLASS
     example_labels    n_out -> labels for three sequences of 5, 3 and 4 tokens, for checks
     """
 
@@ -179,6 +251,7 @@ class Head:
     to_prediction: Callable
     describe: Callable
     example_labels: Callable
+    metrics: tuple[str, ...] = ()
     reads_all_tokens: bool = False
     has_dropout: bool = True
     shift_invariant: bool = False
@@ -189,6 +262,10 @@ class Head:
         fits, needs = (n_out >= 2, "2 or more") if wanted is None else (n_out == wanted, f"exactly {wanted}")
         if not fits:
             raise InputError(f"head {self.name} needs {needs} outputs, got {n_out}")
+
+    def mean_loss(self, scores, labels, offsets, weights=None):
+        """The loss as it is, or weighted: a record that knows no weights is one without them."""
+        return self.loss(scores, labels, offsets, *(() if weights is None else (weights,)))
 
     def context(self, context: Context) -> Context:
         """The context that the head's layers see."""
@@ -202,6 +279,7 @@ CLASSIFY = Head(
     to_prediction=softmax,
     describe=_describe_class,
     example_labels=lambda n_out: np.arange(3) % n_out,
+    metrics=("accuracy", "macro_f1", "weighted_f1", "f1", "matthews"),
 )
 REGRESS = Head(
     "regress",
@@ -210,6 +288,7 @@ REGRESS = Head(
     to_prediction=lambda scores: scores[:, 0],
     describe=_describe_score,
     example_labels=lambda n_out: np.array([0.5, -1.0, 2.0]),
+    metrics=("pearson", "spearman"),
 )
 SPAN = Head(
     "span",
@@ -222,7 +301,16 @@ SPAN = Head(
     has_dropout=False,
     shift_invariant=True,
 )
-RECORDS = {head.name: head for head in (CLASSIFY, REGRESS, SPAN)}
+MULTILABEL = Head(
+    "multilabel",
+    loss=binary_cross_entropy,
+    to_labels=_label_sets,
+    to_prediction=sigmoid,
+    describe=_describe_labels,
+    example_labels=lambda n_out: (np.arange(3)[:, None] + np.arange(n_out)) % 3 % 2,
+    metrics=("micro_f1", "macro_f1", "weighted_f1", "subset_accuracy"),
+)
+RECORDS = {head.name: head for head in (CLASSIFY, REGRESS, SPAN, MULTILABEL)}
 
 
 def head_record(name: str) -> Head:

@@ -69,7 +69,9 @@ def _layer(name: str) -> int:
     return int(name.split("/")[2]) if name.startswith("encoder/layers/") else -1
 
 
-DEFAULT_LR = {"adapter": 1e-3, "full": 1e-4, "top_k": 1e-4, "layernorm": 1e-3, "head": 1e-3}
+DEFAULT_LR = {"adapter": 1e-3, "full": 1e-4, "top_k": 1e-4, "layernorm": 1e-3, "head": 3e-2}
+DEFAULTS = {method: {"lr": lr} for method, lr in DEFAULT_LR.items()}  # of TrainConfig, where a method has its own
+DEFAULTS["head"] |= {"epochs": 50, "weight_decay": 0.0}  # of a linear classifier whose epochs cost almost nothing
 
 GROUPS = ("embeddings", "attention", "feed-forward", "LayerNorms", "adapters", "pooler", "head")
 

@@ -1,5 +1,7 @@
 """Scores of predictions. Each takes (predictions (N,), labels (N,)) and returns a number, 1 being the best.
 
+Where a row has several labels, both are (N, C) of 0 and 1: macro_f1, weighted_f1, micro_f1 and subset_accuracy.
+
 Answers to questions (SQuAD) are texts, and have scores of their own: `exact_match` and `answer_f1` for one answer,
 `squad_scores` for all.
 """
@@ -11,6 +13,9 @@ import string
 from collections import Counter
 
 import numpy as np
+
+from minibert.class_scores import class_counts
+from minibert.errors import InputError, list_some, shown
 
 
 def accuracy(predictions, labels) -> float:
@@ -24,6 +29,31 @@ def f1(predictions, labels) -> float:
     wrong = np.sum(predictions != labels)
     both = np.sum(predictions & labels)
     return float(2 * both / (2 * both + wrong)) if both + wrong else 0.0
+
+
+def macro_f1(predictions, labels) -> float:
+    """The mean of the classes' F1, of those that are there or predicted: each counts alike, rare or not."""
+    return class_counts(predictions, labels).averages()["macro"]["f1"]
+
+
+def weighted_f1(predictions, labels) -> float:
+    """The mean of the classes' F1, each weighted by how many labels it has."""
+    return class_counts(predictions, labels).averages()["weighted"]["f1"]
+
+
+def micro_f1(predictions, labels) -> float:
+    """The F1 of all labels of all rows together."""
+    return class_counts(predictions, labels).averages()["micro"]["f1"]
+
+
+def subset_accuracy(predictions, labels) -> float:
+    """Share of the rows (N, C) whose labels are all right."""
+    return float(np.mean((np.asarray(predictions) == np.asarray(labels)).all(axis=1)))
+
+
+def f1_of(number: int):
+    """The metric that is the F1 of one class; 0 if it is neither there nor predicted."""
+    return lambda predictions, labels: float(class_counts(predictions, labels, number + 1).scores()["f1"][number])
 
 
 def matthews(predictions, labels) -> float:
@@ -113,4 +143,30 @@ def squad_scores(predictions: dict[str, str], ids: list[str], answers: list[tupl
     return {metric: 100.0 * total / len(ids) for metric, total in totals.items()}
 
 
-METRICS = {f.__name__: f for f in (accuracy, f1, matthews, pearson, spearman)}
+OF_CLASSES = (accuracy, f1, macro_f1, weighted_f1, micro_f1, subset_accuracy, matthews)
+METRICS = {f.__name__: f for f in (*OF_CLASSES, pearson, spearman)}
+F1_OF = "f1:"  # before the name of a class
+
+
+def metric_of(name: str, classes: tuple[str, ...] = ()):
+    """The function of a metric's name: one of METRICS, or f1:CLASS for one of these classes."""
+    return f1_of(classes.index(name.removeprefix(F1_OF))) if name.startswith(F1_OF) else METRICS[name]
+
+
+def chosen_metrics(wanted: str, fitting: tuple[str, ...], usual: tuple[str, ...], classes: tuple[str, ...]):
+    """The names of a task's metrics, the wanted one first, which chooses the best epoch; "": the usual ones.
+
+    fitting: those that its kind of task has, beside the usual ones; f1:CLASS is among them if there are classes, and
+    f1, which is that of class 1, is for two classes alone. Raises InputError, with those that fit, if wanted does not.
+    """
+    if not wanted:
+        return usual
+    names = [name for name in dict.fromkeys((*usual, *fitting)) if name != "f1" or name in usual or len(classes) == 2]
+    if wanted.startswith(F1_OF) and classes:
+        if wanted.removeprefix(F1_OF) not in classes:
+            there = list_some(map(shown, classes))
+            raise InputError(f"--metric {shown(wanted)}: there is no such class; the classes are {there}")
+    elif wanted not in names:
+        names += ["f1:CLASS"] * bool(classes)
+        raise InputError(f"--metric {shown(wanted)} is none of this task's; it has {', '.join(names)}")
+    return (wanted, *(name for name in usual if name != wanted))

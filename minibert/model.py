@@ -12,12 +12,12 @@ from minibert.attention import PROJECTIONS
 from minibert.bert import context_of, encoder_backward, encoder_forward
 from minibert.config import SUBLAYERS, AdapterConfig, BertConfig
 from minibert.errors import InputError
-from minibert.heads import head_backward, head_forward, head_init, head_record
+from minibert.heads import check_weights, head_backward, head_forward, head_init, head_record
 from minibert.layers import Context, dropout_of_step
 from minibert.methods import check_options, format_table, parameter_table, trained_names, used_options
 from minibert.params import FlatParams, flatten, unflatten
 from minibert.storage import TaskRecord, check_backbone, fingerprint, read_backbone
-from minibert.text import Batch, Tokenizer
+from minibert.text import Batch, Features, Tokenizer
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
@@ -116,7 +116,8 @@ class Model:
 
     Python threads may share a model, and models: their passes are made one after the other, each on all cores.
 
-    head: see heads.py; "classify" has n_out classes, "regress" one output, "span" two (start and end of an answer).
+    head: see heads.py; "classify" has n_out classes, "multilabel" n_out labels, "regress" one output,
+    "span" two (start and end of an answer).
     method: see methods.py; "top_k" needs top_k. adapter (default: the paper's) and train_layernorm=False, which freezes
     the LayerNorms, are for method "adapter" alone. pooled puts BERT's pooler before the head. This and frozen
     LayerNorms are choices of other sources, not the paper's. seed: of new weights and of dropout's masks.
@@ -196,7 +197,7 @@ class Model:
     def _scores(self, batch: Batch, context: Context) -> np.ndarray:
         kernels.ensure_compiled(self.backbone.dtype, "predict")
         with kernels.one_at_a_time():
-            states, _ = encoder_forward(batch, self._tree, None, context)
+            states, _ = self._states(batch, None, context)
             return head_forward(states, self._tree, None, self.head_record.context(context))[0]
 
     def hidden(self, batch: Batch) -> np.ndarray:
@@ -205,38 +206,65 @@ class Model:
         with kernels.one_at_a_time():
             return encoder_forward(batch, self._tree, None, context_of(batch, self.config, self.adapter))[0]
 
+    def _states(self, batch: Batch | Features, grads, context: Context):
+        """What the head reads, and the encoder's caches; Features are what it reads, and there are no caches."""
+        if isinstance(batch, Features):
+            return batch.states, None
+        return encoder_forward(batch, self._tree, grads, context)
+
+    @property
+    def has_features(self) -> bool:
+        """Whether the head alone trains, and reads [CLS] alone: what it reads never changes, but for dropout."""
+        return all(name.startswith("head/") for name in self.trained()) and not self.head_record.reads_all_tokens
+
+    def features(self, batch: Batch) -> Features:
+        """What the head reads of each sequence, without dropout; all methods take it in place of the batch.
+
+        For a model that `has_features`; for any other it would leave out what trains.
+        """
+        kernels.ensure_compiled(self.backbone.dtype, "predict")
+        with kernels.one_at_a_time():
+            return Features(encoder_forward(batch, self._tree, None, self._context(batch))[0])
+
     def forward(self, batch: Batch) -> np.ndarray:
         """Scores, without dropout.   -> (B, C): logits of the classes; (B, 1); or (T, 2): logits of start and end"""
         return self._scores(batch, self._context(batch))
 
     def predict(self, batch: Batch) -> np.ndarray:
-        """Class probabilities (B, C); for a regression the scores (B,); for spans logits of start and end (T, 2)."""
+        """Probabilities of classes or labels (B, C); for a regression the scores (B,); for spans logits of start and
+        end (T, 2)."""
         return self.head_record.to_prediction(self.forward(batch))
 
-    def loss(self, batch: Batch, labels, dropout_step: int | None = None) -> float:
+    def loss(self, batch: Batch, labels, dropout_step: int | None = None, weights=None) -> float:
         """The loss alone, for finite differences. Arguments as for `loss_and_grads`."""
-        labels, context = self._checked(labels, batch), self._context(batch, dropout_step)
-        return float(self.head_record.loss(self._scores(batch, context), labels, batch.offsets)[0])
+        labels, weights = self._checked(labels, weights, batch)
+        context = self._context(batch, dropout_step)
+        return float(self.head_record.mean_loss(self._scores(batch, context), labels, batch.offsets, weights)[0])
 
-    def loss_and_grads(self, batch: Batch, labels, dropout_step: int | None = None):
+    def loss_and_grads(self, batch: Batch, labels, dropout_step: int | None = None, weights=None):
         """Mean loss of the batch, and its gradient with respect to every trained parameter.
 
-        labels (B,): class numbers, or target scores; for spans (B, 2), the positions of the answer's first and last
-        token in its sequence, 0 being [CLS]. dropout_step None is without dropout; a number is the training step whose
-        dropout masks are used. Returns (loss, {flat name: array shaped as the parameter}).
+        labels (B,): class numbers, or target scores; for several labels a text 0 and 1 (B, C); for spans
+        (B, 2), the positions of the answer's first and last token in its sequence, 0 being [CLS]. dropout_step None is
+        without dropout; a number is the training step whose dropout masks are used. weights (B,), finite and not
+        negative: the loss is sum(w l) / sum(w) over the sequences' losses l, as in PyTorch's CrossEntropyLoss(weight)
+        and scikit-learn, and 0 if all weights are 0; None: 1 each.
+        Returns (loss, {flat name: array shaped as the parameter}).
         """
-        labels, context = self._checked(labels, batch), self._context(batch, dropout_step)
+        labels, weights = self._checked(labels, weights, batch)
+        context = self._context(batch, dropout_step)
         flat_grads = FlatParams.zeros_like(self.trained())
         grads = unflatten(flat_grads)
 
         head_context = self.head_record.context(context)
         kernels.ensure_compiled(self.backbone.dtype, "train")
         with kernels.one_at_a_time():
-            states, caches = encoder_forward(batch, self._tree, grads, context)
+            states, caches = self._states(batch, grads, context)
             scores, head_cache = head_forward(states, self._tree, grads, head_context)
-            loss, dscores = self.head_record.loss(scores, labels, batch.offsets)
+            loss, dscores = self.head_record.mean_loss(scores, labels, batch.offsets, weights)
             dstates = head_backward(dscores, self._tree, head_cache, grads, head_context)
-            encoder_backward(dstates, batch, self._tree, caches, grads, context)
+            if caches:
+                encoder_backward(dstates, batch, self._tree, caches, grads, context)
         return float(loss), flat_grads
 
     def caches(self, batch: Batch, dropout_step: int | None = None) -> list:
@@ -245,10 +273,11 @@ class Model:
         with kernels.one_at_a_time():
             return encoder_forward(batch, self._tree, grads, self._context(batch, dropout_step))[1]
 
-    def _checked(self, labels, batch: Batch) -> np.ndarray:
+    def _checked(self, labels, weights, batch: Batch) -> tuple[np.ndarray, np.ndarray | None]:
         if len(batch) == 0:
             raise InputError("the batch has no sequences, so it has no loss")
-        return self.head_record.to_labels(np.asarray(labels), self.n_out, np.diff(batch.offsets))
+        labels = self.head_record.to_labels(np.asarray(labels), self.n_out, np.diff(batch.offsets))
+        return labels, check_weights(weights, len(batch))
 
     def to_record(self, name: str, labels=(), training=None, dev=None, rows=None) -> TaskRecord:
         """What a bank file keeps of this model: the trained arrays, and how to build the rest around them.

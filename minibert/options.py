@@ -19,5 +19,6 @@ MODEL_OPTIONS = ("top_k", "freeze_layernorm", "pooled_head")
 # Options whose value is a tuple: several layers are one setting, where several sizes are settings to be tried.
 TUPLE_OPTIONS = (
     *(f"adapter_{f.name}" for f in fields(AdapterConfig) if f.type.startswith("tuple")),
+    *(f.name for f in fields(TrainConfig) if f.type.startswith("tuple")),
     *("columns", "drop_label"),
 )

@@ -7,7 +7,9 @@ result.json, and are compared with those that are given now.
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 
+from minibert.config import TrainConfig
 from minibert.errors import InputError
 from minibert.params import flatten
 from minibert.progress import read_progress
@@ -20,6 +22,7 @@ WHAT_HASHES_TELL = {
     "backbone": "the backbone's weights are not those of that run",
     "tokenizer": "the backbone's tokenizer is not that of that run",
 }
+_DEFAULTS = {f"train/{f.name}": json.loads(json.dumps(f.default)) for f in fields(TrainConfig)}
 TRAIN_LONGER = "to train longer, start a new run with a larger --epochs and another --out"
 
 
@@ -94,12 +97,13 @@ def difference(before: dict | None, now: dict) -> str:
     """The first setting that is another one, as "lr was 0.1, now it is 0.2"; "" if there is none.
 
     Settings are compared as JSON keeps them: a tuple is a list. A run that an older minibert began knows its data by
-    another hash, and no tokenizer: these are not compared.
+    another hash, and no tokenizer: these are not compared. A setting of the training that it did not know yet has its
+    default.
     """
     before, now = flatten(before or {}), flatten(json.loads(json.dumps(now)))
     unknown = () if "tokenizer" in before else ("data", "data_whole", "tokenizer")
     for name in now | before:
-        if name not in unknown and before.get(name) != now.get(name):
+        if name not in unknown and before.get(name, _DEFAULTS.get(name)) != now.get(name):
             if name in WHAT_HASHES_TELL:
                 return WHAT_HASHES_TELL[name]
             return f"{name} was {before.get(name)!r}, now it is {now.get(name)!r}"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import kernels
 from minibert.data import Task, data_fingerprint, limit_dev, limit_train, load_task
-from minibert.evaluate import evaluate, tokenize
+from minibert.evaluate import evaluate
 from minibert.interrupt import compile_kernels
 from minibert.model import Backbone, Model, load_backbone
 from minibert.progress import Saving
@@ -58,11 +58,10 @@ def score_test(training: Training) -> dict[str, float] | None:
     test = training.task.test
     if test is None or test.labels is None:
         return None
-    model = training.best_model()
-    split = tokenize(model.backbone, test, training.config.max_length)
+    model, split = training.best_model(), training.tokenized(test)
     for note in split.notes("test"):
         training.say(f"note: {note}")
-    return evaluate(model, split, training.task.metrics)
+    return evaluate(model, split, training.metrics)
 
 
 def train_and_test(training: Training) -> dict:
@@ -101,7 +100,7 @@ def run_trial(trial: Trial, backbone_path, folder=None) -> dict:
             raise KeyboardInterrupt
     del result["settings"], result["finished"]
     names = {"id": trial_id(trial, data, backbone.fingerprint), "data": data, "backbone": backbone.fingerprint}
-    result |= {**names, "metric": task.metrics[0], "train_rows": len(task.train), "threads": kernels.threads()}
+    result |= {**names, "metric": training.metrics[0], "train_rows": len(task.train), "threads": kernels.threads()}
     return result | {"wall_seconds": time.perf_counter() - start, "versions": _versions()}
 
 

@@ -53,6 +53,12 @@ class Windows:
     longest: int
 
     @property
+    def weights(self) -> np.ndarray | None:
+        """(W,) of each window in the loss: that of its question; None: 1 each."""
+        weights = self.questions.weights
+        return None if weights is None else weights[self.question]
+
+    @property
     def n_examples(self) -> int:
         """How many questions are scored."""
         return len(self.questions)
@@ -65,6 +71,9 @@ class Windows:
         scored = self.questions if rows is None else self.questions.take(np.flatnonzero(rows))
         scores = squad_scores(self.predictions(logits), scored.ids, scored.answers)
         return {name: scores[name] / 100 for name in metrics}
+
+    def report(self, logits: np.ndarray) -> None:
+        """None: answers are no classes."""
 
     def predictions(self, logits: np.ndarray) -> dict[str, str]:
         """{id: answer}, as the official scorer reads them."""

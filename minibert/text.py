@@ -57,6 +57,35 @@ class Batch:
             yield self.take(range(start, min(start + size, len(self))))
 
 
+@dataclass(frozen=True)
+class Features:
+    """B sequences of which the encoder's work is done: states (B, D) is the hidden state of each one's [CLS].
+
+    It stands where a Batch stands for a model whose encoder is frozen and that reads [CLS] alone (`Model.features`).
+    """
+
+    states: np.ndarray
+    truncated: int = 0
+    n_tokens = 0  # that are left to be read
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """(B + 1,): one row a sequence."""
+        return np.arange(len(self) + 1, dtype=np.int64)
+
+    def take(self, sequences) -> Features:
+        """The given sequences, in that order."""
+        return Features(self.states[np.asarray(sequences, np.int64)])
+
+    def parts(self, size: int) -> Iterator[Features]:
+        """The sequences in batches of `size`, the last one perhaps smaller."""
+        for start in range(0, len(self), size):
+            yield Features(self.states[start : start + size])
+
+
 def pack(ids: list[list[int]], segments: list[list[int]], truncated: int = 0) -> Batch:
     """Put sequences end to end. Raises InputError if one has no tokens: it has no first one to be read."""
     for row, sequence in enumerate(ids):

@@ -14,16 +14,19 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from minibert.class_weights import class_weights, with_class_weights
 from minibert.config import TrainConfig
-from minibert.data import Task, data_fingerprint, training_fingerprint
+from minibert.data import Examples, Task, data_fingerprint, training_fingerprint
 from minibert.data.rows import trained_rows
 from minibert.divergence import advice, scores_are_sound, step_is_sound
 from minibert.errors import InputError
-from minibert.evaluate import NonFiniteLoss, evaluate_all, format_scores, tokenize
+from minibert.evaluate import EVAL_BATCH, NonFiniteLoss, Split, evaluate_all, features, format_scores, tokenize
 from minibert.interrupt import CtrlC
+from minibert.metrics import chosen_metrics
 from minibert.model import Model
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
 from minibert.progress import Epoch, Progress, Saving, write_progress
+from minibert.spans import Windows
 from minibert.storage import RunFolder, read_bank, write_bank
 from minibert.text import Batch
 
@@ -48,8 +51,10 @@ class Training:
     ):
         self.model, self.task, self.config, self.quiet, self.saving = model, task, config, quiet, saving
         self.folder = RunFolder(out)
-        self.train = tokenize(model.backbone, task.train, config.max_length)
-        self.dev = {name: tokenize(model.backbone, split, config.max_length) for name, split in task.dev.items()}
+        self.metrics = chosen_metrics(config.metric, model.head_record.metrics, task.metrics, task.labels)
+        self.class_weights = class_weights(config.class_weights, task)
+        self.train = self.tokenized(replace(task.train, weights=with_class_weights(self.class_weights, task)))
+        self.dev = {name: self.tokenized(split) for name, split in task.dev.items()}
         self.rows = trained_rows(task)
         self.optimizer = Adam(model.trained(), config.weight_decay)
         self.progress, self.epoch, self.ctrl_c = Progress(), Epoch(), CtrlC()
@@ -75,6 +80,10 @@ class Training:
             "tokenizer": self.model.backbone.tokenizer_fingerprint,
         }
 
+    def tokenized(self, split: Examples) -> Split | Windows:
+        """A split as this run reads it."""
+        return tokenize(self.model.backbone, split, self.config.max_length, self.task.labels)
+
     def say(self, line: str) -> None:
         """Print unless quiet."""
         if not self.quiet:
@@ -91,6 +100,7 @@ class Training:
             finished, test = False, None
             try:
                 with self.ctrl_c:
+                    self._read_once()
                     while not self._is_trained():
                         self._epoch()
                     self._keep_a_bank()
@@ -112,9 +122,31 @@ class Training:
         elif not self.epoch.losses:
             self._save_state()
 
+    def _read_once(self) -> None:
+        """Where the head alone trains, put what it reads in place of the texts: the encoder, without dropout, works
+        once and not in every epoch. This counts as work of the epoch under way."""
+        if not self.model.has_features or self._is_trained():
+            return
+        start, splits = time.perf_counter(), [self.train, *self.dev.values()]
+        self.epoch.tokens += sum(split.batch.n_tokens for split in splits)
+        parts = sum(math.ceil(len(split.batch) / EVAL_BATCH) for split in splits)
+        with self._bar(total=parts, desc="reading the texts", unit="batch") as bar:
+            for split in splits:
+                split.batch = features(self.model, split.batch, bar.update)
+        self.epoch.seconds += time.perf_counter() - start
+
+    def _bar(self, **options) -> tqdm:
+        return tqdm(**options, leave=False, disable=self.quiet or not sys.stderr.isatty())
+
     def _is_trained(self) -> bool:
         """Whether the last epoch is over, that is, scored."""
-        return self.progress.epoch == self.config.epochs or (self._enough() and not self.epoch.losses)
+        ends = self._enough() or self.out_of_patience
+        return self.progress.epoch == self.config.epochs or (ends and not self.epoch.losses)
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the last epochs, as many as config.patience says, were no better than the best before them."""
+        return 0 < self.config.patience <= self.progress.epoch - self.progress.best_epoch
 
     def _enough(self) -> bool:
         return 0 < self.config.max_steps <= self.optimizer.steps
@@ -146,11 +178,10 @@ class Training:
     def _epoch(self) -> None:
         """Take the steps of an epoch, or those that are left of it, and score it."""
         epoch, name = self.epoch, f"epoch {self.progress.epoch + 1}/{self.config.epochs}"
-        start, shown = time.perf_counter() - epoch.seconds, not self.quiet and sys.stderr.isatty()
-        bar = {"total": self.steps_per_epoch, "initial": len(epoch.losses), "desc": name, "unit": "step"}
-        with tqdm(**bar, leave=False, disable=not shown) as bar:
-            for batch, labels in self._batches():
-                epoch.losses.append(self._step(batch, labels))
+        start = time.perf_counter() - epoch.seconds
+        with self._bar(total=self.steps_per_epoch, initial=len(epoch.losses), desc=name, unit="step") as bar:
+            for batch, labels, weights in self._batches():
+                epoch.losses.append(self._step(batch, labels, weights))
                 epoch.tokens += batch.n_tokens
                 epoch.seconds = time.perf_counter() - start
                 if self.saving and self.saving.is_due(self.optimizer.steps):
@@ -160,7 +191,7 @@ class Training:
                 bar.update()
         self._end_epoch(name)
 
-    def _batches(self) -> Iterator[tuple[Batch, np.ndarray]]:
+    def _batches(self) -> Iterator[tuple[Batch, np.ndarray, np.ndarray | None]]:
         """The batches of an epoch that are left, in an order that only the seed and the epoch's number decide."""
         numbers = np.arange(len(self.train.batch), dtype=np.int64)  # on Windows the default of NumPy 1 has 32 bits
         order = np.random.default_rng([self.config.seed, self.progress.epoch]).permutation(numbers)
@@ -171,7 +202,8 @@ class Training:
             with self._saved_on_ctrl_c():
                 self.ctrl_c.check()
             rows = order[i : i + size]
-            yield self.train.batch.take(rows), self.train.labels[rows]
+            weights = self.train.weights
+            yield self.train.batch.take(rows), self.train.labels[rows], None if weights is None else weights[rows]
 
     @contextmanager
     def _saved_on_ctrl_c(self) -> Iterator[None]:
@@ -182,16 +214,16 @@ class Training:
             self._save_state()
             raise
 
-    def _step(self, batch: Batch, labels) -> float:
+    def _step(self, batch: Batch, labels, weights=None) -> float:
         """Forward, backward, clip, move. Raises NonFiniteLoss before anything is moved."""
         step = self.optimizer.steps
-        loss, grads = self.model.loss_and_grads(batch, labels, dropout_step=step)
+        loss, grads = self.model.loss_and_grads(batch, labels, dropout_step=step, weights=weights)
         norm = clip_by_global_norm(grads, self.config.clip_norm)
         lr = learning_rate(step, self.total_steps, self.config.lr, self.config.warmup)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             why = f"the loss is {loss}, the norm of the gradients {norm}, at learning rate {lr:.2g}"
             raise self._stopped(
-                why, advice(self.model, lambda model: step_is_sound(model, batch, labels, step), labels)
+                why, advice(self.model, lambda model: step_is_sound(model, batch, labels, step, weights), labels)
             )
         self.optimizer.step(grads, lr)
         return loss
@@ -206,7 +238,7 @@ class Training:
         try:
             with self._saved_on_ctrl_c():
                 self.ctrl_c.check()
-                return evaluate_all(self.model, self.dev, self.task.metrics)
+                return evaluate_all(self.model, self.dev, self.metrics)
         except NonFiniteLoss as error:
             batches = [split.batch for split in self.dev.values()]
             found = advice(self.model, lambda model: all(scores_are_sound(model, batch) for batch in batches))
@@ -217,7 +249,7 @@ class Training:
         dev, before, epoch = self._score_dev(), self.progress, self.epoch
         loss, seconds, tokens = float(np.mean(epoch.losses)), epoch.seconds, epoch.tokens
         done = {"epoch": before.epoch + 1, "steps": self.optimizer.steps}
-        value = dev[self.task.metrics[0]]
+        value = dev[self.metrics[0]]
         best = value > before.best_score
         if best:
             self._save_bank(dev)
@@ -228,7 +260,7 @@ class Training:
         self._save_state()  # before the files that can be made of it again: on Windows another program may hold them
         self.folder.write_history(self.progress.history)
         self.folder.write_result(self._result(finished=False))
-        speed = f"{seconds:.1f} s, {tokens / seconds:,.0f} tokens/s"
+        speed = f"{seconds:.1f} s" + (f", {tokens / seconds:,.0f} tokens/s" if tokens else "")
         mark = "  (best so far)" if best else ""
         self.say(f"{name}: loss {loss:.4f}, dev {format_scores(dev)}, {speed}{mark}")
 

@@ -18,6 +18,7 @@ from minibert.data.rows import row_hashes, shared_note
 from minibert.data.task import UNKNOWN
 from minibert.errors import InputError, did_you_mean
 from minibert.evaluate import Split, tokenize
+from minibert.metrics import chosen_metrics
 from minibert.model import Backbone, Model
 from minibert.spans import Windows
 from minibert.storage import TaskRecord, bank_file, read_bank
@@ -133,7 +134,13 @@ def open_labelled(
     for scored in splits:
         shown = "" if split == ALL else scored.name
         notes += [*_about_rows(scored, is_trained, split), *scored.split.notes(shown)]
-    return Labelled(name, found.metrics, splits, is_trained, notes)
+    return Labelled(name, _metrics(model, record, found), splits, is_trained, notes)
+
+
+def _metrics(model: Model, record: TaskRecord, found: Task | Uncut) -> tuple[str, ...]:
+    """Those of the training: first that which chose the best epoch."""
+    wanted = _settings(record, "train").get("metric", "")
+    return chosen_metrics(wanted, model.head_record.metrics, found.metrics, record.labels)
 
 
 def _check_fit(record: TaskRecord, found: Task | Uncut) -> None:
@@ -203,7 +210,9 @@ def _scored(model: Model, record: TaskRecord, name: str, part: Examples) -> Scor
         trained_on = np.isin(hashes, record.rows["train"])
         chose_epoch = np.isin(hashes, record.rows["dev"]) & ~trained_on
     unknown = int((part.labels == UNKNOWN).sum()) if record.labels else 0
-    return Scored(name, tokenize(model.backbone, part, max_length(record)), trained_on, chose_epoch, unknown)
+    return Scored(
+        name, tokenize(model.backbone, part, max_length(record), record.labels), trained_on, chose_epoch, unknown
+    )
 
 
 def _about_data(record: TaskRecord, found: Task | Uncut, is_trained: bool | None, split: str) -> list[str]:

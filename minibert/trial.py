@@ -16,7 +16,7 @@ from pathlib import Path
 from minibert.config import AdapterConfig, TrainConfig
 from minibert.data import CSV_OPTIONS, DEFAULT_MAX_LENGTH
 from minibert.errors import InputError, list_some, readable
-from minibert.methods import DEFAULT_LR, check_options
+from minibert.methods import DEFAULTS, check_options
 from minibert.options import ADAPTER_OPTIONS, MODEL_OPTIONS, TRAIN_OPTIONS, TUPLE_OPTIONS
 from minibert.params import flatten
 
@@ -132,7 +132,7 @@ def make_trial(**options) -> Trial:
     method = given.get("method", "adapter")
     adapter = {setting: given[name] for name, setting in ADAPTER_OPTIONS.items() if name in given}
     train = {setting: given[name] for name, setting in TRAIN_OPTIONS.items() if name in given}
-    usual = {"lr": DEFAULT_LR.get(method, TrainConfig.lr)}
+    usual = dict(DEFAULTS.get(method, {}))
     usual["max_length"] = DEFAULT_MAX_LENGTH.get(given.get("task"), TrainConfig.max_length)
     return Trial(
         task=given.get("task"),

@@ -67,6 +67,7 @@ def _data_arguments(parser: argparse.ArgumentParser) -> None:
     csv.add_argument("--label-column", metavar="NAME", help="the column with the label")
     csv.add_argument("--pair-column", metavar="NAME", help="the column with a second text")
     _format_arguments(csv)
+    csv.add_argument("--label-separator", metavar="CHAR", help="a cell has any number of labels: a|b (empty: none)")
     csv.add_argument("--regress", action="store_true", help="the label is a number to predict")
     csv.add_argument(
         "--drop-label", action=_OneMore, metavar="TEXT", help="leave out rows with this label; may be given again"

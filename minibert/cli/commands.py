@@ -8,7 +8,9 @@ import sys
 
 import numpy as np
 
+from minibert.class_weights import weight_lines
 from minibert.cli.answers import check_answers, check_eval, eval_predictions, write_predictions
+from minibert.cli.class_tables import class_lines
 from minibert.cli.inputs import open_rows, open_task, print_notes
 from minibert.cli.rows_out import check_list_options, predict_rows
 from minibert.cli.texts import texts_and_pairs
@@ -63,6 +65,8 @@ def _announce(training: Training) -> None:
     say(f"task {task.name} ({', '.join(sizes)}), method {model.method}, seed {config.seed}")
     for line in class_counts(task):
         say(line)
+    for line in weight_lines(training.class_weights):
+        say(line)
     for name, split in {"train": training.train, **training.dev}.items():
         for note in split.notes(name):
             say(f"note: {note}")
@@ -75,6 +79,9 @@ def _announce(training: Training) -> None:
 
 def _summarize(training: Training, result: dict) -> None:
     folder, say = training.folder, training.say
+    if training.out_of_patience:
+        epochs = f"epoch {training.progress.epoch} of {training.config.epochs}"
+        say(f"ended after {epochs}: no better dev score than in epoch {result['best_epoch']} (--patience)")
     share = f"{result['trained_params']:,} of {result['total_params']:,} parameters"
     say(f"trained {share} ({100 * result['trained_fraction']:.2f} %) in {result['seconds']:.0f} s")
     for split in ("dev", "test"):
@@ -108,12 +115,14 @@ def eval(args) -> None:
 
 
 def _print_scores(rows: Labelled, scored: Scored, outputs: np.ndarray) -> None:
-    """A line of scores, and one for the rows that the training did not see, if it saw others."""
+    """A line of scores, and one for the rows that the training did not see, if it saw others; then those of classes."""
     split, where = scored.split, f"{rows.task} {scored.name}"
     print(f"{where} ({split.n_examples}): {format_scores(split.score(outputs, rows.metrics))}")
     if scored.unseen is not None:
         scores = split.score(outputs, rows.metrics, scored.unseen)
         print(f"{where}, not in training ({scored.unseen.sum()}): {format_scores(scores)}")
+    for line in class_lines(split.report(outputs)):
+        print(line)
 
 
 def _print_json(rows: Labelled, scored: Scored, outputs: np.ndarray) -> None:
@@ -128,6 +137,8 @@ def _print_json(rows: Labelled, scored: Scored, outputs: np.ndarray) -> None:
     if scored.unseen is not None:
         n, scores = int(scored.unseen.sum()), split.score(outputs, rows.metrics, scored.unseen)
         found["not_in_training"] = {"examples": n, **scores}
+    if (report := split.report(outputs)) is not None:
+        found["report"] = report
     print(json.dumps(found))
 
 

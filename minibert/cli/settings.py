@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import fields
 
 from minibert.config import ACTIVATIONS, METHODS, SUBLAYERS, AdapterConfig, TrainConfig
@@ -29,6 +30,14 @@ def _tuple_of(kind: type):
     return parse
 
 
+def _quoted_list(text: str) -> tuple[str, ...]:
+    """Comma-separated texts; one that has a comma itself is in double quotes."""
+    return tuple(part.strip() for part in next(csv.reader([text], skipinitialspace=True), ()))
+
+
+_quoted_list.is_one_value = True
+
+
 # What --help says of a setting, and what argparse cannot know from its type.
 ADAPTER_HELP = {
     "size": {"metavar": "M", "help": "units of the bottleneck (default 64)"},
@@ -42,15 +51,25 @@ ADAPTER_HELP = {
     "multiplicative": {"help": "adapters scale what they would be added to"},
 }
 TRAIN_HELP = {
-    "lr": {"metavar": "X", "help": "peak learning rate (1e-3; 1e-4 for full and top_k)"},
-    "epochs": {"metavar": "N", "help": "default 5"},
+    "lr": {"metavar": "X", "help": "peak learning rate (1e-3; 1e-4 for full and top_k, 3e-2 for head)"},
+    "epochs": {"metavar": "N", "help": "default 5; 50 for head"},
     "batch_size": {"metavar": "N", "help": "default 32"},
     "max_length": {"metavar": "N", "help": "tokens of a text or pair; longer ones are cut (128; 384 for squad)"},
     "warmup": {"metavar": "X", "help": "share of steps of rising rate (0.1)"},
-    "weight_decay": {"metavar": "X", "help": "default 0.01"},
+    "weight_decay": {"metavar": "X", "help": "default 0.01; 0 for head"},
     "clip_norm": {"metavar": "X", "help": "largest norm of the gradients, 0: any (1.0)"},
     "seed": {"metavar": "N", "help": "default 0"},
     "max_steps": {"metavar": "N", "help": "end the run early"},
+    "metric": {
+        "metavar": "NAME",
+        "help": "decides the best epoch: accuracy, macro_f1, f1:CLASS, … (see docs/tasks.md)",
+    },
+    "class_weights": {
+        "metavar": "W",
+        "type": _quoted_list,
+        "help": "in the loss: balanced, or NAME=W,… (default 1 each)",
+    },
+    "patience": {"metavar": "N", "help": "end after N epochs without a better dev score (0: never)"},
 }
 FROM_TYPE = {
     "int": {"type": int},
@@ -66,7 +85,7 @@ def field_arguments(p, config: type, options: dict[str, str], texts: dict[str, d
     """An argument for every field of a config. options: {option: field}. It is None, or False, if it is not given."""
     types = {field.name: field.type for field in fields(config)}
     for option, name in options.items():
-        p.add_argument(f"--{option.replace('_', '-')}", **FROM_TYPE[types[name]], **texts.get(name, {}))
+        p.add_argument(f"--{option.replace('_', '-')}", **FROM_TYPE[types[name]] | texts.get(name, {}))
 
 
 def method_arguments(p) -> None:

@@ -35,8 +35,9 @@ def check_task(task: Task, data=None) -> Task:
     path that the task was read from.
 
     Every split holds rows, and as many pairs and labels as texts; all splits are single texts or all are pairs.
-    With class names: labels are numbers of classes, and training rows show at least two classes. Without, one score an
-    example: scores are finite, and the training scores are not all the same. Else labels are whole numbers: positions.
+    With class names: labels are numbers of classes, and training rows show at least two classes; or 0 and 1 for each
+    class, and training rows differ. Without, one score an example: scores are finite, and the training scores are not
+    all the same. Else labels are whole numbers: positions.
     """
     try:
         _check(task)
@@ -70,6 +71,8 @@ def _check_split(task: Task, name: str, split: Examples) -> None:
     )
     if split.pairs is not None:
         need(len(split.pairs) == n, f"the {name} set has {n} texts and {len(split.pairs)} second texts")
+    if split.weights is not None:
+        _check_weights(name, split)
     if split.labels is None:
         return
     shape = (n, *task.label_shape)
@@ -80,6 +83,9 @@ def _check_split(task: Task, name: str, split: Examples) -> None:
     need(np.issubdtype(split.labels.dtype, np.integer), f"the labels of the {name} set are not whole numbers")
     if not task.labels:
         return
+    if task.label_shape:
+        need(bool(np.isin(split.labels, (0, 1)).all()), f"the labels of the {name} set are not all 0 or 1")
+        return
     low, high = int(split.labels.min()), int(split.labels.max())
     classes = len(task.labels)
     need(
@@ -88,9 +94,21 @@ def _check_split(task: Task, name: str, split: Examples) -> None:
     )
 
 
+def _check_weights(name: str, split: Examples) -> None:
+    n, weights = len(split), split.weights
+    need(weights.shape == (n,), f"the {name} set has {n} texts and weights of shape {weights.shape}")
+    sound = weights.dtype.kind == "f" and bool(np.isfinite(weights).all()) and bool((weights >= 0).all())
+    need(sound, f"the weights of the {name} set are not all finite numbers from 0 on")
+    need(weights.sum() > 0, f"all weights of the {name} set are 0, so there is nothing to learn")
+
+
 def _check_classes(task: Task) -> None:
     names = ", ".join(map(show, task.labels))
     need(len(set(task.labels)) == len(task.labels), f"a class name occurs twice in {names}")
+    if task.label_shape:
+        varied = bool((task.train.labels != task.train.labels[0]).any())
+        need(varied, "all training rows have the same labels, so there is nothing to learn")
+        return
     present = np.unique(task.train.labels)
     only = show(task.labels[int(present[0])])
     need(len(present) >= 2, f"all training rows have the same class ({only}); at least two classes are needed")

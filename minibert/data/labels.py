@@ -18,7 +18,7 @@ from subprocess import list2cmdline
 import numpy as np
 
 from minibert.data.reading import NUMBER
-from minibert.data.task import Task
+from minibert.data.task import Task, class_numbers, unknown_labels
 from minibert.errors import InputError, cut, quoted, shown
 
 MOST_GROUPS = 5  # notes about spellings
@@ -96,6 +96,14 @@ class LabelColumn:
         for label, line in zip(self.labels, self.lines, strict=True):
             found.setdefault(label, line)
         return found
+
+    def numbers(self, classes: tuple[str, ...]) -> np.ndarray:
+        """See `class_numbers`."""
+        return class_numbers(self.labels, classes)
+
+    def unknown(self, classes: tuple[str, ...]) -> list[str]:
+        """See `unknown_labels`."""
+        return unknown_labels(self.path, self.labels, classes)
 
     def check_numbers(self) -> None:
         """Raise InputError if two labels are the same number: 1 and 1.0, 7 and 07."""
@@ -208,18 +216,24 @@ def class_counts(task: Task) -> list[str]:
         return []
 
     def count(labels: np.ndarray) -> np.ndarray:
+        if task.label_shape:
+            return labels.sum(axis=0)
         return np.bincount(labels[labels >= 0], minlength=len(task.labels))
 
     told = [f"{show(name)} ({n})" for name, n in zip(task.labels, count(task.train.labels), strict=True)]
     many = len(told) > 2 * SHOWN
-    lines = [f"{len(told)} classes: {_ends(told)}" if many else f"classes: {', '.join(told)}"]
+    kind = "labels" if task.label_shape else "classes"
+    lines = [f"{len(told)} {kind}: {_ends(told)}" if many else f"{kind}: {', '.join(told)}"]
+    if task.label_shape:
+        none, per_row = int((~task.train.labels.any(axis=1)).sum()), float(task.train.labels.sum(axis=1).mean())
+        lines.append(f"labels of a training row: {per_row:.2f} on average; {none} of {len(task.train)} rows have none")
     splits = {"train": task.train, **task.dev, "test": task.test}
     for split, examples in splits.items():
         if examples is None or examples.labels is None:
             continue
         lacking = [show(task.labels[i]) for i in np.flatnonzero(count(examples.labels) == 0)]
         if lacking:
-            lines.append(f"note: {split} has no row of {len(lacking)} of {len(told)} classes: {_ends(lacking)}")
+            lines.append(f"note: {split} has no row of {len(lacking)} of {len(told)} {kind}: {_ends(lacking)}")
     return lines
 
 

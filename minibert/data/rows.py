@@ -71,4 +71,8 @@ def training_fingerprint(task: Task) -> str:
 
 
 def _plain(value):
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else vars(value)
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    return {
+        name: v for name, v in vars(value).items() if name != "weights" or v is not None
+    }  # as before there were any

@@ -64,6 +64,7 @@ def cut_train(parts: dict[str, Examples], classes: tuple[str, ...], cut: Cut) ->
     dev_share, test_share, seed = cut.dev_share, cut.test_share, cut.seed
     parts = dict(parts)
     at_random = np.zeros(len(whole), np.int64)
+    classes = classes if whole.labels.ndim == 1 else ()  # sets of labels are often all different
     how = "by class" if classes else "at random"
     rows = stratified_split(whole.labels if classes else at_random, dev_share, test_share, seed)
     enough = len(whole) * min(dev_share, test_share or dev_share) >= 1

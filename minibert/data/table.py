@@ -11,10 +11,11 @@ import numpy as np
 from minibert.data.delimited import Format, Table, is_spaced, looks_quoted, read_delimited
 from minibert.data.folder import find_splits
 from minibert.data.json_lines import JsonTable, is_json_lines, read_json_lines
+from minibert.data.label_sets import read_sets, split_cell
 from minibert.data.labels import LabelColumn, Spellings, escaped, fold, is_missing, leave_out, show
 from minibert.data.reading import parse_score
 from minibert.data.split import Cut, Uncut, check_split_seed
-from minibert.data.task import Examples, Task, class_numbers, empty_texts, unknown_labels
+from minibert.data.task import Examples, Task, empty_texts
 from minibert.errors import InputError, list_some, shown
 
 MOST_CLASSES = 1000
@@ -28,8 +29,14 @@ class Roles:
     label: str
     pair: str | None
     regress: bool
+    separator: str | None = None  # between the labels of one cell
 
     def __post_init__(self):
+        if self.separator is not None and self.regress:
+            raise InputError("--label-separator is for classes, --regress for one number a row: leave out one of them")
+        if self.separator is not None and (len(self.separator) != 1 or self.separator.isalnum()):
+            told = "expected one character that is no letter or digit"
+            raise InputError(f"--label-separator {shown(self.separator)}: {told}")
         if len(set(self.columns())) != len(self.columns()):
             raise InputError(f"the text, pair and label columns must be different; got {', '.join(self.columns())}")
 
@@ -44,7 +51,8 @@ class TableOptions:
 
     File format: delimiter, encoding, columns, quoting as in `Format` and `read_delimited`.
     Labels: the class names that the training rows show, sorted (as numbers if all are whole numbers); spaces around
-    them are dropped. Rows with a label of drop_label are left out. regress=True: decimal numbers (see `parse_score`).
+    them are dropped. label_separator: a cell holds any number of them with this character between, an empty one none.
+    Rows with a label of drop_label are left out. regress=True: decimal numbers (see `parse_score`).
     An empty text is kept.
     Splits: one file is cut by `stratified_split` into dev_share (None: 0.1), test_share (None: 0.1; 0: no test set) and
     the rest for training. In a folder the test file may be missing or have no labels; a missing dev file is cut from
@@ -64,6 +72,7 @@ class TableOptions:
     dev_share: float | None = None
     test_share: float | None = None
     split_seed: int | None = None
+    label_separator: str | None = None
 
     def __post_init__(self):
         dropped = (self.drop_label,) if isinstance(self.drop_label, str) else tuple(self.drop_label)
@@ -79,7 +88,7 @@ class TableOptions:
     @property
     def roles(self) -> Roles:
         """Which column is what."""
-        return Roles(self.text_column, self.label_column, self.pair_column, self.regress)
+        return Roles(self.text_column, self.label_column, self.pair_column, self.regress, self.label_separator)
 
 
 def read_table(name: str, data, classes: tuple[str, ...] | None = None, **options) -> Task | Uncut:
@@ -108,6 +117,8 @@ def read_table(name: str, data, classes: tuple[str, ...] | None = None, **option
         notes += [*table.notes, *_odd_cells(table, roles)]
     parts, classes = _parts(tables, roles, classes, o.drop_label, notes)
     head, metrics = ("regress", ("spearman", "pearson")) if o.regress else ("classify", ("accuracy",))
+    if o.label_separator is not None:
+        head, metrics = "multilabel", ("micro_f1", "macro_f1", "subset_accuracy")
     if "dev" not in parts:
         dev_share, test_share = (0.1 if share is None else share for share in (o.dev_share, o.test_share))
         cut = Cut(files["train"], dev_share, 0 if data.is_dir() else test_share, o.split_seed or 0)
@@ -200,8 +211,8 @@ def _parts(
                 classes = _classes(labels, notes)
             if classes and (scored or split == "test"):
                 _check_spellings(labels, classes)
-                notes += unknown_labels(table.path, labels.labels, classes)
-                numbers = class_numbers(labels.labels, classes)
+                notes += labels.unknown(classes)
+                numbers = labels.numbers(classes)
             else:
                 numbers = _scores(labels) if roles.regress else _numbers(labels, classes)
             parts[split] = _examples(table, roles, numbers)
@@ -223,7 +234,7 @@ def _is_unlabelled(table: Table, roles: Roles, classes: tuple[str, ...], seen: s
         has = f" (it has {shown(alike)})" if alike else ""
         notes.append(f"{table.path.name} has no column {roles.label!r}{has}: its rows are not scored")
         return True
-    labels = {label.strip() for label in table.column(roles.label)}
+    labels = {label for cell in table.column(roles.label) for label in split_cell(cell, roles.separator)}
     if roles.regress:
         labelled = any(parse_score(label) is not None for label in labels)
     else:
@@ -244,7 +255,7 @@ def _keep(
     cells = table.column(roles.label)
     labels = [cell.strip() for cell in cells]
     spaced = [i for i, (cell, label) in enumerate(zip(cells, labels, strict=True)) if cell != label and label]
-    if spaced:
+    if spaced and roles.separator is None:
         told = (
             f"spaces around {len(spaced)} labels are dropped (line {table.lines[spaced[0]]}: {shown(cells[spaced[0]])})"
         )
@@ -257,6 +268,8 @@ def _keep(
         told = ", ".join(f"{n} with label {label!r}" for label in dropped if (n := labels.count(label)))
         notes.append(f"{table.path.name}: left out {len(labels) - len(kept)} of {len(labels)} rows ({told})")
         table, labels = table.take(kept), [labels[i] for i in kept]
+    if roles.separator is not None:
+        return table, read_sets(table.path, roles.label, labels, table.lines, roles.separator, notes)
     column = LabelColumn(table.path, roles.label, labels, table.lines)
     if "" in column.counts:
         where = f"{table.path}, line {column.first['']}: the label (column {roles.label!r}) is empty"
@@ -307,7 +320,7 @@ def _numbers(labels: LabelColumn, classes: tuple[str, ...]) -> np.ndarray:
             known = list_some([show(name) for name in classes], 20)
             found = f"{shown(label)}; the classes there are {known}. {leave_out(label)}"
             raise InputError(f"{labels.path}, line {line}: no training row has the label {found}")
-    return class_numbers(labels.labels, classes)
+    return labels.numbers(classes)
 
 
 def _check_spellings(labels: LabelColumn, classes: tuple[str, ...]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,16 @@ from minibert.errors import InputError, list_some, shown
 class Examples:
     """One split. texts (N), pairs (N) or None for single texts, labels (N,) or None where the release gives none.
 
-    labels are int64 class numbers (places in Task.labels), or float32 scores for a regression task.
+    labels are int64 class numbers (places in Task.labels), or float32 scores for a regression task;
+    int64 0 and 1 (N, C) where an example has several labels.
+    weights (N,) float64, finite and not negative: what each example counts in the training's loss (see
+    `Model.loss_and_grads`); None: 1 each. Scores of a split do not use them.
     """
 
     texts: list[str]
     pairs: list[str] | None
     labels: np.ndarray | None
+    weights: np.ndarray | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -33,7 +37,7 @@ class Examples:
                 return column[np.asarray(rows, np.int64)]
             return None if column is None else [column[i] for i in rows]
 
-        return replace(self, **{field.name: pick(getattr(self, field.name)) for field in fields(self)})
+        return replace(self, **{f.name: pick(getattr(self, f.name)) for f in fields(self)})
 
 
 def empty_texts(part: Examples, path: Path) -> list[str]:
@@ -109,5 +113,7 @@ class Task:
 
     @property
     def label_shape(self) -> tuple[int, ...]:
-        """The shape of one example's label: () for a class or a score, (2,) for the two ends of an answer."""
-        return () if self.labels or self.n_out == 1 else (self.n_out,)
+        """The shape of one example's label: () for a class or a score, (2,) for the two ends of an answer, (C,) where
+        an example has several labels."""
+        one = self.n_out == 1 if not self.labels else np.ndim(self.train.labels) == 1
+        return () if one else (self.n_out,)

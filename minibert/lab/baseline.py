@@ -33,6 +33,8 @@ def no_bert(task: Task, trials: int, seed: int) -> dict:
     Raises InputError: scikit-learn is not there, numbers out of range, texts without a single word.
     """
     _check(trials, seed)
+    if task.labels and task.label_shape:
+        raise InputError(f"task {task.name} has several labels a text; the baseline is for one label or score a text")
     start = time.perf_counter()
     rng = random.Random(seed)
     best, best_score = None, -np.inf

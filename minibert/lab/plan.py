@@ -13,6 +13,7 @@ from statistics import median
 from minibert.data import data_fingerprint
 from minibert.errors import InputError
 from minibert.evaluate import tokenize
+from minibert.heads import head_record
 from minibert.lab.ledger import latest
 from minibert.methods import trained_names
 from minibert.model import Backbone
@@ -149,8 +150,11 @@ class _Tasks:
             test = task.test if task.test is not None and task.test.labels is not None else None
             test_tokens = 0 if test is None else tokenize(backbone, test, length).batch.n_tokens
             train_tokens = tokenize(backbone, task.train, length).batch.n_tokens
-            self._known[key] = data_fingerprint(task), len(task.train), train_tokens, dev_tokens, test_tokens
-        data, rows, train_tokens, dev_tokens, test_tokens = self._known[key]
+            reads_all = head_record(task.head).reads_all_tokens
+            self._known[key] = data_fingerprint(task), len(task.train), train_tokens, dev_tokens, test_tokens, reads_all
+        data, rows, train_tokens, dev_tokens, test_tokens, reads_all = self._known[key]
+        if trial.method == "head" and not reads_all:  # each text is read once: Training._read_once
+            return data, float(train_tokens + dev_tokens + test_tokens)
         settings = trial.train
         epochs = settings.epochs
         if settings.max_steps:

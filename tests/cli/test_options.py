@@ -38,7 +38,8 @@ def test_what_is_given_reaches_the_setting():
     given += ["--adapter-depth", "2", "--adapter-sublayers", "attention", "--adapter-layers", "0,2"]
     given += ["--adapter-parallel", "--adapter-multiplicative", "--lr", "0.5", "--epochs", "7", "--batch-size", "9"]
     given += ["--max-length", "11", "--warmup", "0.3", "--weight-decay", "0.4", "--clip", "2", "--seed", "5"]
-    given += ["--max-steps", "6"]
+    given += ["--max-steps", "6", "--metric", "macro_f1", "--patience", "4"]
+    given += ["--class-weights", "balanced"]
     args = build_parser().parse_args([*TRAIN, *given])
     trial = make_trial(**{name: getattr(args, name) for name in TRIAL_OPTIONS})
     for made, usual in ((trial.adapter, AdapterConfig()), (trial.train, TrainConfig())):
@@ -66,4 +67,4 @@ def test_labels_to_drop_are_one_setting_and_kept_as_json_gives_them_back(command
 
 
 def test_options_with_several_values_in_one():
-    assert TUPLE_OPTIONS == ("adapter_sublayers", "adapter_layers", "columns", "drop_label")
+    assert TUPLE_OPTIONS == ("adapter_sublayers", "adapter_layers", "class_weights", "columns", "drop_label")

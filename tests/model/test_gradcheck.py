@@ -28,7 +28,12 @@ from minibert.model import Model, random_backbone
 def assert_all_pass(model, dropout_step=None):
     batch, labels = tiny_batch(model.config, model.head)
     checks = check_gradients(model, batch, labels, dropout_step)
-    zero = {"classify": [], "regress": [], "span": ["head/b", f"{TOP}/norm/beta"]}  # the same for all tokens
+    zero = {
+        "classify": [],
+        "multilabel": [],
+        "regress": [],
+        "span": ["head/b", f"{TOP}/norm/beta"],
+    }  # the same for all tokens
     assert {check.name for check in checks} == set(model.trained())
     assert not [check for check in checks if not check.passed]
     for check in checks:

@@ -45,8 +45,8 @@ def at_step(monkeypatch, training, step, action):
     """Call action() in place of that step (from 0)."""
     usual = training.model.loss_and_grads
 
-    def loss_and_grads(batch, labels, dropout_step=None):
-        result = usual(batch, labels, dropout_step)
+    def loss_and_grads(batch, labels, dropout_step=None, weights=None):
+        result = usual(batch, labels, dropout_step, weights)
         return (action() or result) if dropout_step == step else result
 
     monkeypatch.setattr(training.model, "loss_and_grads", loss_and_grads)

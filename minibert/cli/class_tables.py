@@ -1,0 +1,67 @@
+"""What `eval` prints of classes: the scores of each, and the confusion matrix."""
+
+from __future__ import annotations
+
+from minibert.class_scores import SCORES
+from minibert.data.labels import show
+
+WIDEST = 100  # columns of a terminal for the confusion matrix
+MOST_CLASSES = 20  # of a confusion matrix that one can read
+LONGEST_NAME = 30
+UNKNOWN_ROW = "(unknown)"
+
+
+def class_lines(report: dict | None) -> list[str]:
+    """The lines of a `class_report`; none without one."""
+    if report is None:
+        return []
+    return [*_most_frequent(report), *_scores(report), *_confusion(report)]
+
+
+def _most_frequent(report: dict) -> list[str]:
+    most = report.get("most_frequent")
+    return [f"  to say {_name(most['class'])} every time: accuracy {most['accuracy']:.4f}"] if most else []
+
+
+def _scores(report: dict) -> list[str]:
+    averages = [(f"{name} average", report[name]) for name in ("micro", "macro", "weighted") if name in report]
+    names = [_name(row["class"]) for row in report["classes"]]
+    width = max(len(name) for name in (*names, *(name for name, _ in averages)))
+    lines = [f"  {'class':<{width}}{'precision':>11}{'recall':>9}{'F1':>9}{'support':>9}"]
+    for name, row in zip(names, report["classes"], strict=True):
+        lines.append(f"  {name:<{width}}{_numbers(row)}{row['support']:>9}")
+    return lines + [f"  {name:<{width}}{_numbers(row)}" for name, row in averages]
+
+
+def _numbers(row: dict) -> str:
+    precision, recall, f1 = (row[score] for score in SCORES)
+    return f"{precision:>11.4f}{recall:>9.4f}{f1:>9.4f}"
+
+
+def _confusion(report: dict) -> list[str]:
+    """A row for each label, a column for each prediction; columns without room for names have numbers."""
+    if "confusion" not in report:
+        return []
+    names, rows = [_name(row["class"]) for row in report["classes"]], list(report["confusion"])
+    if len(names) > MOST_CLASSES:
+        return [f"  {len(names)} classes: the confusion matrix is in --json alone"]
+    heads, sides = names, list(names)
+    if (2 + max(map(len, names))) + sum(_width(head, rows) for head in heads) > WIDEST:
+        heads, sides = [str(i) for i in range(len(names))], [f"{i} {name}" for i, name in enumerate(names)]
+    if any(report["confusion_unknown"]):
+        rows, sides = [*rows, report["confusion_unknown"]], [*sides, UNKNOWN_ROW]
+    side, widths = max(map(len, sides)), [_width(head, rows) for head in heads]
+    lines = ["  confusion matrix: a row for each label, a column for each prediction"]
+    lines.append("  " + " " * side + "".join(f"{head:>{w}}" for head, w in zip(heads, widths, strict=True)))
+    for name, row in zip(sides, rows, strict=True):
+        lines.append(f"  {name:<{side}}" + "".join(f"{n:>{w}}" for n, w in zip(row, widths, strict=True)))
+    return lines
+
+
+def _width(head: str, rows: list[list[int]]) -> int:
+    return 2 + max(len(head), *(len(str(n)) for row in rows for n in row))
+
+
+def _name(label: str) -> str:
+    name = show(label)
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
