@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def train(args) -> int:
         if not goes_on:
             folder.clear()
         result = train_and_test(training)
-    _summarize(training, result)
+    _summarize(training, result, Path(args.backbone))
     return 0 if result["finished"] else 130
 
 
@@ -77,7 +78,7 @@ def _announce(training: Training) -> None:
         say(f"going on after epoch {training.progress.epoch}, step {training.optimizer.steps}")
 
 
-def _summarize(training: Training, result: dict) -> None:
+def _summarize(training: Training, result: dict, backbone: Path) -> None:
     folder, say = training.folder, training.say
     if training.out_of_patience:
         epochs = f"epoch {training.progress.epoch} of {training.config.epochs}"
@@ -89,6 +90,8 @@ def _summarize(training: Training, result: dict) -> None:
             say(f"{split}: {format_scores(result[split])} (epoch {result['best_epoch']})")
     written = [f"{folder.bank} ({folder.bank.stat().st_size / 1e6:.1f} MB)", str(folder.result)]
     say(", ".join(written + [str(folder.history)] * folder.history.exists()))
+    whole, name = f"{backbone} ({backbone.stat().st_size / 1e6:.1f} MB)", training.model.backbone.fingerprint[:12]
+    say(f"to use the task elsewhere: {written[0]}, and the backbone {whole}, whose fingerprint begins with {name}")
     if not result["finished"]:
         say("go on with the same command and --resume")
 

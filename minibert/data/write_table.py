@@ -103,5 +103,7 @@ def check_names(where: str, there: tuple[str, ...], added: tuple[str, ...]) -> N
 
 
 def _as_cell(value) -> str:
-    """A value of an answer as text; nothing where there is none."""
+    """A value of an answer as text; nothing where there is none; several labels as predict prints them."""
+    if isinstance(value, list):
+        return "|".join(value)
     return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

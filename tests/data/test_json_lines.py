@@ -54,7 +54,7 @@ def test_values_are_cells_as_they_are_written(tmp_path, written, cell):
             ["line 1, 'text': expected a text", "got an object"],
         ),
         ('{"text": Infinity}\n', ["a.jsonl, line 1: Infinity is no number"]),
-        ('{"tekst": "a", "label": "b"}\n', ["there is no column 'text'; the columns are 'tekst', 'label'", "keys"]),
+        ('{"words": "a", "label": "b"}\n', ["there is no column 'text'; the columns are 'words', 'label'", "keys"]),
         ("{}\n", ["the objects have no keys"]),
         ("\n \n", ["is empty"]),
         ('{"text": "a", "label": null}\n{"text": "a", "label": "b"}\n', ["line 1: the label", "is empty"]),
