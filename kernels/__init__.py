@@ -117,7 +117,8 @@ def environment() -> dict:
     """How the kernels are compiled and run. Compiles them if need be: the threading layer is not known before.
 
     Keys: kernels (MINIBERT_KERNELS), blas (name and version); and if they are compiled: threads, most_threads,
-    threading_layer, vector_bits (0: not known), fma, amx, cache (folder), cache_bytes, cache_is_kept.
+    threading_layer, vector_bits (0: not known), fma, amx, cache (folder), cache_bytes, cache_is_kept, old_cache: the
+    folders, with their bytes, that other versions have left (see `clean_cache`).
     """
     from .engine import blas
 
@@ -127,7 +128,7 @@ def environment() -> dict:
     import numba
 
     from .engine import amx
-    from .runtime import compiling, sealed
+    from .runtime import compiling, old_cache, sealed
 
     compile_for("predict")
     files = [file for file in compiling.CACHE_FOLDER.rglob("*") if file.is_file()]
@@ -141,4 +142,17 @@ def environment() -> dict:
         "cache": str(compiling.CACHE_FOLDER),
         "cache_bytes": sum(file.stat().st_size for file in files),
         "cache_is_kept": compiling.CACHE_IS_KEPT and sealed.all_were_kept(),
+        "old_cache": old_cache.old_folders(compiling.KERNELS),
     }
+
+
+def clean_cache() -> int:
+    """Remove what other versions of the kernels have left in the cache: folders that this one, on this machine and with
+    these settings, does not use, written at least a day ago. Returns the bytes that are free now."""
+    if not COMPILED:
+        return 0
+    from .runtime import compiling, old_cache
+
+    folders = old_cache.old_folders(compiling.KERNELS)
+    old_cache.remove(folders)
+    return sum(size for _, size in folders)

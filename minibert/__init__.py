@@ -6,7 +6,16 @@ from pathlib import Path
 from minibert.config import AdapterConfig, BertConfig, TrainConfig
 from minibert.errors import InputError
 
-__all__ = ["AdapterConfig", "Backbone", "BertConfig", "InputError", "Model", "TrainConfig", "load_backbone"]
+__all__ = [
+    "AdapterConfig",
+    "Backbone",
+    "BertConfig",
+    "InputError",
+    "Model",
+    "TrainConfig",
+    "load_backbone",
+    "load_task",
+]
 
 
 def check_kernels() -> None:
@@ -26,10 +35,11 @@ def check_kernels() -> None:
 
 
 def __getattr__(name: str):
-    """Backbone, Model and load_backbone, when they are first used: they bring Numba along, which takes a second."""
-    if name in ("Backbone", "Model", "load_backbone"):
+    """Backbone, Model, load_backbone and load_task, when they are first used: they bring Numba along, which takes a
+    second."""
+    if name in ("Backbone", "Model", "load_backbone", "load_task"):
         check_kernels()
-        from minibert import model
+        from minibert import model, trained_task
 
-        return getattr(model, name)
+        return getattr(trained_task if name == "load_task" else model, name)
     raise AttributeError(f"module 'minibert' has no attribute {name!r}")

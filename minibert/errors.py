@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import reprlib
 
 LONGEST_SHOWN = 60  # characters of one text
@@ -72,3 +73,10 @@ def list_some(names, most: int = MOST_LISTED) -> str:
     """The first of the names, and how many more there are."""
     names = list(names)
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def did_you_mean(given: str, names) -> str:
+    """A question to put after a message, with a space before it, if one of the names is much like what was given."""
+    names = {name.casefold(): name for name in names}
+    found = difflib.get_close_matches(given.casefold(), names, 1)
+    return f" Did you mean {shown(names[found[0]])}?" if found else ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from tqdm import tqdm
 
 from minibert.class_scores import class_report
 from minibert.data.squad import Questions
@@ -90,13 +92,16 @@ def features(model: Model, batch: Batch, bar: Callable[[], object] = lambda: Non
     return Features(states, batch.truncated)
 
 
-def predict(model: Model, batch: Batch | Features) -> np.ndarray:
+def predict(model: Model, batch: Batch | Features, name: str = "") -> np.ndarray:
     """Class probabilities (N, C), scores (N,), or logits of start and end of each token (T, 2), for any number of
-    sequences, also none. Raises NonFiniteLoss."""
-    parts = []
-    with CtrlC() as ctrl_c:
+    sequences, also none. name: of the bar on a terminal, if it takes longer than a second; "" is none. Raises
+    NonFiniteLoss."""
+    parts, shown = [], bool(name) and sys.stderr.isatty()
+    bar = {"total": len(batch), "desc": name, "unit": " texts", "leave": False, "delay": 1, "disable": not shown}
+    with CtrlC() as ctrl_c, tqdm(**bar) as bar:
         for part in batch.parts(EVAL_BATCH) if len(batch) else [batch]:
             parts.append(model.predict(part))
+            bar.update(len(part))
             ctrl_c.check()
     scores = np.concatenate(parts)
     if not np.isfinite(scores).all():

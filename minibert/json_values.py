@@ -10,17 +10,17 @@ from typing import get_args, get_origin, get_type_hints
 from minibert.errors import InputError, need, shown
 
 
-def parse_json(text: str | bytes, where: str):
-    """The value of a JSON text, which stands at `where`. Raises InputError: not JSON, nested too deep for Python, or an
-    object with the same key twice (the last would win without a word)."""
+def parse_json(text: str | bytes, where: str, line: int = 1, **options):
+    """The value of a JSON text, which begins on that line of `where`. options: of json.loads. Raises InputError: not
+    JSON, nested too deep for Python, or an object with the same key twice (the last would win without a word)."""
     try:
-        return json.loads(text, object_pairs_hook=_unique_keys)
+        return json.loads(text, object_pairs_hook=_unique_keys, **options)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     except RecursionError:
         raise InputError(f"{where}: its lists or objects lie too deep in one another") from None
     except json.JSONDecodeError as error:
-        raise InputError(f"{where}, line {error.lineno}: not valid JSON: {error.msg}") from None
+        raise InputError(f"{where}, line {line + error.lineno - 1}: not valid JSON: {error.msg}") from None
     except ValueError as error:  # bytes that are no text, a number of thousands of digits
         raise InputError(f"{where}: not valid JSON: {error}") from None
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
 
 from minibert.cli.bank_arguments import add_bank
+from minibert.cli.parser import Parser, Version
 from minibert.cli.settings import Lists, comma_separated, method_arguments, setting_arguments
 from minibert.config import HEADS, METHODS, PRESETS
 from minibert.data import TASK_NAMES
@@ -15,32 +15,23 @@ EXPERIMENTS = ("table1", "table2", "figure3", "figure4", "figure5", "figure6", "
 
 SAVE_HELP = "within an epoch, write what --resume needs every X minutes (5; 0: only after an epoch)"
 
-EXAMPLES = """\
-examples:
-  minibert train --backbone minilm-l6.h5 --task opinions --out RUN
-  minibert eval --backbone minilm-l6.h5 --bank RUN --split test
-  minibert sweep --backbone minilm-l6.h5 --tasks opinions --lr 3e-4,1e-3 --seeds 0,1,2 --ledger sweep.jsonl
-  minibert predict --backbone minilm-l6.h5 --bank RUN "Not bad at all."
-"""
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument that cannot be used is reported in one line; argparse would print the whole usage before it.
-
-    usual: of a command with subcommands, the one that is meant where the first argument names none.
-    """
-
-    usual: str | None = None
-    subcommands: Collection[str] = ()
-
-    def parse_known_args(self, args=None, namespace=None):
-        """As argparse does it, of a command whose subcommands came later: its old form stays valid."""
-        if self.usual is not None and not (args and args[0] in (*self.subcommands, "-h", "--help")):
-            args = [self.usual, *args]
-        return super().parse_known_args(args, namespace)
-
-    def error(self, message: str):
-        self.exit(2, f"error: {' '.join(message.split())} (see {self.prog} --help)\n")
+# A line for each command, below its help and below what it says of arguments that it cannot use.
+EXAMPLES = {
+    "train": "minibert train --backbone minilm-l6.h5 --task opinions --out RUN",
+    "eval": "minibert eval --backbone minilm-l6.h5 --bank RUN --split test",
+    "predict": 'minibert predict --backbone minilm-l6.h5 --bank RUN "Not bad at all."',
+    "bank": "minibert bank add all.h5 RUN",
+    "sweep": "minibert sweep --backbone minilm-l6.h5 --tasks opinions --lr 3e-4,1e-3 --ledger sweep.jsonl",
+    "reproduce": "minibert reproduce table1 --backbone minilm-l6.h5 --quick",
+    "ablate": "minibert ablate RUN --backbone minilm-l6.h5",
+    "baseline": "minibert baseline --task opinions",
+    "bench": "minibert bench matmul",
+    "params": "minibert params --config bert-base --adapter-size 64",
+    "gradcheck": "minibert gradcheck --method adapter",
+    "download": "minibert download mrpc --out data",
+    "env": "minibert env",
+}
+_MAIN = ("train", "eval", "sweep", "predict")
 
 
 class _OneMore(argparse.Action):
@@ -72,14 +63,11 @@ def _data_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", metavar="PATH", help="the folder that holds the tasks' folders, or the task's own folder or file"
     )
     parser.add_argument("--dev-rows", type=int, metavar="N", help="score on this many dev rows, drawn with seed 0")
-    csv = parser.add_argument_group("task csv: your own delimited file")
+    csv = parser.add_argument_group("task csv: your own file, delimited or of JSON Lines (.jsonl)")
     csv.add_argument("--text-column", metavar="NAME", help="the column with the text")
     csv.add_argument("--label-column", metavar="NAME", help="the column with the label")
     csv.add_argument("--pair-column", metavar="NAME", help="the column with a second text")
-    csv.add_argument("--columns", metavar="NAMES", help="all columns, comma-separated, if the file has no header line")
-    csv.add_argument("--delimiter", metavar="CHAR", help="what separates fields, or one of: tab, comma, semicolon")
-    csv.add_argument("--quoting", choices=("csv", "none"), help="none: quotes are ordinary characters")
-    csv.add_argument("--encoding", metavar="NAME", help="default utf-8")
+    _format_arguments(csv)
     csv.add_argument("--label-separator", metavar="CHAR", help="a cell has any number of labels: a|b (empty: none)")
     csv.add_argument("--regress", action="store_true", help="the label is a number to predict")
     csv.add_argument(
@@ -89,6 +77,14 @@ def _data_arguments(parser: argparse.ArgumentParser) -> None:
     split.add_argument("--dev-share", type=float, metavar="X", help="share of the rows for dev (default 0.1)")
     split.add_argument("--test-share", type=float, metavar="X", help="share of the rows for test (default 0.1)")
     split.add_argument("--split-seed", type=int, metavar="N", help="seed of that split (default 0)")
+
+
+def _format_arguments(p) -> None:
+    """How a delimited file is written."""
+    p.add_argument("--columns", metavar="NAMES", help="all columns, comma-separated, if the file has no header line")
+    p.add_argument("--delimiter", metavar="CHAR", help="what separates fields, or one of: tab, comma, semicolon")
+    p.add_argument("--quoting", choices=("csv", "none"), help="none: quotes are ordinary characters")
+    p.add_argument("--encoding", metavar="NAME", help="default utf-8")
 
 
 def _threads_argument(parser: argparse.ArgumentParser) -> None:
@@ -214,6 +210,14 @@ def _add_predict(commands) -> None:
     p.add_argument("--file", help="a file with one text a line")
     p.add_argument("--json", action="store_true", help="one JSON object a line")
     _threads_argument(p)
+    rows = p.add_argument_group("all rows of a table, of any length; what is not given is as it was for the training")
+    rows.add_argument("--data", metavar="FILE", help="a CSV, TSV or JSON Lines file, or - for standard input")
+    rows.add_argument("--out", metavar="FILE", help="the same rows, with their labels as columns; - is standard output")
+    rows.add_argument("--force", action="store_true", help="replace the file that is in --out")
+    rows.add_argument("--prefix", metavar="TEXT", help="what the names of the added columns begin with")
+    rows.add_argument("--text-column", metavar="NAME", help="the column with the text")
+    rows.add_argument("--pair-column", metavar="NAME", help="the column with a second text")
+    _format_arguments(rows)
 
 
 def _add_reports(commands) -> None:
@@ -235,6 +239,7 @@ def _add_reports(commands) -> None:
     p.add_argument("--mirror", metavar="URL", help="URL or folder to use in place of the public hosts")
 
     p = commands.add_parser("env", help="versions, threads, vector width, cache: OK, or what to do")
+    p.add_argument("--clean-cache", action="store_true", help="remove compiled kernels that other versions have left")
     _threads_argument(p)
 
 
@@ -264,15 +269,19 @@ def _add_bench(commands) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of all commands."""
-    parser = _Parser(
+    parser = Parser(
         prog="minibert",
         description="Adapter tuning of BERT on a CPU.",
-        epilog=EXAMPLES,
+        epilog="\n  ".join(["examples:", *(EXAMPLES[name] for name in _MAIN)]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser.add_argument("--version", action=Version, help="print the versions of minibert and what it computes with")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     daily = (_add_train, _add_eval, _add_predict, add_bank)
     lab = (_add_sweep, _add_reproduce, _add_ablate, _add_baseline, _add_bench)
     for add in (*daily, *lab, _add_reports):
         add(commands)
+    for name, command in commands.choices.items():
+        command.example = EXAMPLES.get(name, "")
+        command.epilog = f"example: {command.example}" if command.example else None
     return parser

@@ -4,6 +4,7 @@ code or None. Everything that can be wrong with the arguments is found before an
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from minibert.cli.answers import check_answers, check_eval, eval_predictions, wr
 from minibert.cli.class_tables import class_lines
 from minibert.cli.inputs import open_rows, open_task, print_notes
 from minibert.cli.mixed import is_mixed, predict_mixed, shows_all_text
+from minibert.cli.rows_out import check_list_options, predict_rows
 from minibert.cli.texts import texts_and_pairs
 from minibert.data.builtin import opinion_kinds
 from minibert.data.labels import class_counts
@@ -51,7 +53,7 @@ def train(args) -> int:
         if not goes_on:
             folder.clear()
         result = train_and_test(training)
-    _summarize(training, result)
+    _summarize(training, result, Path(args.backbone))
     return 0 if result["finished"] else 130
 
 
@@ -76,7 +78,7 @@ def _announce(training: Training) -> None:
         say(f"going on after epoch {training.progress.epoch}, step {training.optimizer.steps}")
 
 
-def _summarize(training: Training, result: dict) -> None:
+def _summarize(training: Training, result: dict, backbone: Path) -> None:
     folder, say = training.folder, training.say
     if training.out_of_patience:
         epochs = f"epoch {training.progress.epoch} of {training.config.epochs}"
@@ -88,6 +90,8 @@ def _summarize(training: Training, result: dict) -> None:
             say(f"{split}: {format_scores(result[split])} (epoch {result['best_epoch']})")
     written = [f"{folder.bank} ({folder.bank.stat().st_size / 1e6:.1f} MB)", str(folder.result)]
     say(", ".join(written + [str(folder.history)] * folder.history.exists()))
+    whole, name = f"{backbone} ({backbone.stat().st_size / 1e6:.1f} MB)", training.model.backbone.fingerprint[:12]
+    say(f"to use the task elsewhere: {written[0]}, and the backbone {whole}, whose fingerprint begins with {name}")
     if not result["finished"]:
         say("go on with the same command and --resume")
 
@@ -105,7 +109,7 @@ def eval(args) -> None:
     rows = open_rows(args, model, record)
     compile_kernels("predict")
     for scored in rows.splits:
-        outputs = predict_batch(model, scored.split.batch)
+        outputs = predict_batch(model, scored.split.batch, scored.name)
         if args.predictions_out is not None:
             write_predictions(args.predictions_out, scored.split.predictions(outputs))
         (_print_json if args.json else _print_scores)(rows, scored, outputs)
@@ -150,9 +154,13 @@ def _print_kinds(right: np.ndarray, kinds: list[str]) -> None:
 
 
 def predict(args) -> None:
-    """Label texts, or answer questions: one line each, label, probability, text."""
+    """Label texts, or answer questions: one line each, label, probability, text. With --data: the rows of a file; with
+    --mixed or several tasks: each text by its own."""
     if is_mixed(args):
         return predict_mixed(args)
+    if args.data:
+        return predict_rows(args)
+    check_list_options(args)
     model, record = open_task(args)
     texts, pairs = texts_and_pairs(args, record)
     head = model.head_record
@@ -162,7 +170,7 @@ def predict(args) -> None:
     empty = count_empty(examples)
     told = [f"{empty} of {len(examples)} rows have an empty text"] if empty else []
     print_notes([*unscored_note(record), *told, *split.notes()])
-    for i, row in enumerate(split.answers(predict_batch(model, split.batch))):
+    for i, row in enumerate(split.answers(predict_batch(model, split.batch, "predict"))):
         fields, answer = head.describe(row, record.labels)
         out = {"text": texts[i]} if pairs is None else {"text": texts[i], "pair": pairs[i]}
         if args.json:

@@ -9,6 +9,7 @@ import sys
 
 from minibert import check_kernels
 from minibert.cli.arguments import build_parser
+from minibert.cli.parser import complete
 from minibert.errors import InputError, printable
 
 MODULES = {
@@ -65,7 +66,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns the exit code: 0; 2 for unusable input; 1 if training failed; 130 after Ctrl-C; 141 if
     the reader of our output went away."""
     _let_any_text_be_printed()
-    args = build_parser().parse_args(arguments)
+    parser = build_parser()
+    complete(parser)
+    args = parser.parse_args(arguments)
+    if args.command is None:  # nothing was asked for, and nothing done
+        parser.print_help(sys.stderr)
+        return 2
     try:
         code = _run(args)
         sys.stdout.flush()

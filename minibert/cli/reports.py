@@ -4,14 +4,15 @@ exit code or None."""
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from itertools import product
+from pathlib import Path
 
 import kernels
 from minibert import gradcheck as checks
 from minibert.adapter_variants import BY_OTHERS, VARIANTS
+from minibert.cli.parser import version_of
 from minibert.config import PRESETS, AdapterConfig
-from minibert.errors import InputError
+from minibert.errors import InputError, list_some
 from minibert.interrupt import compile_kernels
 from minibert.methods import format_table, parameter_table, trained_names
 
@@ -72,25 +73,30 @@ def download(args) -> None:
 def env(args) -> None:
     """Print what the program runs on, and what to do if something is amiss."""
     for package in ("minibert", "numpy", "numba", "tokenizers", "h5py"):
-        print(f"{package:<18}{_version(package)}")
+        print(f"{package:<18}{version_of(package)}")
     print(f"{'python':<18}{platform.python_version()} on {platform.system()} {platform.machine()}")
     compile_kernels("predict")  # with its message, and ended by Ctrl-C, as everywhere
+    freed = kernels.clean_cache() if args.clean_cache else None
     found = kernels.environment()
     print(f"{'kernels':<18}{found['kernels']}")
     if found["kernels"] == "blas":
         print(f"{'matrix products':<18}{found['blas']} by NumPy, for comparison; unset MINIBERT_KERNELS for our own")
     if "threads" in found:
         to_do = _report_compiled(found)
+        _report_old(found["old_cache"], freed)
     else:
         to_do = ["the NumPy reference runs: slow, for reading and debugging; unset MINIBERT_KERNELS for speed"]
     print("\n".join(f"to do: {advice}" for advice in to_do) or "OK")
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed (it runs from its folder)"
+def _report_old(folders: list[tuple[Path, int]], freed: int | None) -> None:
+    """Print what other versions have left in the cache, or what was freed."""
+    if freed is not None:
+        print(f"{'old kernels':<18}{freed / 1e6:.1f} MB removed")
+    elif folders:
+        size, most = sum(size for _, size in folders) / 1e6, 3
+        names = list_some([folder.name for folder, _ in folders], most)
+        print(f"{'old kernels':<18}{size:.1f} MB of other versions: {names} (minibert env --clean-cache)")
 
 
 def _report_compiled(found: dict) -> list[str]:

@@ -16,7 +16,7 @@ from minibert.data.split import Uncut
 from minibert.data.squad import read_squad
 from minibert.data.table import TableOptions, read_table
 from minibert.data.task import Examples, Task
-from minibert.errors import InputError
+from minibert.errors import InputError, did_you_mean
 
 __all__ = [
     "CSV_OPTIONS",
@@ -71,7 +71,8 @@ def load_labelled(name: str, data=None, classes: tuple[str, ...] | None = None, 
     Raises InputError as `load_task`, and if no row has a label among the classes.
     """
     if name not in TASK_NAMES:
-        raise InputError(f"there is no task {name!r}; the tasks are {', '.join(TASK_NAMES)}")
+        alike = did_you_mean(str(name), TASK_NAMES)
+        raise InputError(f"there is no task {name!r}; the tasks are {', '.join(TASK_NAMES)}.{alike}".removesuffix("."))
     options = {key: value for key, value in options.items() if value is not None and value is not False}
     _check_options(name, options)
     if name == "opinions":

@@ -6,15 +6,15 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from minibert.data.reading import LINE, read_text
-from minibert.errors import InputError, list_some, shown
+from minibert.errors import InputError, did_you_mean, list_some, shown
 
 QUOTINGS = ("csv", "none")
 MOST_COLUMNS = 20  # that a message lists
-JSON_ADVICE = "The file looks like JSON: write it as CSV first"
+JSON_ADVICE = "The file looks like JSON: call it .jsonl if it has one object a line, else write it as CSV first"
 LONGEST_FIELD = 2**24  # characters; csv's own limit (131,072) is less than a long document
 _MARK = re.compile(r'("?)sep=([^\r\n])\1[,;\t]*(?=[\r\n])', re.IGNORECASE)  # a spreadsheet's line above the header
 _SPACES = " \t\xa0"
@@ -68,8 +68,9 @@ class Header:
         if name in self.columns:
             raise InputError(f"{self.path}: {self.columns.count(name)} columns are called {name!r}; rename one")
         there = list_some([shown(column) for column in self.columns], MOST_COLUMNS)
-        message = f"{self.path}: there is no column {name!r}; the columns are {there}. "
-        raise InputError(message + (self.form.advice or self._advice(name)))
+        message = f"{self.path}: there is no column {name!r}; the columns are {there}."
+        alike = "" if f'"{name}"' in self.columns else did_you_mean(name, self.columns)
+        raise InputError(message + (alike or f" {self.form.advice or self._advice(name)}"))
 
     def _advice(self, name: str) -> str:
         if _looks_like_json(self.columns[0]):
@@ -135,12 +136,31 @@ def scan_delimited(path: Path, form: Format) -> tuple[Header, Iterator[tuple[int
     a quote that is never closed, no rows, a sep= line that contradicts form.
     """
     text, form, _ = _open(path, form)
-    return _scan(path, text, form)
+    return _scan(path, _lines_of(text), form)
+
+
+def scan_lines(
+    path: Path, lines: Iterator[str], form: Format
+) -> tuple[tuple[str, ...], Header, Iterator[tuple[int, list[str]]], tuple[str, ...]]:
+    """As `scan_delimited`, of lines (with their ends) that come one by one: the names of the columns with the spaces
+    around them, the header, the rows, and notes."""
+    begin = ""
+    for line in lines:
+        begin += line
+        if line.strip("\r\n"):
+            break
+    begin, form, notes = _settled(path, begin, form)
+    names, header, rows = _named(path, chain(_lines_of(begin), lines), form)
+    return names, header, rows, notes
 
 
 def _open(path: Path, form: Format) -> tuple[str, Format, tuple[str, ...]]:
     """The text of a file, its format with nothing left open, and notes."""
-    text = read_text(path, form.encoding, form.advice or ENCODING_ADVICE)
+    return _settled(path, read_text(path, form.encoding, form.advice or ENCODING_ADVICE), form)
+
+
+def _settled(path: Path, text: str, form: Format) -> tuple[str, Format, tuple[str, ...]]:
+    """The text, or the begin of it, without a spreadsheet's mark, its format with nothing left open, and notes."""
     mark, notes = _MARK.match(text), ()
     delimiter = form.delimiter
     if mark:
@@ -159,8 +179,21 @@ def _open(path: Path, form: Format) -> tuple[str, Format, tuple[str, ...]]:
     return text, form, notes
 
 
-def _scan(path: Path, text: str, form: Format) -> tuple[Header, Iterator[tuple[int, list[str]]]]:
-    rows = _parse(path, text, form)
+def _lines_of(text: str) -> Iterator[str]:
+    """The lines with their ends, one at a time: io.StringIO would hold another copy of the file, at four bytes a
+    character."""
+    return (match[0] for match in LINE.finditer(text) if match[0])
+
+
+def _scan(path: Path, lines: Iterator[str], form: Format) -> tuple[Header, Iterator[tuple[int, list[str]]]]:
+    return _named(path, lines, form)[1:]
+
+
+def _named(
+    path: Path, lines: Iterator[str], form: Format
+) -> tuple[tuple[str, ...], Header, Iterator[tuple[int, list[str]]]]:
+    """The names of the columns as they are written, the header, and the rows."""
+    rows = _parse(path, lines, form)
     line, first = next(rows, (0, None))
     if first is None:
         raise InputError(f"{path}: there is no header line")
@@ -171,11 +204,11 @@ def _scan(path: Path, text: str, form: Format) -> tuple[Header, Iterator[tuple[i
     if form.columns is not None:
         rows = chain([(line, first)], rows)
     names = form.columns or first_names
-    return Header(Path(path), names, form), _same_width(path, rows, len(names), form)
+    return form.columns or tuple(first), Header(Path(path), names, form), _same_width(path, rows, len(names), form)
 
 
 def _table(path: Path, text: str, form: Format, notes: tuple[str, ...]) -> Table:
-    header, numbered = _scan(path, text, form)
+    header, numbered = _scan(path, _lines_of(text), form)
     lines, rows = map(list, zip(*numbered, strict=True))
     return Table(header.path, header.columns, header.form, rows, lines, notes)
 
@@ -242,10 +275,10 @@ def _guess_delimiter(path: Path, text: str) -> str:
     return by_ending or ("\t" if "\t" in LINE.match(text.lstrip("\r\n"))[0] else ",")
 
 
-def _parse(path: Path, text: str, form: Format) -> Iterator[tuple[int, list[str]]]:
+def _parse(path: Path, lines: Iterator[str], form: Format) -> Iterator[tuple[int, list[str]]]:
     style = csv.QUOTE_MINIMAL if form.quoting == "csv" else csv.QUOTE_NONE
-    # Lines one at a time: io.StringIO would hold another copy of the file, at four bytes a character.
-    lines = (match[0] for match in LINE.finditer(text))
+    begin = list(islice(lines, 1))
+    lines = chain(begin, lines)
     # strict: a quote in the wrong place is an error, where the default would swallow the lines up to the next quote.
     reader = csv.reader(lines, delimiter=form.delimiter, quoting=style, strict=True)
     line = 1
@@ -257,7 +290,7 @@ def _parse(path: Path, text: str, form: Format) -> Iterator[tuple[int, list[str]
             line = reader.line_num + 1  # a row with quoted line breaks spans lines; an editor shows its first
     except csv.Error as error:
         told = str(error).replace(f"'{form.delimiter}'", _spell(form.delimiter))
-        advice = JSON_ADVICE if _looks_like_json(text) else _advice(form)
+        advice = JSON_ADVICE if _looks_like_json("".join(begin)) else _advice(form)
         raise InputError(f"{path}, in the row that begins on line {line}: {told}. {advice}") from None
     finally:
         csv.field_size_limit(limit)

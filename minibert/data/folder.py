@@ -7,10 +7,11 @@ from pathlib import Path
 
 from minibert.errors import InputError, list_some
 
-ENDINGS = (".csv", ".tsv")
+JSON_ENDINGS = (".jsonl", ".ndjson")
+ENDINGS = (".csv", ".tsv", *JSON_ENDINGS)
 SPLIT_NAMES = {"train": ("train",), "dev": ("dev", "val", "valid", "validation"), "test": ("test",)}
 DATA_ENDINGS = (
-    *ENDINGS, ".tab", ".txt", ".data", ".json", ".jsonl", ".ndjson", ".xls", ".xlsx", ".ods", ".parquet", ".arrow",
+    *ENDINGS, ".tab", ".txt", ".data", ".json", ".xls", ".xlsx", ".ods", ".parquet", ".arrow",
     ".feather", ".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".rar", ".tar", ".tgz", "",
 )  # fmt: skip
 NO_DATA = ("readme", "license", "licence", "copying", "changelog", "makefile", "dockerfile")
@@ -43,10 +44,11 @@ def find_splits(data: Path, notes: list[str]) -> dict[str, Path]:
     if "train" not in files:
         holds = f" (it holds {others})" if others else ""
         raise InputError(
-            f"{data} has neither train.csv nor train.tsv{holds}; give a folder with one, or the file itself"
+            f"{data} has neither train.csv nor train.tsv{holds}; give a folder with one (train.jsonl will do, too), or "
+            "the file itself"
         )
     if others:
-        notes.append(f"{data} also holds {others}: not read (train, dev and test are, each .csv or .tsv)")
+        notes.append(f"{data} also holds {others}: not read (train, dev and test are, each .csv, .tsv or .jsonl)")
     return files
 
 

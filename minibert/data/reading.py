@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import io
 import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -14,9 +16,12 @@ from minibert.errors import InputError
 
 BOM = "\ufeff"  # the byte-order mark some editors put before the first letter
 TO_UTF8 = "save the file as UTF-8 (every editor can, and iconv -f LATIN1 -t UTF-8)"
+BLOCK = 2**20  # bytes that are read at a time of a file that is streamed
+LONGEST_LINE = 2**26  # characters, of such a file
 LARGEST_SCORE = float(np.finfo(np.float32).max)  # scores are stored as float32
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 LINE = re.compile(r"([^\r\n]*)(?:\r\n|\r|\n|\Z)")  # as every text editor sees a line; group 1 is without its end
+_WHOLE_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)")
 
 # What files begin with that are no text, what they are, and how to make text of them.
 _UNPACK, _EXPORT = "unpack it first", "export it as CSV in UTF-8 first"
@@ -78,24 +83,91 @@ def decode(raw: bytes, name: str, encoding: str | Sequence[str] = "utf-8", advic
         text = _decode(raw, encodings)
     except UnicodeDecodeError as error:
         line = _line_of(raw[: error.start].decode(error.encoding, errors="replace"))
-        expected = error.encoding if error.encoding.startswith("utf") else encodings[0]  # "charmap" for many
-        raise InputError(f"{name}, line {line}: byte 0x{raw[error.start]:02x} is not {expected}. {advice}") from None
+        raise _wrong_byte(f"{name}, line {line}", error, encodings[0], advice) from None
     except UnicodeError as error:  # of codecs that do not say where
         raise InputError(f"{name} is not {encodings[0]} ({error}). {advice}") from None
     except (LookupError, ValueError):
-        raise InputError(
-            f"there is no text encoding called {encoding!r}; use for example utf-8, latin-1, cp1252 or utf-16"
-        ) from None
+        raise _no_encoding(encoding) from None
     text = text.removeprefix(BOM)
+    _check_no_nul(text, name, 1, encodings, advice)
+    if not text or text.isspace():  # and not strip(), which copies a big file
+        raise InputError(f"{name} is empty")
+    return text
+
+
+def _wrong_byte(where: str, error: UnicodeDecodeError, encoding: str, advice: str) -> InputError:
+    expected = error.encoding if error.encoding.startswith("utf") else encoding  # "charmap" for many
+    return InputError(f"{where}: byte 0x{error.object[error.start]:02x} is not {expected}. {advice}")
+
+
+def _no_encoding(encoding) -> InputError:
+    return InputError(
+        f"there is no text encoding called {encoding!r}; use for example utf-8, latin-1, cp1252 or utf-16"
+    )
+
+
+def _check_no_nul(text: str, name: str, line: int, encodings: Sequence[str], advice: str) -> None:
+    """Raise InputError if there is a NUL character in the text, which begins on that line of the file called name."""
     if "\0" in text:
-        line = _line_of(text[: text.index("\0")])
+        line += _line_of(text[: text.index("\0")]) - 1
         raise InputError(
             f"{name}, line {line}: there is a NUL character, so this is not a text file in {' or '.join(encodings)}. "
             f"If it was saved as Unicode by a spreadsheet, it is utf-16. {advice}"
         )
-    if not text or text.isspace():  # and not strip(), which copies a big file
+
+
+def stream_lines(file: BinaryIO, name: str, encoding: str = "utf-8", advice: str = "") -> Iterator[str]:
+    """The lines, with their ends, of an open file called name, in memory that does not grow with the file.
+
+    encoding, advice and errors as in `decode`; an error is raised where it stands. A line of more than LONGEST_LINE
+    characters is an error, too.
+    """
+    line, rest = 1, ""
+    for text in _stream_text(file, name, encoding, advice):
+        _check_no_nul(text, name, line, [encoding], advice)
+        rest += text
+        end = 0
+        for match in _WHOLE_LINE.finditer(rest):
+            end, line = match.end(), line + 1
+            yield match[0]
+        rest = rest[end:]
+        if len(rest) > LONGEST_LINE:
+            raise InputError(f"{name}, line {line}: the line has more than {LONGEST_LINE:,} characters")
+    if rest:
+        yield rest
+    elif line == 1:
         raise InputError(f"{name} is empty")
-    return text
+
+
+def _stream_text(file: BinaryIO, name: str, encoding: str, advice: str) -> Iterator[str]:
+    """The text of an open file, a block at a time; "\\r\\n" is never cut in two."""
+    block, line = file.read(BLOCK), 1
+    _check_kind(block, name)
+    try:
+        b"xx".decode(encoding, "ignore")  # a LookupError also for codecs that give no text, such as hex
+        if codecs.lookup(encoding).name == "utf-8":
+            wide = (width for width, marks in _WIDE_MARKS.items() if block.startswith(marks))
+            encoding = next(wide, encoding)
+        decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=False)
+    except (LookupError, ValueError):
+        raise _no_encoding(encoding) from None
+    mark = BOM
+    while True:
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            before = error.object[: error.start].decode(error.encoding, errors="replace")
+            where = f"{name}, line {line + _line_of(before) - 1}"
+            raise _wrong_byte(where, error, encoding, advice or "Save the file as UTF-8") from None
+        except UnicodeError as error:  # of codecs that do not say where
+            raise InputError(f"{name} is not {encoding} ({error}). {advice}") from None
+        if text:
+            text, mark = text.removeprefix(mark), ""
+            yield text
+            line += _line_of(text) - 1
+        if not block:
+            return
+        block = file.read(BLOCK)
 
 
 def _check_kind(raw: bytes, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Task csv: the user's own delimited file, or a folder with one file per split, made into a task."""
+"""Task csv: the user's own file, delimited or of JSON Lines, or a folder with one file per split, made into a task."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from minibert.data.delimited import Format, Table, is_spaced, looks_quoted, read_delimited
 from minibert.data.folder import find_splits
+from minibert.data.json_lines import JsonTable, is_json_lines, read_json_lines
 from minibert.data.label_sets import read_sets, split_cell
 from minibert.data.labels import LabelColumn, Spellings, escaped, fold, is_missing, leave_out, show
 from minibert.data.reading import parse_score
@@ -91,7 +92,7 @@ class TableOptions:
 
 
 def read_table(name: str, data, classes: tuple[str, ...] | None = None, **options) -> Task | Uncut:
-    """The task called `name` from a file, or from a folder with train, dev and test files (.csv or .tsv).
+    """The task called `name` from a file, or from a folder with train, dev and test files (.csv, .tsv, .jsonl).
 
     options: those of `TableOptions`. classes: those of a trained task that is scored, in place of those that the
     training rows show. Then a label that is none of them is UNKNOWN, and told; and the options are those that another
@@ -107,8 +108,9 @@ def read_table(name: str, data, classes: tuple[str, ...] | None = None, **option
     files = find_splits(data, notes)
     if classes is None:
         _check_split_options(o, data, files)
+        _check_form(o.form, files)
     roles = o.roles
-    tables = {split: read_delimited(path, o.form) for split, path in files.items()}
+    tables = {split: _read_file(path, o.form) for split, path in files.items()}
     for column in roles.columns():
         tables["train"].place(column)  # before anything is said about what the columns hold
     for table in tables.values():
@@ -122,6 +124,20 @@ def read_table(name: str, data, classes: tuple[str, ...] | None = None, **option
         cut = Cut(files["train"], dev_share, 0 if data.is_dir() else test_share, o.split_seed or 0)
         return Uncut(name, head, classes, metrics, parts, tuple(notes), cut)
     return Task(name, head, classes, metrics, parts["train"], {"dev": parts["dev"]}, parts.get("test"), tuple(notes))
+
+
+def _read_file(path: Path, form: Format) -> Table:
+    return read_json_lines(path, form) if is_json_lines(path) else read_delimited(path, form)
+
+
+def _check_form(form: Format, files: dict[str, Path]) -> None:
+    """Raise InputError for an option of delimited files where there is none."""
+    given = [f"--{name}" for name in ("delimiter", "columns", "quoting") if getattr(form, name) is not None]
+    if given and all(map(is_json_lines, files.values())):
+        raise InputError(
+            f"{files['train']}: {' and '.join(given)} cannot be used with JSON Lines, whose columns are the keys of "
+            "its objects: leave it out"
+        )
 
 
 def _check_split_options(o: TableOptions, data: Path, files: dict[str, Path]) -> None:
@@ -144,6 +160,8 @@ def _check_split_options(o: TableOptions, data: Path, files: dict[str, Path]) ->
 def _odd_cells(table: Table, roles: Roles) -> list[str]:
     """Notes about cells that seem to be written in another way than the file is read."""
     notes = []
+    if isinstance(table, JsonTable):  # its quotes are not to be mistaken
+        return notes
     for column in roles.columns():
         if column not in table.columns:
             continue

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig
-from minibert.errors import InputError, readable, shown
+from minibert.errors import InputError, did_you_mean, readable, shown
 from minibert.storage import hdf5
 from minibert.storage.tokenizer import differences, sha256_of_text
 
@@ -218,7 +218,7 @@ def choose(records: dict[str, TaskRecord], path: Path, name: str | None) -> Task
     if name is None and len(records) != 1:
         raise InputError(f"{path} holds {len(records)} tasks; choose one with --name: {names}")
     if name is not None and name not in records:
-        raise InputError(f"{path} has no task {name!r}; it has {names}")
+        raise InputError(f"{path} has no task {name!r}; it has {names}.{did_you_mean(name, records)}".removesuffix("."))
     return records[name or names]
 
 

@@ -155,11 +155,12 @@ BAD_TRAINING = {
 
 
 def assert_refused(result, named):
-    """Exit code 2, and exactly one line, which begins with error: and names what is wrong."""
+    """Exit code 2, and exactly one line, which begins with error: and names what is wrong; of arguments that cannot be
+    used, an example below it."""
     code, out, err = result
     assert code == 2
     assert out == ""
-    assert re.fullmatch(r"error: [^\n]+\n", err), err
+    assert re.fullmatch(r"error: [^\n]+\n(example: minibert [^\n]+\n)?", err), err
     assert named in err
 
 
@@ -180,7 +181,6 @@ EVAL = "eval --backbone {place}/tiny.h5 --bank {place}/run "
 CSV = "--task csv --data {place}/data.csv --text-column text --label-column "
 PREDICT = "predict --backbone {place}/tiny.h5 --bank {place}/"
 BAD_COMMANDS = {
-    "no command": ("", "required: COMMAND"),
     "unknown command": ("tune", "invalid choice: 'tune'"),
     "glue data that is a file": (
         "train --backbone {place}/tiny.h5 --task cola --data {place}/data.csv --out {tmp}/out",
