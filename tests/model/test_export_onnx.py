@@ -167,7 +167,7 @@ def test_another_precision_is_refused(backbone, tmp_path):
 def test_no_file_is_replaced_without_force(backbone, tmp_path):
     path = tmp_path / "task.onnx"
     path.write_text("mine")
-    refused(trained(backbone), path, "--force")
+    refused(trained(backbone), path, "is there already")
     assert path.read_text() == "mine"
     model = trained(backbone)
     export_onnx.export_onnx(model, model.to_record("mine", ("a", "b")), path, force=True)
