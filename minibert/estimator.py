@@ -77,7 +77,7 @@ class _AdapterEstimator(BaseEstimator):
         return self
 
     def _task(self, train: Examples, eval_set) -> Task:
-        """A task that is called csv, so that `minibert eval` and `resume` find it to be what they expect."""
+        """The task that the command would read from a file; being called csv, it can be scored on files, too."""
         classes = tuple(map(str, getattr(self, "classes_", ())))
         if eval_set is None:
             cut = Cut(Path("X"), self.dev_share, 0, self.split_seed)
@@ -119,11 +119,6 @@ class _AdapterEstimator(BaseEstimator):
             )
         state = dict(super().__getstate__())
         return state | {"_model": None} if "_model" in state else state
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.string = tags.input_tags.one_d_array = True
-        return tags
 
 
 class AdapterClassifier(ClassifierMixin, _AdapterEstimator):

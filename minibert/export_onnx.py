@@ -52,7 +52,7 @@ def export_onnx(model: Model, record: TaskRecord, path: str | Path, force: bool 
     """
     onnx = _import_onnx()
     if Path(path).exists() and not force:
-        raise InputError(f"{path} is there already; give another file, or --force to replace it")
+        raise InputError(f"{path} is there already: give another file, or remove that one (in Python: force=True)")
     check_exportable(model, record)
     proto = build(onnx, model)
     onnx.helper.set_model_props(proto, metadata(model, record))

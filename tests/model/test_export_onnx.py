@@ -13,6 +13,7 @@ from small_models import TEXTS, options_of
 from tiny import CONFIG, VOCAB, environment
 
 from minibert import AdapterConfig, InputError, Model, export_onnx
+from minibert.config import HEADS
 from minibert.model import Backbone, random_backbone
 from minibert.storage import bert_tokenizer
 from minibert.text import Tokenizer
@@ -33,7 +34,7 @@ def trained(backbone, **options):
 
 
 def export(model, path, **more):
-    labels = tuple(f"label {i}" for i in range(model.n_out)) if model.head == "classify" else ()
+    labels = tuple(f"label {i}" for i in range(model.n_out)) if HEADS[model.head] is None else ()
     export_onnx.export_onnx(model, model.to_record("mine", labels, **more), path)
     return path
 
@@ -72,6 +73,7 @@ def test_every_form_of_adapter(backbone, tmp_path, form):
     [
         {"head": "regress", "n_out": 1},
         {"head": "span", "n_out": 2},
+        {"head": "multilabel", "n_out": 3},
         {"pooled": True, "n_out": 3},
         {"train_layernorm": False},
         {"method": "full"},
@@ -165,7 +167,7 @@ def test_another_precision_is_refused(backbone, tmp_path):
 def test_no_file_is_replaced_without_force(backbone, tmp_path):
     path = tmp_path / "task.onnx"
     path.write_text("mine")
-    refused(trained(backbone), path, "--force")
+    refused(trained(backbone), path, "is there already")
     assert path.read_text() == "mine"
     model = trained(backbone)
     export_onnx.export_onnx(model, model.to_record("mine", ("a", "b")), path, force=True)
