@@ -9,7 +9,7 @@ import numpy as np
 
 from minibert.cli.answers import check_answers, check_eval, eval_predictions, write_predictions
 from minibert.cli.inputs import open_rows, open_task, print_notes
-from minibert.cli.mixed import is_mixed, predict_mixed, shows_all_text
+from minibert.cli.mixed import predict_mixed, several_tasks, shows_all_text
 from minibert.cli.texts import texts_and_pairs
 from minibert.data.builtin import opinion_kinds
 from minibert.data.labels import class_counts
@@ -139,8 +139,9 @@ def _print_kinds(right: np.ndarray, kinds: list[str]) -> None:
 
 def predict(args) -> None:
     """Label texts, or answer questions: one line each, label, probability, text."""
-    if is_mixed(args):
-        return predict_mixed(args)
+    records = several_tasks(args)
+    if records is not None:
+        return predict_mixed(args, records)
     model, record = open_task(args)
     texts, pairs = texts_and_pairs(args, record)
     head = model.head_record
