@@ -80,6 +80,14 @@ class Part(NamedTuple):
     all_rows: bool
 
     @property
+    def computes(self):
+        """What decides the hidden states that it reads: parts of which this is equal have the same. A task that trained
+        nothing but its head has those of the plain backbone."""
+        if any(not name.startswith("head/") for name in self.model.trained()):
+            return id(self.model)
+        return self.batch.ids.tobytes(), self.batch.segments.tobytes(), self.batch.offsets.tobytes(), self.all_rows
+
+    @property
     def rows_read(self) -> np.ndarray:
         """The rows of its batch whose hidden states it reads."""
         return np.arange(self.batch.n_tokens) if self.all_rows else self.batch.first_rows
@@ -197,7 +205,8 @@ class MixedModel:
     def predict_batches(self, batches: dict[str, Batch]) -> dict[str, np.ndarray]:
         """What `Model.predict` gives of each task's batch, {task: predictions}; of task "none" hidden states (B, D).
 
-        One pass for all but those that are `alone`.
+        One pass for all but those that are `alone`. Tasks that trained a head alone and read the same sequences have
+        these in it once.
         """
         parts = {
             task: Part(self.models[task], batch, self._reads_all_tokens(task))
@@ -205,10 +214,13 @@ class MixedModel:
             if task not in self.alone
         }
         found = {task: self.models[task].predict(batches[task]) for task in batches if task in self.alone}
+        once = {part.computes: part for part in parts.values()}
         kernels.ensure_compiled(self.backbone.dtype, "predict")
         with kernels.one_at_a_time():
-            for task, states in zip(parts, mixed_encoder_forward([*parts.values()]) if parts else (), strict=True):
-                found[task] = states if self.is_plain(task) else self._read(parts[task], states)
+            states = dict(zip(once, mixed_encoder_forward([*once.values()]) if once else (), strict=True))
+            for task, part in parts.items():
+                x = states[part.computes]
+                found[task] = x if self.is_plain(task) else self._read(part, x)
         return {task: found[task] for task in batches}
 
     def _read(self, part: Part, states: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from minibert.class_weights import weight_lines
 from minibert.cli.answers import check_answers, check_eval, eval_predictions, write_predictions
 from minibert.cli.class_tables import class_lines
 from minibert.cli.inputs import open_rows, open_task, print_notes
-from minibert.cli.mixed import is_mixed, predict_mixed, shows_all_text
+from minibert.cli.mixed import predict_mixed, several_tasks, shows_all_text
 from minibert.cli.rows_out import check_list_options, predict_rows
 from minibert.cli.texts import texts_and_pairs
 from minibert.data.builtin import opinion_kinds
@@ -155,12 +155,13 @@ def _print_kinds(right: np.ndarray, kinds: list[str]) -> None:
 
 def predict(args) -> None:
     """Label texts, or answer questions: one line each, label, probability, text. With --data: the rows of a file; with
-    --mixed or several tasks: each text by its own."""
-    if is_mixed(args):
-        return predict_mixed(args)
+    several tasks: each text by its own, or by each."""
     if args.data:
         return predict_rows(args)
     check_list_options(args)
+    records = several_tasks(args)
+    if records is not None:
+        return predict_mixed(args, records)
     model, record = open_task(args)
     texts, pairs = texts_and_pairs(args, record)
     head = model.head_record

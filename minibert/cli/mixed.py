@@ -26,15 +26,17 @@ class Request(NamedTuple):
     pair: str | None
 
 
-def is_mixed(args) -> bool:
-    """Whether several tasks are asked for. (A task may have a comma in its name.)"""
-    return args.mixed or ("," in (args.name or "") and args.name not in read_bank(bank_file(args.bank)))
+def several_tasks(args) -> dict[str, TaskRecord] | None:
+    """The bank's tasks if texts are for several of them; None if they are for one. (A name may have a comma in it.)"""
+    if not args.mixed and "," not in (args.name or ""):
+        return None
+    records = read_bank(bank_file(args.bank))
+    return None if args.name in records else records
 
 
-def predict_mixed(args) -> None:
+def predict_mixed(args, records: dict[str, TaskRecord]) -> None:
     """Label texts by several tasks: one line each, task, label, probability, text, in the order of the texts."""
     path = bank_file(args.bank)
-    records = read_bank(path)
     names = None if args.mixed else _names(args.name, records, path)
     requests = _requests(args, records, names, path)
     asked = dict.fromkeys(request.task for request in requests)

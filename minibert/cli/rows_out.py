@@ -36,7 +36,7 @@ from minibert.trained import max_length, unscored_note
 CHUNK = 2048  # rows
 CHUNK_CHARACTERS = 2**22  # of the texts of a chunk
 ROW_OPTIONS = ("out", "text_column", "pair_column", "columns", "delimiter", "quoting", "encoding", "prefix")
-LIST_OPTIONS = ("texts", "file", "pair", "json")
+LIST_OPTIONS = ("texts", "file", "pair", "json", "mixed")
 
 
 def check_list_options(args) -> None:

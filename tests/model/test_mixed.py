@@ -78,9 +78,12 @@ def separately(mixed, text, task, pair):
 
 def check(mixed, tasks, seed=0):
     """Every prediction of a mixture is that of its own task's model."""
-    given = requests(tasks, seed)
+    check_all(mixed, *requests(tasks, seed))
+
+
+def check_all(mixed, *given):
     found = mixed.predict(*given)
-    assert len(found) == len(tasks)
+    assert len(found) == len(given[0])
     for one, text, task, pair in zip(found, *given, strict=True):
         expected = separately(mixed, text, task, pair)
         if isinstance(expected, Answer):
@@ -131,14 +134,20 @@ def test_tasks_without_sequences_among_others(mixed):
     assert all(len(rows) == 0 for rows in mixed.predict_batches(dict.fromkeys(names, none)).values())
 
 
-def test_frozen_weights_are_multiplied_once_for_all_tasks_that_share_them(mixed, monkeypatch):
-    rows = []
+@pytest.fixture
+def rows(monkeypatch):
+    """How many rows each layer of a mixed pass has computed."""
+    found = []
 
     def attention_forward(x_q, x_kv, *rest):
-        rows.append(len(x_kv))
+        found.append(len(x_kv))
         return usual_attention_forward(x_q, x_kv, *rest)
 
     monkeypatch.setattr("minibert.mixed.attention_forward", attention_forward)
+    return found
+
+
+def test_frozen_weights_are_multiplied_once_for_all_tasks_that_share_them(mixed, rows):
     tasks = ["one unit", "forty", "head", "layernorm", PLAIN, "full", "top"]
     given = requests(tasks)
     splits = mixed.tokenize(*given)
@@ -146,6 +155,17 @@ def test_frozen_weights_are_multiplied_once_for_all_tasks_that_share_them(mixed,
     assert mixed.alone == {"full", "top"}
     shared = sum(split.batch.n_tokens for task, split in splits.items() if task not in mixed.alone)
     assert rows == [shared] * CONFIG.n_layers
+
+
+def test_the_same_texts_are_read_once_for_all_heads_on_the_plain_backbone(mixed, rows):
+    n = mixed.tokenize(["good tea", "bad"], [PLAIN, PLAIN])[PLAIN].batch.n_tokens
+    mixed.predict(["good tea", "bad"] * 2, [PLAIN] * 2 + ["head"] * 2)
+    mixed.predict(["good tea", "bad"] * 3, [PLAIN] * 2 + ["head"] * 2 + ["forty"] * 2)
+    mixed.predict(["good tea", "bad", "bad", "good tea"], [PLAIN] * 2 + ["head"] * 2)  # in another order
+    assert rows == [n] * 2 + [2 * n] * 2 + [2 * n] * 2
+    texts = ["good tea", "bad"]
+    check_all(mixed, texts * 3, [PLAIN] * 2 + ["head"] * 2 + ["forty"] * 2, [None] * 6)
+    check_all(mixed, texts + texts[::-1], [PLAIN] * 2 + ["head"] * 2, [None] * 4)
 
 
 def test_memory_for_models_of_one_backbone_is_shared(mixed):
