@@ -229,8 +229,10 @@ class Model:
     def features(self, batch: Batch) -> Features:
         """What the head reads of each sequence, without dropout; all methods take it in place of the batch.
 
-        For a model that `has_features`; for any other it would leave out what trains.
+        Raises RuntimeError unless the model `has_features`: else they would leave out what trains.
         """
+        if not self.has_features:
+            raise RuntimeError("features are for a model whose head alone trains, and reads [CLS] alone")
         kernels.ensure_compiled(self.backbone.dtype, "predict")
         with kernels.one_at_a_time():
             return Features(encoder_forward(batch, self._tree, None, self._context(batch))[0])
