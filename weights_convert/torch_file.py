@@ -1,7 +1,7 @@
 """PyTorch's files of tensors (`pytorch_model.bin`, AdapterHub's `.bin`), read and written without PyTorch.
 
 Such a file is a pickle, and to unpickle is to run whatever a stranger wrote. Nothing is unpickled here: `pickletools`
-lists the operations, and the small stack machine of `_Pickle` follows those that build a dict of tensors. It makes
+names the operations, and the small stack machine of `_Pickle` follows those that build a dict of tensors. It makes
 strings, numbers, tuples, dicts and descriptions of tensors; it never imports and never calls. What else a pickle asks
 for is refused by its name.
 
@@ -113,11 +113,16 @@ class _Pickle:
         self.value = self.pop()
 
     def _follow(self, data: io.BytesIO) -> None:
-        for n, (operation, argument, _) in enumerate(pickletools.genops(data)):
-            need(n < MOST_OPERATIONS, f"its pickle has more than {MOST_OPERATIONS:,} operations")
+        """Operation by operation to STOP. An argument is looked at only if its operation is one of ours."""
+        for _ in range(MOST_OPERATIONS):
+            operation = pickletools.code2op.get(data.read(1).decode("latin-1"))
+            need(operation is not None, "its pickle is damaged (an operation is missing)")
             follow = _OPERATIONS.get(operation.name)
             need(follow is not None, f"its pickle has the operation {operation.name}, which no dict of tensors needs")
-            follow(self, argument)
+            follow(self, operation.arg.reader(data) if operation.arg else None)
+            if operation.name == "STOP":
+                return
+        raise InputError(f"its pickle has more than {MOST_OPERATIONS:,} operations")
 
     def push(self, value) -> None:
         self.stack.append(value)

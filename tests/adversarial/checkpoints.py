@@ -24,7 +24,7 @@ from minibert.config import BertConfig
 from minibert.params import flatten
 from minibert.storage import read_backbone
 from weights_convert import cli
-from weights_convert.names import name_map
+from weights_convert.names import has_pooler, name_map
 
 from .case import Case, Refuse, difference
 from .json_files import UNCHANGED, load
@@ -62,7 +62,7 @@ SAMPLES = (
     "[SEP] the",
     "théing ##s",
 )
-DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "I64": "<i8"}
+DTYPES = {"BF16": "<f4", "F32": "<f4", "F16": "<f2", "F64": "<f8", "I64": "<i8"}
 
 
 def _tensors(seed: int, dtype=np.float32) -> dict[str, np.ndarray]:
@@ -92,7 +92,7 @@ def tokenizer_json(lowercase: bool) -> dict:
     return json.loads(bert_tokenizer(VOCAB, lowercase).to_str())
 
 
-def _write(folder: Path, rng: Random, weights: bytes) -> dict[str, object]:
+def _write(folder: Path, rng: Random, weights: bytes, name_of_weights="model.safetensors") -> dict[str, object]:
     """A good folder. Returns the values of its JSON files by name."""
     lowercase = rng.random() < 0.5
     files: dict[str, object] = {"config.json": THEIR_CONFIG}
@@ -105,7 +105,7 @@ def _write(folder: Path, rng: Random, weights: bytes) -> dict[str, object]:
         files["tokenizer_config.json"] = {"do_lower_case": lowercase, "tokenizer_class": "BertTokenizer"}
     for name, value in files.items():
         (folder / name).write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
-    (folder / "model.safetensors").write_bytes(weights)
+    (folder / name_of_weights).write_bytes(weights)
     return files
 
 
@@ -295,25 +295,29 @@ def _plain(source: Path) -> list[dict]:
         default = 512 if ours == "max_positions" else defaults[ours]
         config[ours] = settings.get(theirs, default)
     config["activation"] = "gelu" if settings.get("hidden_act", "gelu") == "gelu" else "gelu_tanh"
-    params = _plain_weights(source / "model.safetensors")
+    params = _plain_weights(source)
+    config["pooler"] = "pooler/b" in params
     return [{"config": config, "params": params, "ids": ids} for ids in _plain_ids(source)]
 
 
-def _plain_weights(path: Path) -> dict[str, np.ndarray]:
-    data = path.read_bytes()
+def _plain_weights(source: Path) -> dict[str, np.ndarray]:
+    from . import bin_files  # which is built on this one
+
+    readers = {
+        "model.safetensors": _stored,
+        bin_files.SHARDS: lambda path: bin_files.stored_in_shards(path, _stored),
+        bin_files.BIN: bin_files.stored,
+    }
     try:
-        header, body = _split(data)
-        entries = json.loads(header)
-        entries.pop("__metadata__", None)
-        stored = {}
-        for name, entry in entries.items():
-            begin, end = entry["data_offsets"]
-            array = np.frombuffer(body[begin:end], DTYPES[entry["dtype"]])
-            stored[_plain_name(name)] = array.reshape(entry["shape"])
+        read, path = next((read, source / name) for name, read in readers.items() if (source / name).exists())
+        entries = read(path)
+        stored = {_plain_name(name): array for name, array in entries.items()}
         params = {}
-        for theirs, (ours, transposed) in name_map(CONFIG.n_layers).items():
+        for theirs, (ours, transposed) in name_map(CONFIG.n_layers, has_pooler(stored)).items():
             array = stored[theirs].T if transposed else stored[theirs]
             params[ours] = np.ascontiguousarray(array, np.float32)
+    except Refuse:
+        raise
     except Exception as error:
         raise Refuse(f"a plain reading of the weights fails: {type(error).__name__}") from None
     if len(stored) != len(entries):
@@ -321,6 +325,21 @@ def _plain_weights(path: Path) -> dict[str, np.ndarray]:
     if not all(np.isfinite(array).all() for array in params.values()):
         raise Refuse("a weight is not finite")
     return params
+
+
+def _stored(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a safetensors file."""
+    header, body = _split(path.read_bytes())
+    entries = json.loads(header)
+    entries.pop("__metadata__", None)
+    stored = {}
+    for name, entry in entries.items():
+        begin, end = entry["data_offsets"]
+        data = body[begin:end]
+        if entry["dtype"] == "BF16":
+            data = b"".join(b"\0\0" + data[i : i + 2] for i in range(0, len(data), 2))
+        stored[name] = np.frombuffer(data, DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return stored
 
 
 def _plain_name(name: str) -> str:

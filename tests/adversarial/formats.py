@@ -3,13 +3,15 @@ ones: make(rng, folder, mutate=True) -> Case. A format that the program learns t
 
 from __future__ import annotations
 
-from . import archives, checkpoints, delimited_files, glue_files, hdf5_files, json_files
+from . import archives, bin_files, checkpoints, delimited_files, glue_files, hdf5_files, json_files
 
 FORMATS = {
     "backbone": hdf5_files.backbones,
     "bank": hdf5_files.banks,
     "state": hdf5_files.states,
     "safetensors": checkpoints.weights,
+    "shards": bin_files.shards,
+    "bin": bin_files.bins,
     "checkpoint": checkpoints.settings,
     "csv": delimited_files.tables,
     "glue": glue_files.glues,

@@ -1,16 +1,17 @@
 """`fetch`: a hub on this machine, wheels and folders, and all that can go wrong. Nothing leaves this machine."""
 
-import contextlib
 import dataclasses
-import http.server
 import sys
-import threading
 import zipfile
 from types import SimpleNamespace
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
-from checkpoint import FILES, VOCAB
+from checkpoint import FILES, VOCAB, random_tensors
+from small_hub import COMMIT, serving
+from test_layouts import save_shards
+from torch_files import save_zip, state_dict
 
 from minibert.config import BertConfig
 from minibert.errors import InputError
@@ -21,12 +22,13 @@ from weights_convert.fetch import url
 
 
 @pytest.fixture
-def entry(folder, monkeypatch):
+def entry(folder, tmp_path, monkeypatch):
     """A registry entry for the checkpoint in `folder`; nothing may leave this machine."""
     files = {name: ((folder / name).stat().st_size, huggingface.sha256_of(folder / name)) for name in FILES}
     entry = registry.Entry("tiny", "someone/tiny", "f" * 40, 0, files, registry.Package("tiny==1.0", "tiny/model"))
     monkeypatch.setitem(registry.REGISTRY, "tiny", entry)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(
@@ -35,34 +37,14 @@ def entry(folder, monkeypatch):
     return entry
 
 
-@contextlib.contextmanager
 def hub(folder, monkeypatch):
-    """A hub on this machine that serves `folder` as every repository; gives the list of paths it was asked for."""
-    asked = []
+    """A hub on this machine that serves `folder` as every repository."""
+    return serving(folder, monkeypatch)
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            path = folder / self.path.rpartition("/")[2]
-            body = path.read_bytes() if path.exists() else b""
-            self.send_response(200 if body else 404)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
 
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}/")
-    try:
-        yield asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def files_of(asked):
+    """Names of the files that were asked for, each once, in order."""
+    return list(dict.fromkeys(path.rpartition("/")[2] for _, path, _ in asked if "/resolve/" in path))
 
 
 def only(folder, *names):
@@ -75,8 +57,8 @@ def test_fetch_from_the_hub(folder, entry, tmp_path, run, monkeypatch):
     with hub(folder, monkeypatch) as asked:
         result = run("fetch", "tiny", "--out", out)
     assert result.code == 0 and "mapped" in result.out
-    assert sorted(asked) == sorted(f"/someone/tiny/resolve/{'f' * 40}/{name}" for name in FILES)
-    assert asked[-1].endswith("model.safetensors")  # the big one last
+    assert sorted(files_of(asked)) == sorted(FILES) and files_of(asked)[-1] == "model.safetensors"  # the big one last
+    assert all(path.startswith(f"/someone/tiny/resolve/{'f' * 40}/") for _, path, _ in asked if "/api/" not in path)
     found = read_backbone(out)
     assert found.source == f"someone/tiny@{'f' * 40}" and found.source_sha256 == entry.sha256
     only(out.parent, "tiny.h5")
@@ -115,10 +97,118 @@ def test_offline_skips_the_hub_and_404_is_not_the_end(folder, entry, tmp_path, r
     out = tmp_path / "tiny.h5"
     with hub(tmp_path / "empty", monkeypatch) as asked:
         assert "404" in run("fetch", "tiny", "--out", out).err
-        assert len(asked) == 1
+        before = len(asked)
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         assert "HF_HUB_OFFLINE" in run("fetch", "tiny", "--out", out).err
-        assert len(asked) == 1
+        assert len(asked) == before
+
+
+def test_what_is_in_the_cache_is_not_downloaded_again_and_is_enough_offline(folder, entry, tmp_path, run, monkeypatch):
+    with hub(folder, monkeypatch) as asked:
+        assert run("fetch", "tiny", "--out", tmp_path / "a.h5").code == 0
+        before = len(asked)
+        assert run("fetch", "tiny", "--out", tmp_path / "b.h5").code == 0
+        assert before == len(asked) > 4
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert run("fetch", "tiny", "--out", tmp_path / "c.h5").code == 0
+    assert len({read_backbone(tmp_path / f"{name}.h5").fingerprint for name in "abc"}) == 1
+
+
+def test_a_download_that_is_cut_goes_on(folder, entry, tmp_path, monkeypatch):
+    with hub(folder, monkeypatch) as asked:
+        asked.cut = "model.safetensors"
+        assert cli.main(["fetch", "tiny", "--out", str(tmp_path / "a.h5")]) == 0
+    gets = [path for method, path, _ in asked if method == "GET" and path.endswith("model.safetensors")]
+    assert len(gets) == 2 and read_backbone(tmp_path / "a.h5").source_sha256 == entry.sha256
+
+
+def test_a_file_that_was_damaged_in_the_cache_is_got_again(folder, entry, tmp_path, run, monkeypatch):
+    with hub(folder, monkeypatch):
+        assert run("fetch", "tiny", "--out", tmp_path / "a.h5").code == 0
+        (weights,) = (tmp_path / "cache").rglob("model.safetensors")
+        weights.resolve().write_bytes(b"x" * weights.stat().st_size)
+        assert run("fetch", "tiny", "--out", tmp_path / "b.h5").code == 0
+        weights.resolve().write_bytes(b"x" * weights.stat().st_size)
+    assert "expected SHA-256" not in run("fetch", "tiny", "--out", tmp_path / "c.h5").err  # no hub to ask
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "expected SHA-256" in run("fetch", "tiny", "--out", tmp_path / "c.h5").err
+
+
+def test_a_token_is_sent(folder, entry, tmp_path, run, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    with hub(folder, monkeypatch) as asked:
+        assert run("fetch", "tiny", "--out", tmp_path / "a.h5").code == 0
+        assert {headers["Authorization"] for headers in asked.headers} == {"Bearer hf_secret"}
+
+
+# ------------------------------------------------------------------------------------------------- any BERT of the hub
+
+
+@pytest.mark.parametrize("revision", ["", "@main", f"@{COMMIT}"])
+def test_any_model_of_the_hub(folder, entry, tmp_path, run, monkeypatch, revision):
+    with hub(folder, monkeypatch) as asked:
+        result = run("fetch", f"some.one/a_BERT{revision}", "--out", tmp_path / "models" / "a.h5")
+    assert result.code == 0, result.err
+    found = read_backbone(tmp_path / "models" / "a.h5")
+    assert found.source == f"some.one/a_BERT@{COMMIT}" and found.source_sha256 == entry.sha256
+    assert f"note: nothing here knows what the files of some.one/a_BERT@{COMMIT} should be" in result.out
+    assert entry.sha256 in result.out and set(files_of(asked)) == set(FILES)
+    with hub(folder, monkeypatch) as asked:
+        refused = run("fetch", "some.one/a_BERT", "--out", tmp_path / "models" / "a.h5")
+    assert refused.code == 2 and "--force" in refused.err and not asked
+
+
+def test_any_model_in_shards_or_as_bin_with_nothing_else_downloaded(folder, entry, tmp_path, run, monkeypatch):
+    run("to-hdf5", folder, "--out", tmp_path / "plain.h5")
+    (folder / "model.safetensors").unlink()
+    save_zip(folder / "pytorch_model.bin", state_dict(random_tensors()))
+    (folder / "README.md").write_text("more")
+    with hub(folder, monkeypatch) as asked:
+        assert run("fetch", "a/b", "--out", tmp_path / "bin.h5").code == 0
+    assert "pytorch_model.bin" in files_of(asked) and "README.md" not in files_of(asked)
+    save_shards(folder, random_tensors())
+    with hub(folder, monkeypatch) as asked:
+        assert run("fetch", "a/c", "--out", tmp_path / "shards.h5").code == 0
+    assert "pytorch_model.bin" not in files_of(asked) and "model-00003-of-00003.safetensors" in files_of(asked)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert run("fetch", "a/c", "--out", tmp_path / "offline.h5").code == 0
+    names = ("plain", "bin", "shards", "offline")
+    assert len({read_backbone(tmp_path / f"{name}.h5").fingerprint for name in names}) == 1
+
+
+def test_models_that_cannot_be_had(folder, entry, tmp_path, run, monkeypatch):
+    def error(*arguments):
+        result = run("fetch", *arguments, "--out", tmp_path / "x.h5")
+        assert result.code == 2 and not (tmp_path / "x.h5").exists()
+        return result.err
+
+    assert "Connection refused" in error("a/b")
+    for name in ("a/b/c", "../b", "a/b@", "a/..", "a/b@x y", "a/b@../c"):
+        assert "is no model of the hub; expected ORG/NAME or ORG/NAME@REVISION" in error(name)
+    assert "--from is for tiny" in error("a/b", "--from", folder).replace("minilm-l6, bert-base, bert-large, ", "")
+    with hub(folder, monkeypatch):
+        assert "gave no list of the files of a/b@other (" in error("a/b@other")
+        (folder / "model.safetensors").unlink()
+        assert "a/b: has no weights; expected one of" in error("a/b")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "is switched off (HF_HUB_OFFLINE), and its cache has no list of the files of z/z" in error("z/z")
+
+
+def test_shards_with_names_that_are_paths_are_never_asked_for(folder, entry, tmp_path, run, monkeypatch):
+    (folder / "model.safetensors").unlink()
+    save_shards(folder, random_tensors(), index={"pooler.dense.bias": "../../x.safetensors"})
+    with hub(folder, monkeypatch) as asked:
+        result = run("fetch", "a/b", "--out", tmp_path / "x.h5")
+    assert result.code == 2 and "lies in '../../x.safetensors', expected the name" in result.err
+    assert "x.safetensors" not in files_of(asked)
+
+
+def test_without_huggingface_hub_the_extra_is_named(entry, tmp_path, run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert "pip install 'minibert[convert]'" in run("fetch", "a/b", "--out", tmp_path / "x.h5").err
+
+
+# -------------------------------------------------------------------------------------------- wheels, and this machine
 
 
 def make_wheel(path, folder, leave_out=()):
