@@ -229,6 +229,26 @@ def test_what_cannot_be_held_is_refused_by_name(tiny, folder, name, changes, mes
     assert "\n" not in str(caught.value)
 
 
+ODD = [True, False, None, 0, 1, -1, 2, 1e999, 10**40, [], {}, [1], "", "x", "adapters", "learned", 0.5]
+
+
+@pytest.mark.parametrize("config", ["adapter_config.json", "head_config.json"])
+def test_whatever_a_setting_says_there_is_a_task_or_one_line_of_error(tiny, folder, config):
+    place = folder("learned_scaling", file={"minibert": {"name": "x", "dev": {}, "max_length": 9, "pairs": True}})
+    file, outcomes = json.loads((place / config).read_text()), []
+    for outer, key in [(file, key) for key in file] + [(file["config"], key) for key in file["config"]]:
+        for value in ODD:
+            kept, outer[key] = outer[key], value
+            (place / config).write_text(json.dumps(file))
+            outer[key] = kept
+            try:
+                outcomes.append(import_(place, tiny[1])[0].name)
+            except InputError as error:
+                assert "\n" not in str(error)
+                outcomes.append("refused")
+    assert outcomes.count("refused") > 40 and len(outcomes) - outcomes.count("refused") > 40
+
+
 def test_tensors_of_something_else_are_refused(tiny, folder):
     place = folder("seq_bn")
     stored = open_tensors(place / "pytorch_adapter.bin")

@@ -6,6 +6,7 @@
     two layers with tanh between, its default                --pooled-head --train-pooler: a pooler of the task's own
     classification, num_labels above 1                       classify
     classification, num_labels 1                             regress
+    multilabel_classification                                multilabel
     question_answering, num_labels 2                         span
 
 The tensors are heads.NAME.1.* for the first layer, and heads.NAME.4.* for the second: dropout and tanh are between.
@@ -22,7 +23,12 @@ from minibert.config import HEADS
 from minibert.errors import InputError, need, readable, shown
 from minibert.storage import TaskRecord
 
-TYPES = {"classify": "classification", "regress": "classification", "span": "question_answering"}
+TYPES = {
+    "classify": "classification",
+    "multilabel": "multilabel_classification",
+    "regress": "classification",
+    "span": "question_answering",
+}
 FIXED = {  # {model_class: (head_type, use_pooler, what its tensors are called)}
     "BertForSequenceClassification": ("classification", True, "classifier"),
     "BertForQuestionAnswering": ("question_answering", False, "qa_outputs"),
@@ -80,7 +86,8 @@ def to_ours(file: dict, where: str) -> TheirHead:
     head = _our_head(kind, n_out, where)
     pooled, activation = bool(config.get("use_pooler")), config.get("activation_function")
     need(
-        n_layers in (1, 2), f"{where}: the head has {shown(n_layers)} layers; minibert's have 1, or 2 with tanh between"
+        type(n_layers) is int and n_layers in (1, 2),
+        f"{where}: the head has {shown(n_layers)} layers; minibert's have 1, or 2 with tanh between",
     )
     is_tanh = isinstance(activation, str) and activation.lower() == "tanh"
     if n_layers == 2 and not is_tanh:
@@ -103,13 +110,15 @@ def to_ours(file: dict, where: str) -> TheirHead:
 def _config_of(file: dict, where: str) -> tuple[dict, str]:
     """What the head is, and what the names of its tensors begin with."""
     model, config = file.get("model_class"), file.get("config")
-    if model in FLEXIBLE:
+    if model in FLEXIBLE:  # a tuple: it may be anything, as JSON gives it
         need(isinstance(config, dict), f"{where}: config is {shown(config)}, expected an object")
         name = file.get("name")
         need(isinstance(name, str) and name != "", f"{where}: name is {shown(name)}, expected that of the head")
         return config, f"heads.{name}."
     known = ", ".join([*FLEXIBLE, *FIXED])
-    need(model in FIXED, f"{where}: model_class is {shown(model)}; heads are read of {known}")
+    need(
+        isinstance(model, str) and model in FIXED, f"{where}: model_class is {shown(model)}; heads are read of {known}"
+    )
     kind, pooled, tensors = FIXED[model]
     label2id = file.get("label2id")
     n_out = file.get("num_labels") or (len(label2id) if isinstance(label2id, dict) else 2)
@@ -120,7 +129,7 @@ def _config_of(file: dict, where: str) -> tuple[dict, str]:
 def _our_head(kind, n_out: int, where: str) -> str:
     """The kind of our head. A classification of one label is a regression: so the library takes it."""
     for head, theirs in TYPES.items():
-        if kind == theirs and (HEADS[head] == n_out or (HEADS[head] is None and n_out > 1)):
+        if kind == theirs and head in HEADS and (HEADS[head] == n_out or (HEADS[head] is None and n_out > 1)):
             return head
     raise InputError(f"{where}: a head of type {shown(kind)} with num_labels {n_out} is none of {', '.join(HEADS)}")
 

@@ -21,7 +21,8 @@ PLACES = {"attention": "attention.output", "feed_forward": "output"}
 OLD_PLACES = ("attention_text_task_adapters", "attention_text_lang_adapters")
 OLD_PLACES += ("layer_text_task_adapters", "layer_text_lang_adapters")
 
-# A task is an entry of two torch.nn.ModuleDict, which refuse what they have as an attribute (of PyTorch 2.13).
+# A task is an entry of two torch.nn.ModuleDict, which refuse what they have as an attribute (of PyTorch 2.13; the last
+# one is there as soon as transformers 4.57 is).
 _ATTRIBUTES = """
 T_destination add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda double dump_patches
 eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu items keys
@@ -30,6 +31,7 @@ register_backward_hook register_buffer register_forward_hook register_forward_pr
 register_full_backward_pre_hook register_load_state_dict_post_hook register_load_state_dict_pre_hook
 register_module register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_
 set_extra_state set_submodule share_memory state_dict to to_empty train training type update values xpu zero_grad
+smart_apply
 """
 ATTRIBUTES = frozenset(_ATTRIBUTES.split())
 

@@ -160,7 +160,8 @@ def _read_adapter(
     if set(norms.values()) & set(params):  # those that are not in the file are still the backbone's
         backbones = flatten(backbone.params)
         params = {ours: backbones[ours] for ours in norms.values()} | params
-    return adapter, {ours: np.ascontiguousarray(array, np.float32) for ours, array in params.items()}, notes
+    with np.errstate(over="ignore"):  # an infinity is refused, as any in a task
+        return adapter, {ours: np.ascontiguousarray(array, np.float32) for ours, array in params.items()}, notes
 
 
 def _form(adapter: AdapterConfig) -> str:

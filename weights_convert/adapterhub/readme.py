@@ -56,6 +56,8 @@ def _scores(record: TaskRecord) -> list[str]:
     """What the scores mean, and how good they were."""
     meaning = {
         "classify": f"`scores.logits` are those of the labels {json.dumps(list(record.labels), ensure_ascii=False)}.",
+        "multilabel": "the sigmoid of `scores.logits` is the probability of each of the labels "
+        f"{json.dumps(list(record.labels), ensure_ascii=False)}.",
         "regress": "`scores.logits[:, 0]` are the predicted numbers.",
         "span": "`scores.start_logits` and `scores.end_logits` are those of the answer's first and last token.",
     }
