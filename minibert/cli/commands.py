@@ -20,7 +20,7 @@ from minibert.data.labels import class_counts
 from minibert.data.rows import shared_texts
 from minibert.data.squad import without_answers
 from minibert.data.task import Examples, count_empty
-from minibert.errors import printable
+from minibert.errors import one_line, printable
 from minibert.evaluate import format_scores, tokenize
 from minibert.evaluate import predict as predict_batch
 from minibert.interrupt import compile_kernels, sigterm_as_ctrl_c
@@ -53,6 +53,7 @@ def train(args) -> int:
         if not goes_on:
             folder.clear()
         result = train_and_test(training)
+        _report(training, result)
     _summarize(training, result, Path(args.backbone))
     return 0 if result["finished"] else 130
 
@@ -78,6 +79,21 @@ def _announce(training: Training) -> None:
         say(f"going on after epoch {training.progress.epoch}, step {training.optimizer.steps}")
 
 
+def _report(training: Training, result: dict) -> None:
+    """Write report.html. The run is over, and all its files are there: nothing that happens here may end it as if it
+    had failed."""
+    if not result["finished"] or not result["best_epoch"]:
+        return
+    try:
+        from minibert.report import write_report
+
+        write_report(training, result)
+    except KeyboardInterrupt:
+        print_notes([f"no {training.folder.report.name}: interrupted; the run itself is finished"])
+    except Exception as error:
+        print_notes([f"no {training.folder.report.name}: {one_line(error)}"])
+
+
 def _summarize(training: Training, result: dict, backbone: Path) -> None:
     folder, say = training.folder, training.say
     if training.out_of_patience:
@@ -89,7 +105,7 @@ def _summarize(training: Training, result: dict, backbone: Path) -> None:
         if result.get(split):
             say(f"{split}: {format_scores(result[split])} (epoch {result['best_epoch']})")
     written = [f"{folder.bank} ({folder.bank.stat().st_size / 1e6:.1f} MB)", str(folder.result)]
-    say(", ".join(written + [str(folder.history)] * folder.history.exists()))
+    say(", ".join(written + [str(file) for file in (folder.history, folder.report) if file.exists()]))
     whole, name = f"{backbone} ({backbone.stat().st_size / 1e6:.1f} MB)", training.model.backbone.fingerprint[:12]
     say(f"to use the task elsewhere: {written[0]}, and the backbone {whole}, whose fingerprint begins with {name}")
     if not result["finished"]:

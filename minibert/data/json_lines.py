@@ -7,7 +7,7 @@ an object does not have. Lists and objects are kept in columns that nobody asks 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from minibert.data.delimited import ENCODING_ADVICE, Format, Table
@@ -59,26 +59,42 @@ def cell(value, path: Path | str, line: int, column: str) -> str:
     return "" if value is None else str(value).lower() if isinstance(value, bool) else value
 
 
+def _joined(value, path: Path, line: int, column: str, separator: str):
+    """A list of strings as the cell of several labels that a delimited file would have; another value as it is."""
+    if not isinstance(value, list) or not all(isinstance(label, str) for label in value):
+        return value
+    if any(separator in label for label in value):
+        where = f"{path}, line {line}, {shown(column)}"
+        raise InputError(f"{where}: a label of {shown(value)} holds {shown(separator)}: give another --label-separator")
+    return separator.join(value)
+
+
 @dataclass(frozen=True)
 class JsonTable(Table):
-    """A table whose rows hold the values of objects; a column's cells are made when it is asked for."""
+    """A table whose rows hold the values of objects; a column's cells are made when it is asked for. lists: {column:
+    what separates labels}, columns in which a list of strings is a cell, too."""
+
+    lists: dict[str, str] = field(default_factory=dict)
 
     def column(self, name: str) -> list[str]:
         """The cells of one column. Raises InputError as `place` does, and naming the line of a nested value."""
         place = self.place(name)
-        return [cell(row[place], self.path, line, name) for row, line in zip(self.rows, self.lines, strict=True)]
+        values = [(row[place], self.path, line, name) for row, line in zip(self.rows, self.lines, strict=True)]
+        if name in self.lists:
+            values = [(_joined(*value, self.lists[name]), *value[1:]) for value in values]
+        return [cell(*value) for value in values]
 
     def _advice(self, name: str) -> str:
         return "They are the keys of the objects in it"
 
 
-def read_json_lines(path: Path, form: Format) -> JsonTable:
-    """Read one file; the columns are the keys of all its objects, in the order they first appear. form: its encoding.
-    Raises InputError as `json_objects`, and as `read_text`."""
+def read_json_lines(path: Path, form: Format, lists: dict[str, str] | None = None) -> JsonTable:
+    """Read one file; the columns are the keys of all its objects, in the order they first appear. form: its encoding;
+    lists as in `JsonTable`. Raises InputError as `json_objects`, and as `read_text`."""
     text = read_text(path, form.encoding, form.advice or ENCODING_ADVICE)
     found = list(json_objects(path, (match[0] for match in LINE.finditer(text))))
     columns = tuple(dict.fromkeys(key for _, value, _ in found for key in value))
     if not columns:
         raise InputError(f"{path}: the objects have no keys")
     rows = [[value.get(column) for column in columns] for _, value, _ in found]
-    return JsonTable(Path(path), columns, form, rows, [line for line, _, _ in found])
+    return JsonTable(Path(path), columns, form, rows, [line for line, _, _ in found], lists=lists or {})

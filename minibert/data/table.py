@@ -110,7 +110,7 @@ def read_table(name: str, data, classes: tuple[str, ...] | None = None, **option
         _check_split_options(o, data, files)
         _check_form(o.form, files)
     roles = o.roles
-    tables = {split: _read_file(path, o.form) for split, path in files.items()}
+    tables = {split: _read_file(path, o) for split, path in files.items()}
     for column in roles.columns():
         tables["train"].place(column)  # before anything is said about what the columns hold
     for table in tables.values():
@@ -126,8 +126,10 @@ def read_table(name: str, data, classes: tuple[str, ...] | None = None, **option
     return Task(name, head, classes, metrics, parts["train"], {"dev": parts["dev"]}, parts.get("test"), tuple(notes))
 
 
-def _read_file(path: Path, form: Format) -> Table:
-    return read_json_lines(path, form) if is_json_lines(path) else read_delimited(path, form)
+def _read_file(path: Path, o: TableOptions) -> Table:
+    if not is_json_lines(path):
+        return read_delimited(path, o.form)
+    return read_json_lines(path, o.form, {o.label_column: o.label_separator} if o.label_separator else {})
 
 
 def _check_form(form: Format, files: dict[str, Path]) -> None:

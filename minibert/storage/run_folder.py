@@ -1,5 +1,5 @@
-"""The folder RUN/ that a training run leaves: result.json, history.csv, the trained task in bank.h5, and state.h5
-until the end."""
+"""The folder RUN/ that a training run leaves: result.json, history.csv, the trained task in bank.h5, report.html
+about it, and state.h5 until the end."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ class RunFolder:
         self.path = Path(path)
         self.result, self.history = self.path / "result.json", self.path / "history.csv"
         self.bank, self.state = self.path / "bank.h5", self.path / "state.h5"
+        self.report = self.path / "report.html"
 
     @property
     def files(self) -> tuple[Path, ...]:
         """All that a run writes, in the order in which it may be removed: without its state no run seems resumable."""
-        return self.state, self.result, self.history, self.bank
+        return self.state, self.result, self.history, self.report, self.bank
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

@@ -76,3 +76,15 @@ def test_options_of_delimited_files_are_refused_and_folders_read(tmp_path):
     write(tmp_path / "train.csv", "text,label\n")
     with complains("holds both train.csv and train.jsonl"):
         read(tmp_path)
+
+
+def test_several_labels_are_a_list_or_a_cell(tmp_path):
+    objects = [{"text": f"t {i}", "label": [["a"], "a|b", ["b", "a"], []][i % 4]} for i in range(40)]
+    task = read(write(tmp_path / "a.jsonl", lines(objects)), label_separator="|")
+    sets = dict(zip(task.train.texts, task.train.labels.tolist(), strict=True))
+    wanted = {0: [1, 0], 1: [1, 1], 2: [1, 1], 3: [0, 0]}
+    assert task.labels == ("a", "b") and all(sets[text] == wanted[int(text[2:]) % 4] for text in sets)
+    with complains("line 1, 'label': a label of ['a|b'] holds '|'"):
+        read(write(tmp_path / "a.jsonl", lines([{"text": "t", "label": ["a|b"]}])), label_separator="|")
+    with complains("line 1, 'label': expected a text", "got a list"):
+        read(write(tmp_path / "a.jsonl", lines([{"text": "t", "label": [["a"]]}])), label_separator="|")
