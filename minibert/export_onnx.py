@@ -35,13 +35,14 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 KNOWN = {
     AdapterConfig: (
         *("size", "init_std", "sublayers", "layers", "activation", "layernorm", "depth", "parallel", "multiplicative"),
+        *("reads_norm", "layernorm_eps"),
     ),
     BertConfig: (
         *("vocab_size", "hidden_size", "n_layers", "n_heads", "feed_forward_size", "max_positions", "n_segments"),
         *("layernorm_eps", "activation", "hidden_dropout", "attention_dropout"),
     ),
 }
-KNOWN_OPTIONS = ("top_k", "pooled", "train_layernorm")
+KNOWN_OPTIONS = ("top_k", "pooled", "train_layernorm", "train_pooler")
 
 
 def export_onnx(model: Model, record: TaskRecord, path: str | Path, force: bool = False) -> None:
@@ -203,13 +204,16 @@ def _attention(graph: _Graph, x_q, x_kv, p, mask, config: BertConfig):
     return _linear(graph, graph.add("Reshape", attended, np.array([0, 0, D])), p["output"])
 
 
-def _adapter(graph: _Graph, x, sublayer_input, p, config: AdapterConfig):
+def _adapter(graph: _Graph, x, sublayer_input, p, model: Model):
     """adapter.py and adapter_variants.py: x + z, or x (1 + z)."""
     if "adapter" not in p:
         return x
-    p, z = p["adapter"], sublayer_input if config.parallel else x
+    config, z = model.adapter, sublayer_input if model.adapter.parallel else x
+    if config.reads_norm:
+        z = _norm(graph, graph.add("Add", x, sublayer_input), p["norm"], model.config.layernorm_eps)
+    p = p["adapter"]
     if config.layernorm:
-        z = _norm(graph, z, p["norm"], BertConfig.layernorm_eps)  # as in BERT
+        z = _norm(graph, z, p["norm"], config.layernorm_eps)
     for layer in (p["down"], *(p["hidden"][name] for name in sorted(p.get("hidden", {}), key=int))):
         z = _activation(graph, _linear(graph, z, layer), config.activation)
     z = _linear(graph, z, p["up"])
@@ -219,11 +223,11 @@ def _adapter(graph: _Graph, x, sublayer_input, p, config: AdapterConfig):
 def _layer(graph: _Graph, x_q, x_kv, p, mask, model: Model):
     config, eps = model.config, model.config.layernorm_eps
     a = _attention(graph, x_q, x_kv, p["attention"], mask, config)
-    a = _adapter(graph, a, x_q, p["attention"], model.adapter)
+    a = _adapter(graph, a, x_q, p["attention"], model)
     x = _norm(graph, graph.add("Add", a, x_q), p["attention"]["norm"], eps)
     h = _activation(graph, _linear(graph, x, p["feed_forward"]["intermediate"]), config.activation)
     h = _linear(graph, h, p["feed_forward"]["output"])
-    h = _adapter(graph, h, x, p["feed_forward"], model.adapter)
+    h = _adapter(graph, h, x, p["feed_forward"], model)
     return _norm(graph, graph.add("Add", h, x), p["feed_forward"]["norm"], eps)
 
 

@@ -75,6 +75,8 @@ def test_every_form_of_adapter(backbone, tmp_path, form):
         {"head": "span", "n_out": 2},
         {"head": "multilabel", "n_out": 3},
         {"pooled": True, "n_out": 3},
+        {"pooled": True, "train_pooler": True, "n_out": 3},
+        {"head": "span", "pooled": True, "train_pooler": True},
         {"train_layernorm": False},
         {"method": "full"},
         {"method": "full", "pooled": True},
