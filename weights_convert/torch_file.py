@@ -1,9 +1,8 @@
 """PyTorch's files of tensors (`pytorch_model.bin`, AdapterHub's `.bin`), read and written without PyTorch.
 
 Such a file is a pickle, and to unpickle is to run whatever a stranger wrote. Nothing is unpickled here: `pickletools`
-names the operations, and the small stack machine of `_Pickle` follows those that build a dict of tensors. It makes
-strings, numbers, tuples, dicts and descriptions of tensors; it never imports and never calls. What else a pickle asks
-for is refused by its name.
+names the operations, and the small stack machine of torch_pickle.py follows those that build a dict of tensors. What
+else a pickle asks for is refused by its name.
 
 Two layouts. Zip (PyTorch 1.6 and later): stored members ROOT/data.pkl, ROOT/byteorder and ROOT/data/KEY, one for each
 storage. Legacy: five pickles end to end (a magic number, 1001, the machine, the dict, the keys of the storages), then
@@ -13,11 +12,9 @@ for each key its number of elements as int64, and its bytes.
 from __future__ import annotations
 
 import io
-import pickletools
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -26,60 +23,12 @@ import numpy as np
 
 from minibert.errors import InputError, need, one_line, readable, shown
 from weights_convert.tensor_types import ITEM_SIZE, to_array
+from weights_convert.torch_pickle import ORDERED_DICT, TENSOR, Pickle, Storage, Tensor
 
 LONGEST_PICKLE = 4 << 20  # bytes: some 200 a tensor
-MOST_OPERATIONS = 300_000  # some 40 a tensor
 MOST_DIRECTORY = 4 << 20  # bytes of the list of a zip's members, some 70 each
-MOST_DIMENSIONS = 8
 PIECE = 1 << 20
 LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-STORAGES = {  # {class of a storage: dtype as safetensors spells it}
-    "torch FloatStorage": "F32",
-    "torch HalfStorage": "F16",
-    "torch BFloat16Storage": "BF16",
-    "torch DoubleStorage": "F64",
-    "torch LongStorage": "I64",
-    "torch IntStorage": "I32",
-    "torch ShortStorage": "I16",
-    "torch CharStorage": "I8",
-    "torch ByteStorage": "U8",
-    "torch BoolStorage": "BOOL",
-}
-ORDERED_DICT = "collections OrderedDict"
-TENSOR, PARAMETER = "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"
-KNOWN = {ORDERED_DICT, TENSOR, PARAMETER, *STORAGES}
-
-
-@dataclass(frozen=True)
-class _Global:
-    """What a pickle names as module and name. It is only a name here: nothing is imported."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class _Storage:
-    """One block of numbers in the file. key: its name there; count: its elements."""
-
-    key: str
-    dtype: str
-    count: int
-
-
-@dataclass(frozen=True)
-class _Tensor:
-    """A view of a storage. offset and stride count elements."""
-
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-
-    @property
-    def reach(self) -> int:
-        """From its first element in the storage to the end of its last: what must be read."""
-        steps = zip(self.shape, self.stride, strict=True)
-        return 1 + sum((n - 1) * step for n, step in steps) if all(self.shape) else 0
 
 
 @dataclass(frozen=True)
@@ -91,177 +40,13 @@ class _Place:
     crc32: int | None = None
 
 
-# -------------------------------------------------------------------------------------------------- the stack machine
-
-_MARK = object()
-
-
-class _Pickle:
-    """One pickle, followed operation by operation. `value` is what it builds; `end` the position after it."""
-
-    def __init__(self, data: io.BytesIO):
-        self.stack: list = []
-        self.memo: dict[int, object] = {}
-        self.storages: dict[str, _Storage] = {}
-        try:
-            self._follow(data)
-        except (ValueError, IndexError, KeyError, struct.error) as error:  # of pickletools, or of a stack that is empty
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"its pickle is damaged ({one_line(error)})") from None
-        need(len(self.stack) == 1, "its pickle is damaged (it does not end in one value)")
-        self.value = self.pop()
-
-    def _follow(self, data: io.BytesIO) -> None:
-        """Operation by operation to STOP. An argument is looked at only if its operation is one of ours."""
-        for _ in range(MOST_OPERATIONS):
-            operation = pickletools.code2op.get(data.read(1).decode("latin-1"))
-            need(operation is not None, "its pickle is damaged (an operation is missing)")
-            follow = _OPERATIONS.get(operation.name)
-            need(follow is not None, f"its pickle has the operation {operation.name}, which no dict of tensors needs")
-            follow(self, operation.arg.reader(data) if operation.arg else None)
-            if operation.name == "STOP":
-                return
-        raise InputError(f"its pickle has more than {MOST_OPERATIONS:,} operations")
-
-    def push(self, value) -> None:
-        self.stack.append(value)
-
-    def pop(self):
-        value = self.stack.pop()
-        need(value is not _MARK, "its pickle is damaged (a value is missing)")
-        return value
-
-    def pop_mark(self) -> list:
-        """The values above the topmost mark."""
-        values = []
-        while (value := self.stack.pop()) is not _MARK:
-            values.append(value)
-        return values[::-1]
-
-    def pop_tuple(self, n: int) -> None:
-        """Make a tuple of the n topmost values."""
-        values = [self.pop() for _ in range(n)]
-        self.push(tuple(values[::-1]))
-
-    def protocol(self, version: int) -> None:
-        need(version == 2, f"its pickle has protocol {version}, expected 2, which torch.save writes")
-
-    def name_global(self, name: str) -> None:
-        need(name in KNOWN, f"its pickle asks for {_dotted(name)}: only tensors are read, and nothing is ever called")
-        self.push(_Global(name))
-
-    def set_items(self, values: list) -> None:
-        """Put keys and values, which alternate, into the dict on top."""
-        target = self.stack[-1]
-        need(isinstance(target, dict) and len(values) % 2 == 0, "its pickle is damaged (items without a dict)")
-        for key, value in zip(values[::2], values[1::2], strict=True):
-            need(isinstance(key, str), "its pickle has a dict with a key that is no text")
-            need(key not in target, f"its pickle sets {shown(key)} twice")
-            target[key] = value
-
-    def append(self, values: list) -> None:
-        need(isinstance(self.stack[-1], list), "its pickle is damaged (elements without a list)")
-        self.stack[-1].extend(values)
-
-    def build(self, _) -> None:
-        """The attributes of an OrderedDict: a state dict has the versions of its modules there, which nobody needs."""
-        state = self.pop()
-        need(
-            isinstance(state, dict) and isinstance(self.stack[-1], dict),
-            "its pickle sets attributes of something that is no dict",
-        )
-
-    def persistent(self, _) -> None:
-        """A storage: ("storage", class, key, device, elements), in the legacy layout None after it."""
-        value = self.pop()
-        need(isinstance(value, tuple) and len(value) in (5, 6), "its pickle has a storage that is not described as one")
-        kind, of, key, device, count, *view = value
-        fits = kind == "storage" and isinstance(of, _Global) and of.name in STORAGES
-        fits = fits and isinstance(key, str) and isinstance(device, str) and _is_count(count) and view in ([], [None])
-        need(fits, "its pickle has a storage that is not described as one")
-        storage = _Storage(key, STORAGES[of.name], count)
-        need(self.storages.setdefault(key, storage) == storage, f"its storage {shown(key)} is described in two ways")
-        self.push(storage)
-
-    def reduce(self, _) -> None:
-        """What would be a call: of the three that a dict of tensors has, the result is described."""
-        arguments, of = self.pop(), self.pop()
-        called = of.name if isinstance(of, _Global) else ""
-        need(called in (ORDERED_DICT, TENSOR, PARAMETER), "its pickle calls something that makes no tensor")
-        need(isinstance(arguments, tuple), "its pickle is damaged (arguments that are no tuple)")
-        if called == ORDERED_DICT:
-            need(arguments == (), "its pickle has an OrderedDict that is made of something")
-            self.push({})
-        elif called == PARAMETER:
-            fits = len(arguments) == 3 and isinstance(arguments[0], _Tensor)
-            need(fits, "its pickle has a parameter without a tensor")
-            self.push(arguments[0])
-        else:
-            self.push(_tensor_of(arguments))
-
-
-def _dotted(name: str) -> str:
-    return readable(name.replace(" ", "."))
-
-
-def _is_count(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 48
-
-
-def _tensor_of(arguments: tuple) -> _Tensor:
-    """The tensor of (storage, offset, shape, stride, requires_grad, hooks), inside its storage."""
-    need(len(arguments) in (6, 7) and isinstance(arguments[0], _Storage), "its pickle has a tensor without a storage")
-    storage, offset, shape, stride = arguments[:4]
-    numbers = isinstance(shape, tuple) and isinstance(stride, tuple) and len(shape) == len(stride) <= MOST_DIMENSIONS
-    numbers = numbers and all(map(_is_count, (offset, *shape, *stride)))
-    need(numbers, "its pickle has a tensor whose shape or stride cannot be one")
-    tensor = _Tensor(storage, offset, shape, stride)
-    need(
-        offset + tensor.reach <= storage.count and prod(shape) <= storage.count,
-        f"a tensor of shape {shape}, stride {stride} and offset {offset} does not fit into its storage of "
-        f"{storage.count:,} elements",
-    )
-    return tensor
-
-
-_OPERATIONS: dict[str, Callable[[_Pickle, object], None]] = {
-    "PROTO": _Pickle.protocol,
-    "STOP": lambda machine, _: None,
-    "MARK": lambda machine, _: machine.push(_MARK),
-    "NONE": lambda machine, _: machine.push(None),
-    "NEWTRUE": lambda machine, _: machine.push(True),
-    "NEWFALSE": lambda machine, _: machine.push(False),
-    "EMPTY_DICT": lambda machine, _: machine.push({}),
-    "EMPTY_LIST": lambda machine, _: machine.push([]),
-    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
-    "TUPLE": lambda machine, _: machine.push(tuple(machine.pop_mark())),
-    "TUPLE1": lambda machine, _: machine.pop_tuple(1),
-    "TUPLE2": lambda machine, _: machine.pop_tuple(2),
-    "TUPLE3": lambda machine, _: machine.pop_tuple(3),
-    "APPEND": lambda machine, _: machine.append([machine.pop()]),
-    "APPENDS": lambda machine, _: machine.append(machine.pop_mark()),
-    "SETITEM": lambda machine, _: machine.set_items([machine.pop(), machine.pop()][::-1]),
-    "SETITEMS": lambda machine, _: machine.set_items(machine.pop_mark()),
-    "BINPUT": lambda machine, index: machine.memo.__setitem__(index, machine.stack[-1]),
-    "LONG_BINPUT": lambda machine, index: machine.memo.__setitem__(index, machine.stack[-1]),
-    "BINGET": lambda machine, index: machine.push(machine.memo[index]),
-    "LONG_BINGET": lambda machine, index: machine.push(machine.memo[index]),
-    "GLOBAL": _Pickle.name_global,
-    "REDUCE": _Pickle.reduce,
-    "BUILD": _Pickle.build,
-    "BINPERSID": _Pickle.persistent,
-    **dict.fromkeys(("BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1"), _Pickle.push),
-}
-
-
 # ------------------------------------------------------------------------------------------------------------ reading
 
 
 class TorchFile:
     """The tensors of a file. tensors: {name: (dtype as safetensors spells it, shape)}; no numbers are kept."""
 
-    def __init__(self, path: Path, views: dict[str, _Tensor], places: dict[str, _Place]):
+    def __init__(self, path: Path, views: dict[str, Tensor], places: dict[str, _Place]):
         self.path = path
         self.tensors = {name: (view.storage.dtype, view.shape) for name, view in views.items()}
         self._views, self._places, self._checked = views, places, set()
@@ -314,12 +99,12 @@ def read_torch_file(path: str | Path) -> TorchFile:
     return TorchFile(path, views, places)
 
 
-def _views_of(pickle: _Pickle) -> dict[str, _Tensor]:
+def _views_of(pickle: Pickle) -> dict[str, Tensor]:
     """The dict that a pickle builds, if it is one of tensors that take no more than twice the memory of the file."""
     views = pickle.value
     need(isinstance(views, dict), "holds no dict of tensors")
     for name, view in views.items():
-        need(isinstance(view, _Tensor), f"holds {shown(name)}, which is no tensor; save the state dict alone")
+        need(isinstance(view, Tensor), f"holds {shown(name)}, which is no tensor; save the state dict alone")
     stored = sum(storage.count * ITEM_SIZE[storage.dtype] for storage in pickle.storages.values())
     taken = sum(prod(view.shape) * ITEM_SIZE[view.storage.dtype] for view in views.values())
     need(taken <= 2 * stored, "its tensors share memory so often that they would take more than twice the file")
@@ -333,14 +118,14 @@ def _size_of(file) -> int:
 # ------------------------------------------------------------------------------------------------------ the zip layout
 
 
-def _read_zip(file) -> tuple[dict[str, _Tensor], dict[str, _Place]]:
+def _read_zip(file) -> tuple[dict[str, Tensor], dict[str, _Place]]:
     members = _members(file)
     roots = [name.removesuffix("/data.pkl") for name in members if name.endswith("/data.pkl")]
     need(len(roots) == 1, "is a zip, but not one of torch.save (expected one data.pkl in it)")
     root = roots[0]
     order = _content(file, members, f"{root}/byteorder", 16) if f"{root}/byteorder" in members else b"little"
     need(order == b"little", f"has the byte order {shown(order.decode(errors='replace'))}, expected little")
-    pickle = _Pickle(io.BytesIO(_content(file, members, f"{root}/data.pkl", LONGEST_PICKLE)))
+    pickle = Pickle(io.BytesIO(_content(file, members, f"{root}/data.pkl", LONGEST_PICKLE)))
     views, places = _views_of(pickle), {}
     for key, storage in pickle.storages.items():
         name = f"{root}/data/{key}"
@@ -402,20 +187,20 @@ def _content(file, members: dict[str, zipfile.ZipInfo], name: str, most: int) ->
 # --------------------------------------------------------------------------------------------------- the legacy layout
 
 
-def _read_legacy(file) -> tuple[dict[str, _Tensor], dict[str, _Place]]:
+def _read_legacy(file) -> tuple[dict[str, Tensor], dict[str, _Place]]:
     data = io.BytesIO(file.read(LONGEST_PICKLE))
     try:
-        magic = _Pickle(data).value
+        magic = Pickle(data).value
     except InputError:
         magic = None
     need(_is(magic, LEGACY_MAGIC), "is not a file of torch.save, or damaged: it has neither of its two layouts")
-    protocol = _Pickle(data).value
+    protocol = Pickle(data).value
     need(_is(protocol, LEGACY_PROTOCOL), f"has the layout {shown(protocol)}, expected {LEGACY_PROTOCOL}")
-    machine = _Pickle(data).value
+    machine = Pickle(data).value
     little = machine.get("little_endian") if isinstance(machine, dict) else None
     need(little is True, "was written on a machine of another byte order, expected little-endian")
-    pickle = _Pickle(data)
-    keys = _Pickle(data).value
+    pickle = Pickle(data)
+    keys = Pickle(data).value
     texts = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
     need(texts and len(set(keys)) == len(keys), "is damaged: its storages have no list of keys")
     need(set(keys) == set(pickle.storages), "is damaged: its storages are not those that its pickle names")
@@ -426,7 +211,7 @@ def _is(value, number: int) -> bool:
     return isinstance(value, int) and value == number
 
 
-def _legacy_places(file, at: int, storages: list[_Storage]) -> dict[str, _Place]:
+def _legacy_places(file, at: int, storages: list[Storage]) -> dict[str, _Place]:
     """Each storage after the number of its elements; at: where the first one begins."""
     places, size = {}, _size_of(file)
     for storage in storages:

@@ -22,7 +22,7 @@ from random import Random
 import numpy as np
 import safetensors.numpy
 
-from weights_convert.torch_file import STORAGES
+from weights_convert.torch_pickle import STORAGES
 
 from . import checkpoints
 from .case import Case, Refuse

@@ -12,7 +12,7 @@ import pytest
 from torch_files import Parameter, Tensor, pickled, save_legacy, save_zip, state_dict, tensor
 
 from minibert.errors import InputError
-from weights_convert import torch_file
+from weights_convert import torch_file, torch_pickle
 from weights_convert.torch_file import read_torch_file, write_torch_file
 
 LAYOUTS = (save_zip, save_legacy)
@@ -201,7 +201,7 @@ def test_pickles_that_are_damaged_or_made_by_hand(tmp_path, case):
 
 def test_a_pickle_of_too_many_operations(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.bin", "w") as archive:
-        archive.writestr("a/data.pkl", raw(b"}" * (torch_file.MOST_OPERATIONS + 1)))
+        archive.writestr("a/data.pkl", raw(b"}" * (torch_pickle.MOST_OPERATIONS + 1)))
     with pytest.raises(InputError, match="more than 300,000 operations"):
         read_torch_file(tmp_path / "x.bin")
     with zipfile.ZipFile(tmp_path / "x.bin", "w") as archive:
