@@ -54,7 +54,7 @@ def _divided(part, total) -> np.ndarray:
     return np.divide(part, total, out=np.zeros_like(part), where=np.asarray(total) > 0)
 
 
-def class_counts(predictions, labels, n_classes: int = 0) -> ClassCounts:
+def count_classes(predictions, labels, n_classes: int = 0) -> ClassCounts:
     """The counts of n_classes classes, or, of class numbers, at least of those that occur."""
     predictions, labels = np.asarray(predictions), np.asarray(labels)
     if labels.ndim == 2:
@@ -83,7 +83,7 @@ def class_report(predictions, labels, classes: tuple[str, ...]) -> dict:
     confusion_unknown (C,), the predictions of rows with an unknown label; most_frequent: {class, accuracy}, which is
     what it gives to say the most frequent class of these labels every time.
     """
-    counts = class_counts(predictions, labels, len(classes))
+    counts = count_classes(predictions, labels, len(classes))
     scores = counts.scores()
     rows = [
         {"class": name, **{score: float(v[i]) for score, v in scores.items()}}

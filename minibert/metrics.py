@@ -14,7 +14,7 @@ from collections import Counter
 
 import numpy as np
 
-from minibert.class_scores import class_counts
+from minibert.class_scores import count_classes
 from minibert.errors import InputError, list_some, shown
 
 
@@ -33,17 +33,17 @@ def f1(predictions, labels) -> float:
 
 def macro_f1(predictions, labels) -> float:
     """The mean of the classes' F1, of those that are there or predicted: each counts alike, rare or not."""
-    return class_counts(predictions, labels).averages()["macro"]["f1"]
+    return count_classes(predictions, labels).averages()["macro"]["f1"]
 
 
 def weighted_f1(predictions, labels) -> float:
     """The mean of the classes' F1, each weighted by how many labels it has."""
-    return class_counts(predictions, labels).averages()["weighted"]["f1"]
+    return count_classes(predictions, labels).averages()["weighted"]["f1"]
 
 
 def micro_f1(predictions, labels) -> float:
     """The F1 of all labels of all rows together."""
-    return class_counts(predictions, labels).averages()["micro"]["f1"]
+    return count_classes(predictions, labels).averages()["micro"]["f1"]
 
 
 def subset_accuracy(predictions, labels) -> float:
@@ -53,7 +53,7 @@ def subset_accuracy(predictions, labels) -> float:
 
 def f1_of(number: int):
     """The metric that is the F1 of one class; 0 if it is neither there nor predicted."""
-    return lambda predictions, labels: float(class_counts(predictions, labels, number + 1).scores()["f1"][number])
+    return lambda predictions, labels: float(count_classes(predictions, labels, number + 1).scores()["f1"][number])
 
 
 def matthews(predictions, labels) -> float:

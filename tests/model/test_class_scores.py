@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as theirs
 
-from minibert.class_scores import class_counts, class_report, confusion_matrix
+from minibert.class_scores import class_report, confusion_matrix, count_classes
 from minibert.data.task import UNKNOWN
 from minibert.errors import InputError
 from minibert.metrics import METRICS, chosen_metrics, macro_f1, metric_of, micro_f1, subset_accuracy, weighted_f1
@@ -111,7 +111,7 @@ def test_degenerate_cases_of_several_labels_a_row(predicted, label):
 
 
 def test_counts_of_no_rows_are_zero():
-    counts = class_counts(np.zeros(0, int), np.zeros(0, int), 3)
+    counts = count_classes(np.zeros(0, int), np.zeros(0, int), 3)
     assert counts.averages()["macro"] == {"precision": 0, "recall": 0, "f1": 0}
     assert micro_f1(np.zeros((0, 2)), np.zeros((0, 2))) == 0
 
