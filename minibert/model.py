@@ -197,7 +197,10 @@ class Model:
     def _scores(self, batch: Batch, context: Context) -> np.ndarray:
         kernels.ensure_compiled(self.backbone.dtype, "predict")
         with kernels.one_at_a_time():
-            states, _ = self._states(batch, None, context)
+            if isinstance(batch, Features):
+                states = batch.states
+            else:
+                states, _ = encoder_forward(batch, self._tree, None, context)
             return head_forward(states, self._tree, None, self.head_record.context(context))[0]
 
     def hidden(self, batch: Batch) -> np.ndarray:
@@ -205,12 +208,6 @@ class Model:
         kernels.ensure_compiled(self.backbone.dtype, "predict")
         with kernels.one_at_a_time():
             return encoder_forward(batch, self._tree, None, context_of(batch, self.config, self.adapter))[0]
-
-    def _states(self, batch: Batch | Features, grads, context: Context):
-        """What the head reads, and the encoder's caches; Features are what it reads, and there are no caches."""
-        if isinstance(batch, Features):
-            return batch.states, None
-        return encoder_forward(batch, self._tree, grads, context)
 
     @property
     def has_features(self) -> bool:
@@ -220,8 +217,10 @@ class Model:
     def features(self, batch: Batch) -> Features:
         """What the head reads of each sequence, without dropout; all methods take it in place of the batch.
 
-        For a model that `has_features`; for any other it would leave out what trains.
+        Raises RuntimeError unless the model `has_features`: else they would leave out what trains.
         """
+        if not self.has_features:
+            raise RuntimeError("features are for a model whose head alone trains, and reads [CLS] alone")
         kernels.ensure_compiled(self.backbone.dtype, "predict")
         with kernels.one_at_a_time():
             return Features(encoder_forward(batch, self._tree, None, self._context(batch))[0])
@@ -259,11 +258,14 @@ class Model:
         head_context = self.head_record.context(context)
         kernels.ensure_compiled(self.backbone.dtype, "train")
         with kernels.one_at_a_time():
-            states, caches = self._states(batch, grads, context)
+            if isinstance(batch, Features):
+                states, caches = batch.states, None
+            else:
+                states, caches = encoder_forward(batch, self._tree, grads, context)
             scores, head_cache = head_forward(states, self._tree, grads, head_context)
             loss, dscores = self.head_record.mean_loss(scores, labels, batch.offsets, weights)
             dstates = head_backward(dscores, self._tree, head_cache, grads, head_context)
-            if caches:
+            if caches is not None:
                 encoder_backward(dstates, batch, self._tree, caches, grads, context)
         return float(loss), flat_grads
 

@@ -139,8 +139,10 @@ def open_labelled(
 
 def _metrics(model: Model, record: TaskRecord, found: Task | Uncut) -> tuple[str, ...]:
     """Those of the training: first that which chose the best epoch."""
-    wanted = _settings(record, "train").get("metric", "")
-    return chosen_metrics(wanted, model.head_record.metrics, found.metrics, record.labels)
+    wanted = _settings(record, "train").get("metric")
+    return chosen_metrics(
+        wanted if isinstance(wanted, str) else "", model.head_record.metrics, found.metrics, record.labels
+    )
 
 
 def _check_fit(record: TaskRecord, found: Task | Uncut) -> None:

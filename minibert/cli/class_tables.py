@@ -45,21 +45,21 @@ def _confusion(report: dict) -> list[str]:
     names, rows = [_name(row["class"]) for row in report["classes"]], list(report["confusion"])
     if len(names) > MOST_CLASSES:
         return [f"  {len(names)} classes: the confusion matrix is in --json alone"]
-    heads, sides = names, list(names)
-    if (2 + max(map(len, names))) + sum(_width(head, rows) for head in heads) > WIDEST:
-        heads, sides = [str(i) for i in range(len(names))], [f"{i} {name}" for i, name in enumerate(names)]
+    tops, sides = names, list(names)
+    if (2 + max(map(len, names))) + sum(_width(top, rows) for top in tops) > WIDEST:
+        tops, sides = [str(i) for i in range(len(names))], [f"{i} {name}" for i, name in enumerate(names)]
     if any(report["confusion_unknown"]):
         rows, sides = [*rows, report["confusion_unknown"]], [*sides, UNKNOWN_ROW]
-    side, widths = max(map(len, sides)), [_width(head, rows) for head in heads]
+    side, widths = max(map(len, sides)), [_width(top, rows) for top in tops]
     lines = ["  confusion matrix: a row for each label, a column for each prediction"]
-    lines.append("  " + " " * side + "".join(f"{head:>{w}}" for head, w in zip(heads, widths, strict=True)))
+    lines.append("  " + " " * side + "".join(f"{top:>{w}}" for top, w in zip(tops, widths, strict=True)))
     for name, row in zip(sides, rows, strict=True):
         lines.append(f"  {name:<{side}}" + "".join(f"{n:>{w}}" for n, w in zip(row, widths, strict=True)))
     return lines
 
 
-def _width(head: str, rows: list[list[int]]) -> int:
-    return 2 + max(len(head), *(len(str(n)) for row in rows for n in row))
+def _width(top: str, rows: list[list[int]]) -> int:
+    return 2 + max(len(top), *(len(str(n)) for row in rows for n in row))
 
 
 def _name(label: str) -> str:

@@ -131,17 +131,18 @@ def eval(args) -> None:
         (_print_json if args.json else _print_scores)(rows, scored, outputs)
         if rows.task == "opinions" and args.dev_rows is None and not args.json:
             _print_kinds(outputs.argmax(axis=1) == scored.split.labels, opinion_kinds()[scored.name])
+        if not args.json:
+            for line in class_lines(scored.split.report(outputs)):
+                print(line)
 
 
 def _print_scores(rows: Labelled, scored: Scored, outputs: np.ndarray) -> None:
-    """A line of scores, and one for the rows that the training did not see, if it saw others; then those of classes."""
+    """A line of scores, and one for the rows that the training did not see, if it saw others."""
     split, where = scored.split, f"{rows.task} {scored.name}"
     print(f"{where} ({split.n_examples}): {format_scores(split.score(outputs, rows.metrics))}")
     if scored.unseen is not None:
         scores = split.score(outputs, rows.metrics, scored.unseen)
         print(f"{where}, not in training ({scored.unseen.sum()}): {format_scores(scores)}")
-    for line in class_lines(split.report(outputs)):
-        print(line)
 
 
 def _print_json(rows: Labelled, scored: Scored, outputs: np.ndarray) -> None:

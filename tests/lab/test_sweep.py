@@ -324,6 +324,14 @@ def test_speeds_come_from_the_ledger_if_it_has_some(place, tmp_path, monkeypatch
     assert plan.jobs[0].work == pytest.approx(tokens[0] + 0.4 * (tokens[1] + tokens[2]))
 
 
+def test_the_work_of_a_head_does_not_depend_on_its_epochs(place):
+    """Each text is read once, by the encoder alone."""
+    plan = make_plan(grid(**options(place, method="head", epochs=[1, 9])), place / "tiny.h5", [])
+    backbone, task = open_backbone(place / "tiny.h5"), load(plan.jobs[0].trial)
+    tokens = [backbone.encode(split.texts, None, 24).n_tokens for split in (task.train, task.dev["dev"], task.test)]
+    assert [job.work for job in plan.jobs] == [sum(tokens)] * 2
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [

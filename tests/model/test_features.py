@@ -1,5 +1,7 @@
 """Method head reads each text once: the frozen features stand for the texts, and nothing else changes."""
 
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -70,6 +72,19 @@ def test_a_run_that_was_killed_goes_on_bit_for_bit(backbone, tmp_path, monkeypat
     same_outcome(whole, again)
 
 
+def test_ctrl_c_while_the_texts_are_read(backbone, tmp_path, monkeypatch):
+    whole = head_training(backbone, tmp_path / "whole")
+    whole.run()
+    stopped = head_training(backbone, tmp_path / "stopped")
+    usual = stopped.model.features
+    monkeypatch.setattr(stopped.model, "features", lambda batch: os.kill(os.getpid(), signal.SIGINT) or usual(batch))
+    assert stopped.run()["finished"] is False and stopped.optimizer.steps == 0
+    again = head_training(backbone, tmp_path / "stopped")
+    assert resume(again)
+    assert again.run()["finished"] is True
+    same_outcome(whole, again)
+
+
 @pytest.mark.parametrize("head", ["classify", "regress"])
 def test_gradients_from_features(head):
     """With dropout in the head alone; without any they are those from texts."""
@@ -85,7 +100,11 @@ def test_gradients_from_features(head):
 def test_which_models_have_features(backbone):
     assert make_model(backbone, "head").has_features and make_model(backbone, "head", pooled=True).has_features
     assert not make_model(backbone, "head", head="span").has_features  # it reads every token
-    assert not any(make_model(backbone, method).has_features for method in ("adapter", "full", "top_k", "layernorm"))
+    for method in ("adapter", "full", "top_k", "layernorm"):
+        model = make_model(backbone, method)
+        assert not model.has_features
+        with pytest.raises(RuntimeError, match="head alone trains"):
+            model.features(backbone.encode(["tea"], max_length=8))
 
 
 def test_features_are_taken_and_divided_as_batches_are(backbone):
