@@ -153,6 +153,4 @@ def clean_cache() -> int:
         return 0
     from .runtime import compiling, old_cache
 
-    folders = old_cache.old_folders(compiling.KERNELS)
-    old_cache.remove(folders)
-    return sum(size for _, size in folders)
+    return old_cache.remove(old_cache.old_folders(compiling.KERNELS))

@@ -23,6 +23,7 @@ HEADS = {
     "span": 2,
     "multilabel": None,
 }  # name -> number of outputs; None: one for each class
+THRESHOLD = 0.5  # where a text may have several labels, one is given if its probability is above
 
 
 def _whole_number(name: str, value, low: int, high: int = 2**31) -> int:

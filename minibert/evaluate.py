@@ -10,9 +10,9 @@ import numpy as np
 from tqdm import tqdm
 
 from minibert.class_scores import class_report
+from minibert.config import THRESHOLD
 from minibert.data.squad import Questions
 from minibert.data.task import Examples
-from minibert.heads import THRESHOLD
 from minibert.interrupt import CtrlC
 from minibert.metrics import metric_of
 from minibert.model import Backbone, Model

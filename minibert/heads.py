@@ -13,6 +13,7 @@ import numpy as np
 
 import kernels
 from minibert.config import HEADS as N_OUTPUTS
+from minibert.config import THRESHOLD
 from minibert.errors import InputError
 from minibert.layers import (
     NO_DROPOUT,
@@ -152,8 +153,6 @@ def sigmoid(scores):
 
 
 # ----------------------------------------------------------------------------------------------------------- records
-
-THRESHOLD = 0.5  # a label is given if its probability is above
 
 
 def _class_labels(labels, n_out: int, lengths) -> np.ndarray:

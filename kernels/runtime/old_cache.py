@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
@@ -38,7 +37,9 @@ def _is_of_numba(path: Path) -> bool:
     return not path.is_symlink() and path.is_file() and _FILES.fullmatch(path.name) is not None
 
 
-def remove(folders) -> None:
-    """Remove folders of `old_folders`. What another program has removed, or holds open on Windows, is passed over."""
+def remove(folders: list[tuple[Path, int]]) -> int:
+    """Remove folders of `old_folders`. Returns the bytes of those that are gone: some may not be ours to remove, or, on
+    Windows, be open in another program."""
     for folder, _ in folders:
-        shutil.rmtree(folder, ignore_errors=os.name == "nt" or not folder.exists())
+        shutil.rmtree(folder, ignore_errors=True)
+    return sum(size for folder, size in folders if not folder.exists())

@@ -106,6 +106,19 @@ def test_objects_are_kept_letter_for_letter(capsys, place, tmp_path):
     assert code == 2 and "line 1, 'x'" in err and not (tmp_path / "out.csv").exists()
 
 
+def test_keys_that_only_later_objects_have(capsys, place, tmp_path):
+    data = tmp_path / "in.jsonl"
+    data.write_text('{"text": "good"}\n{"text": "bad", "new": 1}\n')
+    code, _, err = label(capsys, place, data, tmp_path / "out.csv")
+    assert code == 2 and "line 2: the object has the keys 'new'" in err and "write JSON Lines" in err
+    assert label(capsys, place, data, tmp_path / "out.jsonl")[0] == 0
+    assert [json.loads(line).get("new") for line in (tmp_path / "out.jsonl").read_text().splitlines()] == [None, 1]
+    data.write_text('{"text": "good"}\n{"text": "bad", "p_no": 1}\n')
+    code, _, err = label(capsys, place, data, tmp_path / "more.jsonl")
+    assert code == 2 and "in.jsonl, line 2: the column is there already: 'p_no'" in err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+
+
 def test_formats_by_name_and_tabs_as_they_were(capsys, place, tmp_path):
     (tmp_path / "in.tsv").write_text('text\tsaid\ngood\t"hi" he said\nbad\tx, y\n')
     assert label(capsys, place, tmp_path / "in.tsv", tmp_path / "out.tsv")[0] == 0

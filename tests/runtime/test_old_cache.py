@@ -25,10 +25,12 @@ def test_only_old_folders_of_kernels_are_found(tmp_path, monkeypatch):
     make(tmp_path / "photos-2024")
     make(tmp_path / "photos-0123456789ab", file="holiday.jpg")
     (tmp_path / "mark-0123456789ab").write_text("a file")
-    (tmp_path / "elsewhere-0123456789ab").symlink_to(make(tmp_path.parent / f"{tmp_path.name}-else"))
+    link = tmp_path / "elsewhere-0123456789ab"
+    link.symlink_to(make(tmp_path.parent / f"{tmp_path.name}-else"))
+    os.utime(link, (0, link.lstat().st_mtime - 3 * 86400), follow_symlinks=False)
     old = make(tmp_path / "adam-0123456789ab", size=70)
     before = set(tmp_path.iterdir())
     assert old_cache.old_folders([]) == [(old, 70)]
-    old_cache.remove(old_cache.old_folders([]))
+    assert old_cache.remove(old_cache.old_folders([])) == 70
     assert set(tmp_path.iterdir()) == before - {old}
     assert (tmp_path / "elsewhere-0123456789ab" / "sub").is_dir() and old_cache.old_folders([]) == []
