@@ -59,4 +59,6 @@ def test_an_arrow_that_points_up_is_found(tree, file):
         path.unlink() if before is None else path.write_text(before, encoding="utf-8")
     (contract,) = [name for name in kept if word in name]
     assert not kept[contract], told
-    assert file.removesuffix(".py").split("/")[-1] in told.split("Broken contracts")[1]
+    *room, name = file.removesuffix(".py").split("/")  # of a circle, the linter names one arrow, which may be another
+    broken = told.split("Broken contracts")[1]
+    assert name in broken or f"No cycles are allowed in {'.'.join(room)}." in broken

@@ -74,6 +74,8 @@ def _announce(training: Training) -> None:
             say(f"note: {note}")
     say(model.table())
     steps = "1 step" if training.total_steps == 1 else f"{training.total_steps} steps"
+    if 0 < config.max_steps < training.total_steps:
+        steps = f"{config.max_steps} (--max-steps) of {steps}"
     say(f"{steps} of up to {config.batch_size} texts, learning rate {config.lr:g}")
     if training.optimizer.steps:
         say(f"going on after epoch {training.progress.epoch}, step {training.optimizer.steps}")

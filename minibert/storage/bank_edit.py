@@ -58,7 +58,7 @@ def add_task(path: str | Path, *records: TaskRecord, replace: bool = False) -> N
     with changing(path) as tasks:
         for record in records:
             if not replace:
-                _check_free(path, tasks, record.name, "give it another name, or replace it")
+                _check_free(path, tasks, record.name, "give it another name (--as), or replace it (--replace)")
             tasks[record.name] = record
 
 

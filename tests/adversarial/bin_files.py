@@ -14,6 +14,7 @@ import pickletools
 import struct
 import sys
 import zipfile
+from codecs import lookup
 from collections import OrderedDict
 from itertools import pairwise
 from pathlib import Path
@@ -50,6 +51,7 @@ FORBIDDEN = (
     "subprocess.Popen",
     "pickle.find_class",
 )
+lookup("cp437")  # zipfile imports it for the first name of a member
 _seen: list[str] | None = None
 
 
