@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minibert.class_scores import class_report
+from minibert.data.rows import token_hashes
 from minibert.data.squad import Questions
 from minibert.data.task import Examples
 from minibert.heads import THRESHOLD
@@ -32,7 +33,7 @@ class Split:
     weights in the loss (N,) or None, and the names of the classes, if the labels are classes.
 
     spans.Windows is the same for questions; a new kind of task is a new class with batch, labels, weights, n_examples,
-    answers, score, report and notes.
+    hashes, answers, score, report and notes.
     """
 
     batch: Batch
@@ -45,6 +46,10 @@ class Split:
     def n_examples(self) -> int:
         """How many are scored."""
         return len(self.labels)
+
+    def hashes(self, ordered: bool = False) -> np.ndarray:
+        """`token_hashes` of its rows, (N,) uint64."""
+        return token_hashes(self.batch.ids, self.batch.segments, self.batch.offsets, ordered)
 
     def answers(self, predictions: np.ndarray) -> np.ndarray:
         """One prediction an example, as `Head.describe` takes it."""

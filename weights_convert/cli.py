@@ -95,7 +95,7 @@ def to_hf(path: Path, out: Path, force: bool = False, bank: Path | None = None, 
 
 def _task_model(backbone: BackboneFile, bank: Path, name: str | None) -> TheirModel:
     record = choose(read_bank(bank), bank, name)
-    check_backbone(record, backbone.fingerprint, bank, backbone.tokenizer)
+    check_backbone(record, backbone.fingerprint, backbone.config, bank, backbone.tokenizer)
     try:
         return with_head(backbone, record)
     except InputError as error:
