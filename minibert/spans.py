@@ -161,12 +161,13 @@ def _without(windows: Windows, lost: np.ndarray) -> Windows:
 
 
 def never_exact(windows: Windows) -> list[int]:
-    """The numbers of the questions that have right answers of which a span of tokens gives none, whatever the model
-    says: no prediction is an exact match."""
+    """The numbers of the questions whose answer stands in the paragraph, but of whose right answers a span of tokens
+    gives none, whatever the model says: no prediction is an exact match."""
     first, found = windows.first_windows, []
     for i, answers in enumerate(windows.questions.answers):
-        places = range(first[i], first[i + 1])
-        if answers and not any(_can_be_given(windows, places, windows.questions.pairs[i], text) for text in answers):
+        places, paragraph = range(first[i], first[i + 1]), windows.questions.pairs[i]
+        known = windows.questions.labels[i, 0] >= 0
+        if known and not any(_can_be_given(windows, places, paragraph, answer) for answer in answers):
             found.append(i)
     return found
 

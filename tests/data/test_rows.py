@@ -42,9 +42,8 @@ def packed(*rows):
     pairs = [row if isinstance(row, tuple) else (row, None) for row in rows]
     ids = [[1, *one, 2] + ([] if other is None else [*other, 2]) for one, other in pairs]
     segments = [[0] * (len(one) + 2) + [1] * (0 if other is None else len(other) + 1) for one, other in pairs]
-    return *(np.array([i for row in rows for i in row], np.int32) for rows in (ids, segments)), np.cumsum(
-        [0, *map(len, ids)]
-    )
+    flat = [np.array([i for row in rows for i in row], np.int32) for rows in (ids, segments)]
+    return *flat, np.cumsum([0, *map(len, ids)])
 
 
 def test_a_hash_of_tokens_is_of_a_rows_own_tokens():
