@@ -49,7 +49,8 @@ class Split:
 
     def hashes(self, ordered: bool = False) -> np.ndarray:
         """`token_hashes` of its rows, (N,) uint64."""
-        return token_hashes(self.batch.ids, self.batch.segments, self.batch.offsets, ordered)
+        batch = self.batch
+        return token_hashes(batch.ids, batch.segments, batch.offsets, ordered, batch.cut)
 
     def answers(self, predictions: np.ndarray) -> np.ndarray:
         """One prediction an example, as `Head.describe` takes it."""

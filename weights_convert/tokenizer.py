@@ -154,8 +154,8 @@ def _check_roles(files: Files) -> None:
 
 def _check_one_list(files: Files) -> None:
     """Refuse further special tokens of which the two files have different lists: transformers 4 knows those of both,
-    transformers 5 those of tokenizer_config.json alone."""
-    found = {}
+    transformers 5 those of tokenizer_config.json alone, also if it has an empty list."""
+    found = {CASING: []} if (files.casing or {}).get(LISTS[0]) is not None else {}
     for name, settings in ((CASING, files.casing), (SPECIAL, files.special)):
         for key, token, flags in named_tokens(settings, files.path(name)):
             if key in LISTS:
@@ -164,8 +164,8 @@ def _check_one_list(files: Files) -> None:
         one, other = ([token for token, _ in found[name]] for name in (CASING, SPECIAL))
         there = shown(other) if one != other else "with other flags"
         raise InputError(
-            f"{files.path(CASING)}: the further special tokens are {shown(one)}, in {SPECIAL} {there}; transformers 4 "
-            "and 5 follow different ones; make the two agree as the weights were trained"
+            f"{files.path(CASING)}: the further special tokens are {shown(one)}, in {SPECIAL} {there}; versions "
+            "of transformers follow different ones; make the two agree as the weights were trained"
         )
 
 

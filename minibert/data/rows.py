@@ -20,20 +20,26 @@ OTHER_FIELDS = ("notes", "drawn_from")  # of a task: no rows
 BETWEEN = b"\xff" * 4  # the two texts of a pair: no token has the id -1
 
 
-def token_hashes(ids, segments, offsets, ordered: bool = False) -> np.ndarray:
+def token_hashes(ids, segments, offsets, ordered: bool = False, cut=None) -> np.ndarray:
     """A 64-bit hash of the tokens of each row.   ids, segments (T,), offsets (N + 1,) as of a Batch -> (N,) uint64
 
-    A pair of texts is the same in either order, unless ordered. The same on every machine: the first 8 bytes of BLAKE2b
-    over the ids, 4 bytes each.
+    A pair of texts is the same in either order, unless ordered. cut (N,) bool: rows that lost tokens; of two texts of
+    the same length the second then keeps one token more, which does not count. The same on every machine: the first 8
+    bytes of BLAKE2b over the ids, 4 bytes each.
     """
     data, digests = np.asarray(ids).astype("<i4").tobytes(), bytearray()
     in_second = np.concatenate([[0], np.cumsum(segments, dtype=np.int64)])[np.asarray(offsets)]
     seconds = 4 * (np.asarray(offsets)[1:] - np.diff(in_second))
-    for (begin, end), second in zip(pairwise((4 * np.asarray(offsets)).tolist()), seconds.tolist(), strict=True):
+    bounds = zip(pairwise((4 * np.asarray(offsets)).tolist()), seconds.tolist(), strict=True)
+    for i, ((begin, end), second) in enumerate(bounds):
         row = data[begin:end]
         if second < end:  # [CLS] one [SEP] other [SEP]
             parts = [data[begin + 4 : second - 4], data[second : end - 4]]
-            row = BETWEEN.join(parts if ordered else sorted(parts))
+            if not ordered:
+                shorter = min(map(len, parts))
+                is_even = cut is not None and cut[i] and max(map(len, parts)) == shorter + 4
+                parts = sorted(part[:shorter] if is_even else part for part in parts)
+            row = BETWEEN.join(parts)
         digests += hashlib.blake2b(row, digest_size=8).digest()
     return np.frombuffer(bytes(digests), "<u8").astype(np.uint64)
 

@@ -48,6 +48,8 @@ def test_texts_that_were_cut_at_their_beginning_are_told(tmp_path, direction, sa
         (["<E1>"], ["<E1>", "<E2>"], False),
         (["<E1>", "<E2>"], ["<E2>", "<E1>"], False),  # they get other ids
         ([{"content": "<E1>", "lstrip": True}], ["<E1>"], False),
+        ([], ["<E2>"], False),
+        (["<E1>"], [], True),
         (["<E1>"], ["<E1>"], True),
         (["<E1>"], None, True),
         (None, ["<E1>"], True),

@@ -72,6 +72,19 @@ def test_rows_of_the_same_tokens_were_trained_on(place, tmp_path, capsys, spelli
     assert seen(capsys, place, write_rows(tmp_path / "x.csv", texts)) == N
 
 
+@pytest.mark.parametrize("length", [8, 9, 10, 11])
+def test_pairs_that_are_cut_are_the_same_in_the_other_order(place, length):
+    """Of two texts of one length, the second keeps one token more if an odd number is left."""
+    backbone = load_backbone(place / "tiny.h5")
+    texts = ["good tea was bad", "a film is not dull", "bad tea was good", "book", "a film is not fine", "not a book"]
+    pairs = [(one, other) for one in texts for other in texts if one != other]
+    one, other = map(list, zip(*pairs, strict=True))
+    split, exchanged = (tokenize(backbone, Examples(*two, None), length) for two in ((one, other), (other, one)))
+    assert split.batch.truncated > 0 and split.batch.cut.sum() == split.batch.truncated
+    assert split.hashes().tolist() == exchanged.hashes().tolist()
+    assert len(set(tokenize(backbone, Examples(one, other, None), 14).hashes())) == len(pairs) / 2
+
+
 def test_pairs_in_the_other_order_were_trained_on(place, tmp_path, capsys):
     assert seen(capsys, place, write_pairs(tmp_path / "x.csv", TEXTS[::-1], TEXTS), "pairs") == N
     new = write_rows(tmp_path / "y.csv", random_texts(4 * N)[0][3 * N :])
