@@ -373,7 +373,7 @@ def test_a_folder_knows_the_config_of_its_backbone(tiny, tmp_path):
     assert import_(tmp_path / "out", of_file)[0].backbone_config == backbone.config
     other = replace(of_file, config=replace(backbone.config, n_heads=1))
     with pytest.raises(
-        InputError, match="was exported from a backbone of the same weights .*: n_heads is . there, 1 here"
+        InputError, match=r"was exported from a backbone of the same weights .*: n_heads is . there, 1 here"
     ):
         import_(tmp_path / "out", other)
     import_(tmp_path / "out", replace(of_file, config=replace(backbone.config, hidden_dropout=0.5)))
