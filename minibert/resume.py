@@ -44,9 +44,11 @@ def resume(training: Training, replace: bool = False) -> bool:
     if other:
         training.say(f"note: the run in {folder.path} is another one ({other}); --force replaces it")
         return False
-    untold = "data and tokenizer" if "tokenizer" not in settings else "backbone's config"
-    if "backbone_config" not in settings:
-        training.say(f"note: an older minibert began this run: whether its {untold} are these cannot be told")
+    older = "note: an older minibert began this run: whether its"
+    if "tokenizer" not in settings:
+        training.say(f"{older} data and tokenizer are these cannot be told")
+    elif "backbone_config" not in settings and not progress.best_epoch:  # else its bank tells
+        training.say(f"{older} backbone had this config cannot be told")
     if progress.best_epoch:
         _check_bank(training)
     try:

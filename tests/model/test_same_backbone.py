@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from tiny import CONFIG
 from training_runs import CONFIG as TRAIN
-from training_runs import make_task, make_training
+from training_runs import Killed, at_step, kill, make_task, make_training
 
 from minibert.errors import InputError
 from minibert.mixed import MixedModel
@@ -90,3 +90,16 @@ def test_a_run_of_an_older_version_is_known_by_its_bank(backbone, tmp_path):
     assert difference(older, now) == ""
     told = difference(older | {"backbone_config": now["backbone_config"] | {"n_heads": 4}}, now)
     assert told == "backbone_config/n_heads was 4, now it is 2"
+
+
+@pytest.mark.parametrize(("step", "told"), [(1, True), (4, False)])
+def test_an_older_run_without_a_bank_goes_on_with_a_note(backbone, tmp_path, monkeypatch, capsys, step, told):
+    first = make_training(backbone, tmp_path, method="head", steps=1)
+    del first.settings["backbone_config"]
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        at_step(patch, first, step, kill)
+        first.run()
+    again = make_training(backbone, tmp_path, method="head")
+    again.quiet = False
+    assert resume(again) and again.optimizer.steps == step
+    assert ("whether its backbone had this config cannot be told" in capsys.readouterr().out) is told
