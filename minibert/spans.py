@@ -167,7 +167,7 @@ def never_exact(windows: Windows) -> list[int]:
     for i, answers in enumerate(windows.questions.answers):
         places, paragraph = range(first[i], first[i + 1]), windows.questions.pairs[i]
         known = windows.questions.labels[i, 0] >= 0
-        if known and not any(_can_be_given(windows, places, paragraph, answer) for answer in answers):
+        if known and answers and not any(_can_be_given(windows, places, paragraph, answer) for answer in answers):
             found.append(i)
     return found
 
