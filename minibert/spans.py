@@ -122,7 +122,7 @@ class Windows:
             listed = list_some([readable(self.questions.ids[i]) for i in never], 3)
             notes.append(
                 f"{len(never)} of {n} {questions} have no right answer that can be given exactly ({listed}): longer "
-                f"than {MAX_ANSWER} tokens, or with characters at an end that belong to no token"
+                f"than {MAX_ANSWER} tokens, or not from the beginning of a token to the end of one"
             )
         return [f"{n} {questions} are read in {len(self.batch)} windows", *notes] if name else notes
 

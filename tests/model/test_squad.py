@@ -550,6 +550,7 @@ LONG = " ".join(["good tea"] * 20)
         ("tea\u200b was", True),  # within it
         ("bad .", True),
         (".", True),
+        ("fil", False),  # a part of a token
         ("a good", True),
         ("BAD", True),
         (LONG, False),
