@@ -28,6 +28,7 @@ TORCH_WEIGHTS, TORCH_SHARDS = "pytorch_model.bin", "pytorch_model.bin.index.json
 LAYOUTS = (WEIGHTS, SHARDS, TORCH_WEIGHTS, TORCH_SHARDS)  # in the order in which transformers looks for them
 # Endings of what may hold weights, and is not read: other frameworks, other names, shards without their index.
 OTHERS = (".safetensors", ".bin", ".h5", ".msgpack", ".onnx", ".pt", ".pth", ".ckpt", ".ckpt.index", ".gguf", ".tflite")
+VARIANT = re.compile(r"(model|pytorch_model)\.\w+\.(safetensors|bin)")
 OF_TRAINING = ("training_args", "optimizer", "scheduler", "rng_state", "scaler")  # beginnings of names: no weights
 SHARD = re.compile(r"(model|pytorch_model)-\d+-of-\d+\.(safetensors|bin)")
 LONGEST_HEADER = 4 << 20  # bytes: some 100 a tensor
@@ -65,6 +66,9 @@ def other_weights(folder: Path) -> list[str]:
 def _what_to_do(names: list[str]) -> str:
     if any(SHARD.fullmatch(name) for name in names):
         return "shards are read by their index, which lists them: get it, too"
+    if variant := next(filter(VARIANT.fullmatch, names), ""):
+        usual = VARIANT.sub(r"\1.\2", variant)
+        return f"to read a variant such as {readable(variant)}, call it {usual}"
     if any(name.startswith("adapter_") for name in names):
         return "these are adapters alone: get the model that they were trained on"
     return "save it from a BertModel of transformers"

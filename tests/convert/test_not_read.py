@@ -9,6 +9,7 @@ from whole_tokenizer import BERT, GENERIC, UNCASED, VOCAB, tokenizer_folder, who
 
 from minibert.errors import InputError
 from minibert.model import load_backbone
+from weights_convert.cli import to_hdf5
 from weights_convert.huggingface import read_checkpoint, read_config
 from weights_convert.tensors import find_weights
 from weights_convert.tokenizer import read_tokenizer
@@ -128,7 +129,7 @@ def test_so_it_is_of_a_backbone_file(tmp_path):
         ("tf_model.h5", "save it from a BertModel"),
         ("flax_model.msgpack", "save it from a BertModel"),
         ("model.onnx", "save it from a BertModel"),
-        ("model.fp16.safetensors", "save it from a BertModel"),
+        ("model.fp16.safetensors", "to read a variant such as model.fp16.safetensors, call it model.safetensors"),
         ("bert_model.ckpt.index", "save it from a BertModel"),
         ("adapter_model.safetensors", "adapters alone"),
     ],
@@ -142,3 +143,5 @@ def test_weights_that_are_not_read_are_named(tmp_path, name, advice):
     (folder / "model.safetensors").unlink()
     with pytest.raises(InputError, match=f"has no weights; .*; {name} cannot be read: .*{advice}"):
         find_weights(folder)
+    with pytest.raises(InputError, match=f"{name}: weights are read from files called model.safetensors, "):
+        to_hdf5(folder / name, tmp_path / "out.h5")
