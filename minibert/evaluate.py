@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from minibert.class_scores import class_report
 from minibert.config import THRESHOLD
+from minibert.data.rows import token_hashes
 from minibert.data.squad import Questions
 from minibert.data.task import Examples
 from minibert.interrupt import CtrlC
@@ -32,7 +33,7 @@ class Split:
     weights in the loss (N,) or None, and the names of the classes, if the labels are classes.
 
     spans.Windows is the same for questions; a new kind of task is a new class with batch, labels, weights, n_examples,
-    answers, score, report and notes.
+    hashes, answers, score, report and notes.
     """
 
     batch: Batch
@@ -45,6 +46,11 @@ class Split:
     def n_examples(self) -> int:
         """How many are scored."""
         return len(self.labels)
+
+    def hashes(self, ordered: bool = False) -> np.ndarray:
+        """`token_hashes` of its rows, (N,) uint64."""
+        batch = self.batch
+        return token_hashes(batch.ids, batch.segments, batch.offsets, ordered, batch.cut)
 
     def answers(self, predictions: np.ndarray) -> np.ndarray:
         """One prediction an example, as `Head.describe` takes it."""

@@ -16,7 +16,7 @@ from minibert.heads import Head, check_weights, head_backward, head_forward, hea
 from minibert.layers import Context, dropout_of_step
 from minibert.methods import check_options, check_pooler, format_table, parameter_table, trained_names, used_options
 from minibert.params import FlatParams, flatten, unflatten
-from minibert.storage import TaskRecord, check_backbone, fingerprint, read_backbone
+from minibert.storage import TOKENS, TaskRecord, check_backbone, fingerprint, read_backbone
 from minibert.text import Batch, Features, Tokenizer
 
 
@@ -309,6 +309,7 @@ class Model:
             training=dict(training or {}),
             dev=dict(dev or {}),
             rows=dict(rows or {}),
+            rows_of=TOKENS,
             backbone_fingerprint=self.backbone.fingerprint,
             backbone_tokenizer=self.backbone.tokenizer_fingerprint,
             backbone_config=self.config,
@@ -319,10 +320,11 @@ class Model:
         """Build the model of a task in a bank.
 
         Its seed, which further training takes its dropout masks from, is that of the training (`training["train"]
-        ["seed"]`), or 0 if the record has none. Raises InputError if the task was trained on another backbone or with
-        another tokenizer, or has options that are not known here.
+        ["seed"]`), or 0 if the record has none. Raises InputError if the task was trained on another backbone, one with
+        another config or tokenizer, or has options that are not known here.
         """
-        check_backbone(record, backbone.fingerprint, path, backbone.tokenizer.json if backbone.tokenizer else "")
+        tokenizer = backbone.tokenizer.json if backbone.tokenizer else ""
+        check_backbone(record, backbone.fingerprint, backbone.config, path, tokenizer)
         try:
             options = used_options(record.method, record.model_options)
         except InputError as error:

@@ -13,7 +13,7 @@ from minibert.config import TrainConfig
 from minibert.errors import InputError
 from minibert.params import flatten
 from minibert.progress import read_progress
-from minibert.storage import read_bank
+from minibert.storage import config_difference, read_bank
 from minibert.train import Training
 
 WHAT_HASHES_TELL = {
@@ -44,8 +44,11 @@ def resume(training: Training, replace: bool = False) -> bool:
     if other:
         training.say(f"note: the run in {folder.path} is another one ({other}); --force replaces it")
         return False
+    older = "note: an older minibert began this run: whether its"
     if "tokenizer" not in settings:
-        training.say("note: an older minibert began this run: whether its data and tokenizer are these cannot be told")
+        training.say(f"{older} data and tokenizer are these cannot be told")
+    elif "backbone_config" not in settings and not progress.best_epoch:  # else its bank tells
+        training.say(f"{older} backbone had this config cannot be told")
     if progress.best_epoch:
         _check_bank(training)
     try:
@@ -89,6 +92,7 @@ def _check_bank(training: Training) -> None:
     except InputError as error:
         raise InputError(f"{error}; without its bank the run cannot go on: {advice}") from None
     other = difference(record.training, training.settings) if record else f"it has no task {training.task.name!r}"
+    other = other or config_difference(record.backbone_config, training.model.config)
     if other:
         raise InputError(f"{bank}: is not the bank of this run ({other}): {advice}")
 
@@ -97,11 +101,13 @@ def difference(before: dict | None, now: dict) -> str:
     """The first setting that is another one, as "lr was 0.1, now it is 0.2"; "" if there is none.
 
     Settings are compared as JSON keeps them: a tuple is a list. A run that an older minibert began knows its data by
-    another hash, and no tokenizer: these are not compared. A setting of the training that it did not know yet has its
-    default.
+    another hash, and no tokenizer, or not its backbone's config: these are not compared. A setting of the training that
+    it did not know yet has its default.
     """
     before, now = flatten(before or {}), flatten(json.loads(json.dumps(now)))
     unknown = () if "tokenizer" in before else ("data", "data_whole", "tokenizer")
+    if "backbone_config/n_heads" not in before:
+        unknown += tuple(name for name in now if name.startswith("backbone_config/"))
     for name in now | before:
         if name not in unknown and before.get(name, _DEFAULTS.get(name)) != now.get(name):
             if name in WHAT_HASHES_TELL:

@@ -8,13 +8,12 @@ import platform
 import threading
 import time
 from contextlib import nullcontext, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import kernels
 from minibert.data import Task, data_fingerprint, limit_dev, limit_train, load_task
-from minibert.data.rows import shared_texts
 from minibert.evaluate import evaluate
 from minibert.interrupt import compile_kernels
 from minibert.model import Backbone, Model, load_backbone
@@ -57,13 +56,13 @@ def prepare(
 
 def score_test(training: Training) -> dict[str, float] | None:
     """Scores of the best epoch on the test split; None if the release has no labels for it. Raises NonFiniteLoss."""
-    test = training.task.test
-    if test is None or test.labels is None:
+    test = training.test
+    if test is None:
         return None
-    model, split = training.best_model(), training.tokenized(test)
-    for note in split.notes("test"):
+    model = training.best_model()
+    for note in test.notes("test"):
         training.say(f"note: {note}")
-    return evaluate(model, split, training.metrics)
+    return evaluate(model, test, training.metrics)
 
 
 def train_and_test(training: Training) -> dict:
@@ -101,6 +100,7 @@ def run_trial(trial: Trial, backbone_path, folder=None) -> dict:
         if not result["finished"]:
             raise KeyboardInterrupt
     del result["settings"], result["finished"]
+    result["backbone_config"] = asdict(backbone.config)
     names = {"id": trial_id(trial, data, backbone.fingerprint), "data": data, "backbone": backbone.fingerprint}
     result |= {**names, "metric": training.metrics[0], "train_rows": len(task.train), "threads": kernels.threads()}
     return result | {"wall_seconds": time.perf_counter() - start, "versions": _versions()}
@@ -114,7 +114,7 @@ def train_task(trial: Trial, task: Task, backbone: Backbone, quiet: bool = True)
     """
     with _ONE_AT_A_TIME, _folder(None) as out:
         training = prepare(trial, task, backbone, out, quiet)
-        notes = [*task.notes, *shared_texts(task, training.rows)]
+        notes = [*training.task.notes, *training.row_notes()]
         for name, split in {"train": training.train, **training.dev}.items():
             notes += split.notes(name)
         for note in notes:

@@ -9,15 +9,18 @@ Accents and other marks that the tokenizer drops belong to no token; they go wit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
+from minibert.data import training_fingerprint
+from minibert.data.rows import token_hashes
 from minibert.data.squad import Questions
-from minibert.errors import InputError
+from minibert.data.task import Task
+from minibert.errors import InputError, list_some, readable
 from minibert.graphemes import whole_ends
-from minibert.metrics import squad_scores
+from minibert.metrics import normalize_answer, squad_scores
 from minibert.text import Batch, Pieces, Tokenizer
 
 STRIDE = 128  # tokens from one window's begin to the next one's; half a window if that is less, so that all overlap
@@ -63,6 +66,21 @@ class Windows:
         """How many questions are scored."""
         return len(self.questions)
 
+    @property
+    def first_windows(self) -> np.ndarray:
+        """(N + 1,): where the windows of each question begin, and W."""
+        return np.searchsorted(self.question, np.arange(len(self.questions) + 1))
+
+    @property
+    def held(self) -> np.ndarray:
+        """(N,) bool: the questions whose answer a window holds whole."""
+        return np.isin(np.arange(len(self.questions)), self.question[self.labels.any(axis=1)])
+
+    def hashes(self, ordered: bool = False) -> np.ndarray:
+        """`token_hashes` of each question with its paragraph, all its windows; in one order.   -> (N,) uint64"""
+        rows = self.batch.offsets[self.first_windows]
+        return token_hashes(self.batch.ids, np.zeros_like(self.batch.ids), rows)
+
     def score(self, logits: np.ndarray, metrics: tuple[str, ...], rows=None) -> dict[str, float]:
         """{metric: value from 0 to 1} of the logits (T, 2) of all windows; metrics among exact_match and f1.
 
@@ -100,7 +118,89 @@ class Windows:
         """What to print of the split called `name` before it is used."""
         n, cut, questions = len(self.questions), self.batch.truncated, f"{name} questions".strip()
         notes = [f"{cut} of {n} {questions} are cut to {self.longest} tokens"] if cut else []
+        if name != "train" and (never := never_exact(self)):
+            listed = list_some([readable(self.questions.ids[i]) for i in never], 3)
+            notes.append(
+                f"{len(never)} of {n} {questions} have no right answer that can be given exactly ({listed}): longer "
+                f"than {MAX_ANSWER} tokens, or not from the beginning of a token to the end of one"
+            )
         return [f"{n} {questions} are read in {len(self.batch)} windows", *notes] if name else notes
+
+
+def trainable(task: Task, train: Windows) -> tuple[Task, Windows]:
+    """A task and its tokenized training set; of questions without those whose answer no window holds whole.
+
+    All their windows would be trained to point at [CLS]. Such an answer is longer than a window, or has no token, as a
+    zero-width space has none. Raises InputError if no question is left.
+    """
+    lost = ~train.held if isinstance(train, Windows) else np.zeros(1, bool)
+    if not lost.any():
+        return task, train
+    names, n = [readable(train.questions.ids[i]) for i in np.flatnonzero(lost)], len(lost)
+    note = f"{len(names)} of {n} train questions have an answer that no window holds whole, or that has no token"
+    note += f" ({list_some(names, 3)})"
+    if lost.all():
+        raise InputError(f"{note}: there is nothing to train on; give a larger --max-length?")
+    kept = replace(task, train=task.train.take(np.flatnonzero(~lost)), notes=(*task.notes, f"{note}: left out"))
+    return replace(kept, drawn_from=task.drawn_from or training_fingerprint(task)), _without(train, lost)
+
+
+def _without(windows: Windows, lost: np.ndarray) -> Windows:
+    """The windows of the questions that are not lost (N,)."""
+    kept = np.flatnonzero(~lost[windows.question])
+    tokens = np.repeat(~lost[windows.question], np.diff(windows.batch.offsets))
+    number = np.cumsum(~lost) - 1
+    return replace(
+        windows,
+        batch=replace(windows.batch.take(kept), truncated=windows.batch.truncated),
+        labels=windows.labels[kept],
+        question=number[windows.question[kept]],
+        characters=windows.characters[tokens],
+        questions=windows.questions.take(np.flatnonzero(~lost)),
+    )
+
+
+def never_exact(windows: Windows) -> list[int]:
+    """The numbers of the questions whose answer stands in the paragraph, but of whose right answers a span of tokens
+    gives none, whatever the model says: no prediction is an exact match."""
+    first, found = windows.first_windows, []
+    for i, answers in enumerate(windows.questions.answers):
+        places, paragraph = range(first[i], first[i + 1]), windows.questions.pairs[i]
+        known = windows.questions.labels[i, 0] >= 0
+        if known and answers and not any(_can_be_given(windows, places, paragraph, answer) for answer in answers):
+            found.append(i)
+    return found
+
+
+def _can_be_given(windows: Windows, places: range, paragraph: str, answer: str) -> bool:
+    """Whether a span in one of the windows is the answer, as the official scorer compares them."""
+    wanted, begin = normalize_answer(answer), paragraph.find(answer)
+    if begin < 0:  # the answer is written in another way
+        return wanted in normalize_answer(paragraph)
+    while begin >= 0:
+        for w in places:
+            characters = windows.characters[windows.batch.offsets[w] : windows.batch.offsets[w + 1]]
+            i, j = _tokens_of(characters, np.array([begin, begin + len(answer)]))
+            if i >= 0 and _gives(paragraph, characters[i : j + 1], wanted):
+                return True
+        begin = paragraph.find(answer, begin + 1)
+    return not wanted  # as any token of punctuation alone
+
+
+def _gives(paragraph: str, characters: np.ndarray, wanted: str) -> bool:
+    """Whether the span, without tokens at its ends that the scorer drops, is the answer, and is not too long."""
+
+    def same(i: int, j: int) -> bool:
+        return normalize_answer(paragraph[characters[i, 0] : characters[j, 1]]) == wanted
+
+    i, j = 0, len(characters) - 1
+    if not same(i, j):
+        return False
+    while j - i >= MAX_ANSWER and same(i + 1, j):
+        i += 1
+    while j - i >= MAX_ANSWER and same(i, j - 1):
+        j -= 1
+    return j - i < MAX_ANSWER
 
 
 def best_span(logits: np.ndarray) -> tuple[int, int, float]:

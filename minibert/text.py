@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from threading import Lock
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from minibert.storage.tokenizer import CLS, SEP, load_tokenizer, parse, sha256_o
 class Batch:
     """B sequences of tokens, end to end; sequence b is rows offsets[b]:offsets[b+1].
 
-    truncated counts the sequences that were longer than max_length and lost tokens.
+    truncated counts the sequences that were longer than max_length and lost tokens; cut says which, if it is known.
     """
 
     ids: np.ndarray  # (T,) int32, places in the vocabulary
@@ -26,6 +26,7 @@ class Batch:
     positions: np.ndarray  # (T,) int32, counted from the start of the sequence
     offsets: np.ndarray  # (B + 1,) int64
     truncated: int = 0
+    cut: np.ndarray | None = None  # (B,) bool
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -41,7 +42,7 @@ class Batch:
         return self.offsets[:-1]
 
     def take(self, sequences) -> Batch:
-        """The batch of the given sequences, in that order. `truncated` is not carried over."""
+        """The batch of the given sequences, in that order. `truncated` and `cut` are not carried over."""
         spans = [range(self.offsets[b], self.offsets[b + 1]) for b in sequences]
         rows = (
             np.concatenate([np.arange(s.start, s.stop, dtype=np.int64) for s in spans])
@@ -148,8 +149,9 @@ class Tokenizer:
         with self._turn:
             self._tokenizer.enable_truncation(max_length, strategy="longest_first")
             encodings = self._tokenizer.encode_batch(inputs)
-        truncated = sum(bool(e.overflowing) for e in encodings)
-        return pack([e.ids for e in encodings], [e.type_ids for e in encodings], truncated)
+        cut = np.array([bool(e.overflowing) for e in encodings], bool)
+        batch = pack([e.ids for e in encodings], [e.type_ids for e in encodings], int(cut.sum()))
+        return replace(batch, cut=cut)
 
     def pieces(self, texts: list[str]) -> list[Pieces]:
         """The tokens of each text, all of them."""

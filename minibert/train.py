@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from minibert.class_weights import class_weights, with_class_weights
 from minibert.config import TrainConfig
 from minibert.data import Examples, Task, data_fingerprint, training_fingerprint
-from minibert.data.rows import trained_rows
+from minibert.data.rows import row_notes, trained_rows
 from minibert.divergence import advice, scores_are_sound, step_is_sound
 from minibert.errors import InputError
 from minibert.evaluate import EVAL_BATCH, NonFiniteLoss, Split, evaluate_all, features, format_scores, tokenize
@@ -26,7 +27,7 @@ from minibert.metrics import chosen_metrics
 from minibert.model import Model
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
 from minibert.progress import Epoch, Progress, Saving, write_progress
-from minibert.spans import Windows
+from minibert.spans import Windows, trainable
 from minibert.storage import RunFolder, read_bank, write_bank
 from minibert.text import Batch
 
@@ -53,9 +54,10 @@ class Training:
         self.folder = RunFolder(out)
         self.metrics = chosen_metrics(config.metric, model.head_record.metrics, task.metrics, task.labels)
         self.class_weights = class_weights(config.class_weights, task)
-        self.train = self.tokenized(replace(task.train, weights=with_class_weights(self.class_weights, task)))
+        train = self.tokenized(replace(task.train, weights=with_class_weights(self.class_weights, task)))
+        self.task, self.train = trainable(task, train)
         self.dev = {name: self.tokenized(split) for name, split in task.dev.items()}
-        self.rows = trained_rows(task)
+        self.hashes = {name: split.hashes() for name, split in {"train": self.train, **self.dev}.items()}
         self.optimizer = Adam(model.trained(), config.weight_decay)
         self.progress, self.epoch, self.ctrl_c = Progress(), Epoch(), CtrlC()
         self.steps_per_epoch = math.ceil(len(self.train.batch) / config.batch_size)
@@ -78,11 +80,23 @@ class Training:
             "data_whole": self.task.drawn_from or training_fingerprint(self.task),
             "backbone": self.model.backbone.fingerprint,
             "tokenizer": self.model.backbone.tokenizer_fingerprint,
+            "backbone_config": asdict(self.model.backbone.config),
         }
 
     def tokenized(self, split: Examples) -> Split | Windows:
         """A split as this run reads it."""
         return tokenize(self.model.backbone, split, self.config.max_length, self.task.labels)
+
+    @cached_property
+    def test(self) -> Split | Windows | None:
+        """The test split as this run reads it; None if the release has no labels for it."""
+        test = self.task.test
+        return None if test is None or test.labels is None else self.tokenized(test)
+
+    def row_notes(self) -> list[str]:
+        """What is to be told, before training, of rows that the model cannot tell apart."""
+        hashes = self.hashes | ({} if self.test is None else {"test": self.test.hashes()})
+        return row_notes(self.task, hashes, self.train.hashes(ordered=True))
 
     def say(self, line: str) -> None:
         """Print unless quiet."""
@@ -265,7 +279,8 @@ class Training:
         self.say(f"{name}: loss {loss:.4f}, dev {format_scores(dev)}, {speed}{mark}")
 
     def _save_bank(self, dev: dict) -> None:
-        record = self.model.to_record(self.task.name, self.task.labels, self.settings, dev, self.rows)
+        rows = trained_rows(self.hashes)
+        record = self.model.to_record(self.task.name, self.task.labels, self.settings, dev, rows)
         write_bank(self.folder.bank, {self.task.name: record})
 
     def _save_state(self) -> None:

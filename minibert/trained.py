@@ -14,7 +14,7 @@ import numpy as np
 
 from minibert.config import TrainConfig
 from minibert.data import DEFAULT_MAX_LENGTH, Examples, Task, Uncut, limit_dev, load_labelled, training_fingerprint
-from minibert.data.rows import row_hashes, shared_note
+from minibert.data.rows import shared_note
 from minibert.data.task import UNKNOWN
 from minibert.errors import InputError
 from minibert.evaluate import Split, tokenize
@@ -59,8 +59,8 @@ def unscored_note(record: TaskRecord) -> list[str]:
 
 @dataclass(frozen=True)
 class Scored:
-    """A split to be scored. trained_on, chose_epoch (N,) bool: the rows whose texts the training saw in either way;
-    None if the bank does not know. unknown: how many labels are no class of the task."""
+    """A split to be scored. trained_on, chose_epoch (N,) bool: the rows whose tokens the training saw in either
+    way; None if the bank does not know. unknown: how many labels are no class of the task."""
 
     name: str
     split: Split | Windows
@@ -158,7 +158,7 @@ def _divide(found: Task | Uncut) -> Task | None:
 
 def _is_trained(record: TaskRecord, task: Task | None) -> bool | None:
     known = record.training.get("data_whole")
-    if known is None or not record.rows:
+    if known is None or not record.tokens_seen:
         return None
     return task is not None and training_fingerprint(task) == known
 
@@ -196,15 +196,14 @@ def _parts(found: Task | Uncut, split: str, dev_rows: int | None) -> tuple[dict[
 
 
 def _scored(model: Model, record: TaskRecord, name: str, part: Examples) -> Scored:
+    split, seen = tokenize(model.backbone, part, max_length(record), record.labels), record.tokens_seen
     trained_on = chose_epoch = None
-    if record.rows:
-        hashes = row_hashes(part)
-        trained_on = np.isin(hashes, record.rows["train"])
-        chose_epoch = np.isin(hashes, record.rows["dev"]) & ~trained_on
+    if seen:
+        hashes = split.hashes()
+        trained_on = np.isin(hashes, seen["train"])
+        chose_epoch = np.isin(hashes, seen["dev"]) & ~trained_on
     unknown = int((part.labels == UNKNOWN).sum()) if record.labels else 0
-    return Scored(
-        name, tokenize(model.backbone, part, max_length(record), record.labels), trained_on, chose_epoch, unknown
-    )
+    return Scored(name, split, trained_on, chose_epoch, unknown)
 
 
 def _about_data(record: TaskRecord, found: Task | Uncut, is_trained: bool | None, split: str) -> list[str]:

@@ -86,6 +86,8 @@ def to_hdf5(source: Path, out: Path, force: bool = False, verbose: bool = False)
     """Convert a local Hugging Face folder, or of a folder with several layouts of the weights the one that is named."""
     if out.exists() and not force:
         raise InputError(f"{out}: is there already; give another --out, or replace it with --force")
+    if source.is_file() and source.name not in LAYOUTS:
+        raise InputError(f"{source}: weights are read from files called {', '.join(LAYOUTS)}; call it one of these")
     if not source.is_dir() and source.name not in LAYOUTS:
         raise InputError(f"{source}: no such folder; expected one with {CONFIG}, {WEIGHTS} and {WHOLE} or {VOCAB}")
     weights = find_weights(source) if source.is_dir() else source
@@ -119,7 +121,7 @@ def to_hf(path: Path, out: Path, force: bool = False, bank: Path | None = None, 
 
 def _task_model(backbone: BackboneFile, bank: Path, name: str | None) -> TheirModel:
     record = choose(read_bank(bank), bank, name)
-    check_backbone(record, backbone.fingerprint, bank, backbone.tokenizer)
+    check_backbone(record, backbone.fingerprint, backbone.config, bank, backbone.tokenizer)
     try:
         return with_head(backbone, record)
     except InputError as error:

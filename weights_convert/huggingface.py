@@ -17,7 +17,7 @@ from minibert.storage import BackboneFile, cannot_be_written, temporary_folder
 from minibert.storage.tokenizer import bert_tokenizer, check_tokenizer, model_vocab, parse, token_ids
 from weights_convert.heads import TheirModel, encoder_alone
 from weights_convert.names import Account, has_pooler, to_ours, to_theirs
-from weights_convert.tensors import LAYOUTS, WEIGHTS, open_tensors, safetensors
+from weights_convert.tensors import LAYOUTS, WEIGHTS, open_tensors, other_weights, safetensors
 from weights_convert.tokenizer import BERT_CLASSES, GENERIC_CLASSES, read_tokenizer
 from weights_convert.tokenizer_files import ADDED, CASING, CONFIG, ROLES, SPECIAL, VOCAB, WHOLE, read_json
 
@@ -35,6 +35,11 @@ SETTINGS = (
     ("attention_dropout", "attention_probs_dropout_prob", 0.1),
 )
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}
+CHANGED = {  # settings by which the weights are not those of the other settings
+    "quantization_config": "the weights are quantized",
+    "compression_config": "the weights are compressed",
+    "pruned_heads": "attention heads were taken out",
+}
 THEIR_ACTIVATION = {"gelu": "gelu", "gelu_tanh": "gelu_new"}
 
 
@@ -83,6 +88,9 @@ def read_checkpoint(weights: Path, lowercase: bool | None = None, names=None) ->
     unread = [name for name in LAYOUTS if name != weights.name and names is None and (folder / name).exists()]
     if unread:
         notes.append(f"note: {weights.name} was read, and {' and '.join(unread)} was not; they should be the same")
+    adapters = [name for name in other_weights(folder) if name.startswith("adapter_") and names is None]
+    if adapters:
+        notes.append(f"note: {' and '.join(adapters)} was not read: these are the weights without that adapter")
     try:
         params, account = to_ours(tensors.read, tensors.stored, config)
     except InputError as error:
@@ -100,6 +108,9 @@ def read_config(path: Path) -> BertConfig:
         raise InputError(
             f"{path}: position_embedding_type is {shown(settings['position_embedding_type'])}, expected absolute"
         )
+    for name, what in CHANGED.items():
+        if settings.get(name):
+            raise InputError(f"{path}: {name} is {shown(settings[name])}: {what}; expected a plain BERT without it")
     if settings.get("is_decoder") or settings.get("add_cross_attention"):
         raise InputError(f"{path}: is a decoder (is_decoder or add_cross_attention), expected an encoder")
     values = {}

@@ -8,6 +8,7 @@ pytorch_model.bin.index.json
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 
 from minibert.errors import InputError, list_some, need, one_line, readable, shown
+from minibert.storage import stand_in
 from minibert.storage.tokenizer import parse
 from weights_convert.tensor_types import to_array
 from weights_convert.tokenizer_files import read_json
@@ -24,7 +26,11 @@ from weights_convert.torch_file import read_torch_file
 WEIGHTS, SHARDS = "model.safetensors", "model.safetensors.index.json"
 TORCH_WEIGHTS, TORCH_SHARDS = "pytorch_model.bin", "pytorch_model.bin.index.json"
 LAYOUTS = (WEIGHTS, SHARDS, TORCH_WEIGHTS, TORCH_SHARDS)  # in the order in which transformers looks for them
-OTHERS = ("tf_model.h5", "flax_model.msgpack", "bert_model.ckpt.index", "model.ckpt.index")  # which are not read
+# Endings of what may hold weights, and is not read: other frameworks, other names, shards without their index.
+OTHERS = (".safetensors", ".bin", ".h5", ".msgpack", ".onnx", ".pt", ".pth", ".ckpt", ".ckpt.index", ".gguf", ".tflite")
+VARIANT = re.compile(r"(model|pytorch_model)\.\w+\.(safetensors|bin)")
+OF_TRAINING = ("training_args", "optimizer", "scheduler", "rng_state", "scaler")  # beginnings of names: no weights
+SHARD = re.compile(r"(model|pytorch_model)-\d+-of-\d+\.(safetensors|bin)")
 LONGEST_HEADER = 4 << 20  # bytes: some 100 a tensor
 
 
@@ -46,9 +52,26 @@ def find_weights(folder: Path) -> Path:
     for name in LAYOUTS:
         if (folder / name).exists():
             return folder / name
-    others = [name for name in OTHERS if (folder / name).exists()]
-    found = f"; {list_some(others)} cannot be read: save it from a BertModel of transformers" if others else ""
+    others = other_weights(folder)
+    found = f"; {list_some(map(readable, others))} cannot be read: {_what_to_do(others)}" if others else ""
     raise InputError(f"{folder}: has no weights; expected one of {', '.join(LAYOUTS)}{found}")
+
+
+def other_weights(folder: Path) -> list[str]:
+    """The names of files that seem to hold weights and are none of LAYOUTS."""
+    names = sorted(path.name for path in folder.iterdir() if path.name.endswith(OTHERS))
+    return [name for name in names if name not in LAYOUTS and not name.startswith(OF_TRAINING)]
+
+
+def _what_to_do(names: list[str]) -> str:
+    if any(SHARD.fullmatch(name) for name in names):
+        return "shards are read by their index, which lists them: get it, too"
+    if variant := next(filter(VARIANT.fullmatch, names), ""):
+        usual = VARIANT.sub(r"\1.\2", variant)
+        return f"to read a variant such as {readable(variant)}, call it {usual}"
+    if any(name.startswith("adapter_") for name in names):
+        return "these are adapters alone: get the model that they were trained on"
+    return "save it from a BertModel of transformers"
 
 
 def open_tensors(path: Path) -> Tensors:
@@ -58,6 +81,8 @@ def open_tensors(path: Path) -> Tensors:
 
 
 def _open_file(path: Path) -> Tensors:
+    if instead := stand_in(path):
+        raise InputError(f"{path}: {instead}")
     if path.suffix == ".safetensors":
         return _open_safetensors(path)
     file = read_torch_file(path)

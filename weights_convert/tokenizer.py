@@ -67,6 +67,8 @@ def read_tokenizer(folder: Path, lowercase: bool | None = None, names=None) -> t
     elif not is_bert:
         raise InputError(f"{files.path(WHOLE)}: no such file; expected one, as {CASING} has no tokenizer_class of BERT")
     else:
+        _check_one_list(files)
+        _check_ends(files)
         text = _from_vocabulary(files, lowercase)
     return text, _notes(files)
 
@@ -113,9 +115,12 @@ def _check_settings(files: Files) -> None:
 
 def _notes(files: Files) -> list[str]:
     notes = []
-    if (files.casing or {}).get("truncation_side") == "left":
-        notes.append(f"note: {CASING} cuts long texts at their beginning; minibert cuts them at their end")
     truncation = (files.whole or {}).get("truncation")
+    direction = truncation.get("direction") if isinstance(truncation, dict) else None
+    said = (files.casing or {}).get("truncation_side")  # which goes before the other
+    side, name = (said, CASING) if said is not None else (direction, WHOLE)
+    if str(side).lower() == "left":
+        notes.append(f"note: {name} cuts long texts at their beginning; minibert cuts them at their end")
     if truncation:
         length = truncation.get("max_length") if isinstance(truncation, dict) else truncation
         notes.append(f"note: {WHOLE} cuts texts to {length} tokens, which is not kept: --max-length sets the length")
@@ -145,6 +150,34 @@ def _check_roles(files: Files) -> None:
 
 
 # ------------------------------------------------------------------------------------- without a tokenizer.json
+
+
+def _check_one_list(files: Files) -> None:
+    """Refuse further special tokens of which the two files have different lists: transformers 4 knows those of both,
+    transformers 5 those of tokenizer_config.json alone, also if it has an empty list."""
+    found = {CASING: []} if (files.casing or {}).get(LISTS[0]) is not None else {}
+    for name, settings in ((CASING, files.casing), (SPECIAL, files.special)):
+        for key, token, flags in named_tokens(settings, files.path(name)):
+            if key in LISTS:
+                found.setdefault(name, []).append((token, sorted(flags.items())))
+    if len(found) == 2 and found[CASING] != found[SPECIAL]:
+        one, other = ([token for token, _ in found[name]] for name in (CASING, SPECIAL))
+        there = shown(other) if one != other else "with other flags"
+        raise InputError(
+            f"{files.path(CASING)}: the further special tokens are {shown(one)}, in {SPECIAL} {there}; versions "
+            "of transformers follow different ones; make the two agree as the weights were trained"
+        )
+
+
+def _check_ends(files: Files) -> None:
+    """Refuse a word with white space at its end: transformers 5 drops it, transformers 4 does not. (A word that is
+    nothing else is found in no text.)"""
+    for i, word in enumerate(files.vocab):
+        if word.rstrip() not in ("", word):
+            raise InputError(
+                f"{files.path(VOCAB)}: line {i + 1} is {shown(word)}, with white space at its end, which transformers "
+                "5 drops and transformers 4 keeps; take it out"
+            )
 
 
 def _from_vocabulary(files: Files, lowercase: bool | None) -> str:

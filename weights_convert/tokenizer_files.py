@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minibert.errors import InputError, shown
+from minibert.storage import stand_in
 from minibert.storage.tokenizer import CLS, SEP, UNK, added_token, parse
 
 WHOLE, VOCAB, CASING = "tokenizer.json", "vocab.txt", "tokenizer_config.json"
@@ -64,6 +65,8 @@ def read_files(folder: Path, names=None) -> Files:
 
 def read_json(path: Path) -> dict:
     """A JSON object of a file. Raises InputError that names the file."""
+    if instead := stand_in(path):
+        raise InputError(f"{path}: {instead}")
     try:
         return parse(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
@@ -73,6 +76,8 @@ def read_json(path: Path) -> dict:
 
 
 def _read_vocab(path: Path) -> list[str]:
+    if instead := stand_in(path):
+        raise InputError(f"{path}: {instead}")
     try:
         # Not splitlines(): it would also split at characters that are words of the multilingual vocabularies.
         lines = path.read_text(encoding="utf-8").split("\n")

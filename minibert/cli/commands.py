@@ -17,7 +17,6 @@ from minibert.cli.rows_out import check_list_options, predict_rows
 from minibert.cli.texts import texts_and_pairs
 from minibert.data.builtin import opinion_kinds
 from minibert.data.labels import class_counts
-from minibert.data.rows import shared_texts
 from minibert.data.squad import without_answers
 from minibert.data.task import Examples, count_empty
 from minibert.errors import one_line, printable
@@ -61,7 +60,7 @@ def train(args) -> int:
 def _announce(training: Training) -> None:
     """What is trained, on what: before step 1."""
     model, task, config, say = training.model, training.task, training.config, training.say
-    for note in (*task.notes, *shared_texts(task, training.rows)):
+    for note in (*task.notes, *training.row_notes()):
         say(f"note: {note}")
     sizes = [f"{len(task.train)} train", *(f"{len(split)} {name}" for name, split in task.dev.items())]
     say(f"task {task.name} ({', '.join(sizes)}), method {model.method}, seed {config.seed}")

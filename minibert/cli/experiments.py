@@ -7,7 +7,7 @@ from pathlib import Path
 
 from minibert.cli.inputs import open_rows, open_task, read_task
 from minibert.data import limit_train
-from minibert.data.rows import shared_texts
+from minibert.data.rows import text_notes
 from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels
 from minibert.lab import plots
@@ -22,7 +22,7 @@ def baseline(args) -> None:
     if args.train_rows is not None:
         task = limit_train(task, args.train_rows, seed=0)
     if not args.json:
-        for note in (*task.notes, *shared_texts(task)):
+        for note in (*task.notes, *text_notes(task)):
             print(f"note: {note}")
         settings = "1 setting" if args.trials == 1 else f"{args.trials} settings"
         print(f"task {task.name} ({len(task.train)} train), no BERT, {settings}, seed {args.seed}", flush=True)

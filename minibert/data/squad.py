@@ -3,8 +3,9 @@
 {"data": [{"paragraphs": [{"context": …, "qas": [QUESTION, …]}, …]}, …]}
 QUESTION = {"id": …, "question": …, "answers": [{"text": …, "answer_start": …}, …]}
 
-Files of SQuAD v2.0 add "is_impossible" to a question. Where it is true, the paragraph does not answer the question, and
-what stands under "answers" or "plausible_answers" is wrong: such questions are left out.
+Files of SQuAD v2.0 add "is_impossible" to a question (some converters "isImpossible"). Where it is true, the paragraph
+does not answer the question, and what stands under "answers" or "plausible_answers" is wrong: such questions are left
+out.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def read_questions(path: Path, notes: list[str] | None = None) -> Questions:
         if name in seen:
             raise InputError(f"{where}: there are two questions with this id, expected one")
         seen.add(name)
-        if "is_impossible" in question and _get(question, "is_impossible", bool, where):
+        if _is_impossible(question, where):
             impossible.append(name)
             continue
         text, answers = _get(question, "question", str, where), _answers(question, where)
@@ -110,6 +111,14 @@ def read_questions(path: Path, notes: list[str] | None = None) -> Questions:
         )
     texts, contexts, places, ids, answers = (list(column) for column in zip(*rows, strict=True))
     return Questions(texts, contexts, np.array(places, np.int64), ids, answers)
+
+
+def _is_impossible(question: dict, where: str) -> bool:
+    keys = [key for key in question if key.lower().replace("_", "").replace("-", "") == "isimpossible"]
+    said = {_get(question, key, bool, where) for key in keys}
+    if len(said) > 1:
+        raise InputError(f"{where}: {' and '.join(map(shown, keys))} contradict each other; keep one of them")
+    return True in said
 
 
 def read_predictions(path: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import median
 
 from minibert.data import data_fingerprint
@@ -117,12 +117,26 @@ def make_plan(trials: list[Trial], backbone_path, records: list[dict], retry_fai
         if name not in plan.ids:
             status = before.get(name, {}).get("status")
             plan.done += status == "done"
+            _check_config(before.get(name, {}).get("result", {}), trial, backbone)
             if status == "failed" and not retry_failed:
                 plan.failed += 1
             elif status != "done":
                 plan.jobs.append(Job(name, trial, work))
         plan.ids.append(name)
     return plan
+
+
+def _check_config(result: dict, trial: Trial, backbone: Backbone) -> None:
+    """Raise InputError if a result is of the same weights with another config: the id tells a backbone by its weights
+    alone. Results of older versions do not keep the config."""
+    there, here = result.get("backbone_config"), asdict(backbone.config)
+    if there is None or there == here:
+        return
+    name = next(name for name in here | there if there.get(name) != here.get(name))
+    raise InputError(
+        f"{trial.describe()}: the ledger has it, on a backbone of the same weights with another config ({name} was "
+        f"{there.get(name)!r}, now it is {here.get(name)!r}); give that backbone, or another --ledger"
+    )
 
 
 def _check_fit(trial: Trial, backbone: Backbone) -> None:

@@ -10,20 +10,23 @@ image.py        how HDF5 lays out a file in memory before it is written
 run_folder.py   the folder that a run leaves, with result.json and history.csv
 atomic.py       how a file is replaced: whole or not at all
 locks.py        how one program keeps the others from a bank or a run folder
+stand_ins.py    what lies in place of a file that was not really downloaded
 """
 
 from minibert.scratch import FULL, temporary_folder
 from minibert.storage.atomic import cannot_be_written, write_rows, write_text
 from minibert.storage.backbone import BackboneFile, read_backbone, write_backbone
-from minibert.storage.bank import TaskRecord, check_backbone, choose, read_bank, write_bank
+from minibert.storage.bank import TOKENS, TaskRecord, check_backbone, choose, config_difference, read_bank, write_bank
 from minibert.storage.bank_edit import add_task, copy_task, extract_tasks, find_task, remove_tasks, rename_task
 from minibert.storage.hdf5 import fingerprint
 from minibert.storage.run_folder import RunFolder, bank_file
+from minibert.storage.stand_ins import stand_in
 from minibert.storage.state import read_state, write_state
 from minibert.storage.tokenizer import bert_tokenizer
 
 __all__ = [
     "FULL",
+    "TOKENS",
     "BackboneFile",
     "RunFolder",
     "TaskRecord",
@@ -33,6 +36,7 @@ __all__ = [
     "cannot_be_written",
     "check_backbone",
     "choose",
+    "config_difference",
     "copy_task",
     "extract_tasks",
     "find_task",
@@ -42,6 +46,7 @@ __all__ = [
     "read_state",
     "remove_tasks",
     "rename_task",
+    "stand_in",
     "temporary_folder",
     "write_backbone",
     "write_bank",

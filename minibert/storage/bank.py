@@ -1,7 +1,8 @@
 """The task bank: what each task trained, and nothing of the backbone that all of them share.
 
     /tasks/NAME/params/...   adapters, LayerNorms, head; the task's settings are attributes of /tasks/NAME
-    /tasks/NAME/rows/...     hashes of the rows that were trained on (train), and that chose the epoch (dev)
+    /tasks/NAME/rows/...     hashes of the rows that were trained on (train), and that chose the epoch (dev); what they
+                             are hashes of is the attribute rows_of
 
 One bank belongs to one backbone: its fingerprint and its config are attributes of the file. What changes a bank stands
 in bank_edit.py.
@@ -9,7 +10,7 @@ in bank_edit.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import h5py
@@ -21,6 +22,8 @@ from minibert.storage import hdf5
 from minibert.storage.tokenizer import differences, sha256_of_text
 
 ROWS = ("train", "dev")
+TEXTS, TOKENS = "texts", "tokens"  # what hashes of rows are of: texts in banks that do not say it
+DROPOUTS = ("hidden_dropout", "attention_dropout")  # settings of a backbone that change no score
 GET_BANK = "train a task: minibert train ... --out RUN writes RUN/bank.h5"
 
 
@@ -33,6 +36,7 @@ class TaskRecord:
     backbone they belong to; backbone_tokenizer: its tokenizer's fingerprint, "" if that is unknown. model_options,
     training: settings of plain Python types. dev: {metric: value}. rows: {"train": uint64 (N,), "dev": uint64 (n,)},
     hashes of the rows that were trained on, and of those that chose the epoch (data/rows.py); {} if they are not known.
+    rows_of: what they are hashes of.
     """
 
     name: str
@@ -48,6 +52,7 @@ class TaskRecord:
     dev: dict[str, float] = field(default_factory=dict)
     backbone_tokenizer: str = ""
     rows: dict[str, np.ndarray] = field(default_factory=dict)
+    rows_of: str = TEXTS  # also of records that were pickled before it was kept
 
     def __post_init__(self):
         check_task_name(self.name)
@@ -82,6 +87,11 @@ class TaskRecord:
         """All arrays, by their names in the file without "params/": what the fingerprint is of."""
         return self.params | {f"rows/{name}": hashes for name, hashes in self.rows.items()}
 
+    @property
+    def tokens_seen(self) -> dict[str, np.ndarray]:
+        """`rows`, if they are hashes of tokens; {} if it is not known which tokens the training saw."""
+        return self.rows if self.rows_of == TOKENS else {}
+
 
 def _known_shapes(bert: BertConfig, adapter: AdapterConfig | None, n_out: int) -> dict[str, tuple]:
     """Every parameter that a task can have trained."""
@@ -96,17 +106,24 @@ def check_task_name(name: str) -> None:
         raise InputError(f"a task cannot be named {shown(name)}; expected a word without '/'")
 
 
-def check_backbone(record: TaskRecord, backbone_fingerprint: str, path: str | Path, tokenizer: str = "") -> None:
+def check_backbone(
+    record: TaskRecord, backbone_fingerprint: str, config: BertConfig, path: str | Path, tokenizer: str = ""
+) -> None:
     """Raise InputError if a task of the bank `path` was trained on another backbone, or with another tokenizer.
 
-    backbone_fingerprint: of the weights; tokenizer: its canonical JSON. A tokenizer that is not known ("") is not
-    compared.
+    backbone_fingerprint: of the weights; config: how they are computed with, which the weights do not tell (the number
+    of heads, …); tokenizer: its canonical JSON. A tokenizer that is not known ("") is not compared.
     """
     if record.backbone_fingerprint != backbone_fingerprint:
         raise InputError(
             f"{path}: task {shown(record.name)} was trained on the backbone "
             f"{readable(record.backbone_fingerprint[:12])}, this one is "
             f"{backbone_fingerprint[:12]} (fingerprints); give the backbone it was trained on"
+        )
+    if other := config_difference(record.backbone_config, config):
+        raise InputError(
+            f"{path}: task {shown(record.name)} was trained on a backbone of the same weights with another config: "
+            f"{other}; give the backbone it was trained on"
         )
     found = sha256_of_text(tokenizer)
     if tokenizer and record.backbone_tokenizer and record.backbone_tokenizer != found:
@@ -117,6 +134,13 @@ def check_backbone(record: TaskRecord, backbone_fingerprint: str, path: str | Pa
         )
 
 
+def config_difference(there: BertConfig, here: BertConfig) -> str:
+    """The settings that give other scores, as "n_heads is 4 there, 8 here"; "" if there are none."""
+    names = [f.name for f in fields(BertConfig) if f.name not in DROPOUTS]
+    both = [(name, getattr(there, name), getattr(here, name)) for name in names]
+    return ", ".join(f"{name} is {one} there, {other} here" for name, one, other in both if one != other)
+
+
 def write_bank(path: str | Path, tasks: dict[str, TaskRecord]) -> None:
     """Write a bank with these tasks, {name: record}. Raises InputError if they do not share one backbone."""
     if not tasks:
@@ -125,7 +149,7 @@ def write_bank(path: str | Path, tasks: dict[str, TaskRecord]) -> None:
     for name, record in tasks.items():
         if name != record.name:
             raise InputError(f"{path}: task {shown(record.name)} is filed as {shown(name)}; expected the same name")
-        check_backbone(record, first.backbone_fingerprint, path)
+        check_backbone(record, first.backbone_fingerprint, first.backbone_config, path)
     _check_one_tokenizer(path, tasks)
     with hdf5.write_file(path, "minibert-bank") as file:
         hdf5.write_text(file, "backbone_fingerprint", first.backbone_fingerprint)
@@ -159,6 +183,7 @@ def _write_task(group: h5py.Group, record: TaskRecord) -> None:
     hdf5.write_arrays(group.create_group("params"), record.params)
     if record.rows:
         hdf5.write_json(group, "rows", {name: len(hashes) for name, hashes in record.rows.items()})
+        hdf5.write_text(group, "rows_of", record.rows_of)
         hdf5.write_arrays(group.create_group("rows"), record.rows)
 
 
@@ -203,6 +228,7 @@ def _read_task(tasks: h5py.Group, name: str, fingerprint: str, config: BertConfi
             backbone_tokenizer=hdf5.read_text(group, "backbone_tokenizer", path) if knows_tokenizer else "",
             adapter=adapter,
             rows=rows,
+            rows_of=hdf5.read_text(group, "rows_of", path) if "rows_of" in group.attrs else TEXTS,
             **{key: hdf5.read_json(group, key, path, dict) for key in ("model_options", "training", "dev")},
         )
     except InputError as error:

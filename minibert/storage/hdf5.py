@@ -29,6 +29,7 @@ from minibert.json_values import parse_json
 from minibert.params import flatten, unflatten
 from minibert.storage.atomic import cannot_be_written
 from minibert.storage.image import Image
+from minibert.storage.stand_ins import stand_in
 
 FORMATS = {
     "minibert-backbone": "a backbone",
@@ -203,6 +204,8 @@ def _check_signature(path: Path, kind: str, if_missing: str) -> None:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({_reason(error)})") from error
     if start != SIGNATURE:
+        if instead := stand_in(path):
+            raise InputError(f"{path}: {instead}")
         what = f"begins with {start!r}" if start else "is empty"
         raise InputError(f"{path}: is not an HDF5 file ({what}), expected {FORMATS[kind]}; {if_missing}")
 

@@ -237,10 +237,10 @@ def test_a_task_with_splits_of_its_own_is_scored_as_it_is_divided(place, tmp_pat
     options = ["--text-column", "words", "--label-column", "side", "--max-length", 16, "--epochs", 1]
     files = ["--backbone", place / "tiny.h5", "--out", tmp_path / "run", "--data", tmp_path]
     code, out, _ = run(capsys, "train", "--task", "csv", *files, *options)
-    assert code == 0 and "note: 3 of 10 test texts are also in train, case and spaces aside\n" in out
+    assert code == 0 and "note: 3 of 10 test texts are also in train, as the model reads them\n" in out
     evaluate = ["eval", "--backbone", place / "tiny.h5", "--bank", tmp_path / "run", "--data", tmp_path]
     code, out, err = run(capsys, *evaluate, "--split", "test")
-    assert code == 0 and "note: 3 of 10 test texts are also in train, case and spaces aside\n" in err
+    assert code == 0 and "note: 3 of 10 test texts are also in train, as the model reads them\n" in err
     assert re.match(r"csv test \(10\): .*\ncsv test, not in training \(7\): ", out)
     put(tmp_path / "dev.csv", [*rows[:4], *rows[36:40]])
     code, out, err = run(capsys, *evaluate)

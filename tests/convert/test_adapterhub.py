@@ -383,3 +383,26 @@ def test_every_size_survives_the_reduction_factor():
             assert library_size(D, json.loads(json.dumps(reduction_factor(D, M)))) == M, (D, M)
             wrong += [(D, M)] * (library_size(D, D / M) != M)
     assert (128, 5) in wrong
+
+
+def test_a_folder_knows_the_config_of_its_backbone(tiny, tmp_path):
+    """The fingerprint is of the weights, and does not tell how many heads compute with them."""
+    backbone, of_file, _ = tiny
+    _, record = trained_task(tiny, AdapterConfig(4))
+    export(record, tmp_path / "out")
+    assert import_(tmp_path / "out", of_file)[0].backbone_config == backbone.config
+    other = replace(of_file, config=replace(backbone.config, n_heads=1))
+    with pytest.raises(
+        InputError, match=r"was exported from a backbone of the same weights .*: n_heads is . there, 1 here"
+    ):
+        import_(tmp_path / "out", other)
+    import_(tmp_path / "out", replace(of_file, config=replace(backbone.config, hidden_dropout=0.5)))
+    file = tmp_path / "out" / "adapter_config.json"
+    own = json.loads(file.read_text())
+    own["minibert"]["backbone_config"] = {"n_heads": "many"}
+    file.write_text(json.dumps(own))
+    with pytest.raises(InputError, match=r"minibert's backbone_config: BertConfig is incomplete"):
+        import_(tmp_path / "out", of_file)
+    del own["minibert"]["backbone_config"]  # as older versions wrote it
+    file.write_text(json.dumps(own))
+    import_(tmp_path / "out", of_file)

@@ -13,7 +13,7 @@ from minibert.cli import main
 from minibert.data import load_labelled, load_task
 from minibert.data.download import download
 from minibert.data.releases import FURTHER
-from minibert.data.rows import shared_texts
+from minibert.data.rows import text_notes
 from minibert.errors import InputError
 
 Q1 = "q1_from_reading_the_tweet_which_of_the_options_below_is_most_likely_to_be_true_about_the_stance"
@@ -262,7 +262,7 @@ def test_texts_on_both_sides_of_a_split_are_counted(tmp_path):
     lines = [["ham", f"text {i}"] for i in range(38)] + [["spam", "WIN a  prize"], ["spam", "win a prize"]]
     put(tmp_path, "sms_spam", lines)
     task = load_task("sms_spam", tmp_path)
-    assert shared_texts(task) == ["1 of 5 dev texts are also in train, case and spaces aside"]
+    assert text_notes(task) == ["1 of 5 dev texts are also in train, case and spaces aside"]
 
 
 def test_other_rows_are_read_with_the_classes_of_a_trained_task(tmp_path):

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from minibert.data import data_fingerprint, limit_dev, limit_train, load_task
-from minibert.data.rows import row_hashes, shared_texts, trained_rows
+from minibert.data.rows import text_hashes, text_notes, token_hashes, trained_rows
 from minibert.data.squad import Questions
 from minibert.data.task import Examples, Task
 
 A_GOOD_FILM = 4876373373115988710  # BLAKE2b of "a good film", 8 bytes, little-endian
+TOKENS_5_6 = 9768914347070801614  # of the ids 1, 5, 6, 2, each in 4 bytes
 A_AND_B = 6888081726617775527  # of "a", a line end, "b"
 
 
@@ -24,34 +25,80 @@ def task(train, dev, test=None):
 
 
 def test_a_hash_is_of_the_texts_but_for_case_and_white_space():
-    same = row_hashes(examples("a good film", "  A  good\tFILM\n", "a\u00a0good film"))
+    same = text_hashes(examples("a good film", "  A  good\tFILM\n", "a\u00a0good film"))
     assert same.dtype == np.uint64 and same.tolist() == [A_GOOD_FILM] * 3
-    assert len(set(row_hashes(examples("a good film", "agood film", "a good film.", "")).tolist())) == 4
+    assert len(set(text_hashes(examples("a good film", "agood film", "a good film.", "")).tolist())) == 4
 
 
-def test_a_hash_of_a_pair_knows_which_text_is_which():
-    pairs = row_hashes(examples("a", "b", "a b", "", "A ", pairs=["b", "a", "", "a b", " B"]))
-    assert pairs[0] == A_AND_B and pairs[4] == A_AND_B
-    assert len(set(pairs.tolist())) == 4
+def test_a_pair_is_the_same_in_either_order():
+    rows = examples("a", "b", "a b", "", "A ", pairs=["b", "a", "", "a b", " B"])
+    same, ordered = text_hashes(rows), text_hashes(rows, ordered=True)
+    assert same[0] == same[1] == same[4] == A_AND_B and same[2] == same[3] and len(set(same.tolist())) == 2
+    assert ordered[0] == ordered[4] == A_AND_B and len(set(ordered.tolist())) == 4
+
+
+def packed(*rows):
+    """Sequences of ids, a pair as two lists, as a batch has them: [CLS] is 1, [SEP] is 2."""
+    pairs = [row if isinstance(row, tuple) else (row, None) for row in rows]
+    ids = [[1, *one, 2] + ([] if other is None else [*other, 2]) for one, other in pairs]
+    segments = [[0] * (len(one) + 2) + [1] * (0 if other is None else len(other) + 1) for one, other in pairs]
+    flat = [np.array([i for row in rows for i in row], np.int32) for rows in (ids, segments)]
+    return *flat, np.cumsum([0, *map(len, ids)])
+
+
+def test_a_hash_of_tokens_is_of_a_rows_own_tokens():
+    hashes = token_hashes(*packed([5, 6], [6, 5], [5], [5, 6], [], [5, 6, 2], [1, 5, 6]))
+    assert hashes.dtype == np.uint64 and hashes[0] == hashes[3] == TOKENS_5_6
+    assert len(set(hashes.tolist())) == 6
+    assert token_hashes(*packed()).shape == (0,)
+    assert token_hashes(*packed([7], [5, 6]))[1] == hashes[0]  # whatever stands before it
+
+
+def test_a_hash_of_the_tokens_of_a_pair_is_the_same_in_either_order():
+    rows = packed(([5], [6]), ([6], [5]), ([5, 6], []), ([], [5, 6]), ([5], [6, 2]), ([5, 2, 6], []), ([5, 2], [6]))
+    same, ordered = token_hashes(*rows).tolist(), token_hashes(*rows, ordered=True).tolist()
+    assert same[0] == same[1] and same[2] == same[3] and len(set(same)) == 5
+    assert len(set(ordered)) == 7
+
+
+def test_texts_with_different_labels_are_told_with_an_example():
+    rows = Examples(["a", "b", "a ", "c", "B", "d", "b"], None, np.array([0, 1, 1, 0, 1, 0, 0]))
+    told = "2 texts stand in train with different labels (5 of 7 rows), case and spaces aside: for example 'a', "
+    assert text_notes(task(rows, examples("x", "y"))) == [told + "'no', 'yes'"]
+    same = replace(rows, labels=np.array([0, 1, 0, 1, 1, 0, 1]))
+    assert text_notes(task(same, examples("x", "y"))) == []
+    scores = replace(rows, labels=rows.labels.astype(np.float32))
+    assert text_notes(Task("made up", "regress", (), ("pearson",), scores, {"dev": examples("x", "y")})) == []
+
+
+def test_pairs_and_sets_of_labels_can_differ_too():
+    pairs = Examples(["a", "b", "a"], ["b", "a", "b"], np.array([0, 1, 1]))
+    (told,) = text_notes(task(pairs, examples("x", pairs=["y"])))  # (b, a) is a question of its own
+    assert told.startswith("1 pair stands in train with different labels (2 of 3 rows)") and "'a' and 'b', 'no'" in told
+    sets = Examples(["a", "a", "b", "b"], None, np.array([[0, 0], [1, 1], [1, 0], [1, 0]]))
+    found = Task("made up", "multilabel", ("tea", "film"), ("micro_f1",), sets, {"dev": sets.take([3])})
+    told = text_notes(found)[0]
+    assert told.startswith("1 text stands") and told.endswith("for example 'a', none, 'tea' and 'film'")
 
 
 def test_what_a_bank_keeps_is_sorted_and_has_each_row_once():
     dev = {"matched": examples("x", "a good film"), "mismatched": examples("y")}
-    rows = trained_rows(task(examples("b", "c", "a good film", "B"), dev))
-    assert rows["train"].tolist() == sorted(row_hashes(examples("b", "c", "a good film")).tolist())
-    assert rows["dev"].tolist() == sorted(row_hashes(examples("x", "a good film")).tolist())  # y chooses no epoch
+    train = examples("b", "c", "a good film", "B")
+    rows = trained_rows({"train": text_hashes(train)} | {name: text_hashes(part) for name, part in dev.items()})
+    assert rows["train"].tolist() == sorted(text_hashes(examples("b", "c", "a good film")).tolist())
+    assert rows["dev"].tolist() == sorted(text_hashes(examples("x", "a good film")).tolist())  # y chooses no epoch
 
 
 def test_texts_in_two_splits_are_told():
     shared = task(examples("a", "b", "c"), examples("d", "A "), examples("d", "b", "c", "e", " B"))
-    assert shared_texts(shared) == [
+    assert text_notes(shared) == [
         "1 of 2 dev texts are also in train, case and spaces aside",
         "3 of 5 test texts are also in train, case and spaces aside",
         "1 of 5 test texts are also in dev, case and spaces aside",
     ]
-    assert shared_texts(task(examples("a", "b"), examples("c"))) == []
+    assert text_notes(task(examples("a", "b"), examples("c"))) == []
     several = task(examples("a", "b"), {"matched": examples("a"), "mismatched": examples("c", "b")}, examples("z"))
-    assert [note.split(" texts")[0] for note in shared_texts(several)] == ["1 of 1 matched", "1 of 2 mismatched"]
+    assert [note.split(" texts")[0] for note in text_notes(several)] == ["1 of 1 matched", "1 of 2 mismatched"]
 
 
 def test_a_question_is_the_same_only_with_its_paragraph():
@@ -62,7 +109,7 @@ def test_a_question_is_the_same_only_with_its_paragraph():
 
     train, dev = questions(("who?", "one"), ("where?", "two")), questions(("who?", "two"), ("Where?", "two"))
     found = Task("squad", "span", (), ("f1",), train, {"dev": dev})
-    assert shared_texts(found) == ["1 of 2 dev texts are also in train, case and spaces aside"]
+    assert text_notes(found) == ["1 of 2 dev texts are also in train, case and spaces aside"]
 
 
 GLUE_ROW = "sentence\tlabel\n{}\t0\nnice\t1\n"
@@ -74,7 +121,7 @@ def test_tasks_with_splits_of_their_own_are_looked_at_too(tmp_path, layout):
         (tmp_path / f"{split}.tsv").write_text(GLUE_ROW.format(text))
     csv = {"text_column": "sentence", "label_column": "label"}
     found = load_task("sst2", tmp_path) if layout == "glue" else load_task("csv", tmp_path, **csv)
-    assert [note.split(" texts")[0] for note in shared_texts(found)] == ["2 of 2 dev", "1 of 2 test", "1 of 2 test"]
+    assert [note.split(" texts")[0] for note in text_notes(found)] == ["2 of 2 dev", "1 of 2 test", "1 of 2 test"]
 
 
 def test_rows_that_were_drawn_keep_the_fingerprint_of_all():

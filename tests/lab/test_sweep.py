@@ -4,6 +4,7 @@ import csv
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 
 import pytest
 from sweeping import (
@@ -27,8 +28,9 @@ from minibert.lab.executors import InProcess
 from minibert.lab.ledger import read_ledger
 from minibert.lab.plan import format_seconds, make_plan
 from minibert.lab.summary import best_settings, mean_and_error, settings_of, summarize, write_summary
+from minibert.model import load_backbone
 from minibert.run import load, open_backbone, run_trial
-from minibert.storage import RunFolder
+from minibert.storage import RunFolder, write_backbone
 from minibert.trial import Trial, grid, make_trial, trial_id
 
 pytestmark = pytest.mark.usefixtures("runs")
@@ -310,6 +312,21 @@ def test_the_command_predicts_runs_and_sums_up(place, tmp_path, capsys):
     assert capsys.readouterr().out == out[out.index("12 trials done") :].replace(f"{table}\n", "")
     assert main(command(place, ledger, *settings)) == 0
     assert capsys.readouterr().out.startswith("12 trials: 12 in the ledger, 0 to run\n12 trials done")
+
+
+def test_results_of_another_config_are_not_taken(place, tmp_path):
+    """The id names a backbone by its weights alone, and these do not tell the number of heads."""
+    trials, path = grid(**options(place, seed=[0], method="head")), tmp_path / "l.jsonl"
+    sweep(place, path, trials)
+    records, backbone = read_ledger(path), load_backbone(place / "tiny.h5")
+    assert records[0]["result"]["backbone_config"] == asdict(backbone.config)
+    assert make_plan(trials, place / "tiny.h5", records).done == 1
+    config = replace(backbone.config, n_heads=4)
+    write_backbone(tmp_path / "tiny.h5", config, backbone.params, backbone.tokenizer.json, "random", "0" * 64)
+    with pytest.raises(InputError, match=r"the ledger has it, on .* another config \(n_heads was 2, now it is 4\)"):
+        make_plan(trials, tmp_path / "tiny.h5", records)
+    del records[0]["result"]["backbone_config"]  # as older versions wrote it
+    assert make_plan(trials, tmp_path / "tiny.h5", records).done == 1
 
 
 def test_speeds_come_from_the_ledger_if_it_has_some(place, tmp_path, monkeypatch):

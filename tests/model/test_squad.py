@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,18 +10,21 @@ import pytest
 from tiny import VOCAB, WORDS, write_tiny_backbone
 
 from minibert.cli import main
-from minibert.data import limit_dev, limit_train, load_task
-from minibert.data.squad import find_file, read_questions, without_answers
+from minibert.config import TrainConfig
+from minibert.data import data_fingerprint, limit_dev, limit_train, load_task
+from minibert.data.squad import Questions, find_file, read_questions, without_answers
 from minibert.errors import InputError
 from minibert.evaluate import predict
 from minibert.heads import span_cross_entropy
 from minibert.model import Model, load_backbone
-from minibert.spans import MAX_ANSWER, best_span, cut_windows, window_places
+from minibert.run import train_and_test
+from minibert.spans import MAX_ANSWER, best_span, cut_windows, never_exact, window_places
 from minibert.storage import bert_tokenizer, read_bank
 from minibert.text import Tokenizer
 from minibert.train import Training
 
 TOKENIZER = Tokenizer(bert_tokenizer(VOCAB))
+SHORT = TrainConfig(epochs=1, max_length=24)
 
 
 def question(name="q1", text="what was bad?", answers=(("tea", 4),), **other):
@@ -485,3 +489,104 @@ def test_bad_input(place, tmp_path, capsys, arguments, message):
     assert (code, out) == (2, "")
     assert err.startswith("error: ") and message in err and err.count("\n") == 1
     assert (place / "dev-v1.1.json").read_bytes() == before and not (place / "run2").exists()
+
+
+# ---------------------------------------------------------------------- answers that nobody can be trained on, or give
+
+
+def questions_of(tmp_path, split, *rows):
+    """A file with a paragraph and a question each: (context, answer)."""
+    paragraphs = [
+        {"context": context, "qas": [question(f"q{i}", "was it tea?", [(answer, context.index(answer))])]}
+        for i, (context, answer) in enumerate(rows)
+    ]
+    return write_json(tmp_path / f"{split}-v1.1.json", {"data": [{"paragraphs": paragraphs}]})
+
+
+@pytest.mark.parametrize("answer", ["\u200b", "\x07", "\ufe0f", "\u00ad\u200d", "\ufffd", "tea was bad . " * 8 + "tea"])
+def test_what_no_window_holds_is_not_trained_on(tmp_path, backbone, answer):
+    """An answer without a token, or longer than a window: each window of it would say "not here"."""
+    rows = [("the tea was bad", "tea"), (f"a film {answer} is fine", answer), ("the book is dull", "book")]
+    questions_of(tmp_path, "train", *rows)
+    questions_of(tmp_path, "dev", *rows)
+    task = load_task("squad", tmp_path)
+    model = Model(backbone, "span", 2, "head")
+    training = Training(model, task, SHORT, tmp_path / "run", quiet=True)
+    assert training.task.train.ids == training.train.questions.ids == ["q0", "q2"]
+    assert training.task.notes[-1] == (
+        "1 of 3 train questions have an answer that no window holds whole, or that has no token (q1): left out"
+    )
+    assert (training.train.labels > 0).all(axis=1).tolist() == [True, True]
+    assert training.train.question.tolist() == [0, 1] and len(training.train.batch) == 2
+    a, b = training.train.batch.offsets[1:3]
+    start, end = training.train.characters[a:b][training.train.labels[1]][[0, 1], [0, 1]]
+    assert training.train.questions.pairs[1][start:end] == "book"
+    assert len(training.dev["dev"].questions) == 3  # scored all the same
+    assert training.settings["data_whole"] == data_fingerprint(task)
+    result = train_and_test(training)
+    assert result["settings"]["train_rows"] == 2 and result["finished"]
+
+
+def test_a_training_set_without_a_usable_answer_is_refused(tmp_path, backbone):
+    for split in ("train", "dev"):
+        questions_of(tmp_path, split, ("a film \u200b is fine", "\u200b"))
+    with pytest.raises(InputError, match=r"1 of 1 train questions have an answer .* nothing to train on"):
+        Training(Model(backbone, "span", 2, "head"), load_task("squad", tmp_path), SHORT, tmp_path / "run")
+
+
+CONTEXT = "\ufeffthe tea\u200b was \u200fbad . a good\u00ad ! film"
+LONG = " ".join(["good tea"] * 20)
+
+
+@pytest.mark.parametrize(
+    ("answer", "can"),
+    [
+        ("tea", True),
+        ("tea\u200b", False),
+        ("good\u00ad", False),
+        ("\u200fbad", False),
+        ("\ufeffthe tea", False),
+        ("\u200b", False),
+        ("tea\u200b was", True),  # within it
+        ("bad .", True),
+        (".", True),
+        ("fil", False),  # a part of a token
+        ("a good", True),
+        ("BAD", True),
+        (LONG, False),
+        (LONG[: 15 * 9 - 1], True),  # 30 tokens
+        ("a " + LONG[: 15 * 9 - 1], True),  # articles do not count
+    ],
+)
+def test_answers_that_no_span_gives_are_told(answer, can):
+    context = f"{CONTEXT} a {LONG}"
+    found = Questions(["was it tea?"], [context], np.array([[0, 1]]), ["q7"], [(answer,)])
+    windows = cut_windows(TOKENIZER, found, 64)
+    assert (never_exact(windows) == []) is can
+    told = "1 of 1 dev questions have no right answer that can be given exactly (q7): longer than 30 tokens"
+    assert any(note.startswith(told) for note in windows.notes("dev")) is not can
+    assert never_exact(cut_windows(TOKENIZER, replace(found, answers=[(answer, "film")]), 64)) == []
+    assert never_exact(cut_windows(TOKENIZER, without_answers(found.texts, found.pairs), 64)) == []
+
+
+@pytest.mark.parametrize("key", ["is_impossible", "isImpossible", "IS-IMPOSSIBLE"])
+def test_impossible_questions_are_left_out_however_it_is_spelled(tmp_path, key):
+    path, notes = write_json(tmp_path / "x.json", dataset(question(**{key: True}), question("q2", **{key: False}))), []
+    assert read_questions(path, notes).ids == ["q2"] and "left out 1 of 2 questions" in notes[0]
+    write_json(path, dataset(question(isImpossible=True, is_impossible=False)))
+    with pytest.raises(InputError, match="'isImpossible' and 'is_impossible' contradict each other"):
+        read_questions(path)
+    write_json(path, dataset(question(isImpossible="yes")))
+    with pytest.raises(InputError, match="'isImpossible' must be true or false, found 'yes'"):
+        read_questions(path)
+
+
+def test_a_question_is_the_same_only_with_its_paragraph():
+    rows = [
+        ("was tea good?", "the tea was bad . " * 9),
+        ("was tea good?", "the film was bad"),
+        ("was book?", "the film was bad"),
+    ]
+    rows += [("Wäs tea good?", "the tea was bad . " * 9)]
+    hashes = cut_windows(TOKENIZER, without_answers(*map(list, zip(*rows, strict=True))), 24).hashes()
+    assert hashes[0] == hashes[3] and len(set(hashes.tolist())) == 3

@@ -182,9 +182,9 @@ def test_a_bank_belongs_to_one_backbone(tmp_path):
     assert fingerprint(PARAMS)[:12] in str(caught.value) and other[:12] in str(caught.value)
     assert path.read_bytes() == before
     record = read_bank(path)["sst2"]
-    check_backbone(record, fingerprint(PARAMS), path)
+    check_backbone(record, fingerprint(PARAMS), CONFIG, path)
     with pytest.raises(InputError, match="trained on the backbone"):
-        check_backbone(record, other, path)
+        check_backbone(record, other, CONFIG, path)
 
 
 def test_a_bank_belongs_to_one_tokenizer(tmp_path):
@@ -192,14 +192,14 @@ def test_a_bank_belongs_to_one_tokenizer(tmp_path):
     fingerprints = {text: hashlib.sha256(text.encode()).hexdigest() for text in (lowercase, cased)}
     record = make_record(backbone_tokenizer=fingerprints[lowercase])
     add_task(path, record)
-    check_backbone(read_bank(path)["sst2"], fingerprint(PARAMS), path, lowercase)
+    check_backbone(read_bank(path)["sst2"], fingerprint(PARAMS), CONFIG, path, lowercase)
     with pytest.raises(InputError) as caught:
-        check_backbone(record, fingerprint(PARAMS), path, cased)
+        check_backbone(record, fingerprint(PARAMS), CONFIG, path, cased)
     there, here = fingerprints[lowercase][:12], fingerprints[cased][:12]
     told = f"(lowercase there, cased here; fingerprints {there} there, {here} here); the weights are the same"
     assert "task 'sst2' was trained with another tokenizer" in str(caught.value) and told in str(caught.value)
     with pytest.raises(InputError, match=r"another tokenizer than this backbone file has \(fingerprints"):
-        check_backbone(record, fingerprint(PARAMS), path, bert_tokenizer((*VOCAB, "b")))
+        check_backbone(record, fingerprint(PARAMS), CONFIG, path, bert_tokenizer((*VOCAB, "b")))
     before = path.read_bytes()
     with pytest.raises(InputError, match="'sst2' and 'mrpc' were trained with different tokenizers"):
         add_task(path, make_record("mrpc", backbone_tokenizer=fingerprints[cased]))
@@ -211,9 +211,9 @@ def test_a_tokenizer_that_is_not_known_is_not_compared(tmp_path):
     add_task(path, make_record("old", backbone_tokenizer=""), make_record("new"))
     found = read_bank(path)
     assert (found["old"].backbone_tokenizer, found["new"].backbone_tokenizer) == ("", "d" * 64)
-    check_backbone(found["old"], fingerprint(PARAMS), path, bert_tokenizer(VOCAB))
+    check_backbone(found["old"], fingerprint(PARAMS), CONFIG, path, bert_tokenizer(VOCAB))
     with pytest.raises(InputError, match="another tokenizer"):
-        check_backbone(found["new"], fingerprint(PARAMS), path, bert_tokenizer(VOCAB))
+        check_backbone(found["new"], fingerprint(PARAMS), CONFIG, path, bert_tokenizer(VOCAB))
 
 
 def test_a_task_takes_little_more_than_its_parameters(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 from minibert.config import AdapterConfig, BertConfig, TrainConfig
 from minibert.errors import InputError, list_some, need, readable, shown
 from minibert.params import flatten
-from minibert.storage import BackboneFile, TaskRecord
+from minibert.storage import BackboneFile, TaskRecord, config_difference
 from weights_convert.adapterhub import heads, names, settings
 from weights_convert.adapterhub.names import ADAPTER, HEAD, WEIGHTS
 from weights_convert.tensors import Tensors, open_tensors
@@ -102,11 +102,22 @@ def _read_own(file: dict, backbone: BackboneFile, where: str, is_span: bool) -> 
             f"{where}: was exported from the backbone {readable(str(fingerprint)[:12])}, this one is "
             f"{backbone.fingerprint[:12]} (fingerprints); give the backbone it was trained on"
         )
+    if (config := own.get("backbone_config")) is not None:
+        there = _config_of(config, where)
+        if other := config_difference(there, backbone.config):
+            raise InputError(f"{where}: was exported from a backbone of the same weights with another config: {other}")
     notes, model = [], file.get("model_name")
     if fingerprint is None:
         trained_on = f"says that it was trained on {shown(model)}" if model else "does not say what it was trained on"
         notes = [f"the folder keeps no fingerprint of its model; it {trained_on}: is the backbone that model?"]
     return _Own(name, dev, pairs, length or (SPAN_LENGTH if is_span else TrainConfig.max_length), notes)
+
+
+def _config_of(values, where: str) -> BertConfig:
+    try:
+        return BertConfig.from_dict(values)
+    except InputError as error:
+        raise InputError(f"{where}: minibert's backbone_config: {error}") from None
 
 
 def _open(folder: Path, config: str) -> Tensors:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -114,4 +114,5 @@ def _own(record: TaskRecord) -> dict:
     train = record.training.get("train")
     length = train.get("max_length") if isinstance(train, dict) else None
     own = {"name": record.name, "backbone_fingerprint": record.backbone_fingerprint, "dev": dict(record.dev)}
+    own["backbone_config"] = asdict(record.backbone_config)
     return own | {"pairs": bool(record.training.get("pairs")), "max_length": length}
