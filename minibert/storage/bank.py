@@ -107,23 +107,28 @@ def check_task_name(name: str) -> None:
 
 
 def check_backbone(
-    record: TaskRecord, backbone_fingerprint: str, config: BertConfig, path: str | Path, tokenizer: str = ""
+    record: TaskRecord,
+    backbone_fingerprint: str,
+    config: BertConfig,
+    path: str | Path,
+    tokenizer: str = "",
+    advice: str = "give the backbone it was trained on",
 ) -> None:
     """Raise InputError if a task of the bank `path` was trained on another backbone, or with another tokenizer.
 
     backbone_fingerprint: of the weights; config: how they are computed with, which the weights do not tell (the number
-    of heads, …); tokenizer: its canonical JSON. A tokenizer that is not known ("") is not compared.
+    of heads, …); tokenizer: its canonical JSON. A tokenizer that is not known ("") is not compared. advice: what to do.
     """
     if record.backbone_fingerprint != backbone_fingerprint:
         raise InputError(
             f"{path}: task {shown(record.name)} was trained on the backbone "
             f"{readable(record.backbone_fingerprint[:12])}, this one is "
-            f"{backbone_fingerprint[:12]} (fingerprints); give the backbone it was trained on"
+            f"{backbone_fingerprint[:12]} (fingerprints); {advice}"
         )
     if other := config_difference(record.backbone_config, config):
         raise InputError(
             f"{path}: task {shown(record.name)} was trained on a backbone of the same weights with another config: "
-            f"{other}; give the backbone it was trained on"
+            f"{other}; {advice}"
         )
     found = sha256_of_text(tokenizer)
     if tokenizer and record.backbone_tokenizer and record.backbone_tokenizer != found:
@@ -149,7 +154,8 @@ def write_bank(path: str | Path, tasks: dict[str, TaskRecord]) -> None:
     for name, record in tasks.items():
         if name != record.name:
             raise InputError(f"{path}: task {shown(record.name)} is filed as {shown(name)}; expected the same name")
-        check_backbone(record, first.backbone_fingerprint, first.backbone_config, path)
+        advice = "a bank is for one backbone: give the task another bank file"
+        check_backbone(record, first.backbone_fingerprint, first.backbone_config, path, advice=advice)
     _check_one_tokenizer(path, tasks)
     with hdf5.write_file(path, "minibert-bank") as file:
         hdf5.write_text(file, "backbone_fingerprint", first.backbone_fingerprint)
