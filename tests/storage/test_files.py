@@ -179,11 +179,12 @@ def test_a_bank_belongs_to_one_backbone(tmp_path):
     before = path.read_bytes()
     with pytest.raises(InputError) as caught:
         add_task(path, make_record("mrpc", backbone_fingerprint=other))
-    assert fingerprint(PARAMS)[:12] in str(caught.value) and other[:12] in str(caught.value)
+    told = str(caught.value)
+    assert fingerprint(PARAMS)[:12] in told and other[:12] in told and told.endswith("give the task another bank file")
     assert path.read_bytes() == before
     record = read_bank(path)["sst2"]
     check_backbone(record, fingerprint(PARAMS), CONFIG, path)
-    with pytest.raises(InputError, match="trained on the backbone .* give the task another bank file"):
+    with pytest.raises(InputError, match="trained on the backbone"):
         check_backbone(record, other, CONFIG, path)
 
 
