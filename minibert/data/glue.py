@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.data.checks import release_notes
+from minibert.data.folder import unread_note
 from minibert.data.reading import TO_UTF8, parse_score, read_text, tab_rows
 from minibert.data.task import Examples, Task, no_test_labels
 from minibert.errors import InputError, list_some, readable, shown
@@ -71,6 +72,9 @@ class GlueTask:
 
 _ENTAILMENT = {"entailment": "entailment", "not_entailment": "not_entailment"}
 _STS_TEST = Columns(5, 6, 4, widths=(7, 9))  # of the STS benchmark itself; rows may end in two source addresses
+
+# What releases hold beside what is read: the same rows in another form, and the list by which MRPC is split.
+RELEASED = ("train.jsonl", "dev_matched.jsonl", "dev_mismatched.jsonl", "dev_ids.tsv")
 
 GLUE = {
     "cola": GlueTask(
@@ -156,6 +160,8 @@ def read_glue(name: str, data) -> Task:
     classes = tuple(task.classes.values())
     notes += release_notes(folder / "train.tsv", train, classes, len(classes), task.rows)
     test = _read_test(folder, task, notes)
+    read = [folder / file for file in task.required()]
+    notes += unread_note(folder, read, [*RELEASED, *(file for file, _ in task.tests)])
     head = "classify" if task.classes else "regress"
     return Task(name, head, classes, task.metrics, train, dev, test, tuple(notes))
 
