@@ -31,8 +31,8 @@ def check_mark(raw: bytes, name: str, encoding: str) -> None:
     if marked and given not in ("utf-8", "utf-8-sig", marked, marked[:6]):
         spoken = marked[:6] if marked != "utf-8" else "utf-8"
         raise InputError(
-            f"{name} begins with the mark of {spoken.upper()}, which is not {encoding}: leave out --encoding, and it is "
-            f"read as {spoken}; or save it as {encoding}"
+            f"{name} begins with the mark of {spoken.upper()}, which is not {encoding}: leave out --encoding, and it "
+            f"is read as {spoken}; or save it as {encoding}"
         )
     seems = None if marked or given[:6] not in ("utf-16", "utf-32") else zeros_of(raw)
     if seems and seems != codecs.lookup(given if given[6:] else _native(given)).name:
@@ -73,7 +73,7 @@ def likely(raw: bytes) -> str:
         raw.decode("cp1252")
     except UnicodeDecodeError:
         return "such as latin-1, cp1251, shift_jis or gbk"
-    return "likely cp1252, as Windows writes it" if windows else "for example cp1252 or latin-1"
+    return "likely cp1252, as Windows writes it" if windows else "for example latin-1 or cp1252"
 
 
 def advise(advice: str, raw: bytes) -> str:

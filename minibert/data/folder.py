@@ -54,20 +54,28 @@ def find_splits(data: Path, notes: list[str]) -> dict[str, Path]:
     return files
 
 
-def unread(folder: Path, read: Iterable[Path], splits_only: bool = False, known: Iterable[str] = ()) -> str:
-    """The names of what a folder holds beside the files that were read and those known, if it may be data: files that
-    are no programs, pictures or notes, and folders called as a split. splits_only: only what is called as a split."""
-    passed = {*(path.name for path in read), *known}
-    others = [path for path in sorted(folder.iterdir()) if path.name not in passed and _may_hold_data(path)]
-    others = [path for path in others if _A_SPLIT.match(path.name) or not (splits_only or path.is_dir())]
-    return list_some([f"{readable(path.name)}{os.sep if path.is_dir() else ''}" for path in others])
+def unread(folder: Path, read: Iterable[Path]) -> str:
+    """The names of what a folder holds beside the files that were read, if it may be data: files that are no programs,
+    pictures or notes, and folders called as a split."""
+    return _list(path for path in _others(folder, read) if not path.is_dir() or _A_SPLIT.match(path.name))
 
 
-def unread_note(folder: Path, read: Iterable[Path], known: Iterable[str] = ()) -> list[str]:
-    """A note if the folder of a release holds more that is called as a split."""
+def unread_note(folder: Path, read: Iterable[Path], known: Iterable[str] = (), also: Iterable[str] = ()) -> list[str]:
+    """A note if the folder of a release holds more that is called as a split, or as one of also; but for known."""
     read = list(read)
-    others = unread(folder, read, True, known)
-    return [f"{folder} also holds {others}: not read ({list_some(path.name for path in read)} are)"] if others else []
+    others = [path for path in _others(folder, read) if _A_SPLIT.match(path.name) or path.name in also]
+    told = f"not read ({list_some(path.name for path in read)} are)"
+    others = _list(path for path in others if path.name not in known)
+    return [f"{folder} also holds {others}: {told}"] if others else []
+
+
+def _others(folder: Path, read: Iterable[Path]) -> list[Path]:
+    passed = {path.name for path in read}
+    return [path for path in sorted(folder.iterdir()) if path.name not in passed and _may_hold_data(path)]
+
+
+def _list(paths: Iterable[Path]) -> str:
+    return list_some([f"{readable(path.name)}{os.sep if path.is_dir() else ''}" for path in paths])
 
 
 def _may_hold_data(path: Path) -> bool:

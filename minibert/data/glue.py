@@ -14,6 +14,7 @@ import numpy as np
 
 from minibert.data.checks import release_notes
 from minibert.data.folder import unread_note
+from minibert.data.quotes import quote_note
 from minibert.data.reading import TO_UTF8, parse_score, read_text, tab_rows
 from minibert.data.task import Examples, Task, no_test_labels
 from minibert.errors import InputError, list_some, readable, shown
@@ -70,6 +71,7 @@ class GlueTask:
         return tuple(self.classes.values())[int(label)] if self.classes else f"{label:g}"
 
 
+LOWEST_AND_HIGHEST = (0, 5)  # of STS-B's scores
 _ENTAILMENT = {"entailment": "entailment", "not_entailment": "not_entailment"}
 _STS_TEST = Columns(5, 6, 4, widths=(7, 9))  # of the STS benchmark itself; rows may end in two source addresses
 
@@ -212,6 +214,9 @@ def _read_split(path: Path, task: GlueTask, columns: Columns, notes: list[str], 
     if cells is None or (is_test and task.hides(cells)):
         labels = None
     else:
+        if is_test:
+            kept = _labelled(path, kept, places.label, task, notes)
+            cells = [row[places.label] for _, row in kept]
         agreed = [cell != task.no_label for cell in cells]
         if not all(agreed):
             left_out = len(agreed) - sum(agreed)
@@ -219,8 +224,34 @@ def _read_split(path: Path, task: GlueTask, columns: Columns, notes: list[str], 
             kept = list(compress(kept, agreed))
         numbers = [_label(path, number, row[places.label], task) for number, row in kept]
         labels = np.array(numbers, np.int64 if task.classes else np.float32)
-    texts = [row[places.text] for _, row in kept]
-    return Examples(texts, None if places.pair is None else [row[places.pair] for _, row in kept], labels)
+        notes += _beyond(path, task, labels)
+    columns = [[row[i] for _, row in kept] for i in (places.text, places.pair) if i is not None]
+    for column in columns:
+        notes += quote_note(path.name, column, [number for number, _ in kept], "texts")
+    return Examples(columns[0], None if places.pair is None else columns[1], labels)
+
+
+def _labelled(path: Path, kept: list, place: int, task: GlueTask, notes: list[str]) -> list:
+    """The rows of a test file without those that have no label, all written in one way (-1, or a score below 0)."""
+    labelled = [(number, row) for number, row in kept if not task.hides([row[place]])]
+    if len(labelled) == len(kept) or len({row[place] for _, row in kept if task.hides([row[place]])}) > 1:
+        return kept
+    odd = next((number, row) for number, row in kept if task.hides([row[place]]))
+    told = f"left out {len(kept) - len(labelled)} of {len(kept)} rows without a label"
+    notes.append(f"{path.name}: {told} ({shown(odd[1][place])}, first on line {odd[0]})")
+    return labelled
+
+
+def _beyond(path: Path, task: GlueTask, scores: np.ndarray) -> list[str]:
+    """A note if scores are none that the release has."""
+    if task.classes or not len(scores):
+        return []
+    low, high = LOWEST_AND_HIGHEST
+    beyond = np.flatnonzero((scores < low) | (scores > high))
+    if not beyond.size:
+        return []
+    told = f"are not from {low} to {high}, as those of the release, such as {scores[beyond[0]]:g}"
+    return [f"{path.name}: {beyond.size} of {len(scores)} scores {told}"]
 
 
 def _whole_rows(path: Path, rows: Iterator, places: _Places, task: GlueTask, notes: list[str]) -> Iterator:

@@ -126,8 +126,10 @@ def _check_no_nul(text: str, name: str, line: int, encodings: Sequence[str], adv
         line += _line_of(text[: text.index("\0")]) - 1
         raw = text[: 2**12].encode("latin-1", "replace")
         seems = zeros_of(raw)
-        told = f"It looks like {seems} without a mark" if seems else (
-            "If it was saved as Unicode by a spreadsheet, it is utf-16"
+        told = (
+            f"It looks like {seems} without a mark"
+            if seems
+            else ("If it was saved as Unicode by a spreadsheet, it is utf-16")
         )
         raise InputError(
             f"{name}, line {line}: there is a NUL character, so this is not a text file in {' or '.join(encodings)}. "

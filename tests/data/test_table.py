@@ -418,7 +418,7 @@ def test_labels_are_those_that_were_written(tmp_path, labels):
 @pytest.mark.parametrize(
     ("content", "options", "parts"),
     [
-        ("text,label\na,b,c\n", {}, ("line 2", "found 3 fields, expected 2", "--quoting none", "--delimiter")),
+        ("text,label\na,b,c\n", {}, ("line 2", "found 3 fields, expected 2", "'a,b,c'", "in double quotes")),
         ('text,label\n"a\nb",no\nc\n', {}, ("line 4", "found 1 field, expected 2")),
         ("a,no\nb\n", {"columns": "text,label"}, ("line 2", "found 1 field", "--columns names")),
         ("text,label\n", {"columns": "text,label"}, ("line 1 is a header", "leave out --columns")),
