@@ -53,10 +53,8 @@ def likely_cause(line: int, record: str, row: list[str], header: str, width: int
     if len(_SINGLE.findall(record)) > 1 and '"' not in record:
         return "Its fields stand in single quotes: enclose them in double quotes"
     if len(row) == width + 1:
-        if row[0].strip().isdigit() and int(row[0]) in (line - 2, line - 1):
-            return (
-                "The rows begin with their numbers, for which the header has no name: add one, as in id," + header[:20]
-            )
+        if row[0].strip().isdecimal() and int(row[0]) in (line - 2, line - 1):
+            return "The rows begin with their numbers, for which the header has no name: add one, such as id"
         if not row[-1].strip():
             return "The line ends with what separates fields, and the header does not: write both in one way"
     if quoting == "none":

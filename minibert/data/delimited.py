@@ -168,7 +168,7 @@ def scan_lines(
 def _open(path: Path, form: Format) -> tuple[str, Format, tuple[str, ...]]:
     """The text of a file, its format with nothing left open, and notes."""
     text, form, notes = _settled(path, read_text(path, form.encoding, form.advice or ENCODING_ADVICE), form)
-    return text, form, (*misread_notes(str(path), text, form.encoding), *notes)
+    return text, form, (*misread_notes(Path(path).name, text, form.encoding), *notes)
 
 
 def _settled(path: Path, text: str, form: Format) -> tuple[str, Format, tuple[str, ...]]:
@@ -327,17 +327,17 @@ def _parse(
         told = str(error).replace(f"'{form.delimiter}'", _spell(form.delimiter))
         raise InputError(
             f"{path}, in the row that begins on line {line}, {shown(taken[0].strip(_ENDS))}: {told}. "
-            f"{form.advice or _quote_cause(taken) + _other_quoting(path, text, form)}"
+            f"{form.advice or _quote_cause(taken, told) + _other_quoting(path, text, form)}"
         ) from None
     finally:
         csv.field_size_limit(limit)
 
 
-def _quote_cause(taken: list[str]) -> str:
+def _quote_cause(taken: list[str], told: str) -> str:
     """What is likely wrong with quotes that csv cannot read."""
     if '\\"' in "".join(taken[:2]):
         return r'A quote inside a quoted field is written twice (""), and here as \": replace it'
-    if len(taken) > 1:
+    if len(taken) > 1 or "end of data" in told:
         return "A quote that opens a field there is not closed where the field ends: close it, or delete it"
     return 'A quoted field ends with its quote; a quote inside it is written twice ("")'
 

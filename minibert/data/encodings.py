@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import re
-from pathlib import Path
 
 from minibert.errors import InputError
 
@@ -68,6 +67,8 @@ def likely(raw: bytes) -> str:
     if wide:
         return wide
     odd = ODD.findall(raw.decode("utf-8", "surrogateescape"))
+    if not odd and not raw.isascii():
+        return "utf-8, which all of it is"
     windows = any(byte < "\udca0" for byte in odd)
     try:
         raw.decode("cp1252")
@@ -97,7 +98,6 @@ def misread_notes(name: str, text: str, encoding) -> tuple[str, ...]:
         whole, odd = count_utf8(text.encode(encoding))
     except UnicodeError:
         return ()
-    name = Path(name).name
     if whole > odd:
         return (f"{name}: {whole} characters are UTF-8, and are read as {encoding}: is --encoding to be left out?",)
     controls = _CONTROLS.findall(text)

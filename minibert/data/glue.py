@@ -14,6 +14,7 @@ import numpy as np
 
 from minibert.data.checks import release_notes
 from minibert.data.folder import unread_note
+from minibert.data.labels import is_missing
 from minibert.data.quotes import quote_note
 from minibert.data.reading import TO_UTF8, parse_score, read_text, tab_rows
 from minibert.data.task import Examples, Task, no_test_labels
@@ -232,14 +233,16 @@ def _read_split(path: Path, task: GlueTask, columns: Columns, notes: list[str], 
 
 
 def _labelled(path: Path, kept: list, place: int, task: GlueTask, notes: list[str]) -> list:
-    """The rows of a test file without those that have no label, all written in one way (-1, or a score below 0)."""
-    labelled = [(number, row) for number, row in kept if not task.hides([row[place]])]
-    if len(labelled) == len(kept) or len({row[place] for _, row in kept if task.hides([row[place]])}) > 1:
-        return kept
-    odd = next((number, row) for number, row in kept if task.hides([row[place]]))
-    told = f"left out {len(kept) - len(labelled)} of {len(kept)} rows without a label"
-    notes.append(f"{path.name}: {told} ({shown(odd[1][place])}, first on line {odd[0]})")
-    return labelled
+    """The rows of a test file with labels, without those that have none (see `is_missing`)."""
+
+    def lacks(cell: str) -> bool:
+        return cell not in task.classes and cell != task.no_label and is_missing(cell)
+
+    odd = [(number, row[place]) for number, row in kept if lacks(row[place])]
+    if odd:
+        told = f"left out {len(odd)} of {len(kept)} rows without a label"
+        notes.append(f"{path.name}: {told} ({shown(odd[0][1])}, first on line {odd[0][0]})")
+    return [(number, row) for number, row in kept if not lacks(row[place])]
 
 
 def _beyond(path: Path, task: GlueTask, scores: np.ndarray) -> list[str]:

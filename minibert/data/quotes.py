@@ -43,7 +43,8 @@ def quote_note(where: str, cells: Sequence[str], lines: Sequence[int] | None = N
 def rows_held(row: list[str], delimiter: str, place: int | None, labels: Collection[str]) -> tuple[int, int]:
     """How many lines of a row with line ends in a cell look like rows of their own, if most do; and of how many it is.
 
-    Such a line has as many fields as the row, and, where the column of the label is known (place), one of the labels.
+    Such a line has as many fields as the row, and, where the column of the label is known (place), one of the labels;
+    where it is not, three lines or more must look so, and all that are whole.
     """
     for i, cell in enumerate(row):
         if "\n" not in cell and "\r" not in cell:
@@ -55,9 +56,15 @@ def rows_held(row: list[str], delimiter: str, place: int | None, labels: Collect
         elif place is not None:
             cut.append([*last[:-1].split(delimiter), *row[i + 1 :]])
         held = sum(len(cells) == len(row) > 1 and (place is None or cells[place] in labels) for cells in cut)
-        if cut and held > MOST * len(cut):
+        if cut and (held > MOST * len(cut) if place is not None else held == len(cut) > 2):
             return held, len(inner) + 2
     return 0, 0
+
+
+def held_note(name: str, line: int, held: int, lines: int) -> str:
+    """The note about a row, of that many lines from that one on, in a cell of which rows are held."""
+    told = f"spans {lines} lines, and {held} of them could be rows: is a quote not closed there?"
+    return f"{name}: the row that begins on line {line} {told}"
 
 
 def _are_most(odd: list[int], cells: Sequence[str]) -> bool:

@@ -14,7 +14,7 @@ from minibert.data.folder import find_splits
 from minibert.data.json_lines import JsonTable, is_json_lines, read_json_lines
 from minibert.data.label_sets import read_sets, split_cell
 from minibert.data.labels import LabelColumn, Spellings, escaped, fold, is_missing, leave_out, show
-from minibert.data.quotes import looks_quoted, quote_note, rows_held
+from minibert.data.quotes import held_note, looks_quoted, quote_note, rows_held
 from minibert.data.reading import parse_score
 from minibert.data.split import Cut, Uncut, check_split_seed
 from minibert.data.task import Examples, Task, empty_texts
@@ -158,7 +158,8 @@ def _read_test(path: Path, form: Format, roles: Roles, notes: list[str]) -> Tabl
             if column != roles.label:
                 table.place(column)
     except InputError as error:
-        notes.append(f"{str(error).replace(str(path), path.name, 1)} It is not scored".replace("?.", "?"))
+        told = str(error).replace(str(path), path.name, 1).rstrip("?")
+        notes.append(f"{told}{'?' if str(error).endswith('?') else '.'} It is not scored")
         return None
     return table
 
@@ -238,8 +239,7 @@ def _odd_rows(table: Table, roles: Roles) -> list[str]:
     for row, line in zip(table.rows, table.lines, strict=True):
         held, lines = rows_held(row, table.form.delimiter, place, labels)
         if held:
-            told = f"spans {lines} lines, and {held} of them could be rows: is a quote not closed there?"
-            notes.append(f"{name}: the row that begins on line {line} {told}")
+            notes.append(held_note(name, line, held, lines))
             break
     return notes
 

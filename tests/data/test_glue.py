@@ -200,14 +200,12 @@ def test_a_test_file_with_hidden_labels_is_told_and_stops_nothing(tmp_path, name
     assert told(task) == [f"{file} has no labels: it is not scored"]
     rows[1][HEADED[name][3]] = HEADED[name][4][1]  # one label is there: then the others are faults, or left out
     write(folder / file, tsv(rows))
-    if (name, hidden) == ("mnli", "-"):
-        task = load_task(name, tmp_path)
-        assert len(task.test) == 1 and "left out 2 rows" in task.notes[-1]
-    elif (name, hidden) == ("stsb", "-1"):
-        assert load_task(name, tmp_path).test.labels.tolist() == [5, -1, -1]
-    else:
+    if hidden == "hidden":
         with complains(f"{file}, line 3", repr(hidden)):
             load_task(name, tmp_path)
+    else:
+        task = load_task(name, tmp_path)
+        assert len(task.test) == 1 and [note for note in task.notes if note.startswith(f"{file}: left out 2")]
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", "sentence\tlabel\n"])
