@@ -92,7 +92,7 @@ def _table_notes(source: str, text: str, lines: list[str], trained_with: dict) -
     options of task csv."""
     kind = kind_of(text)
     if kind:
-        told = "" if kind == "a web page" else "; to label the texts in it: predict --data FILE.jsonl"
+        told = "; to label the texts in it: predict --data FILE.jsonl" if kind == "JSON Lines" else ""
         return [f"{source} looks like {kind}: each line is labelled as a text, with all that stands on it{told}"]
     notes = []
     marked = len(lines) > 1 and _MARK.fullmatch(lines[0].strip())

@@ -39,6 +39,7 @@ def likely_cause(line: int, record: str, row: list[str], header: str, width: int
 
     line: where it begins; record, header: as the file writes the row and the first one; width: fields expected.
     """
+    spelled = "tab" if delimiter == "\t" else repr(delimiter)
     if not record.strip():
         return "The line holds nothing but spaces: delete it"
     if _COMMENT.match(header) and width < len(row):
@@ -52,13 +53,15 @@ def likely_cause(line: int, record: str, row: list[str], header: str, width: int
         return r'A quote inside a quoted field is written twice (""), and here as \": replace it'
     if len(_SINGLE.findall(record)) > 1 and '"' not in record:
         return "Its fields stand in single quotes: enclose them in double quotes"
+    if record.lstrip()[0] in "“”„«‘":
+        return f"Its fields stand in typographic quotes ({record.lstrip()[0]}): enclose them in straight ones"
     if len(row) == width + 1:
         if row[0].strip().isdecimal() and int(row[0]) in (line - 2, line - 1):
             return "The rows begin with their numbers, for which the header has no name: add one, such as id"
         if not row[-1].strip():
             return "The line ends with what separates fields, and the header does not: write both in one way"
     if quoting == "none":
-        return "A field can hold neither what separates fields nor a line end where quotes do not enclose fields"
+        return f"Where quotes enclose nothing (--quoting none), a field holds no {spelled} and no line end"
     if len(row) > width:
         return f'A text that holds {delimiter!r} must stand in double quotes, and a quote in it be written twice ("")'
     return "The line is cut, or a text with a line end stands in no double quotes"

@@ -140,14 +140,15 @@ def scan_delimited(path: Path, form: Format) -> tuple[Header, Iterator[tuple[int
     return _scan(path, _lines_of(text), form)
 
 
-def _would_read(path: Path, text: str, form: Format) -> bool:
-    """Whether the text is a table of that form."""
+def _width(path: Path, text: str, form: Format) -> int:
+    """How many columns the text has as a table of that form; 0 if it is none."""
     try:
-        for _ in _scan(path, _lines_of(text), form)[1]:
+        header, rows = _scan(path, _lines_of(text), form)
+        for _ in rows:
             pass
     except InputError:
-        return False
-    return True
+        return 0
+    return len(header.columns)
 
 
 def scan_lines(
@@ -289,7 +290,7 @@ def _same_width(
             raise InputError(
                 f"{path}, line {line}: found {_fields(len(row))}, expected {width} {named} "
                 f"({_spell(form.delimiter)} separates, quoting is {form.quoting}), in {shown(record.strip(_ENDS))}. "
-                f"{form.advice or cause + _other_quoting(path, text, form)}"
+                f"{form.advice or _advice(path, text, form, cause)}"
             )
         yield line, row
     if line is None:
@@ -327,7 +328,7 @@ def _parse(
         told = str(error).replace(f"'{form.delimiter}'", _spell(form.delimiter))
         raise InputError(
             f"{path}, in the row that begins on line {line}, {shown(taken[0].strip(_ENDS))}: {told}. "
-            f"{form.advice or _quote_cause(taken, told) + _other_quoting(path, text, form)}"
+            f"{form.advice or _advice(path, text, form, _quote_cause(taken, told))}"
         ) from None
     finally:
         csv.field_size_limit(limit)
@@ -342,14 +343,17 @@ def _quote_cause(taken: list[str], told: str) -> str:
     return 'A quoted field ends with its quote; a quote inside it is written twice ("")'
 
 
-def _other_quoting(path: Path, text: str, form: Format) -> str:
-    """Advice to read the text with the other quoting, if that is possible."""
+def _advice(path: Path, text: str, form: Format, cause: str) -> str:
+    """The cause, and the other form in which the text can be read, if there is one."""
+    for delimiter, typed in SEPARATORS.items():
+        if delimiter in LINE.match(text)[0] and _width(path, text, replace(form, delimiter=delimiter)) > 1:
+            return f"It can be read if {typed} separates: --delimiter {typed}"
     other = "none" if form.quoting == "csv" else "csv"
-    if not _would_read(path, text, replace(form, quoting=other)):
-        return ""
+    if not _width(path, text, replace(form, quoting=other)):
+        return cause
     if other == "none":
-        return ". If quotes are ordinary characters in this file, use --quoting none"
-    return ". If double quotes enclose fields in this file, use --quoting csv"
+        return f"{cause}. If quotes are ordinary characters in this file, use --quoting none"
+    return f"{cause}. If double quotes enclose fields in this file, use --quoting csv"
 
 
 def _fields(n: int) -> str:

@@ -6,7 +6,7 @@ import codecs
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -99,7 +99,7 @@ def decode(raw: bytes, name: str, encoding: str | Sequence[str] = "utf-8", advic
     _check_no_nul(text, name, 1, encodings, advice)
     if not text or text.isspace():  # and not strip(), which copies a big file
         raise InputError(f"{name} is empty")
-    _check_end(text, name)
+    _check_end(text, lambda: f"{name}, line {_line_of(text.rstrip())}")
     return text
 
 
@@ -114,10 +114,10 @@ def _no_encoding(encoding) -> InputError:
     )
 
 
-def _check_end(text: str, name: str) -> None:
-    """Raise InputError if the last line is the mark with which DOS ended a text."""
+def _check_end(text: str, where: Callable[[], str]) -> None:
+    """Raise InputError if the last line is the mark with which DOS ended a text. where: the file and that line."""
     if re.search(r"[\r\n]\x1a\s*\Z", text[-9:]):
-        raise InputError(f"{name}: the last line is Ctrl-Z (0x1a), the mark with which DOS ended a text: delete it")
+        raise InputError(f"{where()}: the line is Ctrl-Z (0x1a), the mark with which DOS ended a text: delete it")
 
 
 def _check_no_nul(text: str, name: str, line: int, encodings: Sequence[str], advice: str) -> None:
@@ -154,7 +154,7 @@ def stream_lines(file: BinaryIO, name: str, encoding: str = "utf-8", advice: str
         rest = rest[end:]
         if len(rest) > LONGEST_LINE:
             raise InputError(f"{name}, line {line}: the line has more than {LONGEST_LINE:,} characters")
-    _check_end(f"\n{rest}", name)
+    _check_end(f"\n{rest}", lambda: f"{name}, line {line}")
     if rest:
         yield rest
     elif line == 1:
