@@ -204,7 +204,7 @@ class _Labels:
             if not stream.is_json:
                 self.odd += quote_note(where, cells, [row.line for row in rows])
         for row in () if stream.is_json else rows:
-            held, lines = rows_held(row.values, form.delimiter, None, ())
+            held, lines = rows_held(row.values, form.delimiter, None, bool)
             if held:
                 self.odd.append(held_note(stream.name, row.line, held, lines))
                 return

@@ -29,8 +29,8 @@ def check_mark(raw: bytes, name: str, encoding: str) -> None:
     marked = next((other for other, mark in MARKS.items() if raw.startswith(mark)), None)
     if marked and given not in ("utf-8", "utf-8-sig", marked, marked[:6]):
         raise InputError(
-            f"{name}, line 1: there is the mark of {marked[:6].upper()}, which is not {encoding}: leave out --encoding, "
-            f"and the file is read as {marked[:6]}; or save it as {encoding}"
+            f"{name}, line 1: there is the mark of {marked[:6].upper()}, which is not {encoding}: leave out "
+            f"--encoding, and the file is read as {marked[:6]}; or save it as {encoding}"
         )
     seems = None if marked or given[:6] not in ("utf-16", "utf-32") else zeros_of(raw)
     if seems and seems != codecs.lookup(given if given[6:] else _native(given)).name:

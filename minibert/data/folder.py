@@ -12,7 +12,7 @@ from minibert.errors import InputError, list_some, readable
 JSON_ENDINGS = (".jsonl", ".ndjson")
 ENDINGS = (".csv", ".tsv", *JSON_ENDINGS)
 SPLIT_NAMES = {"train": ("train",), "dev": ("dev", "val", "valid", "validation"), "test": ("test",)}
-NO_DATA = ("readme", "license", "licence", "copying", "changelog", "makefile", "dockerfile")
+NO_DATA = ("readme", "license", "licence", "copying", "changelog", "makefile", "dockerfile", "thumbs.db")
 OTHER_ENDINGS = {  # of programs, pictures, pages and settings
     *(".py", ".pyc", ".sh", ".r", ".ipynb", ".md", ".rst", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".html"),
     *(".css", ".js", ".log", ".yml", ".yaml", ".toml", ".ini", ".cfg", ".sha256", ".md5"),
@@ -80,4 +80,4 @@ def _list(paths: Iterable[Path]) -> str:
 
 def _may_hold_data(path: Path) -> bool:
     name = path.name.lower()
-    return not name.startswith((".", "_", *NO_DATA)) and path.suffix.lower() not in OTHER_ENDINGS
+    return not name.startswith((".", *NO_DATA)) and path.suffix.lower() not in OTHER_ENDINGS

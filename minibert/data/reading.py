@@ -51,7 +51,7 @@ SIGNATURES = {
     rb"SQLite format 3\0": ("an SQLite database", _EXPORT),
     rb"%PDF-": ("a PDF document", "give a text file"),
     rb"\x5d\0\0..(\xff{8}|.{5}\0\0\0)": ("compressed by lzma", f"{_UNPACK} (unlzma)"),
-    rb"\x78[\x01\x9c\xda](?=.*[\0\x80-\xff])": ("compressed by zlib", _UNPACK),
+    rb"\x78[\x01\x9c\xda](?=.*[\0-\x08\x0e-\x1f])": ("compressed by zlib", _UNPACK),
     rb"version https://git-lfs\.github\.com/spec/": ("a pointer of Git LFS to the data", "get them with git lfs pull"),
     rb"\{\\rtf": ("a document of a word processor (RTF)", "save it as plain text in UTF-8"),
 }

@@ -9,22 +9,20 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.data.delimited import NO_ROWS, Format, Table, folded, is_spaced, read_delimited
+from minibert.data.delimited import NO_ROWS, Format, Table, read_delimited
 from minibert.data.folder import find_splits
-from minibert.data.json_lines import JsonTable, is_json_lines, read_json_lines
+from minibert.data.json_lines import is_json_lines, read_json_lines
 from minibert.data.label_sets import read_sets, split_cell
 from minibert.data.labels import LabelColumn, Spellings, escaped, fold, is_missing, leave_out, show
-from minibert.data.quotes import held_note, looks_quoted, quote_note, rows_held
+from minibert.data.odd_cells import odd_cells
 from minibert.data.reading import parse_score
 from minibert.data.split import Cut, Uncut, check_split_seed
 from minibert.data.task import Examples, Task, empty_texts
 from minibert.errors import InputError, did_you_mean, list_some, shown
 
 MOST_CLASSES = 1000
-USUAL_NAMES = ("text", "sentence", "content", "message", "review", "label", "class", "category", "target", "sentiment")
 MANY_SINGLE = 10  # classes of one row each, from which on a note asks whether it is the label column
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
-_NAME = re.compile(r"[^\W\d][\w.#-]*( [\w.#-]+)?")  # of a column, as most are called
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def read_table(name: str, data, classes: tuple[str, ...] | None = None, **option
                 raise
             raise InputError(f"{error} To label rows that have none: predict --data") from None
     for table in tables.values():
-        notes += [*table.notes, *_odd_cells(table, roles)]
+        notes += [*table.notes, *odd_cells(table, roles.columns(), roles.label)]
     parts, classes = _parts(tables, roles, classes, o.drop_label, notes)
     head, metrics = ("regress", ("spearman", "pearson")) if o.regress else ("classify", ("accuracy",))
     if o.label_separator is not None:
@@ -186,73 +184,6 @@ def _check_split_options(o: TableOptions, data: Path, files: dict[str, Path]) ->
     given = [option for option, value in idle.items() if value is not None]
     if given:
         raise InputError(f"{why}: leave out {' and '.join(given)}")
-
-
-# ------------------------------------------------------------------------------------------------------------- cells
-
-
-def _odd_cells(table: Table, roles: Roles) -> list[str]:
-    """Notes about cells that seem to be written in another way than the file is read."""
-    notes = []
-    if isinstance(table, JsonTable):  # its quotes are not to be mistaken
-        return notes
-    for column in roles.columns():
-        if column not in table.columns:
-            continue
-        cells, where = table.column(column), f"{table.path.name}, column {column!r}"
-        odd, told = _odd_quotes(cells, column == roles.label, table.form.quoting)
-        if odd:
-            first = f"line {table.lines[odd[0]]}: {shown(cells[odd[0]])}"
-            notes.append(f"{where}: {len(odd)} of {len(cells)} cells {told} ({first})")
-        else:
-            notes += quote_note(where, cells, table.lines)
-    return [*notes, *_odd_rows(table, roles)]
-
-
-def _odd_quotes(cells: list[str], is_label: bool, quoting: str) -> tuple[list[int], str]:
-    """The numbers of the cells whose double quotes are a part of them, and what is told of it."""
-    if quoting == "none":
-        odd = [i for i, cell in enumerate(cells) if looks_quoted(cell.strip())]
-        if odd:
-            return odd, "look quoted; the quotes are read as a part of them. If they enclose fields: --quoting csv"
-    if is_label:
-        odd = [i for i, cell in enumerate(cells) if '"' in cell]
-        return odd, "hold a double quote, which is read as a part of the label"
-    odd = [i for i, cell in enumerate(cells) if quoting == "csv" and is_spaced(cell)]
-    return odd, "begin with a space and a double quote, which are read as a part of them"
-
-
-def _odd_rows(table: Table, roles: Roles) -> list[str]:
-    """Notes on rows that look like the header, and on cells that hold rows."""
-    header, name, notes = folded(table.columns), table.path.name, []
-    again = [i for i, row in enumerate(table.rows) if row[0][:1] and folded(row) == header]
-    if again:
-        lines = f"line {table.lines[again[0]]}" + (", …" if len(again) > 1 else "")
-        told = f"{name}: rows that repeat the header: {len(again)} ({lines}), read as any other"
-        label = table.rows[again[0]][table.place(roles.label)] if roles.label in table.columns else roles.label
-        notes.append(f"{told}. {leave_out(label.strip())}")
-    if table.form.columns and _is_header(table, roles):
-        told = f"looks like a header ({', '.join(map(shown, table.rows[0]))}), and is read as a row"
-        notes.append(f"{name}, line {table.lines[0]} {told}. If it is one, leave out --columns")
-    place = table.place(roles.label) if roles.label in table.columns else None
-    labels = () if place is None else {row[place] for row in table.rows}
-    for row, line in zip(table.rows, table.lines, strict=True):
-        held, lines = rows_held(row, table.form.delimiter, place, labels)
-        if held:
-            notes.append(held_note(name, line, held, lines))
-            break
-    return notes
-
-
-def _is_header(table: Table, roles: Roles) -> bool:
-    """Whether the first row of a file without header looks like one: words, among them a label that no other row has,
-    which is a usual name of such a column."""
-    first = table.rows[0]
-    if roles.label not in table.columns or not all(_NAME.fullmatch(cell.strip()) for cell in first):
-        return False
-    labels = [cell.strip() for cell in table.column(roles.label)]
-    usual = (*USUAL_NAMES, *folded(table.columns))
-    return labels.count(labels[0]) == 1 and any(name in usual for name in folded(first))
 
 
 # ------------------------------------------------------------------------------------------------------------ labels
