@@ -40,7 +40,7 @@ def quote_note(where: str, cells: Sequence[str], lines: Sequence[int] | None = N
     return [f"{where}: {len(odd)} of {len(cells)} {what} {how}; the quotes are read as a part of them ({first})"]
 
 
-def rows_held(row: list[str], delimiter: str, place: int | None, is_label: Callable[[str], bool]) -> tuple[int, int]:
+def rows_held(row: list[str], delimiter: str, place: int | None, is_label: Callable[[str], object]) -> tuple[int, int]:
     """How many lines of a row with line ends in a cell look like rows of their own, if most do; and of how many it is.
 
     Such a line has as many fields as the row, and, where the column of the label is known (place), a label there; where
@@ -55,7 +55,8 @@ def rows_held(row: list[str], delimiter: str, place: int | None, is_label: Calla
             cut.append([*row[:i], *first.split(delimiter)])
         elif place is not None:
             cut.append([*last[:-1].split(delimiter), *row[i + 1 :]])
-        held = sum(len(cells) == len(row) > 1 and (place is None or is_label(cells[place])) for cells in cut)
+        whole = [cells for cells in cut if len(cells) == len(row) > 1]
+        held = sum(place is None or bool(is_label(cells[place])) for cells in whole)
         if cut and (held > MOST * len(cut) if place is not None else held == len(cut) > 2):
             return held, len(inner) + 2
     return 0, 0

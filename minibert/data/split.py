@@ -73,9 +73,7 @@ def cut_train(parts: dict[str, Examples], classes: tuple[str, ...], cut: Cut) ->
         rows = stratified_split(at_random, dev_share, test_share, seed)
     for split, numbers in zip(names, rows, strict=False):
         if len(numbers) == 0:
-            remedy = "Give more rows, or a folder with a dev set of its own"
-            if split == "test":
-                remedy = "Give more rows, or leave out the test set (--test-share 0)"
+            remedy = "Give more rows" + (", or leave out the test set (--test-share 0)" if split == "test" else "")
             raise InputError(
                 f"{path}: {len(whole)} rows are too few to split, the {split} set would be empty. {remedy}"
             )

@@ -270,10 +270,11 @@ def _keep(
         told = ", ".join(f"{n} with label {label!r}" for label in dropped if (n := labels.count(label)))
         notes.append(f"{table.path.name}: left out {len(labels) - len(kept)} of {len(labels)} rows ({told})")
         table, labels = table.take(kept), [labels[i] for i in kept]
-    if is_test and "" in labels and roles.separator is None:
-        kept = [i for i, label in enumerate(labels) if label]
-        told = f"left out {len(labels) - len(kept)} of {len(labels)} rows, whose label is empty"
-        notes.append(f"{table.path.name}: {told} (first on line {table.lines[labels.index('')]})")
+    lacking = [i for i, label in enumerate(labels) if not label or (roles.regress and is_missing(label))]
+    if is_test and lacking and roles.separator is None:
+        told = f"left out {len(lacking)} of {len(labels)} rows, whose label is empty or stands for a missing one"
+        notes.append(f"{table.path.name}: {told} (first on line {table.lines[lacking[0]]})")
+        kept = sorted(set(range(len(labels))) - set(lacking))
         table, labels = table.take(kept), [labels[i] for i in kept]
     if roles.separator is not None:
         return table, read_sets(table.path, roles.label, labels, table.lines, roles.separator, notes)

@@ -363,3 +363,33 @@ def test_header_without_rows_and_one_class_only_are_refused(tmp_path):
 def test_read_glue_keeps_rows_in_the_order_of_the_file(tmp_path):
     make_task(tmp_path, "sst2", n=100)
     assert read_glue("sst2", tmp_path).train.texts == [f"first {i}" for i in range(100)]
+
+
+def test_what_a_folder_holds_beside_is_named(tmp_path):
+    folder = make_task(tmp_path, "mnli", n=6)
+    write(folder / "test_matched.tsv", tsv(headed_rows("mnli", 3)))
+    for name in ("README.txt", "train.jsonl", "dev_matched.jsonl", "original/x", "diagnostic.tsv"):  # of the release
+        write(folder / name, "x")
+    assert told(load_task("mnli", tmp_path)) == []
+    for name in ("test_mismatched.tsv", "dev.csv", "train_extra.tsv"):
+        write(folder / name, "x")
+    read = "train.tsv, dev_matched.tsv, dev_mismatched.tsv are"
+    (note,) = told(load_task("mnli", tmp_path))
+    assert note == f"{folder} also holds dev.csv, test_mismatched.tsv, train_extra.tsv: not read ({read})"
+
+
+@pytest.mark.parametrize(("name", "place"), [("sst2", 0), ("mrpc", 3), ("mrpc", 4)])
+def test_quoted_texts_are_told(tmp_path, name, place):
+    folder, rows = make_task(tmp_path, name, n=6), headed_rows(name, 6)
+    rows[2][place] = f'"she said ""{rows[2][place]}"""'
+    write(folder / "train.tsv", tsv(rows))
+    (note,) = told(load_task(name, tmp_path))
+    assert note.startswith("train.tsv: 1 of 6 texts look quoted; the quotes are read as a part of them (line 3: ")
+
+
+def test_scores_beyond_those_of_the_release_are_told(tmp_path):
+    folder, rows = make_task(tmp_path, "stsb", n=6), headed_rows("stsb", 6)
+    rows[2][9], rows[4][9] = "6", "-0.5"
+    write(folder / "train.tsv", tsv(rows))
+    (note,) = told(load_task("stsb", tmp_path))
+    assert note == "train.tsv: 2 of 6 scores are not from 0 to 5, as those of the release, such as 6"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.data.labels import LabelColumn, Spellings, class_counts, fold, leave_out, number_of
+from minibert.data.labels import LabelColumn, Spellings, class_counts, fold, is_missing, leave_out, number_of
 from minibert.data.task import Examples, Task
 from minibert.errors import InputError
 
@@ -33,6 +33,11 @@ SPELLINGS = [
     ("ﬁt", "fit", "the form of characters"),
     ("follow-up", "follow\u2011up", "the form of characters"),
     ("neg", "n\u0435g", "the form of characters"),
+    ("kot", "\u043a\u043e\u0442", "the form of characters"),
+    ("positive", "pos\u0131tive", "the form of characters"),
+    ("1", "\u0661", None),
+    ("10", "\u0967\u0966", None),
+    ("iyi", "\u0130yi", "upper and lower case"),
     ("neg", '"neg"', "quotes"),
     ("neg", "'neg'", "quotes"),
     ("neg", "Neg\u200b", "characters that are not seen and upper and lower case"),
@@ -55,6 +60,11 @@ def test_two_spellings_are_told_with_their_counts(one, other, difference):
     assert Spellings(["something else", one]).find(other) == one
     for both in ([one, other], [other, one]):
         assert [Spellings(both).find(name) for name in both] == both
+
+
+@pytest.mark.parametrize("label", ["-1.0", "-100", "-9", "...", "\u2026", "_", "\u2212" + "1"])
+def test_what_stands_for_a_missing_label(label):
+    assert is_missing(label) and not is_missing("-2") and not is_missing("9") and not is_missing("0")
 
 
 def test_different_names_are_not_told():
