@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 
-from minibert.errors import InputError
+from minibert.errors import InputError, shown
 
 MARKS = {  # the byte-order mark of each; UTF-32 before UTF-16, whose mark it begins with
     "utf-8": codecs.BOM_UTF8,
@@ -19,7 +19,10 @@ LIKELY = "{likely}"  # in an advice: what `likely` says
 ODD = re.compile("[\udc80-\udcff]")  # what Python's "surrogateescape" makes of a byte that is not of the encoding
 _NOT_ASCII = re.compile("[^\x00-\x7f]")
 _CONTROLS = re.compile("[\x80-\x9f]")
-_WINDOWS = re.compile(rb"[\x80-\x9f]")
+_RUN = re.compile(rb"[\x80-\xff]{3,}")
+USUAL_OF_WINDOWS = b"\x80\x85\x8a\x8c\x91\x92\x93\x94\x95\x96\x97\x99\x9a\x9c"  # € … Š Œ ‘ ’ “ ” • – — ™ š œ
+WESTERN = ("iso8859-1", "cp1252", "iso8859-15")  # in which hardly any text has letters that are UTF-8
+FEW = 0.1
 
 
 def check_mark(raw: bytes, name: str, encoding: str) -> None:
@@ -68,15 +71,21 @@ def likely(raw: bytes) -> str:
     wide = zeros_of(raw)
     if wide:
         return wide
-    odd = ODD.findall(raw.decode("utf-8", "surrogateescape"))
+    odd = [ord(byte) & 0xFF for byte in ODD.findall(raw.decode("utf-8", "surrogateescape"))]
     if not odd and not raw.isascii():
         return "utf-8, which all of it is"
-    windows = any(byte < "\udca0" for byte in odd)
-    try:
-        raw.decode("cp1252")
-    except UnicodeDecodeError:
-        return "such as latin-1, cp1251, shift_jis or gbk"
+    if _has_runs(raw):
+        return "such as cp1251, shift_jis, gbk or big5"
+    windows = [byte for byte in odd if byte < 0xA0]
+    if 2 * sum(byte not in USUAL_OF_WINDOWS for byte in windows) > len(odd):
+        return "such as mac_roman or cp437, if it is of an old Mac or of DOS"
     return "likely cp1252, as Windows writes it" if windows else "for example latin-1 or cp1252"
+
+
+def _has_runs(raw: bytes) -> bool:
+    """Whether most bytes beyond ASCII stand beside others, as in no language of Latin letters."""
+    runs = sum(map(len, _RUN.findall(raw)))
+    return 2 * runs > sum(byte >= 0x80 for byte in raw)
 
 
 def advise(advice: str, raw: bytes) -> str:
@@ -97,13 +106,23 @@ def misread_notes(name: str, text: str, encoding) -> tuple[str, ...]:
     if text.isascii() or not isinstance(encoding, str) or codecs.lookup(encoding).name.startswith("utf"):
         return ()
     try:
-        whole, odd = count_utf8(text.encode(encoding))
+        raw = text.encode(encoding)
     except UnicodeError:
         return ()
-    if whole > odd:
+    whole, odd = count_utf8(raw)
+    is_western = codecs.lookup(encoding).name in WESTERN
+    if whole > odd * (FEW if is_western else 1):
         return (f"{name}: {whole} characters are UTF-8, and are read as {encoding}: is --encoding to be left out?",)
     controls = _CONTROLS.findall(text)
-    if not controls:
+    if controls:
+        told = f"it holds {len(controls)} control characters such as U+{ord(controls[0]):04X}"
+    elif is_western and _has_runs(raw):
+        told = f"it holds words such as {shown(_words(text))}"
+    else:
         return ()
-    shown = f"{len(controls)} control characters such as U+{ord(controls[0]):04X}"
-    return (f"{name}: read as {encoding}, it holds {shown}, where cp1252 has letters and quotes: --encoding cp1252?",)
+    return (f"{name}: read as {encoding}, {told}. Is --encoding to be another? Perhaps: {likely(raw)}",)
+
+
+def _words(text: str) -> str:
+    """The first three letters or more beyond ASCII in a row."""
+    return re.search(r"[^\x00-\x7f]{3,}", text)[0]

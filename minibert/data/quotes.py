@@ -9,6 +9,7 @@ from minibert.data.reading import text_lines
 from minibert.errors import shown
 
 _FORMULA = re.compile('="[^"]*"')  # how spreadsheets write a text that looks like a number
+OTHER_QUOTES = ("''", "``", "‘’", "’’", "“”", "””", "„“", "„”", "«»", "»«")  # than csv's
 MOST = 0.5  # of the cells: quotes around that many are no quotations
 
 
@@ -26,8 +27,8 @@ def quoted_cells(cells: Sequence[str]) -> tuple[list[int], str]:
     odd = [i for i, cell in enumerate(cells) if cell[:1] == "=" and _FORMULA.fullmatch(cell.strip())]
     if odd:
         return odd, 'are written as a spreadsheet\'s formula, ="…"'
-    odd = [i for i, cell in enumerate(cells) if len(cell) > 1 and cell[0] == cell[-1] == "'"]
-    return (odd, "stand in single quotes") if _are_most(odd, cells) else ([], "")
+    odd = [i for i, cell in enumerate(cells) if len(cell) > 1 and cell[0] + cell[-1] in OTHER_QUOTES]
+    return (odd, "stand in single or typographic quotes") if _are_most(odd, cells) else ([], "")
 
 
 def quote_note(where: str, cells: Sequence[str], lines: Sequence[int] | None = None, what: str = "cells") -> list[str]:

@@ -171,7 +171,7 @@ def test_bad_rows_leave_nothing(capsys, place, tmp_path, content, more, message)
         ("text\nit’s\n".encode("cp1252"), ["--encoding", "latin-1"], "control characters such as U+0092"),
         (b'text\tx\n"say ""a"""\t1\n', ["--delimiter", "tab"], "1 of 1 cells look quoted"),
         (b'text,x\n"a,1\nb,2\nc,3\nd,4\nsaid ",5\n', [], "the row that begins on line 2 spans 5 lines"),
-        (b"text,x\n'a',1\n'b',2\n", [], "2 of 2 cells stand in single quotes"),
+        (b"text,x\n'a',1\n'b',2\n", [], "2 of 2 cells stand in single or typographic quotes"),
         (b"text,x\na,1\nb,2\n", [], None),
     ],
 )

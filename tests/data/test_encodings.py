@@ -71,7 +71,9 @@ def test_zeros_of_other_texts_tell_nothing():
     [
         ("it’s “good”".encode("cp1252"), "likely cp1252"),
         ("café".encode("latin-1"), "latin-1 or cp1252"),
-        (b"caf\xe9 \x81", "shift_jis"),
+        ("café, déjà".encode("mac_roman"), "mac_roman or cp437"),
+        ("очень хороший фильм".encode("cp1251"), "cp1251, shift_jis"),
+        ("映画が好き".encode("shift_jis"), "shift_jis"),
         ("café".encode(), "utf-8, which all of it is"),
         ("café, olé".encode("utf-16-be"), "utf-16-be"),
     ],
@@ -97,8 +99,18 @@ def test_utf_8_that_is_read_as_another_encoding_is_told(tmp_path, encoding):
 def test_windows_characters_that_are_read_as_latin_1_are_told():
     raw = "it’s “good” – café…".encode("cp1252")
     (note,) = misread_notes("f", raw.decode("latin-1"), "latin-1")
-    assert "5 control characters such as U+0092" in note and note.endswith("--encoding cp1252?")
+    assert "5 control characters such as U+0092" in note and note.endswith(
+        "Perhaps: likely cp1252, as Windows writes it"
+    )
     assert misread_notes("f", raw.decode("cp1252"), "cp1252") == ()
+
+
+def test_letters_of_no_western_language_are_told():
+    raw = "очень хороший фильм, and so on".encode("cp1251")
+    (note,) = misread_notes("f", raw.decode("latin-1"), "latin-1")
+    assert "it holds words such as 'î÷åíü'" in note and "cp1251" in note
+    both = "café olé\n".encode() + "café olé\n".encode("latin-1")
+    assert "2 characters are UTF-8" in misread_notes("f", both.decode("latin-1"), "latin-1")[0]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ PLAIN = ["a film", 'he said "no"', "it's", 'a 5" screen', "", "'tis", "rock 'n'"
     [
         (['"she said ""x"""', *PLAIN], "1 of 8 cells look quoted"),
         (['"a"', '"b"', "c"], "2 of 3 cells look quoted"),
-        (["'a'", "'b'", "c"], "2 of 3 cells stand in single quotes"),
+        (["'a'", "'b'", "c"], "2 of 3 cells stand in single or typographic quotes"),
+        (["“a”", "«b»", "`c`"], "3 of 3 cells stand in single or typographic quotes"),
         (['="007"', *PLAIN], "1 of 8 cells are written as a spreadsheet's formula"),
     ],
 )
