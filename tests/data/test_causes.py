@@ -31,6 +31,7 @@ def refused(tmp_path, content, **form):
         ("   ", "nothing but spaces"),
         ("# a remark", "looks like a comment"),
         ('"she \\"said\\", so",yes', r"here as \": replace it"),
+        ('she \\"said, so\\" twice,yes', r"here as \": replace it"),
         ("'one, two','yes'", "Its fields stand in single quotes"),
         ("“one, two”,yes", "typographic quotes (“)"),
         ("2,good film,yes", "begin with their numbers, for which the header has no name"),
