@@ -270,7 +270,7 @@ def _keep(
         told = ", ".join(f"{n} with label {label!r}" for label in dropped if (n := labels.count(label)))
         notes.append(f"{table.path.name}: left out {len(labels) - len(kept)} of {len(labels)} rows ({told})")
         table, labels = table.take(kept), [labels[i] for i in kept]
-    lacking = [i for i, label in enumerate(labels) if not label or (roles.regress and is_missing(label))]
+    lacking = [i for i, label in enumerate(labels) if not label or (roles.regress and _is_no_score(label))]
     if is_test and lacking and roles.separator is None:
         told = f"left out {len(lacking)} of {len(labels)} rows, whose label is empty or stands for a missing one"
         notes.append(f"{table.path.name}: {told} (first on line {table.lines[lacking[0]]})")
@@ -283,6 +283,11 @@ def _keep(
         where = f"{table.path}, line {column.first['']}: the label (column {roles.label!r}) is empty"
         raise InputError(f"{where}, as in {column.counts['']} of {len(labels)} rows. {leave_out('')}")
     return table, column
+
+
+def _is_no_score(label: str) -> bool:
+    """Whether a label stands for a missing score; -1 is one."""
+    return parse_score(label) is None and is_missing(label)
 
 
 def _classes(train: LabelColumn, notes: list[str]) -> tuple[str, ...]:
@@ -314,7 +319,7 @@ def _classes(train: LabelColumn, notes: list[str]) -> tuple[str, ...]:
 
 def _check_scores(train: LabelColumn, where: str) -> None:
     """Raise InputError if the labels are numbers with fractions, but for those that stand for a missing one."""
-    names = [label for label in sorted(train.counts) if not is_missing(label) or parse_score(label) is not None]
+    names = [label for label in sorted(train.counts) if not _is_no_score(label)]
     numbers = [parse_score(label) for label in names]
     if names and all(number is not None for number in numbers):
         broken = [label for label, number in zip(names, numbers, strict=True) if number != int(number)]

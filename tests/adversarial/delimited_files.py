@@ -14,7 +14,7 @@ from random import Random
 from minibert.data import load_task
 
 from .case import Case, Refuse
-from .glue_files import LABELS, NO_CLASS, NUMBER, number, rows_of
+from .glue_files import LABELS, NO_CLASS, NUMBER, number, rows_of, stands_for_none
 from .json_files import UNCHANGED, decoded
 from .mutations import change_table, mutate_text_bytes, odd_text
 
@@ -216,8 +216,9 @@ def _checked(parts: dict[str, list[tuple]], form: Form) -> list[dict[str, list[t
     for split, rows in parts.items():
         is_test = split == "test" and (rows == without or not any(_is_label(label, known, form) for *_, label in rows))
         if split == "test" and not is_test:  # rows without a label are left out
-            found["left out"] = sum(label == "" for *_, label in rows)
-            rows = [row for row in rows if row[-1] != ""]
+            lacks = {label for *_, label in rows if label == "" or (form.regress and _stands_for_no_score(label))}
+            labelled = [row for row in rows if row[-1] not in lacks]
+            rows, found["left out"] = labelled, len(rows) - len(labelled)
         found[split] = without if is_test else [(*texts, _label(label, known, form, split)) for *texts, label in rows]
     known = {label for *_, label in next(iter(found.values()))}
     if len(known) < 2:
@@ -230,6 +231,10 @@ def _checked(parts: dict[str, list[tuple]], form: Form) -> list[dict[str, list[t
 
 def _is_label(label: str, known: set[str], form: Form) -> bool:
     return bool(NUMBER.fullmatch(label)) if form.regress else label in known
+
+
+def _stands_for_no_score(label: str) -> bool:
+    return not NUMBER.fullmatch(label) and stands_for_none(label)
 
 
 def _label(label: str, known: set[str], form: Form, split: str):

@@ -168,7 +168,7 @@ def _plain(path: Path, name: str) -> list | None:
         labelled = len(words) != 1 or bool(words & set(GLUE[name].classes))
         places = places if labelled else places[:-1]
     for row in rows:
-        if is_test and labelled and _stands_for_none(name, row[places[-1]]):
+        if is_test and labelled and row[places[-1]] not in GLUE[name].classes and stands_for_none(row[places[-1]]):
             left_out += 1
             continue
         label = _label(name, row[places[-1]]) if labelled else None
@@ -183,10 +183,10 @@ def _plain(path: Path, name: str) -> list | None:
     return [left_out, *found]
 
 
-def _stands_for_none(name: str, cell: str) -> bool:
+def stands_for_none(cell: str) -> bool:
     """Whether a cell of a test set is blank, or written as what is missing."""
     unseen = "".join(c for c in cell if unicodedata.category(c) not in ("Cf", "Cc")).strip().casefold()
-    return cell not in GLUE[name].classes and unseen in {"", "-1", "-1.0", "-", "?", "nan", "none", "null", "n/a", "na"}
+    return unseen in {"", "-1", "-1.0", "-", "?", "nan", "none", "null", "n/a", "na"}
 
 
 def _label(name: str, cell: str):

@@ -282,9 +282,9 @@ def test_rows_of_a_test_set_without_a_label_are_left_out(tmp_path):
 
 def test_rows_of_a_test_set_without_a_score_are_left_out(tmp_path):
     write(tmp_path / "train.csv", "text,label\n" + "".join(f"t{i},{i / 4}\n" for i in range(20)))
-    write(tmp_path / "test.csv", "text,label\nt,nan\nu,0.5\nv,\n")
+    write(tmp_path / "test.csv", "text,label\nt,nan\nu,-1\nv,\n")
     task = read(tmp_path, regress=True)
-    assert task.test.texts == ["u"] and "left out 2 of 3 rows" in "".join(task.notes)
+    assert task.test.texts == ["u"] and task.test.labels == [-1] and "left out 2 of 3 rows" in "".join(task.notes)
 
 
 @pytest.mark.parametrize(
