@@ -51,14 +51,14 @@ def rows_held(row: list[str], delimiter: str, place: int | None, is_label: Calla
         if "\n" not in cell and "\r" not in cell:
             continue
         first, *inner, last = text_lines(f"{cell}.")  # with a last line also where the cell ends in a line end
-        cut = [line.split(delimiter) for line in inner]
+        other = [line.split(delimiter) for line in inner if line.count(delimiter) == len(row) - 1]
         if place is not None and place >= i:  # the label stands on the first line, or the line is no row
-            cut.append([*row[:i], *first.split(delimiter)])
+            other.append([*row[:i], *first.split(delimiter)])
         elif place is not None:
-            cut.append([*last[:-1].split(delimiter), *row[i + 1 :]])
-        whole = [cells for cells in cut if len(cells) == len(row) > 1]
-        held = sum(place is None or bool(is_label(cells[place])) for cells in whole)
-        if cut and (held > MOST * len(cut) if place is not None else held == len(cut) > 2):
+            other.append([*last[:-1].split(delimiter), *row[i + 1 :]])
+        held = sum(place is None or bool(is_label(cells[place])) for cells in other if len(cells) == len(row) > 1)
+        n = len(inner) + (place is not None)
+        if held > MOST * n if place is not None else held == n > 2:
             return held, len(inner) + 2
     return 0, 0
 
