@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -19,6 +19,8 @@ from tqdm import tqdm
 
 from minibert.cli.inputs import open_task, print_notes
 from minibert.data.delimited import Format
+from minibert.data.encodings import misread_notes
+from minibert.data.quotes import held_note, quote_note, rows_held
 from minibert.data.squad import without_answers
 from minibert.data.stream import Row, Stream, open_input, open_stream
 from minibert.data.task import Examples, count_empty
@@ -162,10 +164,12 @@ class _Labels:
     n: int = 0
     empty: int = 0
     cut: int = 0
+    odd: list[str] = field(default_factory=list)  # what is told of the cells as they are written
 
     def answered(self, advance: Callable[[int], None]) -> Iterator[tuple[Row, list]]:
         """(row, values of the added columns), in the order of the file."""
         for rows, texts in self._chunks():
+            self._look(rows, texts)
             examples = self._examples(texts)
             split = tokenize(self.model.backbone, examples, max_length(self.record))
             predicted = split.answers(predict_batch(self.model, split.batch))
@@ -189,6 +193,22 @@ class _Labels:
         if rows:
             yield rows, texts
 
+    def _look(self, rows: list[Row], texts: list[list[str]]) -> None:
+        """Tell of cells that seem to be written in another way than the file is read, if nothing is told yet."""
+        if self.odd:
+            return
+        stream, form = self.stream, self.stream.header.form
+        for column, cells in zip(self.columns, zip(*texts, strict=True), strict=True):
+            where = f"{stream.name}, column {stream.columns[column]!r}"
+            self.odd += misread_notes(where, "\n".join(cells), form.encoding)
+            if not stream.is_json:
+                self.odd += quote_note(where, cells, [row.line for row in rows])
+        for row in () if stream.is_json else rows:
+            held, lines = rows_held(row.values, form.delimiter, None, bool)
+            if held:
+                self.odd.append(held_note(stream.name, row.line, held, lines))
+                return
+
     def _examples(self, texts: list[list[str]]) -> Examples:
         columns = [list(column) for column in zip(*texts, strict=True)]
         first, pairs = columns[0], columns[1] if len(columns) > 1 else None
@@ -197,7 +217,7 @@ class _Labels:
 
     def notes(self) -> list[str]:
         """What is told at the end."""
-        notes = [f"{self.empty} of {self.n} rows have an empty text"] if self.empty else []
+        notes = [*self.odd, *([f"{self.empty} of {self.n} rows have an empty text"] if self.empty else [])]
         if self.cut:
             notes.append(f"{self.cut} of {self.n} texts are cut to {max_length(self.record)} tokens")
         return notes

@@ -8,13 +8,16 @@ import re
 import sys
 from pathlib import Path
 
+from minibert.data.causes import kind_of
+from minibert.data.quotes import quote_note
 from minibert.data.reading import decode, read_text, text_lines
-from minibert.errors import InputError
+from minibert.errors import InputError, shown
 from minibert.storage import TaskRecord
 
 TABLE_ENDINGS = (".csv", ".tsv", ".tab")
 END_OF_INPUT = "Ctrl-Z and Enter" if os.name == "nt" else "Ctrl-D"
 ADVICE = "Save the texts as UTF-8"
+_MARK = re.compile(r'"?sep=.[,;\t"]*', re.IGNORECASE)  # what spreadsheets write above a header
 _OPEN_QUOTE = re.compile(r'(?:^|[,;\t])\s*"[^"]*$')  # a quote where a field may begin, and no further one on the line
 
 
@@ -68,7 +71,7 @@ def read_lines(args, trained_with: dict) -> list[str]:
     else:
         source, text = "standard input", _standard_input()
     lines = text_lines(text)
-    for note in _table_notes(source, lines, trained_with):
+    for note in _table_notes(source, text, lines, trained_with):
         print(f"note: {note}", file=sys.stderr)
     return lines
 
@@ -84,13 +87,22 @@ def _standard_input() -> str:
     return decode(raw, "standard input", advice=ADVICE)
 
 
-def _table_notes(source: str, lines: list[str], trained_with: dict) -> list[str]:
-    """What to say of lines that seem to be the lines of a table. trained_with: the options of task csv."""
+def _table_notes(source: str, text: str, lines: list[str], trained_with: dict) -> list[str]:
+    """What to say of lines that seem to be no texts but the lines of a table, or of something else. trained_with: the
+    options of task csv."""
+    kind = kind_of(text)
+    if kind:
+        told = "; to label the texts in it: predict --data FILE.jsonl" if kind == "JSON Lines" else ""
+        return [f"{source} looks like {kind}: each line is labelled as a text, with all that stands on it{told}"]
     notes = []
-    header = _header(lines[0], trained_with)
+    marked = len(lines) > 1 and _MARK.fullmatch(lines[0].strip())
+    if marked:
+        notes.append(f"{source}: line 1 looks like a spreadsheet's mark ({lines[0].strip()}), it is labelled as a text")
+    header = _header(lines[1 if marked else 0], trained_with)
     if header:
         names = ", ".join(map(repr, header))
-        notes.append(f"{source}: line 1 looks like a header (it names {names}), it is labelled as a text")
+        line = 2 if marked else 1
+        notes.append(f"{source}: line {line} looks like a header (it names {names}), it is labelled as a text")
     torn = [i for i, line in enumerate(lines, 1) if line.count('"') % 2 and _OPEN_QUOTE.search(line)]
     if torn:
         notes.append(
@@ -103,6 +115,16 @@ def _table_notes(source: str, lines: list[str], trained_with: dict) -> list[str]
             f"{source}: each line is a text as a whole, delimiters and quotes included. To label a table, write its "
             f"{column} alone to a file, one text a line and no header"
         )
+    return notes or _odd_lines(source, text, lines)
+
+
+def _odd_lines(source: str, text: str, lines: list[str]) -> list[str]:
+    """Notes on texts that stand in quotes, and on line ends that make every second text empty."""
+    cells = [cell for line in lines for cell in line.split("\t")]
+    notes = quote_note(source, cells, what="texts")
+    ends = next((end for end in ("\r\r\n", "\n\r") if end in text), None)
+    if ends and "\r\n\r\n" not in text and 3 * text.count(ends) >= len(lines):
+        notes.append(f"{source}: lines end in {shown(ends)}, which is two line ends: a text between them is empty")
     return notes
 
 
@@ -110,6 +132,7 @@ def _header(line: str, trained_with: dict) -> list[str]:
     """The columns of the training that a line names; [] if it does not look like a header with the texts' column."""
     text, *others = (trained_with.get(role) for role in ("text_column", "pair_column", "label_column"))
     cells = [cell.strip().strip('"') for cell in re.split(r"[,;\t|]", line)]
-    found = [cell for cell in cells if cell and cell in (text, *others)]
+    known = {name.casefold() for name in (text, *others) if name}
+    found = [cell for cell in cells if cell.casefold() in known]
     is_header = len(cells) == 1 or len(found) > 1 or not any(" " in cell for cell in cells)
-    return found if text in found and is_header else []
+    return found if text and text.casefold() in map(str.casefold, found) and is_header else []

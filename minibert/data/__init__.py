@@ -9,11 +9,12 @@ from dataclasses import fields, replace
 
 from minibert.data.builtin import opinions
 from minibert.data.checks import check_task
+from minibert.data.folder import unread_note
 from minibert.data.further import FURTHER, read_further
 from minibert.data.glue import GLUE, read_glue
 from minibert.data.rows import data_fingerprint, training_fingerprint
 from minibert.data.split import Uncut
-from minibert.data.squad import read_squad
+from minibert.data.squad import FILES, find_file, read_squad
 from minibert.data.table import TableOptions, read_table
 from minibert.data.task import Examples, Task
 from minibert.errors import InputError, did_you_mean
@@ -82,7 +83,9 @@ def load_labelled(name: str, data=None, classes: tuple[str, ...] | None = None, 
     if data is None:
         raise InputError(f"task {name} needs --data: {_what_data_is(name)}")
     if name == "squad":
-        return read_squad(data)
+        read = [find_file(data, split) for split in FILES]
+        task = read_squad(data)
+        return replace(task, notes=(*task.notes, *unread_note(read[0].parent, read)))
     if name in GLUE:
         return read_glue(name, data)
     return (read_table if name == "csv" else read_further)(name, data, classes, **options)

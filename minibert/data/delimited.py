@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 
-from minibert.data.reading import LINE, read_text
+from minibert.data.causes import KIND_ADVICE, SEPARATORS, kind_of, likely_cause
+from minibert.data.encodings import LIKELY, misread_notes
+from minibert.data.reading import BOM, LINE, read_text
 from minibert.errors import InputError, did_you_mean, list_some, shown
 
 QUOTINGS = ("csv", "none")
 MOST_COLUMNS = 20  # that a message lists
-JSON_ADVICE = "The file looks like JSON: call it .jsonl if it has one object a line, else write it as CSV first"
 LONGEST_FIELD = 2**24  # characters; csv's own limit (131,072) is less than a long document
+_ENDS = "\r\n"
 _MARK = re.compile(r'("?)sep=([^\r\n])\1[,;\t]*(?=[\r\n])', re.IGNORECASE)  # a spreadsheet's line above the header
 _SPACES = " \t\xa0"
-ENCODING_ADVICE = "Give the file's encoding with --encoding, for example latin-1 or cp1252"
+ENCODING_ADVICE = f"Give the file's encoding with --encoding: {LIKELY}"
 _SPOKEN = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";"}  # a tab is hard to type in a shell
+
+
+class NoRows(InputError):
+    """A file with a header line and nothing below it."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +79,15 @@ class Header:
         raise InputError(message + (alike or f" {self.form.advice or self._advice(name)}"))
 
     def _advice(self, name: str) -> str:
-        if _looks_like_json(self.columns[0]):
-            return JSON_ADVICE
-        if self.columns[0].lower().startswith(("<!doctype", "<html")):
-            return "The file is a web page: get the data themselves"
         if f'"{name}"' in self.columns:
             return "If double quotes enclose fields in this file, use --quoting csv"
         advice = "If the file has no header line, name its columns with --columns"
         if len(self.columns) > 1:
             return advice
         separates = f"{_spell(self.form.delimiter)} is likely not what separates them"
-        return f"With one column only, {separates}: --delimiter. {advice}"
+        others = [typed for other, typed in SEPARATORS.items() if other in self.columns[0]]
+        likely = f", {others[0]} is: --delimiter {others[0]}" if others else ": --delimiter"
+        return f"With one column only, {separates}{likely}. {advice}"
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,17 @@ def scan_delimited(path: Path, form: Format) -> tuple[Header, Iterator[tuple[int
     return _scan(path, _lines_of(text), form)
 
 
+def _width(path: Path, text: str, form: Format) -> int:
+    """How many columns the text has as a table of that form; 0 if it is none."""
+    try:
+        header, rows = _scan(path, _lines_of(text), form)
+        for _ in rows:
+            pass
+    except InputError:
+        return 0
+    return len(header.columns)
+
+
 def scan_lines(
     path: Path, lines: Iterator[str], form: Format
 ) -> tuple[tuple[str, ...], Header, Iterator[tuple[int, list[str]]], tuple[str, ...]]:
@@ -156,11 +171,15 @@ def scan_lines(
 
 def _open(path: Path, form: Format) -> tuple[str, Format, tuple[str, ...]]:
     """The text of a file, its format with nothing left open, and notes."""
-    return _settled(path, read_text(path, form.encoding, form.advice or ENCODING_ADVICE), form)
+    text, form, notes = _settled(path, read_text(path, form.encoding, form.advice or ENCODING_ADVICE), form)
+    return text, form, (*misread_notes(Path(path).name, text, form.encoding), *notes)
 
 
 def _settled(path: Path, text: str, form: Format) -> tuple[str, Format, tuple[str, ...]]:
     """The text, or the begin of it, without a spreadsheet's mark, its format with nothing left open, and notes."""
+    kind = None if form.columns or form.advice else kind_of(text)
+    if kind:
+        raise InputError(f"{path} is {kind}, not a table: {KIND_ADVICE[kind]}")
     mark, notes = _MARK.match(text), ()
     delimiter = form.delimiter
     if mark:
@@ -185,30 +204,40 @@ def _lines_of(text: str) -> Iterator[str]:
     return (match[0] for match in LINE.finditer(text) if match[0])
 
 
-def _scan(path: Path, lines: Iterator[str], form: Format) -> tuple[Header, Iterator[tuple[int, list[str]]]]:
-    return _named(path, lines, form)[1:]
+def _scan(
+    path: Path, lines: Iterator[str], form: Format, text: str = ""
+) -> tuple[Header, Iterator[tuple[int, list[str]]]]:
+    return _named(path, lines, form, text)[1:]
 
 
 def _named(
-    path: Path, lines: Iterator[str], form: Format
+    path: Path, lines: Iterator[str], form: Format, text: str = ""
 ) -> tuple[tuple[str, ...], Header, Iterator[tuple[int, list[str]]]]:
-    """The names of the columns as they are written, the header, and the rows."""
-    rows = _parse(path, lines, form)
-    line, first = next(rows, (0, None))
+    """The names of the columns as they are written, the header, and the rows. text: all lines, to try other forms on
+    where they are no table."""
+    rows = _parse(path, lines, form, text)
+    line, first, record = next(rows, (0, None, []))
     if first is None:
         raise InputError(f"{path}: there is no header line")
-    first_names = tuple(cell.strip() for cell in first)
-    if first_names == form.columns:
+    record, first_names = list(record), tuple(cell.strip() for cell in first)
+    if form.columns and folded(first_names) == folded(form.columns):
         named = f"its columns. {form.advice}" if form.advice else "--columns; leave out --columns"
-        raise InputError(f"{path}: line {line} is a header with just the names of {named}")
+        but = "" if first_names == form.columns else f", written {', '.join(map(shown, first_names))}"
+        raise InputError(f"{path}: line {line} is a header with just the names of {named}{but}")
     if form.columns is not None:
-        rows = chain([(line, first)], rows)
+        rows = chain([(line, first, record)], rows)
     names = form.columns or first_names
-    return form.columns or tuple(first), Header(Path(path), names, form), _same_width(path, rows, len(names), form)
+    whole = _same_width(path, rows, len(names), form, ("".join(record), text))
+    return form.columns or tuple(first), Header(Path(path), names, form), whole
+
+
+def folded(names: Iterable[str]) -> tuple[str, ...]:
+    """Cells as they are alike: without case, the spaces around them, and a byte-order mark."""
+    return tuple(name.removeprefix(BOM).strip().casefold() for name in names)
 
 
 def _table(path: Path, text: str, form: Format, notes: tuple[str, ...]) -> Table:
-    header, numbered = _scan(path, _lines_of(text), form)
+    header, numbered = _scan(path, _lines_of(text), form, text)
     lines, rows = map(list, zip(*numbered, strict=True))
     return Table(header.path, header.columns, header.form, rows, lines, notes)
 
@@ -248,26 +277,27 @@ def _without_spaces(path: Path, text: str, form: Format, notes: tuple[str, ...])
         return None
 
 
-def looks_quoted(cell: str) -> bool:
-    """Whether a cell is written as a quoted field: in double quotes, those inside doubled."""
-    return len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', "")
-
-
-def _same_width(path: Path, numbered: Iterator, width: int, form: Format) -> Iterator[tuple[int, list[str]]]:
+def _same_width(
+    path: Path, numbered: Iterator, width: int, form: Format, written: tuple[str, str]
+) -> Iterator[tuple[int, list[str]]]:
+    """The rows. Raises InputError for one with another number of fields; written: the header and all the text."""
     line = None
-    for line, row in numbered:
+    for line, row, record in numbered:
         if len(row) != width:
             if form.advice:
                 named = "everywhere in the release"
             else:
                 named = "as --columns names" if form.columns else "as the header has"
+            record, (header, text) = "".join(record), written
+            cause = likely_cause(line, record, row, header, width, form.delimiter, form.quoting)
             raise InputError(
                 f"{path}, line {line}: found {_fields(len(row))}, expected {width} {named} "
-                f"({_spell(form.delimiter)} separates, quoting is {form.quoting}). {_advice(form)}"
+                f"({_spell(form.delimiter)} separates, quoting is {form.quoting}), in {shown(record.strip(_ENDS))}. "
+                f"{form.advice or _advice(path, text, form, cause)}"
             )
         yield line, row
     if line is None:
-        raise InputError(f"{path}: there is a header line and no row below it")
+        raise NoRows(f"{path}: there is a header line and no row below it")
 
 
 def _guess_delimiter(path: Path, text: str) -> str:
@@ -275,39 +305,58 @@ def _guess_delimiter(path: Path, text: str) -> str:
     return by_ending or ("\t" if "\t" in LINE.match(text.lstrip("\r\n"))[0] else ",")
 
 
-def _parse(path: Path, lines: Iterator[str], form: Format) -> Iterator[tuple[int, list[str]]]:
+def _parse(
+    path: Path, lines: Iterator[str], form: Format, text: str = ""
+) -> Iterator[tuple[int, list[str], list[str]]]:
+    """The line on which each row begins, its fields, and the lines it was made of, which hold until the next row."""
     style = csv.QUOTE_MINIMAL if form.quoting == "csv" else csv.QUOTE_NONE
-    begin = list(islice(lines, 1))
-    lines = chain(begin, lines)
+    taken: list[str] = []
+
+    def take() -> Iterator[str]:
+        for line in lines:
+            taken.append(line)
+            yield line
+
     # strict: a quote in the wrong place is an error, where the default would swallow the lines up to the next quote.
-    reader = csv.reader(lines, delimiter=form.delimiter, quoting=style, strict=True)
+    reader = csv.reader(take(), delimiter=form.delimiter, quoting=style, strict=True)
     line = 1
     limit = csv.field_size_limit(LONGEST_FIELD)  # a setting of the whole process, so it is put back
     try:
         for row in reader:
             if row:
-                yield line, row
+                yield line, row, taken
+            taken.clear()
             line = reader.line_num + 1  # a row with quoted line breaks spans lines; an editor shows its first
     except csv.Error as error:
         told = str(error).replace(f"'{form.delimiter}'", _spell(form.delimiter))
-        advice = JSON_ADVICE if _looks_like_json("".join(begin)) else _advice(form)
-        raise InputError(f"{path}, in the row that begins on line {line}: {told}. {advice}") from None
+        raise InputError(
+            f"{path}, in the row that begins on line {line}, {shown(taken[0].strip(_ENDS))}: {told}. "
+            f"{form.advice or _advice(path, text, form, _quote_cause(taken, told))}"
+        ) from None
     finally:
         csv.field_size_limit(limit)
 
 
-def _looks_like_json(text: str) -> bool:
-    return text.lstrip()[:1] in ("{", "[")
+def _quote_cause(taken: list[str], told: str) -> str:
+    """What is likely wrong with quotes that csv cannot read."""
+    if '\\"' in "".join(taken[:2]):
+        return r'A quote inside a quoted field is written twice (""), and here as \": replace it'
+    if len(taken) > 1 or "end of data" in told:
+        return "A quote that opens a field there is not closed where the field ends: close it, or delete it"
+    return 'A quoted field ends with its quote; a quote inside it is written twice ("")'
 
 
-def _advice(form: Format) -> str:
-    if form.advice:
-        return form.advice
-    if form.quoting == "csv":
-        quotes = "If quotes are ordinary characters in this file, use --quoting none"
-    else:
-        quotes = "If double quotes enclose fields in this file, use --quoting csv"
-    return f"{quotes}; if something else separates the columns, give it with --delimiter"
+def _advice(path: Path, text: str, form: Format, cause: str) -> str:
+    """The cause, and the other form in which the text can be read, if there is one."""
+    for delimiter, typed in SEPARATORS.items():
+        if delimiter in LINE.match(text)[0] and _width(path, text, replace(form, delimiter=delimiter)) > 1:
+            return f"It can be read if {typed} separates: --delimiter {typed}"
+    other = "none" if form.quoting == "csv" else "csv"
+    if not _width(path, text, replace(form, quoting=other)):
+        return cause
+    if other == "none":
+        return f"{cause}. If quotes are ordinary characters in this file, use --quoting none"
+    return f"{cause}. If double quotes enclose fields in this file, use --quoting csv"
 
 
 def _fields(n: int) -> str:

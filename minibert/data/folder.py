@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from minibert.errors import InputError, list_some
+from minibert.errors import InputError, list_some, readable
 
 JSON_ENDINGS = (".jsonl", ".ndjson")
 ENDINGS = (".csv", ".tsv", *JSON_ENDINGS)
 SPLIT_NAMES = {"train": ("train",), "dev": ("dev", "val", "valid", "validation"), "test": ("test",)}
-DATA_ENDINGS = (
-    *ENDINGS, ".tab", ".txt", ".data", ".json", ".xls", ".xlsx", ".ods", ".parquet", ".arrow",
-    ".feather", ".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".rar", ".tar", ".tgz", "",
-)  # fmt: skip
-NO_DATA = ("readme", "license", "licence", "copying", "changelog", "makefile", "dockerfile")
-PROGRAMS = (".py", ".sh", ".r", ".ipynb", ".md")
+NO_DATA = ("readme", "license", "licence", "copying", "changelog", "makefile", "dockerfile", "thumbs.db")
+OTHER_ENDINGS = {  # of programs, pictures, pages and settings
+    *(".py", ".pyc", ".sh", ".r", ".ipynb", ".md", ".rst", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".html"),
+    *(".css", ".js", ".log", ".yml", ".yaml", ".toml", ".ini", ".cfg", ".sha256", ".md5"),
+}
+_A_SPLIT = re.compile("(train|dev|val|test)(?![a-z])|(training|development|valid|validation|testing)", re.IGNORECASE)
 
 
 def find_splits(data: Path, notes: list[str]) -> dict[str, Path]:
@@ -40,7 +42,7 @@ def find_splits(data: Path, notes: list[str]) -> dict[str, Path]:
             files[split] = found[0]
             if found[0].stem.lower() != split:
                 notes.append(f"{found[0].name} is the {split} set")
-    others = list_some([path.name for path in there if path not in files.values() and _may_hold_data(path)])
+    others = unread(data, files.values())
     if "train" not in files:
         holds = f" (it holds {others})" if others else ""
         raise InputError(
@@ -52,8 +54,30 @@ def find_splits(data: Path, notes: list[str]) -> dict[str, Path]:
     return files
 
 
+def unread(folder: Path, read: Iterable[Path]) -> str:
+    """The names of what a folder holds beside the files that were read, if it may be data: files that are no programs,
+    pictures or notes, and folders called as a split."""
+    return _list(path for path in _others(folder, read) if not path.is_dir() or _A_SPLIT.match(path.name))
+
+
+def unread_note(folder: Path, read: Iterable[Path], known: Iterable[str] = (), also: Iterable[str] = ()) -> list[str]:
+    """A note if the folder of a release holds more that is called as a split, or as one of also; but for known."""
+    read = list(read)
+    others = [path for path in _others(folder, read) if _A_SPLIT.match(path.name) or path.name in also]
+    told = f"not read ({list_some(path.name for path in read)} are)"
+    others = _list(path for path in others if path.name not in known)
+    return [f"{folder} also holds {others}: {told}"] if others else []
+
+
+def _others(folder: Path, read: Iterable[Path]) -> list[Path]:
+    passed = {path.name for path in read}
+    return [path for path in sorted(folder.iterdir()) if path.name not in passed and _may_hold_data(path)]
+
+
+def _list(paths: Iterable[Path]) -> str:
+    return list_some([f"{readable(path.name)}{os.sep if path.is_dir() else ''}" for path in paths])
+
+
 def _may_hold_data(path: Path) -> bool:
-    name, ending = path.name.lower(), path.suffix.lower()
-    if name.startswith((".", *NO_DATA)) or ending in PROGRAMS:
-        return False
-    return ending in DATA_ENDINGS or name.startswith(tuple(sum(SPLIT_NAMES.values(), ())))
+    name = path.name.lower()
+    return not name.startswith((".", *NO_DATA)) and path.suffix.lower() not in OTHER_ENDINGS

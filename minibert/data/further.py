@@ -9,6 +9,8 @@ from pathlib import Path
 
 from minibert.data.checks import release_notes
 from minibert.data.delimited import Header, scan_delimited
+from minibert.data.folder import unread_note
+from minibert.data.quotes import quote_note
 from minibert.data.reading import encoding_note, read_text
 from minibert.data.releases import FURTHER, PublicTask
 from minibert.data.split import Cut, Uncut, check_split_seed
@@ -57,6 +59,8 @@ def read_further(
         if split == "train" and refuse:
             n_classes = task.classes if isinstance(task.classes, int) else len(task.class_names())
             notes += release_notes(path, parts[split], classes, n_classes, task.rows)
+    if task.tests:
+        notes += unread_note(paths["train"].parent, paths.values(), also=task.tests)
     share = 0 if task.tests else 0.1 if test_share is None else test_share
     cut = Cut(paths["train"], dev_share, share, split_seed)
     return Uncut(name, "classify", classes, ("accuracy",), parts, tuple(notes), cut)
@@ -197,6 +201,8 @@ def _read_part(
     if not classes:
         classes = _classes(path, Counter(labels), first, task)
     notes += unknown_labels(path, labels, classes)
+    if task.delimiter == "\t":
+        notes += quote_note(path.name, texts, what="texts")
     part = Examples(texts, pairs if task.pair else None, class_numbers(labels, classes))
     notes += empty_texts(part, path)
     return part, classes

@@ -13,6 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from minibert.data.checks import release_notes
+from minibert.data.folder import unread_note
+from minibert.data.labels import is_missing
+from minibert.data.quotes import quote_note
 from minibert.data.reading import TO_UTF8, parse_score, read_text, tab_rows
 from minibert.data.task import Examples, Task, no_test_labels
 from minibert.errors import InputError, list_some, readable, shown
@@ -69,8 +72,12 @@ class GlueTask:
         return tuple(self.classes.values())[int(label)] if self.classes else f"{label:g}"
 
 
+LOWEST_AND_HIGHEST = (0, 5)  # of STS-B's scores
 _ENTAILMENT = {"entailment": "entailment", "not_entailment": "not_entailment"}
 _STS_TEST = Columns(5, 6, 4, widths=(7, 9))  # of the STS benchmark itself; rows may end in two source addresses
+
+# What releases hold beside what is read: the same rows in another form, and the list by which MRPC is split.
+RELEASED = ("train.jsonl", "dev_matched.jsonl", "dev_mismatched.jsonl", "dev_ids.tsv")
 
 GLUE = {
     "cola": GlueTask(
@@ -156,6 +163,8 @@ def read_glue(name: str, data) -> Task:
     classes = tuple(task.classes.values())
     notes += release_notes(folder / "train.tsv", train, classes, len(classes), task.rows)
     test = _read_test(folder, task, notes)
+    read = [folder / file for file in task.required()]
+    notes += unread_note(folder, read, [*RELEASED, *(file for file, _ in task.tests)])
     head = "classify" if task.classes else "regress"
     return Task(name, head, classes, task.metrics, train, dev, test, tuple(notes))
 
@@ -206,6 +215,9 @@ def _read_split(path: Path, task: GlueTask, columns: Columns, notes: list[str], 
     if cells is None or (is_test and task.hides(cells)):
         labels = None
     else:
+        if is_test:
+            kept = _labelled(path, kept, places.label, task, notes)
+            cells = [row[places.label] for _, row in kept]
         agreed = [cell != task.no_label for cell in cells]
         if not all(agreed):
             left_out = len(agreed) - sum(agreed)
@@ -213,8 +225,36 @@ def _read_split(path: Path, task: GlueTask, columns: Columns, notes: list[str], 
             kept = list(compress(kept, agreed))
         numbers = [_label(path, number, row[places.label], task) for number, row in kept]
         labels = np.array(numbers, np.int64 if task.classes else np.float32)
-    texts = [row[places.text] for _, row in kept]
-    return Examples(texts, None if places.pair is None else [row[places.pair] for _, row in kept], labels)
+        notes += _beyond(path, task, labels)
+    columns = [[row[i] for _, row in kept] for i in (places.text, places.pair) if i is not None]
+    for column in columns:
+        notes += quote_note(path.name, column, [number for number, _ in kept], "texts")
+    return Examples(columns[0], None if places.pair is None else columns[1], labels)
+
+
+def _labelled(path: Path, kept: list, place: int, task: GlueTask, notes: list[str]) -> list:
+    """The rows of a test file with labels, without those that have none (see `is_missing`)."""
+
+    def lacks(cell: str) -> bool:
+        return cell not in task.classes and cell != task.no_label and is_missing(cell)
+
+    odd = [(number, row[place]) for number, row in kept if lacks(row[place])]
+    if odd:
+        told = f"left out {len(odd)} of {len(kept)} rows without a label"
+        notes.append(f"{path.name}: {told} ({shown(odd[0][1])}, first on line {odd[0][0]})")
+    return [(number, row) for number, row in kept if not lacks(row[place])]
+
+
+def _beyond(path: Path, task: GlueTask, scores: np.ndarray) -> list[str]:
+    """A note if scores are none that the release has."""
+    if task.classes or not len(scores):
+        return []
+    low, high = LOWEST_AND_HIGHEST
+    beyond = np.flatnonzero((scores < low) | (scores > high))
+    if not beyond.size:
+        return []
+    told = f"are not from {low} to {high}, as those of the release, such as {scores[beyond[0]]:g}"
+    return [f"{path.name}: {beyond.size} of {len(scores)} scores {told}"]
 
 
 def _whole_rows(path: Path, rows: Iterator, places: _Places, task: GlueTask, notes: list[str]) -> Iterator:

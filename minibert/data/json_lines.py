@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from minibert.data.delimited import ENCODING_ADVICE, Format, Table
+from minibert.data.encodings import misread_notes
 from minibert.data.folder import JSON_ENDINGS
 from minibert.data.reading import LINE, read_text
 from minibert.errors import InputError, shown
@@ -97,4 +98,5 @@ def read_json_lines(path: Path, form: Format, lists: dict[str, str] | None = Non
     if not columns:
         raise InputError(f"{path}: the objects have no keys")
     rows = [[value.get(column) for column in columns] for _, value, _ in found]
-    return JsonTable(Path(path), columns, form, rows, [line for line, _, _ in found], lists=lists or {})
+    notes = misread_notes(Path(path).name, text, form.encoding)
+    return JsonTable(Path(path), columns, form, rows, [line for line, _, _ in found], notes, lists=lists or {})

@@ -25,10 +25,11 @@ MOST_GROUPS = 5  # notes about spellings
 LONGEST_NUMBER = 400  # characters; a longer row of digits is no class number
 SHOWN = 5  # classes that are listed from each end of many
 MISSING = {
-    *("", "-", "--", "---", ".", "?", "??", "-1", "-99", "-999", "nan", "-nan", "nat", "na", "n/a", "n.a.", "#n/a"),
+    *("", "-", "--", "---", ".", "..", "...", "?", "??", "_", "__", "nan", "-nan", "nat", "na", "n/a", "n.a.", "#n/a"),
     *("#n/a n/a", "<na>", "<null>", "none", "null", "nil", "\\n", "missing", "undefined", "unlabeled", "unlabelled"),
     *("#value!", "#ref!", "#name?", "#div/0!", "#null!", "#num!"),
 }  # as pandas, R, SQL, spreadsheets, SNLI and GLUE write a value that is not there; folded (see `fold`)
+MISSING_NUMBERS = {-1, -9, -99, -999, -100}  # -100: what PyTorch's loss leaves out
 
 _QUOTES = "\"'`“”„‘’‚«»‹›"
 # Characters that look like others: dashes, apostrophes, Cyrillic and Greek letters.
@@ -37,6 +38,7 @@ _TWINS = str.maketrans(
     | dict.fromkeys("‘’´", "'")
     | dict(zip("аеорсухіјѕһАВЕКМНОРСТУХІЈЅ", "aeopcyxijshABEKMHOPCTYXIJS", strict=True))
     | dict(zip("οΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "oABEZHIKMNOPTYX", strict=True))
+    | dict(zip("кмтвгԁԛԝӏıνι", "kmtbrdqwlivi", strict=True))
 )
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -49,13 +51,22 @@ def _without_unseen(label: str) -> str:
     return _UNSEEN.sub("", "".join(seen))
 
 
+_DIGIT = re.compile(r"[^\W_](?<=\d)(?<![0-9])")  # of another script
+
+
+def _plain_digit(match: re.Match) -> str:
+    return str(unicodedata.decimal(match[0]))
+
+
 # What does not make another name of a label, by what one would call the difference.
 DIFFERENCES = {
     "characters that are not seen": _without_unseen,
     "spaces": lambda label: " ".join(label.split()),
-    "the form of characters": lambda label: unicodedata.normalize("NFKC", label).translate(_TWINS),
+    "the form of characters": lambda label: _DIGIT.sub(_plain_digit, unicodedata.normalize("NFKC", label)).translate(
+        _TWINS
+    ),
     "quotes": lambda label: label.strip(_QUOTES),
-    "upper and lower case": str.casefold,
+    "upper and lower case": lambda label: label.replace("İ", "i").casefold(),  # else it would be an i with two dots
 }
 
 
@@ -145,7 +156,7 @@ class LabelColumn:
 
 def is_missing(label: str) -> bool:
     """Whether a label often stands for one that is not there."""
-    return fold(label) in MISSING
+    return fold(label) in MISSING or number_of(label) in MISSING_NUMBERS
 
 
 def leave_out(label: str) -> str:

@@ -6,12 +6,13 @@ import codecs
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from minibert.data.encodings import ODD, advise, check_mark, count_utf8, zeros_of
 from minibert.errors import InputError
 
 BOM = "\ufeff"  # the byte-order mark some editors put before the first letter
@@ -49,6 +50,10 @@ SIGNATURES = {
     rb"\x89HDF\r\n\x1a\n": ("an HDF5 file", _AS_CSV),
     rb"SQLite format 3\0": ("an SQLite database", _EXPORT),
     rb"%PDF-": ("a PDF document", "give a text file"),
+    rb"\x5d\0\0..(\xff{8}|.{5}\0\0\0)": ("compressed by lzma", f"{_UNPACK} (unlzma)"),
+    rb"\x78[\x01\x9c\xda](?=.*[\0-\x08\x0e-\x1f])": ("compressed by zlib", _UNPACK),
+    rb"version https://git-lfs\.github\.com/spec/": ("a pointer of Git LFS to the data", "get them with git lfs pull"),
+    rb"\{\\rtf": ("a document of a word processor (RTF)", "save it as plain text in UTF-8"),
 }
 _WIDE_MARKS = {  # UTF-32 first: its mark begins as that of UTF-16 does
     "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
@@ -80,18 +85,21 @@ def decode(raw: bytes, name: str, encoding: str | Sequence[str] = "utf-8", advic
     encodings = (encoding,) if isinstance(encoding, str) else tuple(encoding)
     advice = advice or "Save the file as UTF-8"
     try:
-        text = _decode(raw, encodings)
+        text = _decode(raw, name, encodings)
     except UnicodeDecodeError as error:
         line = _line_of(raw[: error.start].decode(error.encoding, errors="replace"))
-        raise _wrong_byte(f"{name}, line {line}", error, encodings[0], advice) from None
+        raise _wrong_byte(f"{name}, line {line}", error, encodings[0], advise(advice, raw)) from None
     except UnicodeError as error:  # of codecs that do not say where
-        raise InputError(f"{name} is not {encodings[0]} ({error}). {advice}") from None
+        raise InputError(f"{name} is not {encodings[0]} ({error}). {advise(advice, raw)}") from None
+    except InputError:
+        raise
     except (LookupError, ValueError):
         raise _no_encoding(encoding) from None
     text = text.removeprefix(BOM)
     _check_no_nul(text, name, 1, encodings, advice)
     if not text or text.isspace():  # and not strip(), which copies a big file
         raise InputError(f"{name} is empty")
+    _check_end(text, lambda: f"{name}, line {_line_of(text.rstrip())}")
     return text
 
 
@@ -106,13 +114,26 @@ def _no_encoding(encoding) -> InputError:
     )
 
 
+def _check_end(text: str, where: Callable[[], str]) -> None:
+    """Raise InputError if the last line is the mark with which DOS ended a text. where: the file and that line."""
+    if re.search(r"[\r\n]\x1a\s*\Z", text[-9:]):
+        raise InputError(f"{where()}: the line is Ctrl-Z (0x1a), the mark with which DOS ended a text: delete it")
+
+
 def _check_no_nul(text: str, name: str, line: int, encodings: Sequence[str], advice: str) -> None:
     """Raise InputError if there is a NUL character in the text, which begins on that line of the file called name."""
     if "\0" in text:
         line += _line_of(text[: text.index("\0")]) - 1
+        raw = text[: 2**12].encode("latin-1", "replace")
+        seems = zeros_of(raw)
+        told = (
+            f"It looks like {seems} without a mark"
+            if seems
+            else ("If it was saved as Unicode by a spreadsheet, it is utf-16")
+        )
         raise InputError(
             f"{name}, line {line}: there is a NUL character, so this is not a text file in {' or '.join(encodings)}. "
-            f"If it was saved as Unicode by a spreadsheet, it is utf-16. {advice}"
+            f"{told}. {advise(advice, raw)}"
         )
 
 
@@ -133,6 +154,7 @@ def stream_lines(file: BinaryIO, name: str, encoding: str = "utf-8", advice: str
         rest = rest[end:]
         if len(rest) > LONGEST_LINE:
             raise InputError(f"{name}, line {line}: the line has more than {LONGEST_LINE:,} characters")
+    _check_end(f"\n{rest}", lambda: f"{name}, line {line}")
     if rest:
         yield rest
     elif line == 1:
@@ -145,10 +167,13 @@ def _stream_text(file: BinaryIO, name: str, encoding: str, advice: str) -> Itera
     _check_kind(block, name)
     try:
         b"xx".decode(encoding, "ignore")  # a LookupError also for codecs that give no text, such as hex
+        check_mark(block, name, encoding)
         if codecs.lookup(encoding).name == "utf-8":
             wide = (width for width, marks in _WIDE_MARKS.items() if block.startswith(marks))
             encoding = next(wide, encoding)
         decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=False)
+    except InputError:
+        raise
     except (LookupError, ValueError):
         raise _no_encoding(encoding) from None
     mark = BOM
@@ -158,7 +183,7 @@ def _stream_text(file: BinaryIO, name: str, encoding: str, advice: str) -> Itera
         except UnicodeDecodeError as error:
             before = error.object[: error.start].decode(error.encoding, errors="replace")
             where = f"{name}, line {line + _line_of(before) - 1}"
-            raise _wrong_byte(where, error, encoding, advice or "Save the file as UTF-8") from None
+            raise _wrong_byte(where, error, encoding, advise(advice or "Save the file as UTF-8", block)) from None
         except UnicodeError as error:  # of codecs that do not say where
             raise InputError(f"{name} is not {encoding} ({error}). {advice}") from None
         if text:
@@ -187,7 +212,8 @@ def text_lines(text: str) -> list[str]:
     return [match.group(1) for match in LINE.finditer(text)][:-1]  # the last match is the end of the text
 
 
-def _decode(raw: bytes, encodings: tuple[str, ...]) -> str:
+def _decode(raw: bytes, name: str, encodings: tuple[str, ...]) -> str:
+    check_mark(raw, name, encodings[0])
     if codecs.lookup(encodings[0]).name == "utf-8":
         for width, marks in _WIDE_MARKS.items():
             if raw.startswith(marks):
@@ -200,10 +226,6 @@ def _decode(raw: bytes, encodings: tuple[str, ...]) -> str:
         return _decode_odd(raw, encodings)[0]
 
 
-_ODD = re.compile("[\udc80-\udcff]")  # what Python's "surrogateescape" makes of a byte that is not of the encoding
-_NOT_ASCII = re.compile("[^\x00-\x7f]")
-
-
 def _decode_odd(raw: bytes, encodings: Sequence[str]) -> tuple[str, str]:
     """The text of a file that is not all of the first encoding, and a sentence that says how it was read.
 
@@ -214,14 +236,13 @@ def _decode_odd(raw: bytes, encodings: Sequence[str]) -> tuple[str, str]:
     """
     first, *others = encodings
     text = raw.decode(first, errors="surrogateescape")
-    odd = len(text) - len(_ODD.sub("", text))
-    whole = len(text) - len(_NOT_ASCII.sub("", text)) - odd
+    whole, odd = count_utf8(raw)
     by_others = {byte: _decode_byte(byte, others) for byte in range(0x80, 0x100)}
     read_as = f"read as {others[0]}" + (f" (what that lacks, as {others[1]})" if len(others) > 1 else "")
     if odd > whole and not raw.startswith(codecs.BOM_UTF8):
         perhaps = f", though {whole} of its characters could be {first}" if whole else ""
         return raw.decode("latin-1").translate(by_others), f"it is not {first}; all of it is {read_as}{perhaps}"
-    line = 1 + text.count("\n", 0, _ODD.search(text).start())
+    line = 1 + text.count("\n", 0, ODD.search(text).start())
     said = "1 byte is" if odd == 1 else f"{odd} bytes are"
     text = text.translate({0xDC00 + byte: character for byte, character in by_others.items()})
     return text, f"{said} not {first}, the first on line {line}, and {read_as}; all else is {first}"

@@ -73,7 +73,10 @@ def cut_train(parts: dict[str, Examples], classes: tuple[str, ...], cut: Cut) ->
         rows = stratified_split(at_random, dev_share, test_share, seed)
     for split, numbers in zip(names, rows, strict=False):
         if len(numbers) == 0:
-            raise InputError(f"{path}: {len(whole)} rows are too few to split, the {split} set would be empty")
+            remedy = "Give more rows" + (", or leave out the test set (--test-share 0)" if split == "test" else "")
+            raise InputError(
+                f"{path}: {len(whole)} rows are too few to split, the {split} set would be empty. {remedy}"
+            )
         parts[split] = whole.take(numbers)
     lacking = "split" if test_share else "dev set"
     sizes = ", ".join(f"{split} {len(numbers)}" for split, numbers in zip(names, rows, strict=False))

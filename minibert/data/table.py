@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from minibert.data.delimited import Format, Table, is_spaced, looks_quoted, read_delimited
+from minibert.data.delimited import Format, NoRows, Table, read_delimited
 from minibert.data.folder import find_splits
-from minibert.data.json_lines import JsonTable, is_json_lines, read_json_lines
+from minibert.data.json_lines import is_json_lines, read_json_lines
 from minibert.data.label_sets import read_sets, split_cell
 from minibert.data.labels import LabelColumn, Spellings, escaped, fold, is_missing, leave_out, show
+from minibert.data.odd_cells import odd_cells
 from minibert.data.reading import parse_score
 from minibert.data.split import Cut, Uncut, check_split_seed
 from minibert.data.task import Examples, Task, empty_texts
-from minibert.errors import InputError, list_some, shown
+from minibert.errors import InputError, did_you_mean, list_some, shown
 
 MOST_CLASSES = 1000
+MANY_SINGLE = 10  # classes of one row each, from which on a note asks whether it is the label column
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -110,11 +114,18 @@ def read_table(name: str, data, classes: tuple[str, ...] | None = None, **option
         _check_split_options(o, data, files)
         _check_form(o.form, files)
     roles = o.roles
-    tables = {split: _read_file(path, o) for split, path in files.items()}
+    tables = {split: _read_file(path, o) for split, path in files.items() if split != "test"}
+    if "test" in files and (test := _read_test(files["test"], o, roles, notes)):
+        tables["test"] = test
     for column in roles.columns():
-        tables["train"].place(column)  # before anything is said about what the columns hold
+        try:
+            tables["train"].place(column)  # before anything is said about what the columns hold
+        except InputError as error:
+            if classes is None or column != roles.label:
+                raise
+            raise InputError(f"{error} To label rows that have none: predict --data") from None
     for table in tables.values():
-        notes += [*table.notes, *_odd_cells(table, roles)]
+        notes += [*table.notes, *odd_cells(table, roles.columns(), roles.label)]
     parts, classes = _parts(tables, roles, classes, o.drop_label, notes)
     head, metrics = ("regress", ("spearman", "pearson")) if o.regress else ("classify", ("accuracy",))
     if o.label_separator is not None:
@@ -130,6 +141,25 @@ def _read_file(path: Path, o: TableOptions) -> Table:
     if not is_json_lines(path):
         return read_delimited(path, o.form)
     return read_json_lines(path, o.form, {o.label_column: o.label_separator} if o.label_separator else {})
+
+
+def _read_test(path: Path, o: TableOptions, roles: Roles, notes: list[str]) -> Table | None:
+    """The table of a test set; None, and a note, if it has no rows or not the columns of the texts: that does not stop
+    a training."""
+    try:
+        table = _read_file(path, o)
+    except NoRows:
+        notes.append(f"{path.name} has no rows: it is not scored")
+        return None
+    try:
+        for column in roles.columns():
+            if column != roles.label:
+                table.place(column)
+    except InputError as error:
+        told = str(error).replace(str(path), path.name, 1).rstrip("?")
+        notes.append(f"{told}{'?' if str(error).endswith('?') else '.'} It is not scored")
+        return None
+    return table
 
 
 def _check_form(form: Format, files: dict[str, Path]) -> None:
@@ -156,39 +186,6 @@ def _check_split_options(o: TableOptions, data: Path, files: dict[str, Path]) ->
         raise InputError(f"{why}: leave out {' and '.join(given)}")
 
 
-# ------------------------------------------------------------------------------------------------------------- cells
-
-
-def _odd_cells(table: Table, roles: Roles) -> list[str]:
-    """Notes about cells that seem to be written in another way than the file is read."""
-    notes = []
-    if isinstance(table, JsonTable):  # its quotes are not to be mistaken
-        return notes
-    for column in roles.columns():
-        if column not in table.columns:
-            continue
-        cells, where = table.column(column), f"{table.path.name}, column {column!r}"
-        if table.form.quoting == "none":
-            odd = [i for i, cell in enumerate(cells) if looks_quoted(cell.strip())]
-            told = "look quoted; the quotes are read as a part of them. If they enclose fields: --quoting csv"
-        elif column == roles.label:
-            odd = [i for i, cell in enumerate(cells) if '"' in cell]
-            told = "hold a double quote, which is read as a part of the label"
-        else:
-            odd = [i for i, cell in enumerate(cells) if is_spaced(cell)]
-            told = "begin with a space and a double quote, which are read as a part of them"
-        if odd:
-            first = f"line {table.lines[odd[0]]}: {shown(cells[odd[0]])}"
-            notes.append(f"{where}: {len(odd)} of {len(cells)} cells {told} ({first})")
-    header = list(table.columns)
-    again = [line for line, row in zip(table.lines, table.rows, strict=True) if row == header]
-    if again:
-        lines = f"line {again[0]}" + (", …" if len(again) > 1 else "")
-        told = f"{table.path.name}: rows that repeat the header: {len(again)} ({lines}), read as any other"
-        notes.append(f"{told}. {leave_out(roles.label)}")
-    return notes
-
-
 # ------------------------------------------------------------------------------------------------------------ labels
 
 
@@ -208,7 +205,7 @@ def _parts(
         if split == "test" and _is_unlabelled(table, roles, classes, seen, notes):
             parts[split] = _examples(table, roles, None)
         else:
-            table, labels = _keep(table, roles, dropped, seen, notes)
+            table, labels = _keep(table, roles, dropped, seen, notes, is_test=split == "test")
             if classes is None:
                 classes = _classes(labels, notes)
             if classes and (scored or split == "test"):
@@ -221,7 +218,10 @@ def _parts(
         notes += empty_texts(parts[split], table.path)
     for label in dropped:
         if label not in seen and not scored:
-            raise InputError(f"no row has the label {label!r} of --drop-label in column {roles.label!r}")
+            alike = Spellings(seen).find(label)
+            alike = f" Did you mean {escaped(alike)}?" if alike is not None else did_you_mean(label, seen)
+            told = f"no row has the label {label!r} of --drop-label in column {roles.label!r}.{alike}"
+            raise InputError(told.removesuffix("."))
     return parts, classes
 
 
@@ -250,10 +250,10 @@ def _is_unlabelled(table: Table, roles: Roles, classes: tuple[str, ...], seen: s
 
 
 def _keep(
-    table: Table, roles: Roles, dropped: tuple[str, ...], seen: set[str], notes: list[str]
+    table: Table, roles: Roles, dropped: tuple[str, ...], seen: set[str], notes: list[str], is_test: bool
 ) -> tuple[Table, LabelColumn]:
-    """The table without the rows to drop, and its labels, none of them empty. What labels there were is added to
-    seen."""
+    """The table without the rows to drop, and its labels, none of them empty: rows of a test set without a label are
+    left out. What labels there were is added to seen."""
     cells = table.column(roles.label)
     labels = [cell.strip() for cell in cells]
     spaced = [i for i, (cell, label) in enumerate(zip(cells, labels, strict=True)) if cell != label and label]
@@ -270,6 +270,12 @@ def _keep(
         told = ", ".join(f"{n} with label {label!r}" for label in dropped if (n := labels.count(label)))
         notes.append(f"{table.path.name}: left out {len(labels) - len(kept)} of {len(labels)} rows ({told})")
         table, labels = table.take(kept), [labels[i] for i in kept]
+    lacking = [i for i, label in enumerate(labels) if not label or (roles.regress and _is_no_score(label))]
+    if is_test and lacking and roles.separator is None:
+        told = f"left out {len(lacking)} of {len(labels)} rows, whose label is empty or stands for a missing one"
+        notes.append(f"{table.path.name}: {told} (first on line {table.lines[lacking[0]]})")
+        kept = sorted(set(range(len(labels))) - set(lacking))
+        table, labels = table.take(kept), [labels[i] for i in kept]
     if roles.separator is not None:
         return table, read_sets(table.path, roles.label, labels, table.lines, roles.separator, notes)
     column = LabelColumn(table.path, roles.label, labels, table.lines)
@@ -277,6 +283,11 @@ def _keep(
         where = f"{table.path}, line {column.first['']}: the label (column {roles.label!r}) is empty"
         raise InputError(f"{where}, as in {column.counts['']} of {len(labels)} rows. {leave_out('')}")
     return table, column
+
+
+def _is_no_score(label: str) -> bool:
+    """Whether a label stands for a missing score; -1 is one."""
+    return parse_score(label) is None and is_missing(label)
 
 
 def _classes(train: LabelColumn, notes: list[str]) -> tuple[str, ...]:
@@ -287,20 +298,38 @@ def _classes(train: LabelColumn, notes: list[str]) -> tuple[str, ...]:
             f"{where} has {len(names)} different labels, and a class each is too many (at most {MOST_CLASSES}). "
             "Is it the label column? If its labels are scores, use --regress"
         )
+    _check_scores(train, where)
     numbers = [parse_score(label) for label in names]
     if all(number is not None for number in numbers):
-        broken = [label for label, number in zip(names, numbers, strict=True) if number != int(number)]
-        if broken:
-            raise InputError(
-                f"{where} holds numbers such as {show(broken[0])}: these look like scores, use --regress. "
-                "If they are classes, give them names that are not fractions"
-            )
         names.sort(key=lambda label: (float(label), label))
     if len(names) < 2:
         raise InputError(f"{where} has only one class, {shown(names[0])}; at least two are needed")
     train.check_numbers()
     notes += train.notes()
+    single = sum(n == 1 for n in train.counts.values())
+    if single > len(train.labels) / 2 and single >= MANY_SINGLE:
+        told = f"{single} of {len(train.labels)} rows have a label that no other row has; is it the label column?"
+        notes.append(f"{train.path.name}, column {train.name!r}: {told}")
+    if any("," in label for label in names) and all(_DECIMAL_COMMA.fullmatch(label) for label in names):
+        told = f"labels such as {show(next(label for label in names if ',' in label))} look like scores with a decimal"
+        told += " comma; they are classes here. For scores: a point, and --regress; for several labels in a cell:"
+        notes.append(f"{train.path.name}, column {train.name!r}: {told} --label-separator ,")
     return tuple(names)
+
+
+def _check_scores(train: LabelColumn, where: str) -> None:
+    """Raise InputError if the labels are numbers with fractions, but for those that stand for a missing one."""
+    names = [label for label in sorted(train.counts) if not _is_no_score(label)]
+    numbers = [parse_score(label) for label in names]
+    if names and all(number is not None for number in numbers):
+        broken = [label for label, number in zip(names, numbers, strict=True) if number != int(number)]
+        if broken:
+            missing = [label for label in train.counts if label not in names]
+            drop = f" with {leave_out(missing[0]).rpartition(' ')[2]}" if missing else ""
+            raise InputError(
+                f"{where} holds numbers such as {show(broken[0])}: these look like scores, use --regress{drop}. "
+                "If they are classes, give them names that are not fractions"
+            )
 
 
 def _scores(labels: LabelColumn) -> np.ndarray:
@@ -309,6 +338,7 @@ def _scores(labels: LabelColumn) -> np.ndarray:
         score = parse_score(label)
         if score is None:
             message = f"{labels.path}, line {labels.lines[i]}: the score is {shown(label)}; expected a finite number"
+            message += " with a decimal point, not a comma" if _DECIMAL_COMMA.fullmatch(label) else ""
             raise InputError(f"{message}. {leave_out(label)}" if is_missing(label) else message)
         scores[i] = score
     return scores

@@ -14,7 +14,7 @@ from random import Random
 from minibert.data import load_task
 
 from .case import Case, Refuse
-from .glue_files import LABELS, NO_CLASS, NUMBER, number, rows_of
+from .glue_files import LABELS, NO_CLASS, NUMBER, number, rows_of, stands_for_none
 from .json_files import UNCHANGED, decoded
 from .mutations import change_table, mutate_text_bytes, odd_text
 
@@ -187,7 +187,8 @@ def _readings(paths: dict[str, Path], form: Form) -> list[dict[str, list[tuple]]
     for cells_of in (_cells_without_spaces, _cells):
         try:
             parts = {split: _plain(path.read_bytes(), form, split, cells_of) for split, path in paths.items()}
-            readings = _checked(parts, form)
+            parts = {split: rows for split, rows in parts.items() if rows is not None}
+            readings = [reading | {"unscored": len(parts) < len(paths)} for reading in _checked(parts, form)]
         except Refuse as refusal:
             refusals.append(refusal)
             continue
@@ -199,7 +200,7 @@ def _readings(paths: dict[str, Path], form: Form) -> list[dict[str, list[tuple]]
 
 def _plain_differs(paths: dict[str, Path], form: Form, parts: dict) -> bool:
     try:
-        return parts != {split: _plain(path.read_bytes(), form, split, _cells) for split, path in paths.items()}
+        return parts != {split: _plain(paths[split].read_bytes(), form, split, _cells) for split in parts}
     except Refuse:
         return True
 
@@ -214,6 +215,10 @@ def _checked(parts: dict[str, list[tuple]], form: Form) -> list[dict[str, list[t
     without = [(*texts, None) for *texts, _ in parts.get("test", ())]
     for split, rows in parts.items():
         is_test = split == "test" and (rows == without or not any(_is_label(label, known, form) for *_, label in rows))
+        if split == "test" and not is_test:  # rows without a label are left out
+            lacks = {label for *_, label in rows if label == "" or (form.regress and _stands_for_no_score(label))}
+            labelled = [row for row in rows if row[-1] not in lacks]
+            rows, found["left out"] = labelled, len(rows) - len(labelled)
         found[split] = without if is_test else [(*texts, _label(label, known, form, split)) for *texts, label in rows]
     known = {label for *_, label in next(iter(found.values()))}
     if len(known) < 2:
@@ -226,6 +231,10 @@ def _checked(parts: dict[str, list[tuple]], form: Form) -> list[dict[str, list[t
 
 def _is_label(label: str, known: set[str], form: Form) -> bool:
     return bool(NUMBER.fullmatch(label)) if form.regress else label in known
+
+
+def _stands_for_no_score(label: str) -> bool:
+    return not NUMBER.fullmatch(label) and stands_for_none(label)
 
 
 def _label(label: str, known: set[str], form: Form, split: str):
@@ -284,8 +293,8 @@ def _cells_without_spaces(text: str, delimiter: str, quoting: str) -> list[list[
     return rows
 
 
-def _plain(data: bytes, form: Form, split: str, cells_of) -> list[tuple]:
-    """(text, pair or None, label as it is written, or None) of each row."""
+def _plain(data: bytes, form: Form, split: str, cells_of) -> list[tuple] | None:
+    """(text, pair or None, label as it is written, or None) of each row; None for a test set that is not scored."""
     text, delimiter = _decoded(data, form), form.delimiter
     mark = re.match(r'("?)sep=([^\r\n])\1[,;\t]*(?=[\r\n])', text, re.IGNORECASE)
     if form.ending == ".txt" and "delimiter" not in form.options:
@@ -299,6 +308,9 @@ def _plain(data: bytes, form: Form, split: str, cells_of) -> list[tuple]:
     header = [cell.strip() for cell in (rows.pop(0) if form.header else form.columns)]
     labelled = not (split == "test" and "label" not in header)
     wanted = ["text", *(["pair"] if form.pair else []), *(["label"] if labelled else [])]
+    texts = wanted[: 2 if form.pair else 1]
+    if split == "test" and header and (not rows or any(header.count(column) != 1 for column in texts)):
+        return None  # told, and not scored
     if not rows:
         raise Refuse("no rows")
     if any(header.count(column) != 1 for column in wanted):
@@ -317,6 +329,11 @@ def _same(task, plain: dict[str, list[tuple]], whole: bool) -> str:
     plain = dict(plain)
     if plain.pop("spaces", None) is not None and not any("spaces around" in note for note in task.notes):
         return "spaces around quotes are dropped without a note"
+    left_out = plain.pop("left out", 0)
+    if left_out and not any(f"left out {left_out} of" in note for note in task.notes):
+        return "test: rows without a label are left out without a note"
+    if plain.pop("unscored", False) and (task.test or not any("not scored" in note for note in task.notes)):
+        return "test: it has no rows or no texts, and there is a test set or no note"
     parts = {"train": task.train, **task.dev} | ({"test": task.test} if task.test is not None else {})
     found = {split: rows_of(part, task.labels) for split, part in parts.items()}
     if whole:

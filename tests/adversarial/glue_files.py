@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -167,6 +168,9 @@ def _plain(path: Path, name: str) -> list | None:
         labelled = len(words) != 1 or bool(words & set(GLUE[name].classes))
         places = places if labelled else places[:-1]
     for row in rows:
+        if is_test and labelled and row[places[-1]] not in GLUE[name].classes and stands_for_none(row[places[-1]]):
+            left_out += 1
+            continue
         label = _label(name, row[places[-1]]) if labelled else None
         if label == "-":
             left_out += 1
@@ -177,6 +181,12 @@ def _plain(path: Path, name: str) -> list | None:
         return None
     _check_rows(found, name, path)
     return [left_out, *found]
+
+
+def stands_for_none(cell: str) -> bool:
+    """Whether a cell of a test set is blank, or written as what is missing."""
+    unseen = "".join(c for c in cell if unicodedata.category(c) not in ("Cf", "Cc")).strip().casefold()
+    return unseen in {"", "-1", "-1.0", "-", "?", "nan", "none", "null", "n/a", "na"}
 
 
 def _label(name: str, cell: str):

@@ -110,7 +110,7 @@ BAD_TRAINING = {
     "encoding": ("--data {place}/latin.csv", "line 3: byte 0xe9 is not utf-8"),
     "score that is none": ("--data {place}/scores.csv --regress", "line 3: the score is 'nan'"),
     "label that training does not show": ("--data {place}/folder", "dev.csv, line 3: no training row has the label"),
-    "delimiter": ("--delimiter |", "line 2: "),
+    "delimiter": ("--delimiter |", "It can be read if comma separates: --delimiter comma"),
     "delimiter of two characters": ("--delimiter ;;", "the delimiter must be one character"),
     "delimiter that is nowhere": ("--delimiter | --data {place}/one_class.csv", "no column 'text'"),
     "text column": ("--text-column txt", "no column 'txt'; the columns are 'text', 'label', 'score'"),

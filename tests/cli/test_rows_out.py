@@ -177,6 +177,25 @@ def test_bad_rows_leave_nothing(capsys, place, tmp_path, content, more, message)
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    ("content", "more", "told"),
+    [
+        ("text\ncafé\nolé\n".encode(), ["--encoding", "latin-1"], "2 characters are UTF-8, and are read as latin-1"),
+        ("text\nit’s\n".encode("cp1252"), ["--encoding", "latin-1"], "control characters such as U+0092"),
+        (b'text\tx\n"say ""a"""\t1\n', ["--delimiter", "tab"], "1 of 1 cells look quoted"),
+        (b'text,x\n"a,1\nb,2\nc,3\nd,4\nsaid ",5\n', [], "the row that begins on line 2 spans 5 lines"),
+        (b"text,x\n'a',1\n'b',2\n", [], "2 of 2 cells stand in single or typographic quotes"),
+        (b"text,x\na,1\nb,2\n", [], None),
+    ],
+)
+def test_cells_that_are_written_otherwise_are_told(capsys, place, tmp_path, content, more, told):
+    (tmp_path / "in.csv").write_bytes(content)
+    code, _, err = label(capsys, place, tmp_path / "in.csv", tmp_path / "out.csv", *more)
+    notes = [line for line in err.splitlines() if line.startswith("note: ") and "the output is UTF-8" not in line]
+    notes = [line for line in notes if "are enclosed in double quotes" not in line]
+    assert code == 0 and len(notes) == bool(told) and all(told in line for line in notes), err
+
+
 def test_what_is_there_is_not_replaced(capsys, place, tmp_path):
     data = write_csv(tmp_path / "in.csv", {"text": ["a"]})
     (tmp_path / "out.csv").write_text("old")

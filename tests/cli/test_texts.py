@@ -79,6 +79,8 @@ def test_nothing_on_standard_input(monkeypatch):
         ('"id"\t"text"', "'text'"),
         ("text", "'text'"),
         ("a long name, text ,label", "'text', 'label'"),
+        ("Text,LABEL", "'Text', 'LABEL'"),
+        ("TEXT", "'TEXT'"),
     ],
 )
 def test_a_header_is_told(tmp_path, capsys, header, names):
@@ -86,6 +88,53 @@ def test_a_header_is_told(tmp_path, capsys, header, names):
     one, other = capsys.readouterr().err.splitlines()
     assert one == f"note: {tmp_path}/f.txt: line 1 looks like a header (it names {names}), it is labelled as a text"
     assert "each line is a text as a whole" in other and "column 'text' alone to a file" in other
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ('{"text": "good"}\n{"text": "bad"}\n', "JSON Lines"),
+        ('["good", "bad"]\n', "JSON"),
+        ("<!DOCTYPE html>\n<html>\n", "a web page"),
+    ],
+)
+def test_what_is_no_list_of_texts_is_told(tmp_path, capsys, content, kind):
+    assert len(read(content.encode(), folder=tmp_path, **TABLE)[0]) == content.count("\n")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"note: {tmp_path}/f.txt looks like {kind}: each line is labelled as a text")
+    assert ("predict --data" in line) == (kind == "JSON Lines")
+
+
+def test_the_mark_of_a_spreadsheet_is_told(tmp_path, capsys):
+    read(b"sep=;\ntext;label\ngood;yes\n", folder=tmp_path, **TABLE)
+    one, two, _ = capsys.readouterr().err.splitlines()
+    assert "line 1 looks like a spreadsheet's mark (sep=;)" in one and "line 2 looks like a header" in two
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b'"she ""good"" film"\nbad\n', "1 of 2 texts look quoted"),
+        (b'"good"\n"bad"\n', "2 of 2 texts look quoted"),
+        (b"good\r\r\nbad\r\r\n", r"lines end in '\r\r\n', which is two line ends"),
+        (b"good\n\rbad\n\r", r"lines end in '\n\r', which is two line ends"),
+    ],
+)
+def test_texts_that_are_written_otherwise_are_told(tmp_path, capsys, content, told):
+    read(content, folder=tmp_path, **TABLE)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"note: {tmp_path}/f.txt: {told}")
+
+
+def test_quoted_pairs_are_told(tmp_path, capsys):
+    read(b'"good"\t"bad ""x"""\n', folder=tmp_path, pairs=True)
+    assert "2 of 2 texts look quoted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b'"one"\n', b"a\r\n\r\nb\r\n", b"a\n\n\rb\nc\nd\ne\nf\n", b"sep=;\n", b"'tis\n"])
+def test_nothing_is_told_of_texts(tmp_path, capsys, content):
+    read(content, folder=tmp_path, **TABLE)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_header_of_one_column_may_have_spaces(tmp_path, capsys):

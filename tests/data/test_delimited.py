@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minibert.data.delimited import Format, looks_quoted, read_delimited
+from minibert.data.delimited import Format, read_delimited
+from minibert.data.quotes import looks_quoted
 from minibert.errors import InputError
 
 CELLS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=12) | st.text(
@@ -170,10 +171,9 @@ def test_the_first_line_decides_on_the_delimiter_whatever_ends_it(tmp_path):
     ("content", "form", "advice"),
     [
         ('"text"\t"label"\n"a"\t"b"\n', {"delimiter": "tab"}, "--quoting csv"),
-        ('{"text": "a", "label": "b"}\n{"text": "c", "label": "d"}\n', {}, "looks like JSON"),
-        ("<!DOCTYPE html>\n<p>not found\n", {}, "a web page"),
         ("body,label\na,b\n", {}, "--columns"),
-        ("text;label\na;b\n", {}, "--delimiter"),
+        ("text;label\na;b\n", {}, "--delimiter semicolon"),
+        ("text|label\na|b\n", {}, "--delimiter '|'"),
     ],
 )
 def test_a_column_that_is_not_there(tmp_path, content, form, advice):

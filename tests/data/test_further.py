@@ -564,3 +564,28 @@ def test_the_split_is_by_class(tmp_path):
 
 def message(i, label):
     return [label, f"text {i}"]
+
+
+# --- what lies beside, and what seems to be written otherwise ---
+
+
+def test_a_second_test_set_is_named(tmp_path):
+    put_trec(tmp_path / "trec")
+    assert not any("also holds" in note for note in load_task("trec", tmp_path).notes)
+    for name in ("TREC_10.label", "train_1000.label", "readme.txt", "words.txt"):
+        (tmp_path / "trec" / name).write_bytes((tmp_path / "trec" / "TREC_10.en.label").read_bytes())
+    told = [note for note in load_task("trec", tmp_path).notes if "also holds" in note]
+    assert told == [
+        f"{tmp_path / 'trec'} also holds TREC_10.en.label, train_1000.label: not read (train_5500.label, "
+        "TREC_10.label are)"
+    ]
+
+
+def test_quoted_messages_are_told(tmp_path):
+    lines = [[["ham", "spam"][i % 2], f"message {i}"] for i in range(40)]
+    put(tmp_path, "sms_spam", lines)
+    assert not any("quote" in note for note in load_task("sms_spam", tmp_path).notes)
+    lines[3][1] = '"she said ""hi"""'
+    put(tmp_path, "sms_spam", lines)
+    note = next(note for note in load_task("sms_spam", tmp_path).notes if "quote" in note)
+    assert note.startswith("SMSSpamCollection: 1 of 40 texts look quoted; the quotes are read as a part of them")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.data.labels import LabelColumn, Spellings, class_counts, fold, leave_out, number_of
+from minibert.data.labels import LabelColumn, Spellings, class_counts, fold, is_missing, leave_out, number_of
 from minibert.data.task import Examples, Task
 from minibert.errors import InputError
 
@@ -33,6 +33,11 @@ SPELLINGS = [
     ("ﬁt", "fit", "the form of characters"),
     ("follow-up", "follow\u2011up", "the form of characters"),
     ("neg", "n\u0435g", "the form of characters"),
+    ("kot", "\u043a\u043e\u0442", "the form of characters"),
+    ("positive", "pos\u0131tive", "the form of characters"),
+    ("1", "\u0661", None),
+    ("10", "\u0967\u0966", None),
+    ("iyi", "\u0130yi", "upper and lower case"),
     ("neg", '"neg"', "quotes"),
     ("neg", "'neg'", "quotes"),
     ("neg", "Neg\u200b", "characters that are not seen and upper and lower case"),
@@ -57,6 +62,11 @@ def test_two_spellings_are_told_with_their_counts(one, other, difference):
         assert [Spellings(both).find(name) for name in both] == both
 
 
+@pytest.mark.parametrize("label", ["-1.0", "-100", "-9", "...", "\u2026", "_", "\u2212" + "1"])
+def test_what_stands_for_a_missing_label(label):
+    assert is_missing(label) and not is_missing("-2") and not is_missing("9") and not is_missing("0")
+
+
 def test_different_names_are_not_told():
     found = column("a", "b", "ab", "a b", "a-b", "a_b", "A1", "a2", "1_0", "10", "unknown", "5 stars", "5", "é", "e")
     found.check_numbers()
@@ -78,7 +88,7 @@ def test_two_spellings_of_a_number_are_refused(one, other):
 
 def test_numbers_are_compared_exactly():
     column("9007199254740993", "9007199254740992", "1e400", "2e400", "1e999999", "1e9999999999").check_numbers()
-    assert number_of("nan") is None and number_of("1_0") is None and number_of("٣") is None
+    assert number_of("nan") is None and number_of("1_0") is None and number_of("٣") == number_of("３") == 3
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=3), st.integers(0, 3))

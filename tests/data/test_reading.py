@@ -6,12 +6,13 @@ import io
 import lzma
 import tarfile
 import zipfile
+import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minibert.data.reading import decode, tab_rows, text_lines
+from minibert.data.reading import decode, stream_lines, tab_rows, text_lines
 from minibert.errors import InputError
 
 TEXT = b"text,label\na,yes\nb,no\n"
@@ -52,6 +53,10 @@ OTHER_FILES = {
     "sqlite": (b"SQLite format 3\0", "an SQLite database", "export it as CSV"),
     "tar": (tarred(), "a tar archive", "tar -xf"),
     "pdf": (b"%PDF-1.7\n", "a PDF document", "text file"),
+    "lzma": (lzma.compress(b"text,label\n" * 9, format=lzma.FORMAT_ALONE), "compressed by lzma", "unlzma"),
+    "zlib": (zlib.compress(b"text,label\n" * 9), "compressed by zlib", "unpack"),
+    "git lfs": (b"version https://git-lfs.github.com/spec/v1\noid x\n", "a pointer of Git LFS", "git lfs pull"),
+    "rtf": (b"{\\rtf1\\ansi x}", "a document of a word processor (RTF)", "plain text"),
 }
 
 
@@ -59,10 +64,17 @@ OTHER_FILES = {
 def test_a_file_that_is_no_text_is_named_whatever_it_is_called(raw, kind, advice):
     with pytest.raises(InputError) as refused:
         decode(raw, "data.csv")
-    assert str(refused.value).startswith(f"data.csv is {kind}, not text: ") and advice in str(refused.value)
+    assert (
+        str(refused.value).startswith(f"data.csv is {kind}")
+        and ", not text: " in str(refused.value)
+        and advice in str(refused.value)
+    )
 
 
-@pytest.mark.parametrize("text", ["PAR1,label\n", "PK,label\n", "BZh91,label\n", "Obj,label\n", "x" * 257 + "ustar\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["PAR1,label\n", "PK,label\n", "BZh91,label\n", "Obj,label\n", "x" * 257 + "ustar\n", "]a", "x^2", "version https"],
+)
 def test_texts_that_begin_like_other_files_are_texts(text):
     assert decode(text.encode(), "data.csv") == text
 
@@ -87,6 +99,15 @@ def test_lines_are_counted_alike_whatever_ends_them(end):
         decode(end.join([b"one", b"two", b"caf\xe9", b"four"]), "f")
     with pytest.raises(InputError, match="f, line 2: there is a NUL"):
         decode(end.join([b"one", b"t\0wo"]), "f")
+
+
+@pytest.mark.parametrize("end", ["\x1a", "\x1a\n", "\x1a\r\n"])
+def test_the_end_of_a_text_of_dos_is_named(end):
+    with pytest.raises(InputError, match="f, line 3: the line is Ctrl-Z"):
+        decode(f"one\r\ntwo\r\n{end}".encode(), "f")
+    with pytest.raises(InputError, match="f, line 3: the line is Ctrl-Z"):
+        list(stream_lines(io.BytesIO(b"one\ntwo\n\x1a"), "f"))
+    assert decode(b"one\ntwo\x1a", "f") and decode(b"\x1a\ntwo", "f")
 
 
 def test_the_advice_is_that_of_the_caller():

@@ -209,6 +209,17 @@ def test_other_files_of_a_folder_are_named(tmp_path):
         read(tmp_path)
 
 
+def test_whatever_may_hold_data_is_named_and_folders_called_as_a_split(tmp_path):
+    write(tmp_path / "train.csv", "text,label\n" + rows())
+    for name in ("a.pkl", "b.dat", "c.sav", "d.csv~", "_e.orc", "dev/dev.csv", "test/part-0.csv", "notes/x", "f.log"):
+        write(tmp_path / name, "x")
+    (note, _) = read(tmp_path).notes
+    assert note.startswith(f"{tmp_path} also holds _e.orc, a.pkl, b.dat, c.sav, d.csv~, dev/, test/: not read")
+    (tmp_path / "train.csv").rename(tmp_path / "dev" / "train.csv")
+    with complains("neither train.csv nor train.tsv (it holds", "dev/, test/)"):
+        read(tmp_path)
+
+
 def test_options_that_do_nothing_in_a_folder_are_refused(tmp_path):
     write(tmp_path / "train.csv", "text,label\n" + rows())
     with complains("only a dev set is cut", "leave out --test-share"):
@@ -256,6 +267,52 @@ def test_a_test_set_with_some_labels_is_no_set_without(tmp_path):
     assert "test.csv: 1 of 2 rows have labels that the task does not know ('?'): counted as wrong" in task.notes
     task = read(tmp_path, drop_label="?")
     assert task.test.texts == ["t"] and "test.csv: left out 1 of 2 rows (1 with label '?')" in task.notes
+
+
+def test_rows_of_a_test_set_without_a_label_are_left_out(tmp_path):
+    write(tmp_path / "train.csv", "text,label\n" + rows())
+    write(tmp_path / "test.csv", "text,label\nt,yes\nu, \nv,no\nw,\n")
+    task = read(tmp_path)
+    assert task.test.texts == ["t", "v"] and task.test.labels.tolist() == [1, 0]
+    assert [note for note in task.notes if note.startswith("test.csv: left out 2 of 4 rows, whose label is empty")]
+    write(tmp_path / "dev.csv", "text,label\nt,yes\nu,\n")
+    with complains("dev.csv, line 3: the label (column 'label') is empty"):
+        read(tmp_path)
+
+
+def test_rows_of_a_test_set_without_a_score_are_left_out(tmp_path):
+    write(tmp_path / "train.csv", "text,label\n" + "".join(f"t{i},{i / 4}\n" for i in range(20)))
+    write(tmp_path / "test.csv", "text,label\nt,nan\nu,-1\nv,\n")
+    task = read(tmp_path, regress=True)
+    assert task.test.texts == ["u"] and task.test.labels == [-1] and "left out 2 of 3 rows" in "".join(task.notes)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("text,label\n", "test.csv has no rows: it is not scored"),
+        ("Text,label\na,no\n", "test.csv: there is no column 'text'; the columns are 'Text', 'label'. Did you mean "
+         "'Text'? It is not scored"),
+        ("words,label\na,no\n", "--columns. It is not scored"),
+    ],
+)  # fmt: skip
+def test_a_test_set_that_cannot_be_scored_does_not_stop_training(tmp_path, content, told):
+    write(tmp_path / "train.csv", "text,label\n" + rows())
+    write(tmp_path / "test.csv", content)
+    task = read(tmp_path)
+    assert task.test is None and task.notes[0].endswith(told)
+    write(tmp_path / "test.csv", "text,label\na,b,no\n")
+    with complains("test.csv, line 2: found 3 fields"):
+        read(tmp_path)
+
+
+def test_a_scored_file_without_labels_is_told_of_predict(tmp_path):
+    path = write(tmp_path / "f.csv", "text\na\nb\n")
+    with complains("no column 'label'", "To label rows that have none: predict --data"):
+        load_labelled("csv", path, ("no", "yes"), **COLUMNS)
+    with pytest.raises(InputError) as raised:
+        read(path)
+    assert "predict" not in str(raised.value)
 
 
 @pytest.mark.parametrize("written", ["Yes", "YES", "yes\u200b", "'yes'"])
@@ -392,6 +449,77 @@ def test_a_quote_in_a_label_is_told(tmp_path):
     assert task.notes[0].startswith("f.csv, column 'label': 20 of 40 cells hold a double quote")
 
 
+@pytest.mark.parametrize("header", ["\ufefftext,label", " Text , LABEL "])
+def test_a_header_that_is_repeated_in_another_way_is_told(tmp_path, header):
+    content = "text,label\n" + rows(20) + f"{header}\n" + rows(20)
+    note = read(write(tmp_path / "f.csv", content)).notes[0] + read(tmp_path / "f.csv").notes[1]
+    assert "f.csv: rows that repeat the header: 1 (line 22), read as any other" in note
+
+
+def test_a_header_that_is_read_as_a_row_is_told(tmp_path):
+    named = {"columns": "a,b", "text_column": "a", "label_column": "b"}
+    told = (
+        "f.csv, line 1 looks like a header ('text', 'label'), and is read as a row. If it is one, leave out --columns"
+    )
+    assert told in read(write(tmp_path / "f.csv", "text,label\n" + rows(20)), **named).notes
+    for first in ("it was a good film,label", "text,yes", "Paris,France"):
+        notes = read(write(tmp_path / "f.csv", f"{first}\n" + rows(20)), **named).notes
+        assert not any("looks like a header" in note for note in notes)
+
+
+def test_rows_that_an_open_quote_swallows_are_told(tmp_path):
+    swallowed = '"open,yes\n' + rows(6) + 'she said ",no\n'
+    for content in ("text,label\n" + rows(9) + swallowed + rows(9), "text,label\n" + swallowed + rows(30)):
+        task = read(write(tmp_path / "f.csv", content))
+        line = 11 if content.startswith("text,label\ntext 0") else 2
+        (note,) = [note for note in task.notes if "could be rows" in note]
+        assert note.startswith(f"f.csv: the row that begins on line {line} spans 8 lines, and 7 of them could be rows")
+    letter = '"Dear all,\nit was good, thanks\nno, really\nBye",no\n'
+    assert len(read(write(tmp_path / "f.csv", "text,label\n" + letter * 9 + rows(30))).notes) == 1
+
+
+def test_rows_that_an_open_quote_swallows_are_told_of_scores(tmp_path):
+    scored = [f"text {i},{i / 7:.2f}\n" for i in range(40)]
+    content = 'text,label\n"open,0.11\n' + "".join(scored[:5]) + 'she said ",0.23\n' + "".join(scored[5:])
+    notes = read(write(tmp_path / "f.csv", content), regress=True).notes
+    assert any("spans 7 lines, and 6 of them could be rows" in note for note in notes)
+
+
+def test_a_label_in_every_row_is_asked_about(tmp_path):
+    names = [str(i) for i in range(30)]
+    (note, *_) = read(write(tmp_path / "f.csv", "text,label\n" + rows(30, names))).notes
+    assert note == "f.csv, column 'label': 30 of 30 rows have a label that no other row has; is it the label column?"
+    few = read(write(tmp_path / "f.csv", "text,label\n" + rows(45, names))).notes
+    assert not any("is it the label column" in note for note in few)
+
+
+@pytest.mark.parametrize("missing", ["nan", "?", "-"])
+def test_scores_with_missing_ones_are_no_classes(tmp_path, missing):
+    with complains("such as 0.5: these look like scores, use --regress with --drop-label="):
+        read(write(tmp_path / "f.csv", "text,label\n" + rows(20, ("0.5", "1.5", missing))))
+    assert read(write(tmp_path / "f.csv", "text,label\n" + rows(20, ("0", "1", missing)))).labels[-2:]
+
+
+def test_decimal_commas_are_told(tmp_path):
+    path = write(tmp_path / "f.csv", "text,label\n" + rows(20, ('"0,5"', '"1,5"', "2")))
+    assert any("labels such as 0,5" in note or '"0,5"' in note or "'0,5'" in note for note in read(path).notes)
+    with complains("the score is '0,5'; expected a finite number with a decimal point, not a comma"):
+        read(path, regress=True)
+    path = write(tmp_path / "f.csv", "text,label\n" + rows(20, ('"a,b"', '"1,5"')))
+    assert not any("decimal comma" in note for note in read(path).notes)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("X", "'x'"), ("unknwon", "'unknown'"), ("x\u200b", "'x'"), ("\uff58", "'x'")]
+)
+def test_a_label_to_drop_that_is_spelled_otherwise(tmp_path, given, meant):
+    path = write(tmp_path / "f.csv", "text,label\n" + rows(40, ("no", "yes", "x", "unknown")))
+    with complains("no row has the label", "of --drop-label in column 'label'. Did you mean " + meant + "?"):
+        read(path, drop_label=given)
+    with pytest.raises(InputError, match=r"in column 'label'$"):
+        read(path, drop_label="zzz")
+
+
 def test_a_header_that_is_repeated_is_told(tmp_path):
     task = read(write(tmp_path / "f.csv", "text,label\n" + rows(20) + "text,label\n" + rows(20)))
     assert (
@@ -418,7 +546,7 @@ def test_labels_are_those_that_were_written(tmp_path, labels):
 @pytest.mark.parametrize(
     ("content", "options", "parts"),
     [
-        ("text,label\na,b,c\n", {}, ("line 2", "found 3 fields, expected 2", "--quoting none", "--delimiter")),
+        ("text,label\na,b,c\n", {}, ("line 2", "found 3 fields, expected 2", "'a,b,c'", "in double quotes")),
         ('text,label\n"a\nb",no\nc\n', {}, ("line 4", "found 1 field, expected 2")),
         ("a,no\nb\n", {"columns": "text,label"}, ("line 2", "found 1 field", "--columns names")),
         ("text,label\n", {"columns": "text,label"}, ("line 1 is a header", "leave out --columns")),
@@ -435,7 +563,11 @@ def test_labels_are_those_that_were_written(tmp_path, labels):
         ("text;label\nx;no\n", {}, ("no column 'text'", "'text;label'", "',' is likely not", "--delimiter")),
         ("text,label,text\nx,no,y\n", {}, ("2 columns are called 'text'",)),
         ("text,label\nx,no\ny,yes\n", {}, ("2 rows are too few", "dev set would be empty")),
-        ("text,label\nw,no\nx,no\ny,yes\nz,yes\n", {}, ("4 rows are too few", "test set would be empty")),
+        (
+            "text,label\nw,no\nx,no\ny,yes\nz,yes\n",
+            {},
+            ("4 rows are too few", "--test-share 0"),
+        ),
         ("text,label\nx,0.5\ny,1.5\n", {}, ("column 'label'", "such as 0.5", "--regress")),
         ("text,label\nx,0.5\ny,much\n", {"regress": True}, ("line 3", "score is 'much'")),
         ("text,label\nx,0.5\ny,inf\n", {"regress": True}, ("line 3", "score is 'inf'")),

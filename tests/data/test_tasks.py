@@ -1,5 +1,6 @@
 """`load_task`, `check_task`, `limit_train`, the built-in task and the reading of text, on small data made here."""
 
+import json
 import random
 import re
 import time
@@ -81,6 +82,20 @@ def test_errors_name_no_option_that_the_task_does_not_have(tmp_path, name, damag
         load_task(name, tmp_path)
     assert set(re.findall(r"--[a-z][a-z-]*", str(error.value))) <= {"--out"}, str(error.value)  # of minibert download
     assert str(error.value).count("\n") == 0
+
+
+def test_files_beside_those_of_squad_are_named(tmp_path):
+    answer = {"id": "q", "question": "what ?", "answers": [{"text": "tea", "answer_start": 4}]}
+    content = json.dumps({"data": [{"paragraphs": [{"context": "the tea was bad", "qas": [answer]}]}]})
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}-v1.1.json").write_text(content)
+    (tmp_path / "LICENSE").write_text("x")
+    assert load_task("squad", tmp_path).notes == ()
+    for name in ("train-v2.0.json", "dev-v2.0.json", "test-v1.1.json"):
+        (tmp_path / name).write_text(content)
+    (note,) = load_task("squad", tmp_path).notes
+    read = "train-v1.1.json, dev-v1.1.json are"
+    assert note == f"{tmp_path} also holds dev-v2.0.json, test-v1.1.json, train-v2.0.json: not read ({read})"
 
 
 def test_options_that_are_none_or_false_count_as_not_given(tmp_path):
