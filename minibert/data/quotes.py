@@ -10,6 +10,7 @@ from minibert.errors import shown
 
 _FORMULA = re.compile('="[^"]*"')  # how spreadsheets write a text that looks like a number
 OTHER_QUOTES = ("''", "``", "‘’", "’’", "“”", "””", "„“", "„”", "«»", "»«")  # than csv's
+_OPENING = frozenset(pair[0] for pair in OTHER_QUOTES)
 MOST = 0.5  # of the cells: quotes around that many are no quotations
 
 
@@ -21,13 +22,17 @@ def looks_quoted(cell: str) -> bool:
 def quoted_cells(cells: Sequence[str]) -> tuple[list[int], str]:
     """The numbers of the cells that seem to stand in quotes, and how. One is enough where its quotes cannot be those of
     a quotation, because those inside are doubled or `=` stands before; else it must be most of two or more cells."""
-    odd = [i for i, cell in enumerate(cells) if looks_quoted(cell.strip())]
+    odd = [i for i, cell in enumerate(cells) if '"' in cell and looks_quoted(cell.strip())]
     if _are_most(odd, cells) or any(_has_doubled(cells[i].strip()) for i in odd):
         return odd, "look quoted"
     odd = [i for i, cell in enumerate(cells) if cell[:1] == "=" and _FORMULA.fullmatch(cell.strip())]
     if odd:
         return odd, 'are written as a spreadsheet\'s formula, ="…"'
-    odd = [i for i, cell in enumerate(cells) if len(cell) > 1 and cell[0] + cell[-1] in OTHER_QUOTES]
+    odd = [
+        i
+        for i, cell in enumerate(cells)
+        if cell[:1] in _OPENING and len(cell) > 1 and cell[0] + cell[-1] in OTHER_QUOTES
+    ]
     return (odd, "stand in single or typographic quotes") if _are_most(odd, cells) else ([], "")
 
 

@@ -34,6 +34,7 @@ def test_quotes_that_enclose_cells_are_told(cells, told):
         ['""', "x", "y"],
         ['"', "'"],
         ["=1+2"],
+        ["'", "'"],
         [],
     ],
 )
