@@ -39,7 +39,7 @@ KNOWN = {
     ),
     BertConfig: (
         *("vocab_size", "hidden_size", "n_layers", "n_heads", "feed_forward_size", "max_positions", "n_segments"),
-        *("layernorm_eps", "activation", "hidden_dropout", "attention_dropout"),
+        *("layernorm_eps", "activation", "hidden_dropout", "attention_dropout", "pooler"),
     ),
 }
 KNOWN_OPTIONS = ("top_k", "pooled", "train_layernorm", "train_pooler")

@@ -44,12 +44,13 @@ def true_gradient_is_zero(name: str, model: Model | None = None) -> bool:
 
     The bias b of the keys adds q.b to every score of query q: to a whole row of scores. A head whose softmax runs over
     the tokens of a sequence (Head.shift_invariant) adds its own bias to every token's logit, and so does what the
-    last LayerNorm's beta gives.
+    last LayerNorm's beta gives, if nothing that is not linear reads it: a pooler, or an adapter before it.
     """
     if model is not None and model.head_record.shift_invariant:
-        last = model.config.n_layers - 1
-        pooled = model.options["pooled"]  # then there is a tanh between beta and the logits
-        if name in ("head/b", *[f"encoder/layers/{last}/feed_forward/norm/beta"] * (not pooled)):
+        block = f"encoder/layers/{model.config.n_layers - 1}/feed_forward"
+        has_adapter = f"{block}/adapter/up/W" in model.parameters()
+        is_read = model.options["pooled"] or (has_adapter and model.adapter.reads_norm)
+        if name == "head/b" or (name == f"{block}/norm/beta" and not is_read):
             return True
     return name.endswith("attention/key/b")
 

@@ -39,10 +39,9 @@ from minibert.storage import TaskRecord
 from minibert.text import Batch
 from minibert.trained import max_length
 
-PLAIN = (
-    "none"  # the task without adapters: its prediction is the last hidden state of [CLS] in the plain backbone, (D,)
-)
-OWN = ("adapters", "LayerNorms", "head")  # groups of parameters that tasks in one pass may each have trained
+# The task without adapters: its prediction is the last hidden state of [CLS] in the plain backbone, (D,).
+PLAIN = "none"
+OWN = ("adapters", "LayerNorms", "pooler", "head")  # groups of parameters that tasks in one pass may each have trained
 
 
 class Share(NamedTuple):
@@ -82,8 +81,8 @@ class Part(NamedTuple):
     @property
     def computes(self):
         """What decides the hidden states that it reads: parts of which this is equal have the same. A task that trained
-        nothing but its head has those of the plain backbone."""
-        if any(not name.startswith("head/") for name in self.model.trained()):
+        nothing of the encoder has those of the plain backbone."""
+        if not self.model.encoder_is_frozen:
             return id(self.model)
         return self.batch.ids.tobytes(), self.batch.segments.tobytes(), self.batch.offsets.tobytes(), self.all_rows
 

@@ -222,9 +222,14 @@ class Model:
             return encoder_forward(batch, self._tree, None, context_of(batch, self.config, self.adapter))[0]
 
     @property
+    def encoder_is_frozen(self) -> bool:
+        """Whether nothing trains but the head and its pooler: what they read never changes, but for dropout."""
+        return not any(name.startswith(("embeddings/", "encoder/")) for name in self.trained())
+
+    @property
     def has_features(self) -> bool:
-        """Whether the head alone trains, and reads [CLS] alone: what it reads never changes, but for dropout."""
-        return all(name.startswith("head/") for name in self.trained()) and not self.head_record.reads_all_tokens
+        """Whether the encoder is frozen, and its output is read of [CLS] alone."""
+        return self.encoder_is_frozen and not self.head_record.reads_all_tokens
 
     def features(self, batch: Batch) -> Features:
         """What the head reads of each sequence, without dropout; all methods take it in place of the batch.
@@ -232,7 +237,7 @@ class Model:
         Raises RuntimeError unless the model `has_features`: else they would leave out what trains.
         """
         if not self.has_features:
-            raise RuntimeError("features are for a model whose head alone trains, and reads [CLS] alone")
+            raise RuntimeError("features are for a model whose encoder is frozen, and whose head reads [CLS] alone")
         kernels.ensure_compiled(self.backbone.dtype, "predict")
         with kernels.one_at_a_time():
             return Features(encoder_forward(batch, self._tree, None, self._context(batch))[0])

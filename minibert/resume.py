@@ -21,6 +21,7 @@ WHAT_HASHES_TELL = {
     "data_whole": "the texts or labels are not those of that run",
     "backbone": "the backbone's weights are not those of that run",
     "tokenizer": "the backbone's tokenizer is not that of that run",
+    "features": "it is of a version whose encoder had dropout where the head alone trains",
 }
 _DEFAULTS = {f"train/{f.name}": json.loads(json.dumps(f.default)) for f in fields(TrainConfig)}
 TRAIN_LONGER = "to train longer, start a new run with a larger --epochs and another --out"

@@ -81,6 +81,7 @@ class Training:
             "backbone": self.model.backbone.fingerprint,
             "tokenizer": self.model.backbone.tokenizer_fingerprint,
             "backbone_config": asdict(self.model.backbone.config),
+            **({"features": True} if self.model.has_features else {}),  # read once, without dropout
         }
 
     def tokenized(self, split: Examples) -> Split | Windows:
@@ -137,7 +138,7 @@ class Training:
             self._save_state()
 
     def _read_once(self) -> None:
-        """Where the head alone trains, put what it reads in place of the texts: the encoder, without dropout, works
+        """Where the encoder is frozen, put what it reads in place of the texts: the encoder, without dropout, works
         once and not in every epoch. This counts as work of the epoch under way."""
         if not self.model.has_features or self._is_trained():
             return

@@ -184,7 +184,8 @@ def trial_id(trial: Trial, data: str, backbone: str) -> str:
     """The trial's name: a hash over its settings and the fingerprints of its data and of the backbone.
 
     Where the data lie is not part of it, and what they hold is: so a folder may be moved, and a file that was changed
-    makes another trial.
+    makes another trial. Method head is marked, as it once computed with dropout in the encoder.
     """
-    canonical = json.dumps([trial.changed(), data, backbone], sort_keys=True)
+    changed = trial.changed() | ({"features": True} if trial.method == "head" else {})
+    canonical = json.dumps([changed, data, backbone], sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]

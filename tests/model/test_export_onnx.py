@@ -104,6 +104,14 @@ def test_gelu_by_tanh_and_another_eps(tmp_path):
     assert np.abs(scores(export(model, tmp_path / "task.onnx"), batch) - model.forward(batch)).max() < WITHIN
 
 
+def test_a_backbone_without_a_pooler(tmp_path):
+    config = replace(CONFIG, pooler=False)
+    flat = random_backbone(config, std=0.3).parameters()
+    backbone = Backbone(config, flat, Tokenizer(bert_tokenizer(VOCAB)), "0" * 64)
+    model, batch = trained(backbone), backbone.encode(TEXTS, max_length=24)
+    assert np.abs(scores(export(model, tmp_path / "task.onnx"), batch) - model.forward(batch)).max() < WITHIN
+
+
 def test_batch_and_length_are_free(backbone, tmp_path):
     model = trained(backbone)
     path = export(model, tmp_path / "task.onnx")

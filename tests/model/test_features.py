@@ -85,10 +85,11 @@ def test_ctrl_c_while_the_texts_are_read(backbone, tmp_path, monkeypatch):
     same_outcome(whole, again)
 
 
+@pytest.mark.parametrize("pooler", [False, True], ids=["head alone", "with a pooler of its own"])
 @pytest.mark.parametrize("head", ["classify", "regress"])
-def test_gradients_from_features(head):
+def test_gradients_from_features(head, pooler):
     """With dropout in the head alone; without any they are those from texts."""
-    model = tiny_model("head", head)
+    model = tiny_model("head", head, pooled=pooler, train_pooler=pooler)
     batch, labels = tiny_batch(model.config, head)
     read = model.features(batch)
     assert all(check.passed for check in check_gradients(model, read, labels, dropout_step=5))
@@ -103,7 +104,7 @@ def test_which_models_have_features(backbone):
     for method in ("adapter", "full", "top_k", "layernorm"):
         model = make_model(backbone, method)
         assert not model.has_features
-        with pytest.raises(RuntimeError, match="head alone trains"):
+        with pytest.raises(RuntimeError, match="encoder is frozen"):
             model.features(backbone.encode(["tea"], max_length=8))
 
 

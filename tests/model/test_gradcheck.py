@@ -28,7 +28,8 @@ from minibert.model import Model, random_backbone
 def assert_all_pass(model, dropout_step=None):
     batch, labels = tiny_batch(model.config, model.head)
     checks = check_gradients(model, batch, labels, dropout_step)
-    shifts = ["head/b"] + [f"{TOP}/norm/beta"] * (not model.options["pooled"])  # the same for all tokens
+    is_read = model.options["pooled"] or (model.adapter is not None and model.adapter.reads_norm)
+    shifts = ["head/b"] + [f"{TOP}/norm/beta"] * (not is_read)  # the same for all tokens
     zero = {"classify": [], "multilabel": [], "regress": [], "span": shifts}
     assert {check.name for check in checks} == set(model.trained())
     assert not [check for check in checks if not check.passed]
@@ -64,6 +65,12 @@ def test_every_form_of_the_adapter(form):
     model = tiny_model("adapter", "classify", variant=settings_of(form))
     assert model.adapter == CONFIGS[form]
     assert_all_pass(model, dropout_step=7)
+
+
+@pytest.mark.parametrize("form", BY_OTHERS)
+def test_forms_of_others_with_spans(form):
+    """Where an adapter reads the last LayerNorm, its beta does more than shift all logits."""
+    assert_all_pass(tiny_model("adapter", "span", variant=BY_OTHERS[form]), dropout_step=7)
 
 
 def test_frozen_layernorms_and_gelu_by_tanh_in_the_backbone():

@@ -24,6 +24,8 @@ TASKS = {
     "three classes": {"n_out": 3},
     "regress": {"head": "regress", "n_out": 1},
     "pooled": {"pooled": True},
+    "own pooler": {"pooled": True, "train_pooler": True},
+    "head with its own pooler": {"method": "head", "pooled": True, "train_pooler": True},
     "frozen norms": {"train_layernorm": False},
     "span": {"head": "span", "n_out": 2},
     "layernorm": {"method": "layernorm"},

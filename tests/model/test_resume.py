@@ -319,7 +319,9 @@ def test_a_state_that_is_wrong(backbone, tmp_path, monkeypatch, change):
 
 
 def test_a_state_of_version_1_goes_on(tmp_path):
-    """tests/fixtures/record_older.py wrote it; the bank of that run was not kept, so its first epoch is run again."""
+    """tests/fixtures/record_older.py wrote it; the bank of that run was not kept, so its first epoch is run again.
+
+    It is of method head, which is another computation now: so it goes on only if it says what it does not."""
     texts = [
         "the film was good.",
         "a very dull book",
@@ -338,6 +340,9 @@ def test_a_state_of_version_1_goes_on(tmp_path):
     first = make()
     first._epoch()
     shutil.copy(FIXTURES / "older_state.h5", first.folder.state)
+    with pytest.raises(InputError, match="whose encoder had dropout where the head alone trains"):
+        resume(make())
+    write_meta(first, lambda arrays, meta: meta["settings"].update(features=True))
     again = make()
     assert resume(again) and again.optimizer.steps == 3
     for name, array in first.model.trained().items():
