@@ -52,8 +52,13 @@ def quiet():
         yield
 
 
-def test_500_random_cases():
-    for seed in range(500):
+SEEDS = [range(60), pytest.param(range(60, 500), marks=pytest.mark.slow)]
+random_cases = pytest.mark.parametrize("seeds", SEEDS, ids=["60", "440 more"])
+
+
+@random_cases
+def test_random_cases(seeds):
+    for seed in seeds:
         rng = np.random.default_rng(seed)
         n, rows = int(rng.integers(2, 20)), int(rng.integers(1, 200))
         lowest = UNKNOWN if seed % 3 == 0 else 0  # some labels are unknown
@@ -97,8 +102,9 @@ def check_several(predictions, labels):
     assert "confusion" not in report and "most_frequent" not in report
 
 
-def test_500_random_cases_of_several_labels_a_row():
-    for seed in range(500):
+@random_cases
+def test_random_cases_of_several_labels_a_row(seeds):
+    for seed in seeds:
         rng = np.random.default_rng(seed)
         shape = int(rng.integers(1, 60)), int(rng.integers(2, 9))
         check_several(rng.random(shape) < rng.random(), (rng.random(shape) < rng.random()).astype(np.int64))
