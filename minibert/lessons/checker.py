@@ -187,7 +187,10 @@ def _wrong_part(found, wanted, name: str) -> str:
         if not isinstance(found, (tuple, list)) or len(found) != len(wanted):
             return f"{name} is {_kind(found)}; expected {len(wanted)} things in a {type(wanted).__name__}"
         return next(
-            filter(None, (_wrong_part(f, w, f"{name}[{i}]") for i, (f, w) in enumerate(zip(found, wanted)))), ""
+            filter(
+                None, (_wrong_part(f, w, f"{name}[{i}]") for i, (f, w) in enumerate(zip(found, wanted, strict=True)))
+            ),
+            "",
         )
     if isinstance(wanted, dict):
         if not isinstance(found, dict):
@@ -320,7 +323,7 @@ def _describe_error(found, wanted, error: float, name: str) -> str:
 
 def _describe_arguments(exercise: Exercise, arguments: tuple) -> str:
     names = exercise.solution.__code__.co_varnames
-    return "tried on " + ", ".join(f"{n} {_kind(a)}" for n, a in zip(names, arguments))
+    return "tried on " + ", ".join(f"{n} {_kind(a)}" for n, a in zip(names, arguments, strict=False))
 
 
 def _kind(value) -> str:

@@ -20,8 +20,8 @@ Cases = Callable[[np.random.Generator], list[tuple]]
 class Exercise:
     """One function to write.
 
-    outputs   the names of what it returns: a tuple, in which a tuple stands for a tuple, such as ("y", ("x", "W")); a dict is
-              named as a whole, its arrays by its keys
+    outputs   the names of what it returns: a tuple, in which a tuple stands for a tuple, such as ("y", ("x", "W"));
+              the arrays of a dict are called by its keys
     cases     a random generator -> the lists of arguments it is tried on
     order     names of outputs in the order in which they are computed, to find the first that is wrong
     hints     from a question to nearly the line
@@ -153,10 +153,11 @@ def _pack(rng):
 
 
 def _wordpiece(rng):
-    pieces = "un unaff ##aff ##able ##a ##b film ##s fil ##ms play ##ing ##i a b ##ab able ##ff aff".split()
-    vocab = {piece: i for i, piece in enumerate(pieces)}
-    words = "unaffable films filmsing playing abab able xable playx film a ab unable aff"
-    return [(word, vocab) for word in words.split()]
+    begin, go_on = ["un", "unaff", "film", "fil", "play", "a", "b", "able", "aff"], ["aff", "able", "a", "b", "s", "ms"]
+    go_on += ["ing", "i", "ab", "ff"]
+    vocab = {piece: i for i, piece in enumerate([*begin, *(f"##{piece}" for piece in go_on)])}
+    words = ["unaffable", "films", "filmsing", "playing", "abab", "able", "xable", "playx", "film", "a", "ab", "unable"]
+    return [(word, vocab) for word in words]
 
 
 _LIST = (
@@ -219,7 +220,7 @@ _LIST = (
         ("dx", "dW", "db"),
         None,
         (
-            "Each gradient has the shape of what it is the gradient of. Which products of dy, x and W have these shapes?",
+            "A gradient has the shape of what it is the gradient of. Which products of dy, x and W have these shapes?",
             "One b is added to all T rows: its gradient is a sum over them, not a mean.",
             "dx = dy @ W.T, dW = x.T @ dy, db = dy.sum(axis=0)",
         ),
@@ -238,7 +239,7 @@ _LIST = (
         None,
         (
             "What is the gradient of a row that was taken twice?",
-            "dW[ids] += dy writes each row once, whatever ids repeats. Which function of NumPy adds as often as it occurs?",
+            "dW[ids] += dy writes each row once, however often ids has it. Which function of NumPy adds every time?",
             "np.add.at(dW, ids, dy)",
         ),
     ),

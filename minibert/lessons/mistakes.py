@@ -307,7 +307,8 @@ _of(
     ),
     (
         "dx = dy * (normal_cdf(x) + x * density)",
-        f"t = 2 * {_TANH} - 1; dx = dy * (0.5 * (1 + t) + 0.5 * x * (1 - t**2) * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x**2))",
+        f"t = 2 * {_TANH} - 1; dt = (1 - t**2) * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x**2); "
+        "dx = dy * 0.5 * (1 + t + x * dt)",
         "this is the derivative of the tanh approximation; BERT has the exact form",
     ),
 )
@@ -541,8 +542,8 @@ _of(
         "weight decay is added to g (L2 regularization), and to p as well",
     ),
     (
-        "    m = beta1 * m + (1 - beta1) * g\n    v = beta2 * v + (1 - beta2) * g**2\n    m_hat = m / (1 - beta1**step)\n    v_hat = v / (1 - beta2**step)\n    p = p - lr * weight_decay * p -",
-        "    g = g + weight_decay * p\n    m = beta1 * m + (1 - beta1) * g\n    v = beta2 * v + (1 - beta2) * g**2\n    m_hat = m / (1 - beta1**step)\n    v_hat = v / (1 - beta2**step)\n    p = p -",
+        "m = beta1 * m + (1 - beta1) * g",
+        "g = g + weight_decay * p; weight_decay = 0; m = beta1 * m + (1 - beta1) * g",
         "weight decay is added to g (L2 regularization); decoupled, it moves p itself",
     ),
     ("- lr * weight_decay * p", "- weight_decay * p", "weight decay is not multiplied by the learning rate"),

@@ -37,7 +37,7 @@ def wordpiece(word: str, vocab: dict[str, int]) -> list[str]:
 
 
 def pack(sequences):
-    """ids (T,), positions (T,), offsets (B + 1,) of sequences of ids, end to end: sequence b is offsets[b]:offsets[b+1]."""
+    """Sequences of ids end to end: ids (T,), positions (T,), offsets (B + 1,). Sequence b is offsets[b]:offsets[b+1]."""
     lengths = [len(sequence) for sequence in sequences]
     ids = np.concatenate([np.asarray(sequence, np.int64) for sequence in sequences])
     positions = np.concatenate([np.arange(length) for length in lengths])
@@ -272,7 +272,7 @@ def learning_rate(step, steps, peak, warmup=0.1):
 
 
 def clip(grads, largest):
-    """All gradients scaled by one factor, so that their norm together is at most `largest`.   {name: array} -> the same"""
+    """{name: gradient}, all scaled by one factor, so that their norm together is at most `largest`."""
     norm = math.sqrt(sum((g**2).sum() for g in grads.values()))
     factor = min(1.0, largest / norm)
     return {name: g * factor for name, g in grads.items()}
