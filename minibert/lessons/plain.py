@@ -37,7 +37,7 @@ def wordpiece(word: str, vocab: dict[str, int]) -> list[str]:
 
 
 def pack(sequences):
-    """Sequences of ids end to end: ids (T,), positions (T,), offsets (B + 1,). Sequence b is offsets[b]:offsets[b+1]."""
+    """Sequences end to end: ids (T,), positions (T,), offsets (B + 1,): sequence b is offsets[b]:offsets[b+1]."""
     lengths = [len(sequence) for sequence in sequences]
     ids = np.concatenate([np.asarray(sequence, np.int64) for sequence in sequences])
     positions = np.concatenate([np.arange(length) for length in lengths])
