@@ -185,6 +185,7 @@ _of(
         "np.add.at(dW, ids, dy); dW /= np.maximum(np.bincount(ids, minlength=len(dW)), 1)[:, None]",
         "the gradients of a row that was taken several times are averaged; they must be added",
     ),
+    ("dW = np.zeros(shape)", "dW = np.ones(shape)", "rows that were never taken have no gradient: they are zero"),
     ("np.add.at(dW, ids, dy)", "np.add.at(dW, ids, dy / len(ids))", "dW is a mean over the tokens, not a sum"),
     (
         "np.add.at(dW, ids, dy)",
