@@ -9,7 +9,8 @@ from other_forms import FORMS
 
 from minibert import lessons
 from minibert.errors import InputError
-from minibert.lessons import plain
+from minibert.lessons import mutate, plain
+from minibert.lessons.__main__ import main
 from minibert.lessons.mistakes import MISTAKES, with_mistake
 
 ALL = [(name, mistake) for name, mistakes in MISTAKES.items() for mistake in mistakes]
@@ -139,3 +140,14 @@ def test_take_is_yours_if_it_is_right(capsys):
 def test_an_unknown_exercise():
     with pytest.raises(InputError, match="there is no exercise 'lienar'; there are wordpiece, pack"):
         lessons.check("lienar", plain.linear)
+
+
+def test_mutants_of_an_exercise_are_caught(capsys):
+    assert main(["mutate", "layernorm_backward", "adapter"]) == 0
+    assert "not caught" not in capsys.readouterr().out
+    assert main(["mutate", "adaptor"]) == 2
+
+
+def test_a_checker_that_catches_nothing_is_found_out(monkeypatch, capsys):
+    monkeypatch.setattr(mutate, "check", lambda name, function: lessons.Report(name))
+    assert main(["mutate", "linear"]) == 1 and "not caught: x @ W + b -> " in capsys.readouterr().out
