@@ -1,0 +1,9 @@
+"""The course's checkers: `from minibert import lessons`. The lessons themselves are in notebooks/.
+
+NumPy is all that is needed for what a learner writes: no Numba, no tokenizers, no HDF5.
+"""
+
+from minibert.lessons.checker import Report, WrongAnswer, check, hint, take
+from minibert.lessons.exercises import EXERCISES
+
+__all__ = ["EXERCISES", "Report", "WrongAnswer", "check", "hint", "take"]

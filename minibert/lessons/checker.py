@@ -1,0 +1,174 @@
+"""The checker: is a learner's function right, and if not, which mistake is it?
+
+    >>> lessons.check("layernorm", my_layernorm)
+
+It calls the function on the exercise's inputs and compares what it gives with the function of plain.py, in float64. If
+they differ, it tries every known mistake (mistakes.py): one that gives the very same numbers is the one that was made.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import linecache
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from minibert.errors import InputError
+from minibert.lessons.comparison import agree, compare, judged, kind, same
+from minibert.lessons.exercises import EXERCISES, Exercise
+from minibert.lessons.mistakes import MISTAKES, with_mistake
+
+SEED = 0
+
+
+class WrongAnswer(AssertionError):
+    """What `check(..., strict=True)` raises. Its message is the report."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the checker found. diagnosis: one sentence; "" if all is right. details: shapes, errors, numbers."""
+
+    exercise: str
+    diagnosis: str = ""
+    details: tuple[str, ...] = field(default=())
+    named: bool = False  # whether it is a known mistake
+
+    @property
+    def passed(self) -> bool:
+        """Whether the function is right."""
+        return not self.diagnosis
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+    def __str__(self) -> str:
+        if self.passed:
+            return f"{self.exercise}: right. {' '.join(self.details)}"
+        lines = [f"{self.exercise}: not yet. {self.diagnosis}", *(f"  {line}" for line in self.details)]
+        return "\n".join([*lines, f'  a hint: lessons.hint("{self.exercise}")'])
+
+    __repr__ = __str__  # a notebook shows the last value of a cell
+
+
+def find(name: str) -> Exercise:
+    """The exercise of that name. Raises InputError that lists them."""
+    if name not in EXERCISES:
+        raise InputError(f"there is no exercise {name!r}; there are {', '.join(EXERCISES)}")
+    return EXERCISES[name]
+
+
+def check(name: str, function: Callable, forward: Callable | None = None, strict: bool = False) -> Report:
+    """Try a learner's function on the inputs of an exercise.
+
+    forward: for a backward function, the learner's own forward function, if its cache is not the one that the exercise
+    describes. strict: raise WrongAnswer instead of returning a report that is not good.
+    """
+    exercise = find(name)
+    if not callable(function):
+        report = Report(name, f"this is no function, but {kind(function)}: give the function itself, without brackets")
+    else:
+        report = _judge(exercise, function, forward)
+    if strict and not report:
+        raise WrongAnswer(str(report))
+    return report
+
+
+def _judge(exercise: Exercise, function: Callable, forward: Callable | None) -> Report:
+    answers, worst, note, wrong = [], 0.0, "", None
+    for arguments, expected in _cases(exercise, forward):
+        given = copy.deepcopy(arguments)
+        try:
+            answer = function(*given)
+        except Exception as error:  # whatever a learner's function may raise
+            return Report(exercise.name, _raised(error), (_describe_arguments(exercise, arguments),))
+        if not same(given, arguments):
+            return Report(exercise.name, "it changes its arguments in place: compute new arrays instead")
+        answers.append(answer)
+        found = compare(answer, expected, exercise.outputs, exercise.order)
+        worst, note = max(worst, found.error), note or found.note
+        if found.problem and wrong is None:
+            where = _describe_arguments(exercise, arguments)
+            wrong = Report(exercise.name, found.problem, (*found.details, where))
+    if wrong is None:
+        passed = f"{len(answers)} inputs, largest relative error {worst:.0e}."
+        return Report(exercise.name, details=(passed, note) if note else (passed,))
+    known = _known_mistake(exercise, answers)
+    return Report(exercise.name, known, wrong.details, named=True) if known else wrong
+
+
+def _cases(exercise: Exercise, forward: Callable | None = None) -> list[tuple[tuple, object]]:
+    """The arguments of the exercise, and what its solution gives for them."""
+    usual = _usual_cases(exercise)
+    if forward is None or not exercise.forward:
+        return usual
+    own = exercise.arguments(np.random.default_rng(SEED), forward)
+    return [(given, expected) for given, (_, expected) in zip(own, usual, strict=True)]
+
+
+@functools.cache
+def _usual_cases(exercise: Exercise) -> list[tuple[tuple, object]]:
+    given = exercise.arguments(np.random.default_rng(SEED))
+    return [(arguments, exercise.solution(*copy.deepcopy(arguments))) for arguments in given]
+
+
+# ---------------------------------------------------------------------------------------------------- what to say
+
+
+def _known_mistake(exercise: Exercise, answers: list) -> str:
+    """The message of the first known mistake that gives these very answers; "" if none does."""
+    for mistake in MISTAKES.get(exercise.name, ()):
+        edited = with_mistake(exercise.name, mistake)
+        if all(_agree(exercise, edited, case, answer) for case, answer in zip(_cases(exercise), answers, strict=True)):
+            return mistake.message
+    return ""
+
+
+def _agree(exercise: Exercise, edited: Callable, case: tuple, answer) -> bool:
+    try:
+        with np.errstate(all="ignore"):
+            wrong = edited(*copy.deepcopy(case[0]))
+        return agree(judged(answer, exercise.outputs), judged(wrong, exercise.outputs))
+    except Exception:  # an edit that cannot be computed on these inputs is not what the learner wrote
+        return False
+
+
+def _describe_arguments(exercise: Exercise, arguments: tuple) -> str:
+    names = exercise.solution.__code__.co_varnames
+    return "tried on " + ", ".join(f"{n} {kind(a)}" for n, a in zip(names, arguments, strict=False))
+
+
+def _raised(error: Exception) -> str:
+    """The error, and the learner's own line: the last one that is not of a library."""
+    steps = [step for step in traceback.extract_tb(error.__traceback__)[1:] if "site-packages" not in step.filename]
+    kind = f"{type(error).__name__}: {error}"
+    if not steps:
+        return f"it cannot be called: {kind}"
+    line = (steps[-1].line or linecache.getline(steps[-1].filename, steps[-1].lineno or 0)).strip()
+    return f"it raises {kind}\n  in line {steps[-1].lineno}: {line}"
+
+
+# ------------------------------------------------------------------------------------------------------ hint, take
+
+_SHOWN: dict[str, int] = {}
+
+
+def hint(name: str) -> str:
+    """The next hint of an exercise: a question, then where to look, then nearly the line."""
+    hints = find(name).hints
+    n = _SHOWN.get(name, 0)
+    _SHOWN[name] = n + 1
+    return f"{name}, hint {min(n, len(hints) - 1) + 1} of {len(hints)}: {hints[min(n, len(hints) - 1)]}"
+
+
+def take(name: str, function: Callable, forward: Callable | None = None) -> Callable:
+    """The learner's function if it is right, else that of plain.py, so that the lesson goes on; prints which."""
+    if check(name, function, forward):
+        print(f"{name}: yours")
+        return function
+    print(f'{name}: ours, until yours is right (lessons.check("{name}", …))')
+    return find(name).solution

@@ -1,0 +1,225 @@
+"""An answer beside the solution's: do they agree, and if not, where does it begin to be wrong?
+
+A value is an array or a number, a text, or a tuple, list or dict of these. A forward function returns (y, cache). What
+it is judged by is y; its cache serves to find the first step that is wrong, and may hold something else.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from minibert.errors import list_some
+
+TOLERANCE = 1e-7  # of the largest element of the expected tensor
+FLOOR = 1e-3  # and never of less than this: a gradient may be zero, and what is left of it rounding
+MOST_SHOWN = 4  # tensors
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """error: the largest of all tensors, relative. problem: a sentence, "" if all is right. details: tensor by tensor.
+    note: what is worth a word though the answer is right."""
+
+    error: float = 0.0
+    problem: str = ""
+    details: tuple[str, ...] = ()
+    note: str = ""
+
+
+def compare(answer, expected, outputs: tuple, order: tuple[str, ...] = ()) -> Comparison:
+    """An answer with what the solution gives. outputs, order: of the exercise."""
+    if has_cache(outputs):
+        return _compare_with_cache(answer, expected, outputs, order)
+    names = outputs if isinstance(expected, tuple) else outputs[0]
+    if problem := _wrong_form(answer, expected, names):
+        return Comparison(math.inf, problem)
+    return _compare_tensors(_tensors(answer, names), _tensors(expected, names), order)
+
+
+def has_cache(outputs: tuple) -> bool:
+    """Whether a function with these outputs returns (y, cache)."""
+    return len(outputs) == 2 and outputs[0] in ("y", "p", "loss")
+
+
+def judged(value, outputs: tuple):
+    """The part of what a function returns that it is judged by: without the cache."""
+    return value[0] if has_cache(outputs) and isinstance(value, (tuple, list)) else value
+
+
+def _compare_with_cache(answer, expected, outputs: tuple, order: tuple[str, ...]) -> Comparison:
+    y = outputs[0]
+    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+        return Comparison(math.inf, f"it returns {kind(answer)}; it must return two things: {y}, cache")
+    if problem := _wrong_form(answer[0], expected[0], y):
+        return Comparison(math.inf, problem)
+    found, wanted = {y: answer[0]}, {y: expected[0]}
+    is_as_described = not _wrong_form(answer[1], expected[1], outputs[1])
+    if is_as_described:
+        found, wanted = _tensors(answer[1], outputs[1]) | found, _tensors(expected[1], outputs[1]) | wanted
+    result = _compare_tensors(found, wanted, order)
+    if error(answer[0], expected[0]) <= TOLERANCE and (result.problem or not is_as_described):
+        note = f"{y} is right, and the cache holds other things than described: give check your own forward, too."
+        return Comparison(error(answer[0], expected[0]), note=note)
+    return result
+
+
+def _compare_tensors(found: dict, wanted: dict, order: tuple[str, ...]) -> Comparison:
+    errors = {name: error(found[name], value) for name, value in wanted.items()}
+    wrong = [name for name in wanted if not errors[name] <= TOLERANCE]
+    if not wrong:
+        return Comparison(max(errors.values()))
+    first = next((name for step in order for name in wrong if name.split("[")[0] == step), wrong[0])
+    shown = [first, *(name for name in wrong if name != first)][:MOST_SHOWN]
+    details = [_describe(name, found[name], wanted[name]) for name in shown]
+    right = [name for name in wanted if name not in wrong]
+    if right:
+        details.append(f"right: {list_some(right, MOST_SHOWN)}")
+    which = "is the first that is wrong" if len(wrong) > 1 else "is wrong"
+    return Comparison(max(errors.values()), f"{first} {which}{_look(found[first], wanted[first])}", tuple(details))
+
+
+def _tensors(value, names) -> dict[str, object]:
+    """{name: array, number or text} of what `_wrong_form` has nothing to say about."""
+    if isinstance(names, tuple):
+        found: dict[str, object] = {}
+        for part, name in zip(value, names, strict=True):
+            found |= _tensors(part, name)
+        return found
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else f"{names}{list(key)}": part for key, part in value.items()}
+    return {names: value}
+
+
+# ------------------------------------------------------------------------------------------------------------- form
+
+
+def _wrong_form(found, wanted, names) -> str:
+    """What is wrong with the kind, number or shapes of what is returned; "" if nothing is."""
+    if found is None:
+        return f"{_called(names)} is None: is there a return at the end?"
+    if isinstance(names, tuple):
+        if not isinstance(found, (tuple, list)) or len(found) != len(names):
+            return f"it returns {kind(found)}; expected {len(names)} things: {', '.join(map(_called, names))}"
+        parts = zip(found, wanted, names, strict=True)
+        return next(filter(None, (_wrong_form(*part) for part in parts)), "")
+    if isinstance(wanted, dict):
+        if not isinstance(found, dict):
+            return f"{names} is {kind(found)}; expected a dict with {list_some(map(str, wanted), MOST_SHOWN)}"
+        missing = [key for key in wanted if key not in found]
+        if missing:
+            return f"{names} has no {missing[0]}; it has {list_some(map(str, found), MOST_SHOWN) or 'nothing'}"
+        return next(filter(None, (_wrong_form(found[key], part, str(key)) for key, part in wanted.items())), "")
+    if isinstance(wanted, (str, tuple, list)):
+        fits = isinstance(found, str) if isinstance(wanted, str) else isinstance(found, (tuple, list))
+        return "" if fits else f"{names} is {kind(found)}; expected {kind(wanted)}"
+    if not are_numbers(found):
+        return f"{names} is {kind(found)}; expected numbers"
+    if np.shape(found) != np.shape(wanted):
+        transposed = ": it is transposed" if np.shape(found) == np.shape(wanted)[::-1] else ""
+        return f"{names} has the shape {np.shape(found)}; expected {np.shape(wanted)}{transposed}"
+    return ""
+
+
+def _called(names) -> str:
+    return names if isinstance(names, str) else "what it returns"
+
+
+def are_numbers(value) -> bool:
+    """Whether NumPy makes an array of numbers of it."""
+    try:
+        return np.asarray(value).dtype.kind in "iufb"
+    except ValueError:  # rows of different lengths
+        return False
+
+
+def kind(value) -> str:
+    """A value for people: its shape, or what it is."""
+    if isinstance(value, np.ndarray):
+        return f"{value.shape}" if value.dtype.kind == "f" else f"{value.shape} of {value.dtype}"
+    if isinstance(value, (bool, int, float, str)) or value is None:
+        return repr(value)
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of {len(value)}"
+    return "a function" if callable(value) else f"a {type(value).__name__}"
+
+
+# ---------------------------------------------------------------------------------------------------------- numbers
+
+
+def error(found, wanted) -> float:
+    """The largest difference, relative to the largest element expected; of texts 0 or infinity."""
+    if isinstance(wanted, (str, list, tuple, dict)):
+        return 0.0 if same(found, wanted) else math.inf
+    found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
+    if not wanted.size:
+        return 0.0
+    difference = np.abs(found - wanted).max()
+    return float(difference / max(np.abs(wanted).max(), FLOOR)) if np.isfinite(difference) else math.inf
+
+
+def same(a, b) -> bool:
+    """Whether two values are equal, bit for bit."""
+    if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if callable(a) or isinstance(a, str):
+        return callable(b) or a == b
+    return np.shape(a) == np.shape(b) and bool(np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f"))
+
+
+def agree(found, wanted) -> bool:
+    """Whether two values are equal up to rounding, and not finite in the same places."""
+    if isinstance(wanted, (tuple, list)):
+        return isinstance(found, (tuple, list)) and len(found) == len(wanted) and all(map(agree, found, wanted))
+    if isinstance(wanted, dict):
+        same_keys = isinstance(found, dict) and found.keys() == wanted.keys()
+        return same_keys and all(agree(found[key], wanted[key]) for key in wanted)
+    if isinstance(wanted, str):
+        return found == wanted
+    if not are_numbers(found) or np.shape(found) != np.shape(wanted):
+        return False
+    found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
+    finite = np.isfinite(wanted)
+    return np.array_equal(np.isfinite(found), finite) and error(found[finite], wanted[finite]) <= TOLERANCE
+
+
+# -------------------------------------------------------------------------------------------------------- for people
+
+
+def _look(found, wanted) -> str:
+    """What strikes the eye of a wrong tensor."""
+    if not are_numbers(wanted) or isinstance(wanted, (list, tuple)):
+        return ""
+    found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
+    if not np.isfinite(found).all():
+        return ": it has elements that are NaN or infinite"
+    if not found.any():
+        return ": it is all zero"
+    if found.ndim == 2 and found.shape[0] == found.shape[1] and error(found.T, wanted) <= TOLERANCE:
+        return ": it is transposed"
+    factor = float((found * wanted).sum() / max((wanted * wanted).sum(), 1e-300))
+    if factor and error(found, factor * wanted) <= TOLERANCE:
+        return f": it is {factor:.4g} times what is expected, in every element"
+    rows = np.atleast_2d(np.abs(found - wanted)).max(axis=-1) > TOLERANCE * max(np.abs(wanted).max(), FLOOR)
+    if 0 < rows.sum() < len(rows):
+        return f": {rows.sum()} of {len(rows)} rows, the first is row {int(rows.argmax())}"
+    return ""
+
+
+def _describe(name: str, found, wanted) -> str:
+    """The relative error of a tensor, and the element where it is largest."""
+    if isinstance(wanted, (str, list, tuple, dict)):
+        return f"{name}: expected {wanted!r}, got {found!r}"
+    relative = error(found, wanted)
+    found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
+    if not wanted.ndim:
+        return f"{name}: relative error {relative:.1e}: expected {wanted:.6g}, got {found:.6g}"
+    difference = np.abs(found - wanted)
+    where = np.unravel_index(np.argmax(np.where(np.isnan(difference), np.inf, difference)), wanted.shape)
+    place = ", ".join(str(int(i)) for i in where)
+    numbers = f"expected {wanted[where]:.6g}, got {found[where]:.6g}"
+    return f"{name} {wanted.shape}: relative error {relative:.1e}, largest at [{place}]: {numbers}"

@@ -1,0 +1,278 @@
+"""BERT with adapters in pure functions: what the lessons build, and what a learner's functions are compared with.
+
+    y, cache = f(x, ...)      dx, ... = f_backward(dy, cache)
+
+Nothing is changed in place, and nothing is needed but NumPy. The forward and the backward of a thing are neighbours;
+cache is what backward needs of forward. tests/lessons/test_plain.py shows that these functions compute what the
+kernels and the model compute. Each line is a step that a learner may get wrong: mistakes.py lists how.
+
+Letters: B sequences, T tokens of all sequences together, D hidden size, H heads of d_head = D / H, F feed-forward size,
+M adapter size, C classes, V vocabulary. Weights are (in, out).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+# ------------------------------------------------------------------------------------------------- text to tensors
+
+
+def wordpiece(word: str, vocab: dict[str, int]) -> list[str]:
+    """The pieces of one word: the longest that the vocabulary has, and again in what is left; "##" marks a later one.
+
+    A word with a rest that no piece begins is ["[UNK]"] as a whole.
+    """
+    pieces, start = [], 0
+    while start < len(word):
+        prefix = "##" if start > 0 else ""
+        ends = range(len(word), start, -1)  # the longest first
+        end = next((end for end in ends if prefix + word[start:end] in vocab), None)
+        if end is None:
+            return ["[UNK]"]
+        pieces.append(prefix + word[start:end])
+        start = end
+    return pieces
+
+
+def pack(sequences):
+    """Sequences end to end: ids (T,), positions (T,), offsets (B + 1,): sequence b is offsets[b]:offsets[b+1]."""
+    lengths = [len(sequence) for sequence in sequences]
+    ids = np.concatenate([np.asarray(sequence, np.int64) for sequence in sequences])
+    positions = np.concatenate([np.arange(length) for length in lengths])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return ids, positions, offsets
+
+
+# ---------------------------------------------------------------------------------------------- linear, embedding
+
+
+def linear(x, W, b):
+    """y = x W + b.   (T, in) @ (in, out) -> (T, out)"""
+    y = x @ W + b
+    return y, (x, W)
+
+
+def linear_backward(dy, cache):
+    """dx (T, in), dW (in, out), db (out,)."""
+    x, W = cache
+    dx = dy @ W.T
+    dW = x.T @ dy
+    db = dy.sum(axis=0)
+    return dx, dW, db
+
+
+def embedding(ids, W):
+    """Row ids[t] of the table for each token.   (T,), (V, D) -> (T, D)"""
+    y = W[ids]
+    return y, (ids, W.shape)
+
+
+def embedding_backward(dy, cache):
+    """dW (V, D). A row that was taken more than once has the sum of its gradients."""
+    ids, shape = cache
+    dW = np.zeros(shape)
+    np.add.at(dW, ids, dy)
+    return dW
+
+
+# --------------------------------------------------------------------------------------------- GELU and LayerNorm
+
+
+def normal_cdf(x):
+    """Phi(x), the share of a standard normal distribution that lies below x."""
+    return 0.5 * (1 + np.vectorize(math.erf, otypes=[float])(x / math.sqrt(2)))
+
+
+def gelu(x):
+    """y = x Phi(x), element by element."""
+    y = x * normal_cdf(x)
+    return y, x
+
+
+def gelu_backward(dy, cache):
+    """dx = dy (Phi(x) + x phi(x)), phi the density."""
+    x = cache
+    density = np.exp(-0.5 * x**2) / math.sqrt(2 * math.pi)
+    dx = dy * (normal_cdf(x) + x * density)
+    return dx
+
+
+def layernorm(x, gamma, beta, eps=1e-12):
+    """y = gamma n + beta, n the row with mean 0 and variance 1.   (T, D), (D,), (D,) -> (T, D)"""
+    mean = x.mean(axis=1, keepdims=True)
+    variance = ((x - mean) ** 2).mean(axis=1, keepdims=True)
+    inverse_std = 1 / np.sqrt(variance + eps)
+    n = (x - mean) * inverse_std
+    y = gamma * n + beta
+    return y, (n, inverse_std, gamma)
+
+
+def layernorm_backward(dy, cache):
+    """dx (T, D), dgamma (D,), dbeta (D,). The mean and the variance depend on x, too: hence the two means."""
+    n, inverse_std, gamma = cache
+    dgamma = (dy * n).sum(axis=0)
+    dbeta = dy.sum(axis=0)
+    g = dy * gamma
+    mean_g = g.mean(axis=1, keepdims=True)
+    mean_gn = (g * n).mean(axis=1, keepdims=True)
+    dx = inverse_std * (g - mean_g - n * mean_gn)
+    return dx, dgamma, dbeta
+
+
+# ----------------------------------------------------------------------------------------- softmax, cross-entropy
+
+
+def softmax(x):
+    """Each row to numbers above 0 that sum to 1.   (T, n) -> (T, n)"""
+    shifted = x - x.max(axis=1, keepdims=True)
+    e = np.exp(shifted)
+    p = e / e.sum(axis=1, keepdims=True)
+    return p, p
+
+
+def softmax_backward(dp, cache):
+    """dx = p (dp - sum(dp p)) row by row: every output of a row depends on every input of it."""
+    p = cache
+    inner = (dp * p).sum(axis=1, keepdims=True)
+    dx = p * (dp - inner)
+    return dx
+
+
+def cross_entropy(scores, labels):
+    """The mean over rows of -log softmax(scores)[label].   (B, C), (B,) -> a number"""
+    p, _ = softmax(scores)
+    right = p[np.arange(len(labels)), labels]
+    loss = -np.log(right).mean()
+    return loss, (p, labels)
+
+
+def cross_entropy_backward(cache):
+    """dscores = (p - one_hot(labels)) / B.   -> (B, C)"""
+    p, labels = cache
+    one_hot = np.eye(p.shape[1])[labels]
+    dscores = (p - one_hot) / len(labels)
+    return dscores
+
+
+def central_difference(f, x, epsilon=1e-5):
+    """The gradient of f(x), a number, by two values of f for each element of x.   -> the shape of x"""
+    x = np.array(x, np.float64)
+    gradient = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        value = x[i]
+        x[i] = value + epsilon
+        above = f(x)
+        x[i] = value - epsilon
+        below = f(x)
+        x[i] = value
+        gradient[i] = (above - below) / (2 * epsilon)
+    return gradient
+
+
+# ------------------------------------------------------------------------------------------------------- attention
+
+
+def attention(q, k, v, offsets, n_heads):
+    """softmax(Q K.T / sqrt(d_head)) V of each head of each sequence.   (T, D) x 3 -> (T, D)"""
+    d_head = q.shape[1] // n_heads
+    y = np.zeros_like(v)
+    weights = {}
+    for b in range(len(offsets) - 1):
+        rows = slice(offsets[b], offsets[b + 1])
+        for h in range(n_heads):
+            head = slice(h * d_head, (h + 1) * d_head)
+            scores = q[rows, head] @ k[rows, head].T / math.sqrt(d_head)
+            P, _ = softmax(scores)
+            y[rows, head] = P @ v[rows, head]
+            weights[b, h] = P
+    return y, (q, k, v, offsets, n_heads, weights)
+
+
+def attention_backward(dy, cache):
+    """dq, dk, dv, each (T, D)."""
+    q, k, v, offsets, n_heads, weights = cache
+    d_head = q.shape[1] // n_heads
+    dq, dk, dv = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
+    for b in range(len(offsets) - 1):
+        rows = slice(offsets[b], offsets[b + 1])
+        for h in range(n_heads):
+            head = slice(h * d_head, (h + 1) * d_head)
+            P = weights[b, h]
+            dv[rows, head] = P.T @ dy[rows, head]
+            dP = dy[rows, head] @ v[rows, head].T
+            dS = softmax_backward(dP, P) / math.sqrt(d_head)
+            dq[rows, head] = dS @ k[rows, head]
+            dk[rows, head] = dS.T @ q[rows, head]
+    return dq, dk, dv
+
+
+# --------------------------------------------------------------------------------------------------------- adapter
+
+
+def adapter(x, p):
+    """y = x + gelu(x W_down + b_down) W_up + b_up.   (T, D) -> (T, M) -> (T, D)
+
+    p: {"down/W": (D, M), "down/b": (M,), "up/W": (M, D), "up/b": (D,)}
+    """
+    u, down_cache = linear(x, p["down/W"], p["down/b"])
+    h, gelu_cache = gelu(u)
+    z, up_cache = linear(h, p["up/W"], p["up/b"])
+    y = x + z
+    return y, (down_cache, gelu_cache, up_cache)
+
+
+def adapter_backward(dy, cache):
+    """dx (T, D), and {name: gradient} of the four parameters."""
+    down_cache, gelu_cache, up_cache = cache
+    dh, dW_up, db_up = linear_backward(dy, up_cache)
+    du = gelu_backward(dh, gelu_cache)
+    dx, dW_down, db_down = linear_backward(du, down_cache)
+    dx = dy + dx
+    return dx, {"down/W": dW_down, "down/b": db_down, "up/W": dW_up, "up/b": db_up}
+
+
+def adapter_init(D, M, rng, std=1e-2):
+    """Near the identity: Gaussian weights, drawn again beyond two standard deviations, and zero biases."""
+
+    def truncated_normal(shape):
+        values = rng.standard_normal(shape)
+        while (outside := np.abs(values) > 2).any():
+            values[outside] = rng.standard_normal(outside.sum())
+        return std * values
+
+    return {
+        "down/W": truncated_normal((D, M)),
+        "down/b": np.zeros(M),
+        "up/W": truncated_normal((M, D)),
+        "up/b": np.zeros(D),
+    }
+
+
+# ------------------------------------------------------------------------------------------------------- optimizer
+
+
+def adam_step(p, g, m, v, step, lr, weight_decay=0.0, beta1=0.9, beta2=0.999, eps=1e-8):
+    """p, m and v after one step of Adam with decoupled weight decay; step is 1 for the first."""
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    m_hat = m / (1 - beta1**step)
+    v_hat = v / (1 - beta2**step)
+    p = p - lr * weight_decay * p - lr * m_hat / (np.sqrt(v_hat) + eps)
+    return p, m, v
+
+
+def learning_rate(step, steps, peak, warmup=0.1):
+    """Up in a straight line over the first steps, then down to zero; step is 0 for the first."""
+    rising = round(warmup * steps)
+    if step < rising:
+        return peak * (step + 1) / rising
+    return peak * (steps - step) / max(1, steps - rising)
+
+
+def clip(grads, largest):
+    """{name: gradient}, all scaled by one factor, so that their norm together is at most `largest`."""
+    norm = math.sqrt(sum((g**2).sum() for g in grads.values()))
+    factor = min(1.0, largest / norm)
+    return {name: g * factor for name, g in grads.items()}

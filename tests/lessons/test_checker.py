@@ -1,0 +1,153 @@
+"""The checker: solutions pass, other correct forms pass, known mistakes are called by their names, and anything else
+that a learner may hand in is answered in a sentence."""
+
+import re
+
+import numpy as np
+import pytest
+from other_forms import FORMS
+
+from minibert import lessons
+from minibert.errors import InputError
+from minibert.lessons import mutate, plain
+from minibert.lessons.__main__ import main
+from minibert.lessons.mistakes import MISTAKES, with_mistake
+
+ALL = [(name, mistake) for name, mistakes in MISTAKES.items() for mistake in mistakes]
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # mistakes overflow
+
+
+@pytest.mark.parametrize("name", lessons.EXERCISES)
+def test_the_solution_passes(name):
+    report = lessons.check(name, getattr(plain, name))
+    assert report and "right" in str(report)
+
+
+def test_each_exercise_has_its_mistakes_hints_and_other_forms():
+    assert MISTAKES.keys() == FORMS.keys() == lessons.EXERCISES.keys()
+    for name, exercise in lessons.EXERCISES.items():
+        assert len(MISTAKES[name]) >= 5 and len(FORMS[name]) >= 3 and len(exercise.hints) >= 2, name
+        assert len({mistake.message for mistake in MISTAKES[name]}) == len(MISTAKES[name]), name
+
+
+@pytest.mark.parametrize(("name", "mistake"), ALL, ids=[f"{name}: {mistake.message[:60]}" for name, mistake in ALL])
+def test_a_known_mistake_is_named(name, mistake):
+    report = lessons.check(name, with_mistake(name, mistake))
+    assert not report and report.named and report.diagnosis == mistake.message
+
+
+@pytest.mark.parametrize(("name", "form"), [(n, f) for n, fs in FORMS.items() for f in fs])
+def test_another_correct_form_is_not_refused(name, form):
+    report = lessons.check(name, form)
+    assert report, str(report)
+
+
+def test_a_mistake_in_another_form_is_named_too():
+    def rms(x, gamma, beta, eps):
+        return gamma * (x - x.mean(1)[:, None]) / ((x * x).sum(1)[:, None] / x.shape[1] + eps) ** 0.5 + beta, None
+
+    assert "RMSNorm" in lessons.check("layernorm", rms).diagnosis
+
+    def no_skip(x, p):
+        return plain.adapter(x, p)[0] - x, None
+
+    assert "skip connection" in lessons.check("adapter", no_skip).diagnosis
+
+
+def test_own_caches():
+    def forward(x, p):
+        y, cache = plain.adapter(x, p)
+        return y, {"mine": cache}
+
+    def backward(dy, cache):
+        return plain.adapter_backward(dy, cache["mine"])
+
+    report = lessons.check("adapter", forward)
+    assert report and "give check your own forward" in str(report)
+    assert lessons.check("adapter_backward", backward, forward=forward)
+    assert "raises" in lessons.check("adapter_backward", backward).diagnosis
+
+
+ANSWERS = {
+    "nothing": (lambda x, W, b: None, "it returns None; it must return two things: y, cache"),
+    "y alone": (lambda x, W, b: x @ W + b, r"it returns \(4, 3\); it must return two things"),
+    "text": (lambda x, W, b: ("y", ()), "y is 'y'; expected numbers"),
+    "ragged": (lambda x, W, b: ([[1], [1, 2]], ()), "y is a list of 2; expected numbers"),
+    "transposed": (
+        lambda x, W, b: ((x @ W + b).T, ()),
+        r"y has the shape \(3, 4\); expected \(4, 3\): it is transposed",
+    ),
+    "twice": (lambda x, W, b: (2 * (x @ W + b), ()), "y is wrong: it is 2 times what is expected"),
+    "zero": (lambda x, W, b: (0 * (x @ W + b), ()), "y is wrong: it is all zero"),
+    "nan": (lambda x, W, b: (np.nan * (x @ W + b), ()), "y is wrong: it has elements that are NaN"),
+    "too few": (lambda x, W: (x @ W, ()), "it cannot be called: TypeError"),
+    "raises": (lambda x, W, b: (W @ x + b, ()), "it raises ValueError: matmul.*\n  in line .*W @ x"),
+    "in place": (lambda x, W, b: (np.add(x, 1, out=x) @ W + b, ()), "it changes its arguments in place"),
+    "no function": (np.ones(3), r"this is no function, but \(3,\)"),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_whatever_is_handed_in_is_answered_in_a_sentence(answer):
+    function, expected = ANSWERS[answer]
+    report = lessons.check("linear", function)
+    assert not report and not report.named
+    assert re.match(expected, report.diagnosis, re.DOTALL), report.diagnosis
+    assert "Traceback" not in str(report)
+
+
+def test_a_wrong_row_is_found():
+    def first_row_lost(x, W, b):
+        y = x @ W + b
+        y[0] = 0
+        return y, (x, W)
+
+    assert lessons.check("linear", first_row_lost).diagnosis == "y is wrong: 1 of 4 rows, the first is row 0"
+
+
+def test_the_first_wrong_intermediate_is_named():
+    def variance_doubled(x, gamma, beta, eps):
+        s = 1 / np.sqrt(2 * x.var(1, keepdims=True) + eps)
+        n = (x - x.mean(1, keepdims=True)) * s
+        return gamma * n + beta, (n, s, gamma)
+
+    report = lessons.check("layernorm", variance_doubled)
+    assert report.diagnosis.startswith("inverse_std is the first that is wrong: it is 0.7071 times")
+    assert any(line.startswith("y (4, 5): relative error") for line in report.details)
+
+
+def test_strict_raises_the_report():
+    with pytest.raises(lessons.WrongAnswer, match="the bias is missing"):
+        lessons.check("linear", lambda x, W, b: (x @ W, (x, W)), strict=True)
+
+
+def test_hints_come_one_after_the_other(monkeypatch):
+    found = [lessons.hint("softmax_backward") for _ in range(4)]
+    assert [hint.split(":")[0] for hint in found[:3]] == [f"softmax_backward, hint {i} of 3" for i in (1, 2, 3)]
+    assert found[3] == found[2]
+
+
+def test_take_is_yours_if_it_is_right(capsys):
+    def mine(x, W, b):
+        return x @ W + b, (x, W)
+
+    assert lessons.take("linear", mine) is mine
+    assert lessons.take("linear", lambda x, W, b: None) is plain.linear
+    assert capsys.readouterr().out.splitlines()[0] == "linear: yours"
+
+
+def test_an_unknown_exercise():
+    with pytest.raises(InputError, match="there is no exercise 'lienar'; there are wordpiece, pack"):
+        lessons.check("lienar", plain.linear)
+
+
+def test_mutants_of_an_exercise_are_caught(capsys):
+    assert main(["mutate", "layernorm_backward", "adapter"]) == 0
+    assert "not caught" not in capsys.readouterr().out
+    assert main(["mutate", "adaptor"]) == 2
+
+
+def test_a_checker_that_catches_nothing_is_found_out(monkeypatch, capsys):
+    monkeypatch.setattr(mutate, "check", lambda name, function: lessons.Report(name))
+    assert main(["mutate", "linear"]) == 1 and "not caught: x @ W + b -> " in capsys.readouterr().out

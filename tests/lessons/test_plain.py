@@ -1,0 +1,158 @@
+"""plain.py computes what the kernels, the layers and the optimizer compute."""
+
+import numpy as np
+import pytest
+from tiny import CONFIG
+
+import kernels
+from minibert.config import AdapterConfig
+from minibert.heads import cross_entropy
+from minibert.lessons import plain
+from minibert.optim import Adam, clip_by_global_norm, learning_rate
+
+RNG = np.random.default_rng(0)
+CLOSE = {"rtol": 1e-10, "atol": 1e-12}
+
+
+def close(ours, theirs):
+    np.testing.assert_allclose(ours, theirs, **CLOSE)
+
+
+def test_linear():
+    x, W, b, dy = RNG.normal(size=(5, 4)), RNG.normal(size=(4, 3)), RNG.normal(size=3), RNG.normal(size=(5, 3))
+    y, cache = plain.linear(x, W, b)
+    close(y, kernels.matmul(x, W, b))
+    dW, db = np.zeros_like(W), np.zeros_like(b)
+    theirs = kernels.matmul_backward(dy, x, W, dW, db)
+    for one, other in zip(plain.linear_backward(dy, cache), (theirs, dW, db), strict=True):
+        close(one, other)
+
+
+def test_embedding():
+    ids, W, dy = np.array([3, 0, 3, 1], np.int32), RNG.normal(size=(5, 4)), RNG.normal(size=(4, 4))
+    zeros, table = np.zeros(4, np.int32), np.zeros((1, 4))
+    y, cache = plain.embedding(ids, W)
+    close(y, kernels.embedding(ids, zeros, zeros, W, table, table))
+    dW = np.zeros_like(W)
+    kernels.embedding_backward(dy, ids, dW)
+    close(plain.embedding_backward(dy, cache), dW)
+
+
+def test_gelu():
+    x, dy = RNG.normal(scale=2, size=(4, 6)), RNG.normal(size=(4, 6))
+    y, cache = plain.gelu(x)
+    theirs, act_grad = kernels.gelu(x.copy())
+    close(y, theirs)
+    close(plain.gelu_backward(dy, cache), dy * act_grad)
+
+
+def test_layernorm():
+    x, dy, gamma, beta = RNG.normal(size=(4, 6)), RNG.normal(size=(4, 6)), RNG.normal(size=6), RNG.normal(size=6)
+    y, cache = plain.layernorm(x, gamma, beta, 1e-3)
+    theirs, normalized, inverse_std = kernels.layernorm(x.copy(), None, gamma, beta, 1e-3)
+    close(y, theirs)
+    dgamma, dbeta = np.zeros(6), np.zeros(6)
+    dx = kernels.layernorm_backward(dy.copy(), normalized, inverse_std, gamma, dgamma, dbeta)
+    for one, other in zip(plain.layernorm_backward(dy, cache), (dx, dgamma, dbeta), strict=True):
+        close(one, other)
+
+
+def test_attention():
+    offsets = np.array([0, 3, 4, 9])
+    q, k, v, dy = (RNG.normal(size=(9, 6)) for _ in range(4))
+    y, cache = plain.attention(q, k, v, offsets, 2)
+    theirs, lse = kernels.attention(q, k, v, offsets, offsets, 2)
+    close(y, theirs)
+    others = kernels.attention_backward(dy, q, k, v, lse, offsets, offsets)
+    for one, other in zip(plain.attention_backward(dy, cache), others, strict=True):
+        close(one, other)
+
+
+def test_cross_entropy():
+    scores, labels = RNG.normal(size=(5, 3)), np.array([0, 2, 1, 1, 0])
+    loss, cache = plain.cross_entropy(scores, labels)
+    theirs, dscores = cross_entropy(scores, labels, None)
+    close(loss, theirs)
+    close(plain.cross_entropy_backward(cache), dscores)
+
+
+def test_adapter():
+    from minibert.adapter import adapter_backward, adapter_forward
+    from minibert.params import flatten, unflatten
+
+    p = {"down/W": (6, 4), "down/b": (4,), "up/W": (4, 6), "up/b": (6,)}
+    p = {name: RNG.normal(size=shape) for name, shape in p.items()}
+    x, dy, grads = (
+        RNG.normal(size=(5, 6)),
+        RNG.normal(size=(5, 6)),
+        unflatten({k: np.zeros_like(a) for k, a in p.items()}),
+    )
+    y, cache = plain.adapter(x, p)
+    theirs, their_cache = adapter_forward(x, unflatten(p), grads)
+    close(y, theirs)
+    dx, ours = plain.adapter_backward(dy, cache)
+    close(dx, adapter_backward(dy, unflatten(p), their_cache, grads))
+    for name, gradient in flatten(grads).items():
+        close(ours[name], gradient)
+
+
+def test_adapter_init():
+    from minibert.adapter import adapter_init
+
+    ours = plain.adapter_init(40, 30, np.random.default_rng(0))
+    theirs = adapter_init(AdapterConfig(size=30), CONFIG, 0)
+    for name, array in ours.items():
+        like = theirs[f"encoder/layers/0/attention/adapter/{name}"]
+        assert np.abs(array).max() <= 2e-2 and np.abs(like).max() <= 2e-2
+        assert array.std() == pytest.approx(like.std(), rel=0.1)
+
+
+def test_optimizer():
+    p = {"a/W": RNG.normal(size=(3, 2)), "a/b": RNG.normal(size=2)}
+    ours, m, v = {n: a.copy() for n, a in p.items()}, dict.fromkeys(p, 0.0), dict.fromkeys(p, 0.0)
+    optimizer = Adam(p, 0.1)
+    for step in range(1, 4):
+        grads = {name: RNG.normal(size=a.shape) for name, a in p.items()}
+        clipped = plain.clip(grads, 1.0)
+        clip_by_global_norm(grads, 1.0)
+        lr = plain.learning_rate(step, 10, 1e-2)
+        assert lr == learning_rate(step, 10, 1e-2)
+        optimizer.step(grads, lr)
+        for name, decay in (("a/W", 0.1), ("a/b", 0.0)):
+            close(clipped[name], grads[name])
+            ours[name], m[name], v[name] = plain.adam_step(ours[name], clipped[name], m[name], v[name], step, lr, decay)
+            close(ours[name], p[name])
+
+
+@pytest.mark.parametrize("name", ["linear", "gelu", "layernorm", "softmax"])
+def test_backward_is_the_central_difference(name):
+    """An oracle of its own, beside the kernels."""
+    from minibert.lessons import EXERCISES
+
+    function = getattr(plain, name)
+    x, *others = EXERCISES[name].cases(np.random.default_rng(1))[0]
+    y, cache = function(x, *others)
+    dy = RNG.normal(size=y.shape)
+    result = getattr(plain, f"{name}_backward")(dy, cache)
+    dx = result[0] if isinstance(result, tuple) else result
+    numeric = plain.central_difference(lambda x: (function(x, *others)[0] * dy).sum(), x)
+    np.testing.assert_allclose(dx, numeric, rtol=1e-5, atol=1e-7 * max(1, np.abs(numeric).max()))
+
+
+def test_wordpiece_is_the_tokenizers_librarys():
+    from tokenizers.models import WordPiece
+
+    pieces = ["un", "##aff", "##able", "film", "##s", "a", "##a", "##b"]
+    vocab = {piece: i for i, piece in enumerate(["[UNK]", *pieces])}
+    theirs = WordPiece(vocab, unk_token="[UNK]")
+    for word in ("unaffable", "films", "aab", "filmx", "unable", "b"):
+        assert plain.wordpiece(word, vocab) == [token.value for token in theirs.tokenize(word)]
+
+
+def test_pack_is_that_of_the_program():
+    from minibert.text import pack
+
+    sequences = [[5, 6, 7], [1], [9, 9]]
+    batch = pack(sequences, [[0] * len(s) for s in sequences])
+    for ours, theirs in zip(plain.pack(sequences), (batch.ids, batch.positions, batch.offsets), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
