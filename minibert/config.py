@@ -263,8 +263,11 @@ class TrainConfig(_Settings):
         self._check_int("seed", 0, 2**31 - 1)
         self._check_int("max_steps", 0)
         need(isinstance(self.metric, str), f"metric must be a name, got {shown(self.metric)}")
-        if isinstance(self.class_weights, list):  # as JSON gives it
-            object.__setattr__(self, "class_weights", tuple(self.class_weights))
-        texts = isinstance(self.class_weights, tuple) and all(isinstance(text, str) for text in self.class_weights)
-        need(texts, f"class_weights must be a list of texts, got {shown(self.class_weights)}")
+        given = self.class_weights
+        given = (given,) if isinstance(given, str) else given  # "balanced"
+        need(
+            isinstance(given, (tuple, list)) and all(isinstance(text, str) for text in given),  # a list: as JSON has it
+            f"class_weights must be {BALANCED!r}, or a list of texts NAME=W; got {shown(given)}",
+        )
+        object.__setattr__(self, "class_weights", tuple(given))
         self._check_int("patience", 0)

@@ -39,13 +39,7 @@ def open_trained(backbone: Backbone, bank: str | Path, name: str | None = None) 
 def max_length(record: TaskRecord) -> int:
     """That of the training; a task put into a bank by hand need not have one."""
     usual = DEFAULT_MAX_LENGTH.get(record.training.get("task"), TrainConfig.max_length)
-    return _settings(record, "train").get("max_length", usual)
-
-
-def _settings(record: TaskRecord, name: str) -> dict:
-    """A group of the training's settings; a task put into a bank by hand need not have one."""
-    found = record.training.get(name)
-    return found if isinstance(found, dict) else {}
+    return record.settings("train").get("max_length", usual)
 
 
 def unscored_note(record: TaskRecord) -> list[str]:
@@ -110,7 +104,7 @@ def open_labelled(
     name = name or trained_as
     if name is None:
         raise InputError(f"the bank does not say what data task {record.name} was trained on: give --task")
-    usual = _settings(record, "task_options") if name == trained_as else {}
+    usual = record.settings("task_options") if name == trained_as else {}
     found = load_labelled(name, data, record.labels, **usual | options)
     _check_fit(record, found)
     task = _divide(found)
@@ -129,7 +123,7 @@ def open_labelled(
 
 def _metrics(model: Model, record: TaskRecord, found: Task | Uncut) -> tuple[str, ...]:
     """Those of the training: first that which chose the best epoch."""
-    wanted = _settings(record, "train").get("metric")
+    wanted = record.settings("train").get("metric")
     return chosen_metrics(
         wanted if isinstance(wanted, str) else "", model.head_record.metrics, found.metrics, record.labels
     )
@@ -140,7 +134,7 @@ def _check_fit(record: TaskRecord, found: Task | Uncut) -> None:
         return f"{head}, {'pairs' if pairs else 'single texts'}" + (f", labels {', '.join(labels)}" if labels else "")
 
     train = found.parts["train"] if isinstance(found, Uncut) else found.train
-    trained = describe(record.head, record.labels, record.training.get("pairs", False))
+    trained = describe(record.head, record.labels, record.reads_pairs)
     given = describe(found.head, found.labels, train.pairs is not None)
     if trained != given:
         raise InputError(f"task {record.name} in the bank ({trained}) does not fit task {found.name} ({given})")

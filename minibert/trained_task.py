@@ -44,7 +44,7 @@ class TrainedTask:
     @property
     def reads_pairs(self) -> bool:
         """Whether it reads two texts a time, as it was trained."""
-        return bool(self.record.training.get("pairs")) or self.model.head_record.reads_all_tokens
+        return self.record.reads_pairs or self.model.head_record.reads_all_tokens
 
     def predict(self, texts, pairs=None) -> list:
         """The answer to each text, or to each pair of texts[i] and pairs[i].

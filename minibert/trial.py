@@ -113,7 +113,8 @@ class Trial:
         usual |= {"lr": self.train.lr, "epochs": self.train.epochs}
         usual |= {name.split("/")[-1]: v for name, v in shown.items() if not name.startswith("task_options/")}
         usual |= {"seed": self.train.seed} if seed else {}
-        return " ".join(f"{name}={value}" for name, value in usual.items())
+        joined = {name: ",".join(map(str, v)) if isinstance(v, tuple) else v for name, v in usual.items()}
+        return " ".join(f"{name}={value}" for name, value in joined.items())
 
 
 def _changed(settings, kind: type) -> dict:

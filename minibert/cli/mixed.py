@@ -68,7 +68,7 @@ def _requests(args, records: dict[str, TaskRecord], names: list[str] | None, pat
     lines, pair = read_lines(args, {}), second_text(args)
     if names is None:
         return [_of_line(i, line, records, pair, path) for i, line in enumerate(lines, 1)]
-    reading = {name: bool(records[name].training.get("pairs")) for name in names if name in records}
+    reading = {name: records[name].reads_pairs for name in names if name in records}
     if len(set(reading.values())) > 1:
         two = [next(name for name, pairs in reading.items() if pairs == wanted) for wanted in (True, False)]
         raise InputError(

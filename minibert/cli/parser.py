@@ -38,12 +38,21 @@ class Parser(argparse.ArgumentParser):
         """As that of argparse; but a command reports the options that it does not know itself, and one whose
         subcommands came later knows its old form."""
         if self.usual is not None and not (args and args[0] in (*self.subcommands, "-h", "--help")):
+            self._check_no_slip(args)
             args = [self.usual, *args]
         self.given = tuple(sys.argv[1:] if args is None else args)
         found, unknown = super().parse_known_args(args, namespace)
         if unknown and self.example and "_ARGCOMPLETE" not in os.environ:  # completion asks for half a line
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return found, unknown
+
+    def _check_no_slip(self, args: list[str]) -> None:
+        """End with an error if the first argument is no path, but nearly a subcommand."""
+        word = args[0] if args else ""
+        if not re.fullmatch(r"\w[\w-]*", word) or os.path.lexists(word):
+            return
+        if meant := did_you_mean(word, [name for name in self.subcommands if name != self.usual]):
+            self.error(f"there is no subcommand and no file {word!r}.{meant}")
 
     def error(self, message: str):
         """Print the message and end with exit code 2."""

@@ -24,7 +24,7 @@ from minibert.data.quotes import held_note, quote_note, rows_held
 from minibert.data.squad import without_answers
 from minibert.data.stream import Row, Stream, open_input, open_stream
 from minibert.data.task import Examples, count_empty
-from minibert.data.write_table import check_names, open_writer, output_form
+from minibert.data.write_table import LABEL_SEPARATOR, check_names, open_writer, output_form
 from minibert.errors import InputError
 from minibert.evaluate import predict as predict_batch
 from minibert.evaluate import tokenize
@@ -62,7 +62,7 @@ def predict_rows(args) -> None:
         compile_kernels("predict")
         labels = _Labels(model, record, stream, columns)
         with _output(args.out) as out, _progress(file, args.data) as advance:
-            writer = open_writer(out, args.out, stream, added)
+            writer = open_writer(out, args.out, stream, added, _label_separator(record))
             for row, answer in labels.answered(advance):
                 _write(writer, row, answer, name)
     print_notes(labels.notes())
@@ -96,14 +96,13 @@ def _check(args) -> None:
 
 def _settings(args, record: TaskRecord) -> tuple[list[str], Format]:
     """The columns of the texts, and how the file is written: as given, else as for the training."""
-    usual = record.training.get("task_options")
-    usual = usual if isinstance(usual, dict) else {}
+    usual = record.settings("task_options")
 
     def setting(name: str):
         return usual.get(name) if getattr(args, name) is None else getattr(args, name)
 
     places = ["text_column", "pair_column"]
-    if not record.training.get("pairs"):
+    if not record.reads_pairs:
         places = places[:1]
         if args.pair_column is not None:
             raise InputError(f"task {record.name} reads single texts: leave out --pair-column")
@@ -114,6 +113,12 @@ def _settings(args, record: TaskRecord) -> tuple[list[str], Format]:
     return [setting(place) for place in places], Format(
         setting("delimiter"), encoding, setting("columns"), setting("quoting")
     )
+
+
+def _label_separator(record: TaskRecord) -> str:
+    """What stood between several labels of a row in the file of the training, so that the output can be read alike."""
+    found = record.settings("task_options").get("label_separator")
+    return found if isinstance(found, str) and found else LABEL_SEPARATOR
 
 
 def _about_output(out: str, stream: Stream) -> list[str]:

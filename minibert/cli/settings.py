@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+from argparse import ArgumentTypeError
 from dataclasses import fields
 
 from minibert.config import ACTIVATIONS, METHODS, SUBLAYERS, AdapterConfig, TrainConfig
+from minibert.errors import shown
 from minibert.options import ADAPTER_OPTIONS, TRAIN_OPTIONS
 
 
@@ -31,8 +33,12 @@ def _tuple_of(kind: type):
 
 
 def _quoted_list(text: str) -> tuple[str, ...]:
-    """Comma-separated texts; one that has a comma itself is in double quotes."""
-    return tuple(part.strip() for part in next(csv.reader([text], skipinitialspace=True), ()))
+    """Comma-separated texts; one that has a comma or a line end itself is in double quotes."""
+    try:
+        return tuple(part.strip() for part in next(csv.reader([text], skipinitialspace=True), ()))
+    except csv.Error:
+        told = "is no comma-separated list: put a name with a line end into double quotes"
+        raise ArgumentTypeError(f"{shown(text)} {told}") from None
 
 
 _quoted_list.is_one_value = True

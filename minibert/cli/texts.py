@@ -27,7 +27,7 @@ def texts_and_pairs(args, record: TaskRecord) -> tuple[list[str], list[str] | No
     lines, pair = read_lines(args, record.training.get("task_options") or {}), second_text(args)
     cut = [text_and_pair(i, line, record, pair) for i, line in enumerate(lines, 1)]
     texts, pairs = zip(*cut, strict=True)
-    return list(texts), list(pairs) if record.training.get("pairs") else None
+    return list(texts), list(pairs) if record.reads_pairs else None
 
 
 def second_text(args) -> str | None:
@@ -38,7 +38,7 @@ def second_text(args) -> str | None:
 def text_and_pair(number: int, line: str, record: TaskRecord, pair: str | None = None) -> tuple[str, str | None]:
     """The line's text, and its second text if the task of the record reads pairs: pair, or what stands after a tab.
     Raises InputError."""
-    if not record.training.get("pairs"):
+    if not record.reads_pairs:
         if pair is not None:
             raise InputError(f"task {record.name} reads single texts: leave out --pair")
         return line, None

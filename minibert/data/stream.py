@@ -72,7 +72,7 @@ def open_input(path: str) -> Iterator[tuple[BinaryIO, str]]:
     try:
         file = open(path, "rb")  # noqa: SIM115 (closed below)
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise _unreadable(path, error) from None
     with file:
         yield file, path
 
@@ -80,7 +80,7 @@ def open_input(path: str) -> Iterator[tuple[BinaryIO, str]]:
 def open_stream(file: BinaryIO, name: str, form: Format) -> Stream:
     """The rows of an open file called name: JSON Lines if its name says so, or if it is standard input and begins with
     an object; else a delimited file of that form. Raises InputError, here or with the row where it stands."""
-    lines = stream_lines(file, name, form.encoding, ENCODING_ADVICE)
+    lines = _checked_reads(name, stream_lines(file, name, form.encoding, ENCODING_ADVICE))
     begin = []
     for line in lines:
         begin.append(line)
@@ -92,6 +92,19 @@ def open_stream(file: BinaryIO, name: str, form: Format) -> Stream:
         return _json_stream(name, lines, form)
     columns, header, numbered, notes = scan_lines(Path(name), lines, form)
     return Stream(name, columns, header, (Row(line, values) for line, values in numbered), notes)
+
+
+def _checked_reads(name: str, lines: Iterator[str]) -> Iterator[str]:
+    """The lines. An OSError, of a disk or a network, becomes an InputError about the input: whoever takes the lines
+    may have an output open, whose errors are OSErrors, too."""
+    try:
+        yield from lines
+    except OSError as error:
+        raise _unreadable(name, error) from None
+
+
+def _unreadable(name: str, error: OSError) -> InputError:
+    return InputError(f"{name} cannot be read: {error.strerror or error}")
 
 
 def _json_stream(name: str, lines: Iterator[str], form: Format) -> Stream:

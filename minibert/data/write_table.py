@@ -17,17 +17,19 @@ from minibert.data.json_lines import is_json_lines
 from minibert.data.stream import Row, Stream
 from minibert.errors import InputError, list_some, shown
 
+LABEL_SEPARATOR = "|"  # as `predict` prints several labels; for tasks whose data were read with no other
 _BREAKS = "\r\n"
 
 
 class DelimitedWriter:
     """Rows of a delimited file, with a header line. form: with delimiter and quoting; "none" writes cells as they are.
+    separator: stands between several labels of one row.
 
     Where fields are enclosed, they are if they hold the delimiter, a quote or a line end, as RFC 4180 says.
     """
 
-    def __init__(self, file: TextIO, stream: Stream, added: tuple[str, ...], form: Format):
-        self._stream, self._form = stream, form
+    def __init__(self, file: TextIO, stream: Stream, added: tuple[str, ...], form: Format, separator: str):
+        self._stream, self._form, self._separator = stream, form, separator
         # The writer is told of lines that end in "\r\n", so that it encloses fields with either of the two; a line of
         # the file ends in "\n".
         lines = SimpleNamespace(write=lambda line: file.write(f"{line[:-2]}\n"))
@@ -38,7 +40,7 @@ class DelimitedWriter:
 
     def write(self, row: Row, added: list) -> None:
         """One row, with the values of the added columns."""
-        self._write([*self._stream.cells(row), *map(_as_cell, added)])
+        self._write([*self._stream.cells(row), *(_as_cell(value, self._separator) for value in added)])
 
     def _checked(self, cell: str) -> str:
         if any(character in cell for character in (self._form.delimiter, *_BREAKS)):
@@ -73,10 +75,13 @@ class JsonWriter:
         self._file.write(f"{begin}{'' if begin == '{' else ', '}{json.dumps(more, ensure_ascii=False)[1:]}\n")
 
 
-def open_writer(file: TextIO, out: str, stream: Stream, added: tuple[str, ...]) -> DelimitedWriter | JsonWriter:
-    """The writer for the file called out ("-": standard output), which file is; added: names of the new columns."""
+def open_writer(
+    file: TextIO, out: str, stream: Stream, added: tuple[str, ...], separator: str = LABEL_SEPARATOR
+) -> DelimitedWriter | JsonWriter:
+    """The writer for the file called out ("-": standard output), which file is; added: names of the new columns;
+    separator: what stands between several labels in a cell."""
     form = output_form(out, stream)
-    return JsonWriter(file, stream, added) if form is None else DelimitedWriter(file, stream, added, form)
+    return JsonWriter(file, stream, added) if form is None else DelimitedWriter(file, stream, added, form, separator)
 
 
 def output_form(out: str, stream: Stream) -> Format | None:
@@ -102,8 +107,8 @@ def check_names(where: str, there: tuple[str, ...], added: tuple[str, ...]) -> N
         )
 
 
-def _as_cell(value) -> str:
-    """A value of an answer as text; nothing where there is none; several labels as predict prints them."""
-    if isinstance(value, list):
-        return "|".join(value)
+def _as_cell(value, separator: str) -> str:
+    """A value of an answer as text; nothing where there is none."""
+    if isinstance(value, list):  # several labels
+        return separator.join(value)
     return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -16,6 +16,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
+    "text.parse_math": False,  # the name of a class may have a $
 }
 
 

@@ -78,6 +78,16 @@ class TaskRecord:
                 raise InputError(f"{where}: rows of {name} must be an array of uint64 with one dimension")
 
     @property
+    def reads_pairs(self) -> bool:
+        """Whether it reads two texts a time, as it was trained."""
+        return bool(self.training.get("pairs"))
+
+    def settings(self, name: str) -> dict:
+        """A group of the training's settings; a task put into a bank by hand need not have one."""
+        found = self.training.get(name)
+        return found if isinstance(found, dict) else {}
+
+    @property
     def n_out(self) -> int:
         """C, the outputs of the head."""
         return self.params["head/W"].shape[1]

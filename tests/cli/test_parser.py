@@ -42,6 +42,21 @@ def test_what_was_meant(capsys, command, meant, example):
     assert more == ([f"example: {EXAMPLES[example]}"] if example else [])
 
 
+def test_a_list_with_a_line_end_outside_of_quotes(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--backbone", "x", "--out", "y", "--task", "csv", "--class-weights", "up=1,a\nb=2"])
+    assert "is no comma-separated list: put a name with a line end into double quotes" in capsys.readouterr().err
+
+
+def test_a_mistyped_subcommand_is_no_bank(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command, meant in (("bank ad x.h5", "add"), ("bank lst", "list"), ("bank remvoe x.h5 a", "remove")):
+        assert f"no file {command.split()[1]!r}. Did you mean {meant!r}? (see" in refused(capsys, command)[0]
+    (tmp_path / "ad").write_text("no bank")
+    for command in ("bank ad", "bank list.h5", "bank ./lst", "bank mine"):  # a file, or names of one
+        assert main(command.split()) == 2 and "Did you mean" not in capsys.readouterr().err
+
+
 def test_nothing_is_guessed_without_reason(capsys):
     assert "Did you" not in refused(capsys, EVAL + "--zzzz")[0]
     assert "Did you" not in refused(capsys, "zzzz")[0]

@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -224,3 +225,20 @@ def test_lines_that_arrive_in_pieces():
         assert list(stream_lines(io.BytesIO(text.encode(encoding)), "x")) == expected
         pieces = Slow(text.encode(encoding))
         assert list(stream_lines(pieces, "x", "utf-8" if encoding == "utf-8-sig" else encoding)) == expected
+
+
+def test_an_input_that_breaks_is_not_told_of_the_output(capsys, place, tmp_path, monkeypatch):
+    class Breaking(io.BytesIO):
+        def read(self, size=-1):
+            if self.tell():
+                raise OSError(5, "Input/output error")
+            return super().read(20)
+
+    @contextmanager
+    def broken(path):
+        yield Breaking(b"text\ngood tea\nbad film\n"), path
+
+    monkeypatch.setattr(rows_out, "open_input", broken)
+    code, _, err = label(capsys, place, tmp_path / "in.csv", tmp_path / "out.csv")
+    assert (code, err.count("\n")) == (2, 1) and f"{tmp_path / 'in.csv'} cannot be read: Input/output error" in err
+    assert list(tmp_path.iterdir()) == []

@@ -169,6 +169,11 @@ def test_a_run_of_before_these_settings_goes_on():
         assert difference(before, {"train": now["train"] | {name: value}}).startswith(f"train/{name} was ")
 
 
+def test_lists_are_told_as_they_are_typed():
+    trial = make_trial(task="opinions", class_weights=("x=2", "y=3"), adapter_layers=(0, 2))
+    assert "layers=0,2 class_weights=x=2,y=3" in trial.describe()
+
+
 def test_defaults_leave_a_trial_its_name():
     plain = make_trial(task="opinions")
     assert plain.changed()["train"] == {}
@@ -176,6 +181,7 @@ def test_defaults_leave_a_trial_its_name():
     assert given.changed()["train"] == {"metric": "macro_f1", "class_weights": ("balanced",), "patience": 2}
     assert trial_id(plain, "d", "b") != trial_id(given, "d", "b")
     assert Trial.from_dict(given.to_dict()) == given
+    assert make_trial(task="opinions", metric="macro_f1", class_weights="balanced", patience=2) == given
     assert len(grid(task="opinions", class_weights=("a=1", "b=2"), patience=[1, 2])) == 2
 
 

@@ -72,7 +72,7 @@ def test_a_classifier_gives_the_bits_of_the_command(path, tmp_path, capsys):
 def test_the_choices_of_the_command_are_settings_here(path, tmp_path, capsys):
     flags = ["--metric=macro_f1", "--class-weights=balanced", "--patience=1"]
     result, answers = by_commands(path, tmp_path, capsys, {"text": TEXTS, "label": LABELS[:30] + ["yes"] * 10}, *flags)
-    settings = FAST | {"metric": "macro_f1", "class_weights": ("balanced",), "patience": 1}
+    settings = FAST | {"metric": "macro_f1", "class_weights": "balanced", "patience": 1}
     classifier = AdapterClassifier(path, **settings).fit(TEXTS, LABELS[:30] + ["yes"] * 10)
     assert classifier.result_["dev"] == result["dev"] and "macro_f1" in result["dev"]
     assert classifier.predict_proba(TEXTS)[:, 1].tolist() == [answer["probabilities"]["yes"] for answer in answers]
@@ -257,6 +257,8 @@ def test_weights_count_in_the_loss(path, fitted):
     for wrong, message in (([1] * 39, "weights of shape"), ([-1] * 40, "from 0 on"), ([0] * 40, "are 0"), (["a"], "a")):
         with pytest.raises(ValueError, match=message):
             fit(wrong)
+    for seed in range(2):  # the dev rows that are drawn may count nothing: they are not trained on
+        AdapterClassifier(path, **FAST, split_seed=seed).fit(TEXTS, LABELS, sample_weight=np.arange(40) < 3)
 
 
 # ------------------------------------------------------------------------------------------- scikit-learn's own uses

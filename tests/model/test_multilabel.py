@@ -178,3 +178,28 @@ def test_from_the_command_line(tmp_path, capsys):
     files[5] = str(tmp_path / "other")
     assert main(["train", *files, *columns, "--class-weights", "balanced"]) == 2
     assert "--class-weights: task csv has no classes of which each row has one" in capsys.readouterr().err
+
+
+def test_predicted_labels_stand_in_a_cell_as_those_of_the_training_did(tmp_path, capsys):
+    data = str(
+        put(tmp_path / "data.csv", [("tea film", "tea;film"), *[("film tea", "tea;film")] * 8, ("a", "tea")] * 4)
+    )
+    files = ["--backbone", str(write_tiny_backbone(tmp_path / "tiny.h5")), "--data", data]
+    columns = ["--text-column", "words", "--label-column", "tags", "--label-separator", ";", "--max-length", "16"]
+    train = [
+        "train",
+        *files,
+        "--task",
+        "csv",
+        "--out",
+        str(tmp_path / "run"),
+        *columns,
+        "--epochs",
+        "6",
+        "--lr",
+        "0.01",
+    ]
+    assert main([*train, "--quiet"]) == 0
+    out = str(tmp_path / "out.csv")
+    assert main(["predict", *files, "--bank", str(tmp_path / "run"), "--out", out]) == 0
+    assert "film tea,tea;film,film;tea," in (tmp_path / "out.csv").read_text("utf-8")

@@ -169,3 +169,13 @@ def test_many_classes_and_odd_texts_on_the_page():
     cells = Reader(page.table(["t"], [["a\x07\ud800" + "x" * 5000], [["", "&lt;"]]], texts=(0,))).tables[0]
     assert cells[1][0].startswith("a ") and len(cells[1][0]) == 1000 and cells[2] == ["(empty)&lt;"]
     assert "?" in page.page("\ud800", [])
+
+
+def test_a_name_with_dollars_is_no_formula(place, tmp_path, capsys):
+    name = "$\\foo$"
+    texts, labels = random_texts(60)
+    write_csv(tmp_path / "data.csv", {"text": texts, "label": [name if label == "yes" else "no" for label in labels]})
+    own = ("--label-column", "label", "--metric", f"f1:{name}", "--quiet")
+    assert train(place, tmp_path / "run", *own, data=tmp_path / "data.csv") == 0
+    assert capsys.readouterr().err == ""
+    assert f"f1:{name}</text>" in (tmp_path / "run" / "report.html").read_text("utf-8")
