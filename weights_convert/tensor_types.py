@@ -18,7 +18,7 @@ FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # what weight
 
 
 def is_shape(shape: tuple[int, ...]) -> bool:
-    """Whether NumPy can make such an array; beside a 0 the other numbers may be of any size, but NumPy multiplies them."""
+    """Whether NumPy can make such an array. Beside a 0 a file may have any numbers, and NumPy multiplies them."""
     return len(shape) <= MOST_DIMENSIONS and prod(max(n, 1) for n in shape) < MOST_ELEMENTS
 
 

@@ -402,7 +402,7 @@ def test_what_is_exported_is_what_the_library_saved(tiny, tmp_path, name):
     (AdapterConfig(5, layernorm=True, layernorm_eps=1e-5), "regress", {"train_layernorm": False}),
     (AdapterConfig(5), "multilabel", {}),
     (AdapterConfig(5), "multilabel", {"pooled": True, "train_pooler": True}),
-], ids=["double_seq_bn", "seq_bn", "parallel", "ln_before", "several labels", "several labels, own pooler"])  # fmt: skip
+], ids=["double_seq_bn", "seq_bn", "parallel", "ln_before", "several labels", "several, own pooler"])  # fmt: skip
 def test_a_task_comes_back_bit_for_bit(tiny, tmp_path, adapter, head, options):
     model, record = trained_task(tiny, adapter, head, {"regress": 1, "span": 2}.get(head, 3), **options)
     export(record, tmp_path / "out")

@@ -103,7 +103,7 @@ def save_zip(path, value, root="archive", byteorder=b"little", how=zipfile.ZIP_S
 
 
 def add_nested(archive, blocks):
-    """Add members {name: content} to a zip, of which each begins inside the one before: that one's first bytes change."""
+    """Add members {name: content} to a zip, each of which begins inside the one before, in place of its first bytes."""
     inside, infos = b"", []
     for name, block in reversed(blocks.items()):
         content, info = inside + block[len(inside) :], zipfile.ZipInfo(name)
@@ -119,8 +119,8 @@ def add_nested(archive, blocks):
 
 
 def with_zip64(data, directory=None, size=None, record=None):
-    """A zip with a zip64 record before its end, as PyTorch writes it. Its size of the directory, the end's, or the place
-    of the record may be said to be others."""
+    """A zip with a zip64 record before its end, as PyTorch writes it. directory, record: other numbers in it (bytes of the
+    directory; where the record is); size: another number of bytes in the end."""
     at = len(data) - 22
     count, said, offset = struct.unpack("<H2L", data[at + 10 : at + 20])
     directory = said if directory is None else directory

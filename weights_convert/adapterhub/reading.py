@@ -41,8 +41,8 @@ def import_(
     head = heads.to_ours(head_file, str(head_path))
     if head.options["pooled"] and "pooler/W" not in head.names.values() and not bert.pooler:
         raise InputError(
-            f"{head_path}: the head reads BERT's own pooler, and this backbone has none: its checkpoint was saved without "
-            "one; give a backbone with a pooler, the one that the task was trained on"
+            f"{head_path}: the head reads BERT's own pooler, and this backbone has none: its checkpoint was saved "
+            "without one; give a backbone with a pooler, the one that the task was trained on"
         )
     own = _read_own(file, backbone, str(path), head.head == "span")
     adapter, params, notes = _read_adapter(_open(folder, ADAPTER), task, theirs, backbone)
