@@ -211,8 +211,8 @@ REFUSED = [
     ("seq_bn", {"head": {"num_labels": None}}, "num_labels is None"),
     (
         "seq_bn",
-        {"head": {"num_labels": 10**9, "label2id": None}},
-        "num_labels is 1000000000, expected .* at most 65,536",
+        {"head": {"num_labels": 70_000, "label2id": None}},
+        "num_labels is 70000, expected .* at most 65,536",
     ),
     ("seq_bn", {"head": {"num_labels": 10**400}}, "num_labels is a whole number of 1,329 bits"),
     ("seq_bn", {"adapter": {"scaling": 10**400}}, "scaling is a whole number of 1,329 bits, which is not known"),
@@ -220,7 +220,6 @@ REFUSED = [
     ("seq_bn", {"adapter": {"scaling": float("nan")}}, "scaling is nan|NaN"),
     ("seq_bn", {"adapter": {"scaling": 1e999}}, "scaling is inf|Infinity"),
     ("seq_bn", {"file": {"minibert": {"dev": {"accuracy": 10**400}}}}, "minibert's dev is .'accuracy': a whole number"),
-    ("seq_bn", {"file": {"name": "a\nb"}}, "has no place in|has no tensor|cannot be named"),
     ("seq_bn", {"file": {"model_type": "roberta"}}, "model_type is 'roberta', expected 'bert'"),
     ("seq_bn", {"file": {"hidden_size": 768}}, "hidden_size is 768, and the backbone's is 24"),
     (
@@ -334,6 +333,19 @@ def write_safetensors(path, arrays, others):
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
+@pytest.mark.parametrize("weights", ["pytorch_adapter.bin", "pytorch_model_head.bin"])
+def test_a_name_that_would_break_the_line_of_a_message(tiny, folder, weights):
+    place = folder("seq_bn")
+    write_torch_file(place / weights, {})
+    for config in ("adapter_config.json", "head_config.json"):
+        if config[:4] in weights.replace("pytorch_", ""):
+            file = json.loads((place / config).read_text())
+            (place / config).write_text(json.dumps(file | {"name": "a\nb"}))
+    with pytest.raises(InputError, match=r"has no tensor .*a\\nb") as caught:
+        import_(place, tiny[1])
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("shape", [(0, 1 << 47, 1 << 40), (0,) * 70], ids=["huge", "many dimensions"])

@@ -119,8 +119,8 @@ def add_nested(archive, blocks):
 
 
 def with_zip64(data, directory=None, size=None, record=None):
-    """A zip with a zip64 record before its end, as PyTorch writes it. directory, record: other numbers in it (bytes of the
-    directory; where the record is); size: another number of bytes in the end."""
+    """A zip with a zip64 record before its end, as PyTorch writes it. directory, record: other numbers in it (bytes of
+    the directory; where the record is); size: another number of bytes in the end."""
     at = len(data) - 22
     count, said, offset = struct.unpack("<H2L", data[at + 10 : at + 20])
     directory = said if directory is None else directory
