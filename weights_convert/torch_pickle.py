@@ -15,7 +15,7 @@ from math import prod
 from minibert.errors import InputError, need, one_line, readable, shown
 from weights_convert.tensor_types import MOST_ELEMENTS, is_shape
 
-MOST_OPERATIONS = 300_000  # some 40 a tensor
+MOST_OPERATIONS = 150_000  # some 40 a tensor; each may make an object of 64 bytes, whatever the size of the file
 STORAGES = {  # {class of a storage: dtype as safetensors spells it}
     "torch FloatStorage": "F32",
     "torch HalfStorage": "F16",
