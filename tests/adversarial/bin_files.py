@@ -227,7 +227,8 @@ def _zip(rng: Random, content: bytes, storages: dict, blocks: dict, what: str) -
 def _nested(rng: Random, blocks: dict[str, bytes]) -> dict[str, bytes]:
     """Storages of which each has room for the next one and its header."""
     found: dict[str, bytes] = {}
-    for key in rng.sample(sorted(blocks), len(blocks)):
+    keys = rng.sample(sorted(blocks), rng.randint(len(blocks) // 2, len(blocks)))
+    for key in sorted(keys, key=lambda key: len(blocks[key]), reverse=True):
         name, block = f"archive/data/{key}", blocks[key]
         if not found or len(block) + 30 + len(name) <= len(list(found.values())[-1]):
             found[name] = block
