@@ -1,7 +1,7 @@
 """A task that was tuned without adapters, as one of transformers' models with a head.
 
-    regress, classify   BertForSequenceClassification
-    span                BertForQuestionAnswering
+    regress, classify, multilabel   BertForSequenceClassification
+    span                            BertForQuestionAnswering
 
 Theirs reads a text through the pooler, tanh(x W + b). Ours does so with --pooled-head; without, it reads x itself. Then
 the folder's pooler is x times 2**-k, b = 0, and its classifier takes 2**k times our weights: k is so large that tanh(u)
@@ -20,7 +20,11 @@ from minibert.errors import InputError, readable, shown
 from minibert.params import flatten
 from minibert.storage import BackboneFile, TaskRecord
 
-PROBLEMS = {"classify": "single_label_classification", "regress": "regression"}
+PROBLEMS = {
+    "classify": "single_label_classification",
+    "multilabel": "multi_label_classification",
+    "regress": "regression",
+}
 SMALL = 12  # |u| <= 2**-12
 
 

@@ -16,10 +16,10 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
-from minibert.errors import InputError, list_some, need, one_line, readable, shown
+from minibert.errors import LONGEST_VALUE, InputError, list_some, need, one_line, readable, shown
 from minibert.storage import stand_in
 from minibert.storage.tokenizer import parse
-from weights_convert.tensor_types import to_array
+from weights_convert.tensor_types import is_shape, to_array
 from weights_convert.tokenizer_files import read_json
 from weights_convert.torch_file import read_torch_file
 
@@ -115,11 +115,16 @@ def _open_safetensors(path: Path) -> Tensors:
 
     def read(name: str) -> np.ndarray:
         (dtype, shape), (first, end) = stored[name], entries[name]["data_offsets"]
+        where = f"{path}: tensor {readable(name, LONGEST_VALUE)}"
+        need(is_shape(shape), f"{where} has the shape {shown(shape)}, which is none that can be read")
         with open(path, "rb") as file:
             file.seek(begin + first)
             raw = file.read(end - first)
         need(len(raw) == end - first, f"{path}: became shorter while it was read")
-        return to_array(raw, dtype).reshape(shape)
+        try:
+            return to_array(raw, dtype).reshape(shape)
+        except InputError as error:
+            raise InputError(f"{where} {error}") from None
 
     return Tensors(path, stored, read, (path,))
 

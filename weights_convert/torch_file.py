@@ -26,7 +26,7 @@ from weights_convert.tensor_types import ITEM_SIZE, to_array
 from weights_convert.torch_pickle import ORDERED_DICT, TENSOR, Pickle, Storage, Tensor
 
 LONGEST_PICKLE = 4 << 20  # bytes: some 200 a tensor
-MOST_DIRECTORY = 4 << 20  # bytes of the list of a zip's members, some 70 each
+MOST_DIRECTORY = 1 << 20  # bytes of the list of a zip's members, some 70 each; as objects it takes ten times that
 PIECE = 1 << 20
 LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
@@ -126,25 +126,35 @@ def _read_zip(file) -> tuple[dict[str, Tensor], dict[str, _Place]]:
     order = _content(file, members, f"{root}/byteorder", 16) if f"{root}/byteorder" in members else b"little"
     need(order == b"little", f"has the byte order {shown(order.decode(errors='replace'))}, expected little")
     pickle = Pickle(io.BytesIO(_content(file, members, f"{root}/data.pkl", LONGEST_PICKLE)))
-    views, places = _views_of(pickle), {}
+    views, places, used = _views_of(pickle), {}, [members[f"{root}/data.pkl"]]
     for key, storage in pickle.storages.items():
         name = f"{root}/data/{key}"
         need(name in members, f"has no member {readable(name)}, which its pickle names")
         place, expected = _place(file, members[name]), storage.count * ITEM_SIZE[storage.dtype]
         need(place.size == expected, f"{readable(name)} has {place.size:,} bytes, expected {expected:,}")
         places[key] = place
+        used.append(members[name])
+    _check_apart(file, used)
     return views, places
+
+
+def _check_apart(file, members: list[zipfile.ZipInfo]) -> None:
+    """No two may share bytes: a member inside another would make the tensors far larger than the file."""
+    end, before = 0, ""
+    for member in sorted(members, key=lambda member: member.header_offset):
+        name, place = readable(member.filename), _place(file, member)
+        need(member.header_offset >= end, f"is a damaged zip ({before} and {name} lie in the same place)")
+        end, before = place.start + place.size, name
 
 
 def _members(file) -> dict[str, zipfile.ZipInfo]:
     """{name: member}. A directory that would take far more memory than the file is refused before it is read."""
     size = _size_of(file)
-    file.seek(max(0, size - (1 << 16) - 22))
+    file.seek(max(0, size - (1 << 16) - 98))
     tail = file.read()
     at = tail.rfind(b"PK\5\6")
     need(at >= 0 and at + 22 <= len(tail), "is a damaged zip (its end is missing): get the file again")
-    (directory,) = struct.unpack_from("<I", tail, at + 12)
-    need(directory <= MOST_DIRECTORY, "is a zip with too many members")
+    need(_directory_size(tail, at, size) <= MOST_DIRECTORY, "is a zip with too many members")
     try:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
@@ -155,6 +165,21 @@ def _members(file) -> dict[str, zipfile.ZipInfo]:
         need(member.filename not in found, f"has the member {readable(member.filename)} twice")
         found[member.filename] = member
     return found
+
+
+def _directory_size(tail: bytes, at: int, size: int) -> int:
+    """Bytes of the directory. tail: the end of a file of that size; at: where the end record begins in it.
+
+    With a zip64 record before the end record, which PyTorch writes always, that is what counts, and both must agree.
+    """
+    (directory,) = struct.unpack_from("<I", tail, at + 12)
+    if at < 20 or tail[at - 20 : at - 16] != b"PK\6\7":
+        return directory
+    need(at >= 76 and tail[at - 76 : at - 72] == b"PK\6\6", "is a damaged zip (its zip64 record is missing)")
+    (large,), (record,) = struct.unpack_from("<Q", tail, at - 36), struct.unpack_from("<Q", tail, at - 12)
+    agree = directory in (large, 0xFFFFFFFF) and record == size - len(tail) + at - 76
+    need(agree, "is a damaged zip (its end and its zip64 record contradict each other)")
+    return large
 
 
 def _place(file, member: zipfile.ZipInfo) -> _Place:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from math import prod
 
 from minibert.errors import InputError, need, one_line, readable, shown
+from weights_convert.tensor_types import MOST_ELEMENTS, is_shape
 
-MOST_OPERATIONS = 300_000  # some 40 a tensor
-MOST_DIMENSIONS = 8
+MOST_OPERATIONS = 150_000  # some 40 a tensor; each may make an object of 64 bytes, whatever the size of the file
 STORAGES = {  # {class of a storage: dtype as safetensors spells it}
     "torch FloatStorage": "F32",
     "torch HalfStorage": "F16",
@@ -178,15 +178,15 @@ def _dotted(name: str) -> str:
 
 
 def _is_count(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 48
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST_ELEMENTS
 
 
 def _tensor_of(arguments: tuple) -> Tensor:
     """The tensor of (storage, offset, shape, stride, requires_grad, hooks), inside its storage."""
     need(len(arguments) in (6, 7) and isinstance(arguments[0], Storage), "its pickle has a tensor without a storage")
     storage, offset, shape, stride = arguments[:4]
-    numbers = isinstance(shape, tuple) and isinstance(stride, tuple) and len(shape) == len(stride) <= MOST_DIMENSIONS
-    numbers = numbers and all(map(_is_count, (offset, *shape, *stride)))
+    numbers = isinstance(shape, tuple) and isinstance(stride, tuple) and len(shape) == len(stride)
+    numbers = numbers and all(map(_is_count, (offset, *shape, *stride))) and is_shape(shape)
     need(numbers, "its pickle has a tensor whose shape or stride cannot be one")
     tensor = Tensor(storage, offset, shape, stride)
     need(

@@ -31,7 +31,7 @@ from .json_files import UNCHANGED
 from .mutations import NUMBERS, damage, mutate_json
 
 sys.path.append(str(Path(__file__).parents[1] / "support"))
-from torch_files import Parameter, pickled, state_dict, tensor
+from torch_files import Parameter, add_nested, pickled, state_dict, tensor, with_zip64
 
 BIN, SHARDS = "pytorch_model.bin", "model.safetensors.index.json"
 CALLS = (
@@ -174,7 +174,7 @@ def _file(rng: Random, content: bytes, storages: dict, legacy: bool, change: boo
     """The pickle and its storages in a layout, of which one thing is changed or nothing."""
     blocks = {key: numbers.tobytes() for key, numbers in storages.items()}
     key = rng.choice(sorted(blocks))
-    what = rng.choice(("none", "shorter", "longer", "without", "order", "machine")) if change else ""
+    what = rng.choice(("none", "shorter", "longer", "without", "order", "machine", "nested", "zip64")) if change else ""
     if what in ("shorter", "longer"):
         blocks[key] = blocks[key][:-1] if what == "shorter" else blocks[key] + b"\0"
     elif what == "without":
@@ -213,11 +213,33 @@ def _zip(rng: Random, content: bytes, storages: dict, blocks: dict, what: str) -
             members[members.index((name, block))] = (rng.choice((name.upper(), name + "x", "x/" + name)), block)
         else:
             members.append(("other/data.pkl", content))
+    nested = _nested(rng, blocks) if what == "nested" else {}
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, block in members:
-            archive.writestr(zipfile.ZipInfo(name), block, how.get(name, zipfile.ZIP_STORED))
-    return file.getvalue()
+            if name not in nested:
+                archive.writestr(zipfile.ZipInfo(name), block, how.get(name, zipfile.ZIP_STORED))
+        if nested:
+            add_nested(archive, nested)
+    return _ended(rng, file.getvalue()) if what == "zip64" else file.getvalue()
+
+
+def _nested(rng: Random, blocks: dict[str, bytes]) -> dict[str, bytes]:
+    """Storages of which each has room for the next one and its header."""
+    found: dict[str, bytes] = {}
+    keys = rng.sample(sorted(blocks), rng.randint(len(blocks) // 2, len(blocks)))
+    for key in sorted(keys, key=lambda key: len(blocks[key]), reverse=True):
+        name, block = f"archive/data/{key}", blocks[key]
+        if not found or len(block) + 30 + len(name) <= len(list(found.values())[-1]):
+            found[name] = block
+    return found if len(found) > 1 else {}
+
+
+def _ended(rng: Random, data: bytes) -> bytes:
+    """With a zip64 record, which says the same as the end or something else."""
+    numbers = (None, None, len(data), *(number % 2**64 for number in NUMBERS))
+    size = rng.choice((*numbers[:3], 0, 1, 0xFFFFFFFF, 0xFFFFFFFF))
+    return with_zip64(data, rng.choice(numbers), size, rng.choice((*numbers, None, None, None)))
 
 
 # ---------------------------------------------------------------------------------------------------------- the oracle
@@ -293,6 +315,7 @@ def _stored_in_zip(data: bytes) -> dict[str, np.ndarray]:
         names = archive.namelist()
         if len(set(names)) != len(names):
             raise Refuse("a member is there twice")
+        _check_apart(archive.infolist())
         used = [member for member in archive.infolist() if not member.filename.endswith("version")]
         (root,) = (name.removesuffix("/data.pkl") for name in names if name.endswith("/data.pkl"))
         if f"{root}/byteorder" in names and archive.read(f"{root}/byteorder") != b"little":
@@ -308,6 +331,13 @@ def _stored_in_zip(data: bytes) -> dict[str, np.ndarray]:
             except zipfile.BadZipFile:  # of tensors that are left out nobody needs the checksum
                 blocks[name.removeprefix(f"{root}/data/")] = None
     return {name: _array(view, blocks) for name, view in views.items()}
+
+
+def _check_apart(members: list[zipfile.ZipInfo]) -> None:
+    """The bytes of members that are read may belong to one of them alone."""
+    spans = sorted((m.header_offset, m.header_offset + 30 + m.file_size) for m in members if m.file_size)
+    if any(end > start for (_, end), (start, _) in pairwise(spans)):
+        raise Refuse("members that overlap")
 
 
 def _stored_in_legacy(data: bytes) -> dict[str, np.ndarray]:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import struct
+from contextlib import nullcontext
 from dataclasses import replace
 
 import h5py
@@ -82,10 +84,13 @@ def folder(tmp_path):
     return copy_of
 
 
+LABELLED = ("classify", "multilabel")
+
+
 def trained_task(tiny, adapter, head="classify", n_out=3, **options):
     model = Model(tiny[0], head, n_out, adapter=adapter, **options)
     away_from_identity(model)
-    labels = [f"label {i}" for i in range(n_out)] if head == "classify" else []
+    labels = [f"label {i}" for i in range(n_out)] if head in LABELLED else []
     settings = {"pairs": False, "train": {"max_length": 12}}
     return model, model.to_record("tea", labels, settings, {"accuracy": 0.75})
 
@@ -204,6 +209,17 @@ REFUSED = [
     ("seq_bn", {"head": {"label2id": {"a": 0, "b": 1}}}, "label2id has the numbers .0, 1., expected 0 to 2"),
     ("seq_bn", {"head": {"label2id": {"a": 0, "b": "x", "c": 2}}}, "label2id gives b the number 'x'"),
     ("seq_bn", {"head": {"num_labels": None}}, "num_labels is None"),
+    (
+        "seq_bn",
+        {"head": {"num_labels": 70_000, "label2id": None}},
+        "num_labels is 70000, expected .* at most 65,536",
+    ),
+    ("seq_bn", {"head": {"num_labels": 10**400}}, "num_labels is a whole number of 1,329 bits"),
+    ("seq_bn", {"adapter": {"scaling": 10**400}}, "scaling is a whole number of 1,329 bits, which is not known"),
+    ("seq_bn", {"adapter": {"scaling": -(10**400)}}, "scaling is a whole number of 1,329 bits, which is not known"),
+    ("seq_bn", {"adapter": {"scaling": float("nan")}}, "scaling is nan|NaN"),
+    ("seq_bn", {"adapter": {"scaling": 1e999}}, "scaling is inf|Infinity"),
+    ("seq_bn", {"file": {"minibert": {"dev": {"accuracy": 10**400}}}}, "minibert's dev is .'accuracy': a whole number"),
     ("seq_bn", {"file": {"model_type": "roberta"}}, "model_type is 'roberta', expected 'bert'"),
     ("seq_bn", {"file": {"hidden_size": 768}}, "hidden_size is 768, and the backbone's is 24"),
     (
@@ -229,7 +245,7 @@ def test_what_cannot_be_held_is_refused_by_name(tiny, folder, name, changes, mes
     assert "\n" not in str(caught.value)
 
 
-ODD = [True, False, None, 0, 1, -1, 2, 1e999, 10**40, [], {}, [1], "", "x", "adapters", "learned", 0.5]
+ODD = [True, False, None, 0, 1, -1, 2, 1e999, 10**40, 10**400, [], {}, [1], "", "x", "adapters", "learned", 0.5]
 
 
 @pytest.mark.parametrize("config", ["adapter_config.json", "head_config.json"])
@@ -277,6 +293,87 @@ def test_tensors_of_something_else_are_refused(tiny, folder):
         import_(place / "nowhere", tiny[1])
 
 
+DOWN = "bert.encoder.layer.1.output.adapters.seq_bn.adapter_down.0.bias"
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "U16", "I64", "BOOL"])
+def test_a_dtype_that_is_none_of_weights_is_refused_before_it_is_read(tiny, folder, dtype):
+    """In a tensor of the adapter, of the head, and in one that has no place."""
+    for config, file, name in (
+        ("pytorch_adapter.bin", "adapter.safetensors", DOWN),
+        ("pytorch_model_head.bin", "model_head.safetensors", "heads.seq_bn.4.bias"),
+        ("pytorch_adapter.bin", "adapter.safetensors", "other"),
+    ):
+        place = folder("seq_bn")
+        stored = open_tensors(place / config)
+        arrays = {tensor: stored.read(tensor) for tensor in stored.stored} | {name: np.zeros(3, np.float32)}
+        write_safetensors(place / file, arrays, {name: (dtype, [3])})
+        (place / config).unlink()
+        with pytest.raises(InputError) as caught:
+            import_(place, tiny[1])
+        expected = "has no place in" if name == "other" else f"tensor {name} has dtype {dtype}, expected one of F32"
+        assert f"{place / file}: tensor {name}" in str(caught.value) and expected in str(caught.value)
+        with (
+            pytest.raises(InputError, match=f"has dtype {dtype}, which is not read")
+            if dtype[0] in "FU"
+            else nullcontext()
+        ):
+            open_tensors(place / file).read(name)
+        shutil.rmtree(place)
+
+
+def write_safetensors(path, arrays, others):
+    """others: {tensor: (dtype, shape)} that are written as something else than they are, with zeros for numbers."""
+    sizes, header, body = {"F8_E4M3": 1, "U16": 2, "I64": 8, "BOOL": 1, "F32": 4}, {}, b""
+    for name, array in arrays.items():
+        dtype, shape = others.get(name, ("F32", list(array.shape)))
+        raw = bytes(sizes[dtype] * int(np.prod(shape, dtype=object))) if name in others else array.tobytes()
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(body), len(body) + len(raw)]}
+        body += raw
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
+@pytest.mark.parametrize("weights", ["pytorch_adapter.bin", "pytorch_model_head.bin"])
+def test_a_name_that_would_break_the_line_of_a_message(tiny, folder, weights):
+    place = folder("seq_bn")
+    write_torch_file(place / weights, {})
+    for config in ("adapter_config.json", "head_config.json"):
+        if config[:4] in weights.replace("pytorch_", ""):
+            file = json.loads((place / config).read_text())
+            (place / config).write_text(json.dumps(file | {"name": "a\nb"}))
+    with pytest.raises(InputError, match=r"has no tensor .*a\\nb") as caught:
+        import_(place, tiny[1])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(0, 1 << 47, 1 << 40), (0,) * 70], ids=["huge", "many dimensions"])
+def test_a_shape_that_numpy_cannot_make_is_refused(tiny, folder, shape):
+    place = folder("seq_bn")
+    stored = open_tensors(place / "pytorch_adapter.bin")
+    arrays = {tensor: stored.read(tensor) for tensor in stored.stored}
+    write_safetensors(place / "adapter.safetensors", arrays, {DOWN: ("F32", list(shape))})
+    (place / "pytorch_adapter.bin").unlink()
+    with pytest.raises(InputError, match=r"adapter_down.0.bias has the shape \(0, .*which is none that can be read"):
+        import_(place, tiny[1])
+
+
+def test_a_head_that_reads_a_pooler_needs_a_backbone_that_has_one(tiny):
+    """A pooler of the task's own is in the folder."""
+    backbone, of_file, batch = tiny
+    params = {name: part for name, part in of_file.params.items() if name != "pooler"}
+    without = replace(of_file, config=replace(of_file.config, pooler=False), params=params)
+    with pytest.raises(InputError, match=r"head_config.json: the head reads BERT's own pooler, .* backbone has none"):
+        import_(RECORDED / "par_bn", without)
+    flat = {name: array for name, array in backbone.parameters().items() if not name.startswith("pooler/")}
+    poor = Backbone(without.config, flat, backbone.tokenizer, of_file.fingerprint)
+    for name in ("seq_bn", "double_seq_bn"):
+        record, _ = import_(RECORDED / name, without)
+        expected = Model.from_record(backbone, import_(RECORDED / name, of_file)[0]).forward(batch)
+        np.testing.assert_array_equal(Model.from_record(poor, record).forward(batch), expected)
+
+
 # ----------------------------------------------------------------------------------------------------------------- out
 
 
@@ -315,9 +412,11 @@ def test_what_is_exported_is_what_the_library_saved(tiny, tmp_path, name):
     (AdapterConfig(49, reads_norm=True), "classify", {"pooled": True}),
     (AdapterConfig(5, parallel=True, layers=(1,)), "span", {"pooled": True, "train_pooler": True}),
     (AdapterConfig(5, layernorm=True, layernorm_eps=1e-5), "regress", {"train_layernorm": False}),
-], ids=["double_seq_bn", "seq_bn", "parallel", "ln_before"])  # fmt: skip
+    (AdapterConfig(5), "multilabel", {}),
+    (AdapterConfig(5), "multilabel", {"pooled": True, "train_pooler": True}),
+], ids=["double_seq_bn", "seq_bn", "parallel", "ln_before", "several labels", "several, own pooler"])  # fmt: skip
 def test_a_task_comes_back_bit_for_bit(tiny, tmp_path, adapter, head, options):
-    model, record = trained_task(tiny, adapter, head, {"classify": 3, "regress": 1, "span": 2}[head], **options)
+    model, record = trained_task(tiny, adapter, head, {"regress": 1, "span": 2}.get(head, 3), **options)
     export(record, tmp_path / "out")
     again, notes = import_(tmp_path / "out", tiny[1])
     assert (again.name, again.labels, again.dev, notes) == ("tea", record.labels, {"accuracy": 0.75}, [])
@@ -328,6 +427,17 @@ def test_a_task_comes_back_bit_for_bit(tiny, tmp_path, adapter, head, options):
     for name, array in record.params.items():
         np.testing.assert_array_equal(again.params[name], array)
     np.testing.assert_array_equal(Model.from_record(tiny[0], again).forward(tiny[2]), model.forward(tiny[2]))
+
+
+def test_a_task_of_several_labels_is_the_librarys_multilabel_classification(tiny, tmp_path):
+    _, record = trained_task(tiny, AdapterConfig(4), "multilabel")
+    export(record, tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "head_config.json").read_text())["config"]
+    assert (config["head_type"], config["num_labels"], config["layers"]) == ("multilabel_classification", 3, 1)
+    assert config["label2id"] == {"label 0": 0, "label 1": 1, "label 2": 2}
+    assert "the sigmoid of `scores.logits`" in (tmp_path / "out" / "README.md").read_text()
+    again, _ = import_(tmp_path / "out", tiny[1])
+    assert (again.head, again.labels) == ("multilabel", ("label 0", "label 1", "label 2"))
 
 
 @pytest.mark.parametrize("adapter, message", [

@@ -16,7 +16,7 @@ from minibert import AdapterConfig, Model, load_backbone
 from minibert.gradcheck import away_from_identity
 from minibert.storage import read_backbone, write_bank
 
-OUTPUTS = {"classify": 3, "regress": 1, "span": 2}
+OUTPUTS = {"classify": 3, "multilabel": 3, "regress": 1, "span": 2}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def make_bank(path, backbone_path, head="classify", **options):
     backbone = load_backbone(backbone_path)
     model = make_model(backbone, head=head, n_out=OUTPUTS[head], **options)
     away_from_identity(model, std=0.2)
-    labels = ("no", "yes", "ä b") if head == "classify" else ()
+    labels = ("no", "yes", "ä b") if head in ("classify", "multilabel") else ()
     write_bank(path, {"mine": model.to_record("mine", labels)})
     return model
 
@@ -103,6 +103,8 @@ def test_config_names_model_labels_and_problem(tmp_path, run, backbone_path):
     assert config["id2label"] == {"0": "no", "1": "yes", "2": "ä b"}
     assert config["label2id"] == {"no": 0, "yes": 1, "ä b": 2}
     assert config["problem_type"] == "single_label_classification"
+    config = config_of(tmp_path, run, backbone_path, "multilabel", method="head")
+    assert config["problem_type"] == "multi_label_classification" and len(config["id2label"]) == 3
     config = config_of(tmp_path, run, backbone_path, "regress", method="head")
     assert config["problem_type"] == "regression" and config["id2label"] == {"0": "score"}
     config = config_of(tmp_path, run, backbone_path, "span", method="head")

@@ -9,7 +9,17 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
-from torch_files import Parameter, Tensor, pickled, save_legacy, save_zip, state_dict, tensor
+from torch_files import (
+    Parameter,
+    Tensor,
+    add_nested,
+    pickled,
+    save_legacy,
+    save_zip,
+    state_dict,
+    tensor,
+    with_zip64,
+)
 
 from minibert.errors import InputError
 from weights_convert import torch_file, torch_pickle
@@ -137,6 +147,7 @@ VIEWS = {
     "a list": Tensor(NUMBERS, 0, [24], [1]),
     "a truth value": Tensor(NUMBERS, 0, (True,), (1,)),
     "many dimensions": Tensor(NUMBERS, 0, (1,) * 30, (1,) * 30),
+    "nothing, of huge numbers": Tensor(NUMBERS, 0, (0, 1 << 47, 1 << 40), (1, 1, 1)),
 }
 
 
@@ -202,7 +213,7 @@ def test_pickles_that_are_damaged_or_made_by_hand(tmp_path, case):
 def test_a_pickle_of_too_many_operations(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.bin", "w") as archive:
         archive.writestr("a/data.pkl", raw(b"}" * (torch_pickle.MOST_OPERATIONS + 1)))
-    with pytest.raises(InputError, match="more than 300,000 operations"):
+    with pytest.raises(InputError, match="more than 150,000 operations"):
         read_torch_file(tmp_path / "x.bin")
     with zipfile.ZipFile(tmp_path / "x.bin", "w") as archive:
         archive.writestr("a/data.pkl", bytes(torch_file.LONGEST_PICKLE + 1))
@@ -276,6 +287,65 @@ def test_zips_that_torch_does_not_write(tmp_path, case):
     with pytest.raises(InputError) as error:
         values_of(path)
     assert ZIPS[case] in str(error.value)
+
+
+def test_members_that_lie_in_one_another(tmp_path):
+    """200 storages in the place of one: a file of 0.4 MB with 40 MB of tensors."""
+    arrays = {f"x{i}": np.zeros(100_000 - 100 * i, np.float32) for i in range(200)}
+    content, storages = pickled(state_dict(arrays))
+    blocks = {f"a/data/{key}": numbers.tobytes() for key, numbers in storages.items()}
+    with zipfile.ZipFile(tmp_path / "x.bin", "w") as archive:
+        archive.writestr("a/data.pkl", content)
+        add_nested(archive, blocks)
+    assert (tmp_path / "x.bin").stat().st_size < 500_000 < sum(map(len, blocks.values())) / 60
+    with zipfile.ZipFile(tmp_path / "x.bin") as archive:  # it is whole: all names are there, with their checksums
+        assert len(archive.namelist()) == 201
+    with pytest.raises(InputError, match=r"a/data/0 and a/data/1 lie in the same place"):
+        read_torch_file(tmp_path / "x.bin")
+
+
+def test_a_pickle_inside_a_storage(tmp_path):
+    content, _ = pickled({"x": tensor(np.zeros(1000, np.float32))})
+    with zipfile.ZipFile(tmp_path / "x.bin", "w") as archive:
+        add_nested(archive, {"a/data/0": bytes(4000), "a/data.pkl": content})
+    with pytest.raises(InputError, match=r"a/data/0 and a/data.pkl lie in the same place"):
+        read_torch_file(tmp_path / "x.bin")
+
+
+ENDS = {
+    "as torch writes it": ({}, None),
+    "in a large file": ({"size": 0xFFFFFFFF}, None),
+    "another directory": ({"directory": 50}, "its end and its zip64 record contradict each other"),
+    "a directory too large": ({"directory": 1 << 30, "size": 0xFFFFFFFF}, "too many members"),
+    "hidden": ({"directory": 1 << 30, "size": 50}, "its end and its zip64 record contradict each other"),
+    "a record elsewhere": ({"record": 0}, "its end and its zip64 record contradict each other"),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_zip64_records(tmp_path, case):
+    options, words = ENDS[case]
+    save_zip(tmp_path / "x.bin", {"x": tensor(NUMBERS)})
+    data = with_zip64((tmp_path / "x.bin").read_bytes(), **options)
+    (tmp_path / "x.bin").write_bytes(data)
+    if words is None:
+        assert same(values_of(tmp_path / "x.bin")["x"], NUMBERS)
+        (tmp_path / "x.bin").write_bytes(data.replace(b"PK\6\6", b"PK\6\5"))
+        words = "its zip64 record is missing"
+    with pytest.raises(InputError, match=words):
+        read_torch_file(tmp_path / "x.bin")
+
+
+def test_a_directory_that_is_longer_than_the_limit_is_not_read(tmp_path, monkeypatch):
+    """1.1 MB, some 11 MB as objects; hidden behind a zip64 record or not."""
+    entry = struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 0, 0, 33, 0, 0, 0, 3, *[0] * 6) + b"abc"
+    whole = entry * (1_100_000 // len(entry))
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(whole), 4, 0)
+    monkeypatch.setattr(zipfile, "ZipFile", lambda _: pytest.fail("the directory was read"))
+    for data in (b"PK\3\4" + whole + end, with_zip64(b"PK\3\4" + whole + end, size=0xFFFFFFFF)):
+        (tmp_path / "x.bin").write_bytes(data)
+        with pytest.raises(InputError, match="too many members"):
+            read_torch_file(tmp_path / "x.bin")
 
 
 def test_every_truncation_is_refused(tmp_path):

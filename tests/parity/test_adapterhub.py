@@ -46,6 +46,7 @@ HEADS = {
     "one layer": ("classify", 3, {}, "classification", {"num_labels": 3, "layers": 1}),
     "two layers": ("classify", 3, {"train_pooler": True}, "classification", {"num_labels": 3}),
     "BERT's pooler": ("classify", 2, {"pooled": True}, "classification", {"layers": 1, "use_pooler": True}),
+    "several labels": ("multilabel", 3, {}, "classification", {"num_labels": 3, "layers": 1, "multilabel": True}),
     "regression": ("regress", 1, {}, "classification", {"num_labels": 1, "layers": 1}),
     "regression, two layers": ("regress", 1, {"train_pooler": True}, "classification", {"num_labels": 1}),
     "spans": ("span", 2, {}, "qa", {}),
@@ -95,7 +96,7 @@ def compare(name, ours, theirs):
 @each_case
 def test_what_we_export_the_library_loads(backbone, hf_folder, texts, inputs, tmp_path, placement, head):
     model = our_model(backbone, placement, head)
-    labels = ["a", "b", "c"][: model.n_out] if model.head == "classify" else []
+    labels = ["a", "b", "c"][: model.n_out] if model.head in ("classify", "multilabel") else []
     export(model.to_record("task", labels), tmp_path / "out")
     theirs = AutoAdapterModel.from_pretrained(hf_folder).eval()
     theirs.load_adapter(str(tmp_path / "out"), set_active=True)  # the default call

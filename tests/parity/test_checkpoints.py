@@ -176,10 +176,10 @@ def export(capsys, backbone, backbone_path, folder, labels=(), **options):
 
 
 @pytest.mark.parametrize("pooled", [True, False])
-@pytest.mark.parametrize("head", ["classify", "regress"])
+@pytest.mark.parametrize("head", ["classify", "multilabel", "regress"])
 @pytest.mark.parametrize("method", ["full", "top_k", "layernorm", "head"])
 def test_tuned_tasks_score_as_in_transformers(capsys, backbone, backbone_path, texts, tmp_path, method, head, pooled):
-    labels = ("no", "yes", "perhaps") if head == "classify" else ()
+    labels = ("no", "yes", "perhaps") if head != "regress" else ()
     options = {"method": method, "head": head, "pooled": pooled}
     model = export(capsys, backbone, backbone_path, tmp_path / "hf", labels, **options)
     ours = model.forward(backbone.encode(texts[0]))
@@ -196,6 +196,10 @@ def test_tuned_tasks_score_as_in_transformers(capsys, backbone, backbone_path, t
     if head == "classify":
         answer = pipeline("text-classification", theirs, tokenizer=tokenizer)(texts[0][0])[0]
         assert answer["label"] == labels[ours[0].argmax()]
+    if head == "multilabel":  # what problem_type is for: each label has a probability of its own
+        answers = pipeline("text-classification", theirs, tokenizer=tokenizer, top_k=None)(texts[0][:1])[0]
+        found = {answer["label"]: answer["score"] for answer in answers}
+        np.testing.assert_allclose([found[label] for label in labels], 1 / (1 + np.exp(-ours[0])), atol=1e-5)
 
 
 def test_spans_score_as_in_transformers(capsys, backbone, backbone_path, texts, tmp_path):

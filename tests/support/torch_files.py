@@ -7,6 +7,7 @@ import struct
 import sys
 import types
 import zipfile
+import zlib
 from collections import OrderedDict
 from unittest.mock import patch
 
@@ -99,6 +100,33 @@ def save_zip(path, value, root="archive", byteorder=b"little", how=zipfile.ZIP_S
     with zipfile.ZipFile(path, "w", how) as archive:
         for name, content in [*members, ("version", b"3\n"), (".data/serialization_id", b"1" * 40), *more]:
             archive.writestr(zipfile.ZipInfo(f"{root}/{name}"), content, how)
+
+
+def add_nested(archive, blocks):
+    """Add members {name: content} to a zip, each of which begins inside the one before, in place of its first bytes."""
+    inside, infos = b"", []
+    for name, block in reversed(blocks.items()):
+        content, info = inside + block[len(inside) :], zipfile.ZipInfo(name)
+        info.file_size = info.compress_size = len(content)
+        info.CRC = zlib.crc32(content)
+        inside = info.FileHeader() + content
+        infos.append(info)
+    archive.writestr(infos[-1].filename, content)
+    at = archive.infolist()[-1].header_offset + len(infos[-1].FileHeader())
+    for info in infos[-2::-1]:
+        info.header_offset, at = at, at + len(info.FileHeader())
+        archive.filelist.append(info)
+
+
+def with_zip64(data, directory=None, size=None, record=None):
+    """A zip with a zip64 record before its end, as PyTorch writes it. directory, record: other numbers in it (bytes of
+    the directory; where the record is); size: another number of bytes in the end."""
+    at = len(data) - 22
+    count, said, offset = struct.unpack("<H2L", data[at + 10 : at + 20])
+    directory = said if directory is None else directory
+    zip64 = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, directory, offset)
+    zip64 += struct.pack("<4sLQL", b"PK\6\7", 0, at if record is None else record, 1)
+    return data[:at] + zip64 + data[at : at + 12] + struct.pack("<L", said if size is None else size) + data[at + 16 :]
 
 
 def save_legacy(path, value, little_endian=True, magic=0x1950A86A20F9469CFC6C, protocol=1001, more=b""):

@@ -33,6 +33,7 @@ FIXED = {  # {model_class: (head_type, use_pooler, what its tensors are called)}
     "BertForSequenceClassification": ("classification", True, "classifier"),
     "BertForQuestionAnswering": ("question_answering", False, "qa_outputs"),
 }
+MOST_LABELS = 1 << 16
 FLEXIBLE = ("BertAdapterModel", "BertModelWithHeads")
 
 
@@ -82,7 +83,8 @@ def to_ours(file: dict, where: str) -> TheirHead:
     """Read head_config.json. Raises InputError, which begins with `where`, if we have no such head."""
     config, prefix = _config_of(file, where)
     kind, n_out, n_layers = config.get("head_type"), config.get("num_labels"), config.get("layers")
-    need(type(n_out) is int and n_out >= 1, f"{where}: num_labels is {shown(n_out)}, expected how many")
+    whole = type(n_out) is int and 1 <= n_out <= MOST_LABELS
+    need(whole, f"{where}: num_labels is {shown(n_out)}, expected how many, at most {MOST_LABELS:,}")
     head = _our_head(kind, n_out, where)
     pooled, activation = bool(config.get("use_pooler")), config.get("activation_function")
     need(

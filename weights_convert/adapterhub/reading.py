@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from minibert.params import flatten
 from minibert.storage import BackboneFile, TaskRecord, config_difference
 from weights_convert.adapterhub import heads, names, settings
 from weights_convert.adapterhub.names import ADAPTER, HEAD, WEIGHTS
+from weights_convert.tensor_types import FLOATS
 from weights_convert.tensors import Tensors, open_tensors
 from weights_convert.tokenizer_files import read_json
 
@@ -39,6 +39,11 @@ def import_(
         _check_model(values, bert, str(where))
     theirs = settings.to_ours(file, bert.n_layers, str(path))
     head = heads.to_ours(head_file, str(head_path))
+    if head.options["pooled"] and "pooler/W" not in head.names.values() and not bert.pooler:
+        raise InputError(
+            f"{head_path}: the head reads BERT's own pooler, and this backbone has none: its checkpoint was saved "
+            "without one; give a backbone with a pooler, the one that the task was trained on"
+        )
     own = _read_own(file, backbone, str(path), head.head == "span")
     adapter, params, notes = _read_adapter(_open(folder, ADAPTER), task, theirs, backbone)
     has_norms = bool(set(names.layernorm_names(bert).values()) & set(params))
@@ -90,7 +95,7 @@ def _read_own(file: dict, backbone: BackboneFile, where: str, is_span: bool) -> 
     need(isinstance(own, dict), f"{where}: minibert is {shown(own)}, expected an object")
     name, fingerprint, dev = own.get("name"), own.get("backbone_fingerprint"), own.get("dev", {})
     need(name is None or isinstance(name, str), f"{where}: minibert's name is {shown(name)}, expected a text")
-    numbers = isinstance(dev, dict) and all(type(value) in (int, float) and isfinite(value) for value in dev.values())
+    numbers = isinstance(dev, dict) and all(map(settings.is_number, dev.values()))
     need(numbers, f"{where}: minibert's dev is {shown(dev)}, expected {{metric: number}}")
     length = own.get("max_length")
     fits = length is None or (type(length) is int and 3 <= length <= 65536)
@@ -129,10 +134,11 @@ def _open(folder: Path, config: str) -> Tensors:
 
 
 def _floats(tensors: Tensors, name: str) -> np.ndarray:
-    array = tensors.read(name)
-    if array.dtype.kind != "f":
-        raise InputError(f"{_tensor(tensors, name)} is {array.dtype}, expected floating-point numbers")
-    return array
+    """One tensor; its dtype is looked at before it is read."""
+    dtype, _ = tensors.stored[name]
+    known = (*FLOATS, "F64")
+    need(dtype in known, f"{_tensor(tensors, name)} has dtype {dtype}, expected one of {', '.join(known)}")
+    return tensors.read(name)
 
 
 def _tensor(tensors: Tensors, name: str) -> str:
@@ -151,20 +157,21 @@ def _read_adapter(
     norms = names.layernorm_names(backbone.config)
     params, scalings = {}, {}
     for stored in tensors.stored:
-        name, array = names.todays_name(stored), _floats(tensors, stored)
+        name = names.todays_name(stored)
         if name in known:
             ours, transposed = known[name]
+            array = _floats(tensors, stored)
             array = array.T if transposed else array
             if ours in params and not np.array_equal(params[ours], array):
                 raise InputError(f"{_tensor(tensors, stored)} is there twice, with other numbers")
             params[ours] = array
         elif name in norms:
-            params[norms[name]] = array
+            params[norms[name]] = _floats(tensors, stored)
         elif name.endswith(".scaling") and isinstance(theirs.scaling, str):
-            scalings[name.removesuffix("scaling")] = array
+            scalings[name.removesuffix("scaling")] = _floats(tensors, stored)
         else:
             raise InputError(f"{_tensor(tensors, stored)} has no place in {_form(theirs.adapter)}")
-    missing = [f"bert.{name}" for name, (ours, _) in known.items() if ours not in params]
+    missing = [readable(f"bert.{name}", LONGEST_NAME) for name, (ours, _) in known.items() if ours not in params]
     need(not missing, f"{tensors.path}: has no tensor {list_some(missing, 3)}")
     adapter = replace(theirs.adapter, size=_common_size(params, tensors.path))
     notes = _fold(params, scalings, theirs.scaling, task, tensors.path)
@@ -202,8 +209,10 @@ def _fold(params: dict, scalings: dict, scaling: float | str, task: str, path: P
     for ours in [name for name in params if name.endswith("adapter/up/W")]:
         scale = scaling if isinstance(scaling, float) else _scaling(scalings, params[ours], scaling, ours, task, path)
         for name in (ours, ours.removesuffix("W") + "b"):
-            params[name] = params[name].astype(np.float64) * scale
-    need(not scalings, f"{path}: has a tensor {list_some(scalings, 1)}scaling without an adapter")
+            with np.errstate(over="ignore", invalid="ignore"):  # an infinity is refused, as any in a task
+                params[name] = params[name].astype(np.float64) * scale
+    others = [readable(f"{name}scaling", LONGEST_NAME) for name in scalings]
+    need(not others, f"{path}: has a tensor {list_some(others, 1)} without an adapter")
     return [f"the scaling ({scaling}) is folded into W_up and b_up: the scores are the same"]
 
 
@@ -225,9 +234,10 @@ def _read_head(tensors: Tensors, head: heads.TheirHead) -> dict[str, np.ndarray]
     for stored in tensors.stored:
         if stored not in head.names:
             raise InputError(f"{_tensor(tensors, stored)} has no place in the head that {HEAD} says")
-        params[head.names[stored]] = np.ascontiguousarray(_floats(tensors, stored).T, np.float32)
+        with np.errstate(over="ignore"):
+            params[head.names[stored]] = np.ascontiguousarray(_floats(tensors, stored).T, np.float32)
     if not head.has_bias and "head/W" in params:
         params.setdefault("head/b", np.zeros(params["head/W"].shape[-1:], np.float32))
-    missing = [stored for stored, ours in head.names.items() if ours not in params]
+    missing = [readable(stored, LONGEST_NAME) for stored, ours in head.names.items() if ours not in params]
     need(not missing, f"{tensors.path}: has no tensor {list_some(missing)}")
     return params

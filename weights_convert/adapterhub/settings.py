@@ -14,6 +14,7 @@ Its adapter is written with switches. Those that make one of our forms:
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from minibert.config import AdapterConfig, BertConfig
@@ -63,6 +64,11 @@ def reduction_factor(hidden_size: int, size: int) -> float:
 def library_size(hidden_size: int, factor: float) -> int:
     """M, as the library computes it."""
     return max(1, int(hidden_size // factor))
+
+
+def is_number(value) -> bool:
+    """Whether it is a number that a float holds: JSON has whole numbers of any size, and infinities."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def to_theirs(adapter: AdapterConfig, bert: BertConfig, where: str) -> dict:
@@ -130,9 +136,9 @@ def to_ours(file: dict, n_layers: int, where: str) -> TheirSettings:
         reads_norm=reads_norm,
     )
     scaling = found["scaling"]
-    is_number = isinstance(scaling, (int, float)) and not isinstance(scaling, bool)
-    need(is_number or scaling in ("learned", "channel"), f"{where}: scaling is {shown(scaling)}, which is not known")
-    return TheirSettings(adapter, float(scaling) if is_number else scaling, (*notes, *_training_notes(found)))
+    known = is_number(scaling) or scaling in ("learned", "channel")
+    need(known, f"{where}: scaling is {shown(scaling)}, which is not known")
+    return TheirSettings(adapter, float(scaling) if is_number(scaling) else scaling, (*notes, *_training_notes(found)))
 
 
 def _without_unused_inverse(file: dict, config: dict) -> tuple[dict, list[str]]:
