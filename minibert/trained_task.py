@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.data.squad import without_answers
-from minibert.data.task import Examples
+from minibert.data.squad import unlabelled
 from minibert.errors import InputError, need, shown
 from minibert.evaluate import predict, tokenize
 from minibert.model import Backbone, Model, load_backbone
@@ -73,8 +72,7 @@ class TrainedTask:
         found = []
         for i in range(0, len(texts), CHUNK):
             part = texts[i : i + CHUNK], pairs and pairs[i : i + CHUNK]
-            reads_all = self.model.head_record.reads_all_tokens
-            examples = without_answers(*part) if reads_all else Examples(*part, None)
+            examples = unlabelled(*part, self.model.head_record.reads_all_tokens)
             split = tokenize(self.model.backbone, examples, max_length(self.record))
             found.append(split.answers(predict(self.model, split.batch)))
         return found

@@ -21,7 +21,7 @@ from minibert.cli.inputs import open_task, print_notes
 from minibert.data.delimited import Format
 from minibert.data.encodings import misread_notes
 from minibert.data.quotes import held_note, quote_note, rows_held
-from minibert.data.squad import without_answers
+from minibert.data.squad import unlabelled
 from minibert.data.stream import Row, Stream, open_input, open_stream
 from minibert.data.task import Examples, count_empty
 from minibert.data.write_table import LABEL_SEPARATOR, check_names, open_writer, output_form
@@ -217,8 +217,7 @@ class _Labels:
     def _examples(self, texts: list[list[str]]) -> Examples:
         columns = [list(column) for column in zip(*texts, strict=True)]
         first, pairs = columns[0], columns[1] if len(columns) > 1 else None
-        reads_all = self.model.head_record.reads_all_tokens
-        return without_answers(first, pairs) if reads_all else Examples(first, pairs, None)
+        return unlabelled(first, pairs, self.model.head_record.reads_all_tokens)
 
     def notes(self) -> list[str]:
         """What is told at the end."""
