@@ -82,8 +82,8 @@ def class_report(predictions, labels, classes: tuple[str, ...]) -> dict:
 
     classes: [{class, precision, recall, f1, support, predicted}]; macro, weighted and, for several labels a row, micro:
     {precision, recall, f1}. For one label a row: confusion (C, C), rows are labels, columns predictions;
-    confusion_unknown (C,), the predictions of rows with an unknown label; most_frequent: {class, accuracy}, which is
-    what it gives to say the most frequent class of these labels every time.
+    confusion_unknown (C,), the predictions of rows with an unknown label; most_frequent: {class, accuracy}, the
+    majority-class baseline: the most frequent class of these labels, and the accuracy of predicting it for every row.
     """
     counts = count_classes(predictions, labels, len(classes))
     scores = counts.scores()

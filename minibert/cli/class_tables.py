@@ -19,7 +19,7 @@ def class_lines(report: dict | None) -> list[str]:
 
 def _most_frequent(report: dict) -> list[str]:
     most = report.get("most_frequent")
-    return [f"  to say {_name(most['class'])} every time: accuracy {most['accuracy']:.4f}"] if most else []
+    return [f"  majority class ({_name(most['class'])}): accuracy {most['accuracy']:.4f}"] if most else []
 
 
 def _scores(report: dict) -> list[str]:

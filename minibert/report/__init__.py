@@ -1,6 +1,6 @@
 """report.html: what a finished run was, on one page that needs nothing else, no network and no script.
 
-here         what is told: settings, scores, the classes, the texts it was most sure and wrong about
+here         what is told: settings, scores, the classes, its most confident errors
 page.py      how it is written: everything that comes from files is escaped
 curves.py    the learning curves, drawn by matplotlib (extra: plots) as SVG that stands in the page
 """
@@ -82,7 +82,7 @@ def _about_dev(training: Training) -> Iterator[str]:
             yield page.section("Confusion", *_confusion(report))
     rows = _wrong(training, split, outputs)
     yield page.section(
-        "Most sure, and wrong" if training.task.labels else "Largest errors", *_wrong_texts(training, name, rows)
+        "Most confident errors" if training.task.labels else "Largest errors", *_wrong_texts(training, name, rows)
     )
 
 
