@@ -18,7 +18,7 @@ from minibert.errors import InputError, need, shown
 from minibert.evaluate import predict, tokenize
 from minibert.model import Backbone, Model, load_backbone
 from minibert.storage import TaskRecord
-from minibert.trained import max_length, open_trained
+from minibert.trained import max_length, open_trained, prediction_key
 
 CHUNK = 4096  # texts that are tokenized together
 
@@ -54,7 +54,7 @@ class TrainedTask:
         """
         describe = self.model.head_record.describe
         answers = (describe(row, self.labels)[1] for rows in self._predicted(texts, pairs) for row in rows)
-        return [next(iter(answer.values())) for answer in answers]
+        return [answer[prediction_key(answer)] for answer in answers]
 
     def probabilities(self, texts, pairs=None) -> np.ndarray:
         """The probability of each class, in the order of labels.   (N texts) -> (N, C). Raises InputError as `predict`,

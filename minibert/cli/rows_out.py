@@ -33,7 +33,7 @@ from minibert.model import Model
 from minibert.spans import Answer
 from minibert.storage import TaskRecord, cannot_be_written
 from minibert.storage.atomic import replacing
-from minibert.trained import max_length, unscored_note
+from minibert.trained import max_length, prediction_key, unscored_note
 
 CHUNK = 2048  # rows
 CHUNK_CHARACTERS = 2**22  # of the texts of a chunk
@@ -141,13 +141,13 @@ def _answer_keys(model: Model, record: TaskRecord) -> tuple[str, ...]:
 
 
 def _flat(answer: dict) -> dict:
-    """An answer as columns: the first of it is `predicted`, and each class's probability `p_NAME`."""
-    (_, first), *rest = answer.items()
-    found = {"predicted": _number(first)}
-    for name, value in rest:
+    """An answer as columns: what was predicted is `predicted`, and each class's probability `p_NAME`."""
+    key = prediction_key(answer)
+    found = {"predicted": _number(answer[key])}
+    for name, value in answer.items():
         if name == "probabilities":
             found |= {f"p_{label}": _number(p) for label, p in value.items()}
-        else:
+        elif name != key:
             found[name] = _number(value)
     return found
 
