@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 SCORES = ("precision", "recall", "f1")
+AVERAGES = ("micro", "macro", "weighted")
+MOST_CLASSES = 20  # of a confusion matrix that one can read
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ def class_report(predictions, labels, classes: tuple[str, ...]) -> dict:
 
     classes: [{class, precision, recall, f1, support, predicted}]; macro, weighted and, for several labels a row, micro:
     {precision, recall, f1}. For one label a row: confusion (C, C), rows are labels, columns predictions;
-    confusion_unknown (C,), the predictions of rows with an unknown label; most_frequent: {class, accuracy}, which is
-    what it gives to say the most frequent class of these labels every time.
+    confusion_unknown (C,), the predictions of rows with an unknown label; most_frequent: {class, accuracy}, the
+    majority-class baseline: the most frequent class of these labels, and the accuracy of predicting it for every row.
     """
     counts = count_classes(predictions, labels, len(classes))
     scores = counts.scores()
@@ -99,3 +101,15 @@ def class_report(predictions, labels, classes: tuple[str, ...]) -> dict:
     most = {"class": classes[often], "accuracy": int(counts.support[often]) / max(1, len(labels))}
     more = {"confusion": known.tolist(), "confusion_unknown": unknown.tolist(), "most_frequent": most}
     return {"classes": rows, **averages, **more}
+
+
+def score_rows(report: dict) -> tuple[list[tuple], list[tuple]]:
+    """The rows of a table of a `class_report`, those of the classes and those of its averages: (name, SCORES …,
+    support); averages have no support, ""."""
+    classes = [(row["class"], *_formatted(row), row["support"]) for row in report["classes"]]
+    averages = [(f"{name} average", *_formatted(report[name]), "") for name in AVERAGES if name in report]
+    return classes, averages
+
+
+def _formatted(scores: dict) -> list[str]:
+    return [f"{scores[name]:.4f}" for name in SCORES]

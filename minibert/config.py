@@ -17,12 +17,8 @@ ACTIVATIONS = ("gelu", "gelu_tanh", "swish", "relu", "tanh")
 BALANCED = "balanced"  # weights of classes by which all classes count alike
 LAYERNORM_EPS = 1e-12  # of BERT
 METHODS = ("adapter", "full", "top_k", "layernorm", "head")
-HEADS = {
-    "classify": None,
-    "regress": 1,
-    "span": 2,
-    "multilabel": None,
-}  # name -> number of outputs; None: one for each class
+# name -> number of outputs; None: one for each class
+HEADS = {"classify": None, "regress": 1, "span": 2, "multilabel": None}
 THRESHOLD = 0.5  # where a text may have several labels, one is given if its probability is above
 
 

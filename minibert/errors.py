@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import reprlib
+from types import ModuleType
 
 LONGEST_SHOWN = 60  # characters of one text
 LONGEST_VALUE = 200  # of a list or an object; of what another library says
@@ -21,6 +23,20 @@ def need(condition: bool, message: str) -> None:
     """Raise InputError with this message unless the condition holds."""
     if not condition:
         raise InputError(message)
+
+
+def missing(who: str, package: str, extra: str) -> InputError:
+    """The error that a package of an extra is not installed. who: what needs it."""
+    return InputError(f"{who} needs the package {package}: pip install 'minibert[{extra}]'")
+
+
+def require(who: str, module: str, extra: str, package: str = "") -> ModuleType:
+    """Import a module of an extra. package: that it comes with, if it has another name. Raises InputError that says
+    what to install."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise missing(who, package or module, extra) from None
 
 
 _CONTROL = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029], " ")

@@ -17,7 +17,7 @@ import numpy as np
 from minibert.data import CSV_OPTIONS, Task, check_task
 from minibert.data.split import Cut, Uncut
 from minibert.data.task import Examples
-from minibert.errors import InputError, need, shown
+from minibert.errors import InputError, missing, need, shown
 from minibert.evaluate import predict, tokenize
 from minibert.model import Backbone, Model
 from minibert.run import open_backbone, train_task
@@ -31,7 +31,7 @@ try:
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, column_or_1d
 except ImportError:
-    raise InputError("minibert.estimator needs the package scikit-learn: pip install 'minibert[sklearn]'") from None
+    raise missing("minibert.estimator", "scikit-learn", "sklearn") from None
 
 SETTINGS = tuple(  # those of `minibert train` that are not about where the rows come from
     name for name in TRIAL_OPTIONS if name not in ("task", "data", "train_rows", "dev_rows", *CSV_OPTIONS)

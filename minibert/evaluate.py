@@ -56,20 +56,23 @@ class Split:
         """One prediction an example, as `Head.describe` takes it."""
         return predictions
 
-    def guesses(self, scores: np.ndarray) -> np.ndarray:
-        """What is compared with the labels: the class or the score (N,), or for several labels a text which (N, C)."""
-        if scores.ndim == 1:
-            return scores
-        return scores > THRESHOLD if self.labels.ndim == 2 else scores.argmax(axis=1)
+    def predicted(self, outputs: np.ndarray) -> np.ndarray:
+        """What is compared with the labels: the class or the score (N,), or for several labels a text which (N, C).
 
-    def score(self, scores: np.ndarray, metrics: tuple[str, ...], rows=slice(None)) -> dict[str, float]:
+        outputs: what `predict` gave, probabilities (N, C) or scores (N,).
+        """
+        if outputs.ndim == 1:
+            return outputs
+        return outputs > THRESHOLD if self.labels.ndim == 2 else outputs.argmax(axis=1)
+
+    def score(self, outputs: np.ndarray, metrics: tuple[str, ...], rows=slice(None)) -> dict[str, float]:
         """{metric: value} of what `predict` gave; rows: of these examples alone, a mask (N,) bool."""
-        guesses = self.guesses(scores)
-        return {name: metric_of(name, self.classes)(guesses[rows], self.labels[rows]) for name in metrics}
+        found = self.predicted(outputs)
+        return {name: metric_of(name, self.classes)(found[rows], self.labels[rows]) for name in metrics}
 
-    def report(self, scores: np.ndarray) -> dict | None:
+    def report(self, outputs: np.ndarray) -> dict | None:
         """`class_report` of what `predict` gave; None if there are no classes."""
-        return class_report(self.guesses(scores), self.labels, self.classes) if self.classes else None
+        return class_report(self.predicted(outputs), self.labels, self.classes) if self.classes else None
 
     def notes(self, name: str = "") -> list[str]:
         """What to print of the split called `name` before it is used."""

@@ -42,6 +42,12 @@ def max_length(record: TaskRecord) -> int:
     return record.settings("train").get("max_length", usual)
 
 
+def prediction_key(answer: dict) -> str:
+    """The key of what was predicted in an answer, the object that `Head.describe` gives; what else is there says how
+    probable it is, or where it stands. (The score of a text's answer is such a thing, that of a regression is not.)"""
+    return next(key for key in ("label", "labels", "answer", "score") if key in answer)
+
+
 def unscored_note(record: TaskRecord) -> list[str]:
     """A note if no epoch of the task was ever scored."""
     if record.dev:

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.data.squad import without_answers
-from minibert.data.task import Examples
+from minibert.data.squad import unlabelled
 from minibert.errors import InputError, need, shown
 from minibert.evaluate import predict, tokenize
 from minibert.model import Backbone, Model, load_backbone
 from minibert.storage import TaskRecord
-from minibert.trained import max_length, open_trained
+from minibert.trained import max_length, open_trained, prediction_key
 
 CHUNK = 4096  # texts that are tokenized together
 
@@ -55,7 +54,7 @@ class TrainedTask:
         """
         describe = self.model.head_record.describe
         answers = (describe(row, self.labels)[1] for rows in self._predicted(texts, pairs) for row in rows)
-        return [next(iter(answer.values())) for answer in answers]
+        return [answer[prediction_key(answer)] for answer in answers]
 
     def probabilities(self, texts, pairs=None) -> np.ndarray:
         """The probability of each class, in the order of labels.   (N texts) -> (N, C). Raises InputError as `predict`,
@@ -73,8 +72,7 @@ class TrainedTask:
         found = []
         for i in range(0, len(texts), CHUNK):
             part = texts[i : i + CHUNK], pairs and pairs[i : i + CHUNK]
-            reads_all = self.model.head_record.reads_all_tokens
-            examples = without_answers(*part) if reads_all else Examples(*part, None)
+            examples = unlabelled(*part, self.model.head_record.reads_all_tokens)
             split = tokenize(self.model.backbone, examples, max_length(self.record))
             found.append(split.answers(predict(self.model, split.batch)))
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from minibert.bench.timing import Machine
-from minibert.errors import InputError
+from minibert.errors import InputError, require
 
 COLORS = {"matmul": "tab:blue", "attention": "tab:orange", "gelu": "tab:green", "layernorm": "tab:red"}
 
@@ -14,10 +14,7 @@ def check_plot_file(path: str | None) -> None:
     """Raise InputError, before anything is timed, if the plot could not be drawn or written."""
     if path is None:
         return
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise InputError("--plot needs matplotlib: pip install 'minibert[plots]'") from None
+    require("--plot", "matplotlib.figure", "plots", "matplotlib")
     if not Path(path).resolve().parent.is_dir():
         raise InputError(f"--plot {path}: the folder {Path(path).resolve().parent} does not exist")
     if Path(path).suffix.lower() not in (".png", ".svg", ".pdf"):

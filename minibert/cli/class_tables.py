@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from minibert.class_scores import SCORES
+from minibert.class_scores import MOST_CLASSES, score_rows
 from minibert.data.labels import show
 
 WIDEST = 100  # columns of a terminal for the confusion matrix
-MOST_CLASSES = 20  # of a confusion matrix that one can read
 LONGEST_NAME = 30
 UNKNOWN_ROW = "(unknown)"
 
@@ -20,22 +19,18 @@ def class_lines(report: dict | None) -> list[str]:
 
 def _most_frequent(report: dict) -> list[str]:
     most = report.get("most_frequent")
-    return [f"  to say {_name(most['class'])} every time: accuracy {most['accuracy']:.4f}"] if most else []
+    return [f"  majority class ({_name(most['class'])}): accuracy {most['accuracy']:.4f}"] if most else []
 
 
 def _scores(report: dict) -> list[str]:
-    averages = [(f"{name} average", report[name]) for name in ("micro", "macro", "weighted") if name in report]
-    names = [_name(row["class"]) for row in report["classes"]]
-    width = max(len(name) for name in (*names, *(name for name, _ in averages)))
-    lines = [f"  {'class':<{width}}{'precision':>11}{'recall':>9}{'F1':>9}{'support':>9}"]
-    for name, row in zip(names, report["classes"], strict=True):
-        lines.append(f"  {name:<{width}}{_numbers(row)}{row['support']:>9}")
-    return lines + [f"  {name:<{width}}{_numbers(row)}" for name, row in averages]
-
-
-def _numbers(row: dict) -> str:
-    precision, recall, f1 = (row[score] for score in SCORES)
-    return f"{precision:>11.4f}{recall:>9.4f}{f1:>9.4f}"
+    classes, averages = score_rows(report)
+    rows = [(_name(name), *numbers) for name, *numbers in classes] + averages
+    width = max(len(name) for name, *_ in rows)
+    head = ("class", "precision", "recall", "F1", "support")
+    return [
+        f"  {name:<{width}}{precision:>11}{recall:>9}{f1:>9}{support:>9}".rstrip()
+        for name, precision, recall, f1, support in (head, *rows)
+    ]
 
 
 def _confusion(report: dict) -> list[str]:

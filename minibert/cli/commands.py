@@ -17,8 +17,8 @@ from minibert.cli.rows_out import check_list_options, predict_rows
 from minibert.cli.texts import texts_and_pairs
 from minibert.data.builtin import opinion_kinds
 from minibert.data.labels import class_counts
-from minibert.data.squad import without_answers
-from minibert.data.task import Examples, count_empty
+from minibert.data.squad import unlabelled
+from minibert.data.task import count_empty
 from minibert.errors import one_line, printable
 from minibert.evaluate import format_scores, tokenize
 from minibert.evaluate import predict as predict_batch
@@ -182,7 +182,7 @@ def predict(args) -> None:
     model, record = open_task(args)
     texts, pairs = texts_and_pairs(args, record)
     head = model.head_record
-    examples = without_answers(texts, pairs) if head.reads_all_tokens else Examples(texts, pairs, None)
+    examples = unlabelled(texts, pairs, head.reads_all_tokens)
     split = tokenize(model.backbone, examples, max_length(record))
     compile_kernels("predict")
     empty = count_empty(examples)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from minibert.cli.inputs import print_notes
 from minibert.cli.texts import read_lines, second_text, text_and_pair
 from minibert.data.task import Examples, count_empty
-from minibert.errors import InputError, list_some, need, printable, readable, shown
+from minibert.errors import InputError, need, printable, shown
 from minibert.interrupt import compile_kernels
 from minibert.mixed import PLAIN, MixedModel
 from minibert.run import open_backbone
@@ -83,12 +83,10 @@ def _requests(args, records: dict[str, TaskRecord], names: list[str] | None, pat
 def _of_line(number: int, line: str, records: dict[str, TaskRecord], pair: str | None, path) -> Request:
     task, tab, rest = line.partition("\t")
     need(bool(tab), f"text {number}: with --mixed a line is a task, a tab, and the text; there is no tab")
-    if task in records:
-        return Request(task, *text_and_pair(number, rest, records[task], pair))
-    if task != PLAIN:
-        known = list_some([*map(readable, records), f"{PLAIN} (the plain backbone)"])
-        raise InputError(f"text {number}: {path} has no task {shown(task)}; there are {known}")
-    return Request(task, rest, pair)
+    if task == PLAIN and task not in records:
+        return Request(task, rest, pair)
+    record = find_task(f"text {number}: {path}", records, task, f"{PLAIN} (the plain backbone)")
+    return Request(task, *text_and_pair(number, rest, record, pair))
 
 
 def _notes(mixed: MixedModel, splits: dict, requests: list[Request]) -> list[str]:

@@ -21,7 +21,7 @@ from minibert.cli.inputs import open_task, print_notes
 from minibert.data.delimited import Format
 from minibert.data.encodings import misread_notes
 from minibert.data.quotes import held_note, quote_note, rows_held
-from minibert.data.squad import without_answers
+from minibert.data.squad import unlabelled
 from minibert.data.stream import Row, Stream, open_input, open_stream
 from minibert.data.task import Examples, count_empty
 from minibert.data.write_table import LABEL_SEPARATOR, check_names, open_writer, output_form
@@ -33,7 +33,7 @@ from minibert.model import Model
 from minibert.spans import Answer
 from minibert.storage import TaskRecord, cannot_be_written
 from minibert.storage.atomic import replacing
-from minibert.trained import max_length, unscored_note
+from minibert.trained import max_length, prediction_key, unscored_note
 
 CHUNK = 2048  # rows
 CHUNK_CHARACTERS = 2**22  # of the texts of a chunk
@@ -141,13 +141,13 @@ def _answer_keys(model: Model, record: TaskRecord) -> tuple[str, ...]:
 
 
 def _flat(answer: dict) -> dict:
-    """An answer as columns: the first of it is `predicted`, and each class's probability `p_NAME`."""
-    (_, first), *rest = answer.items()
-    found = {"predicted": _number(first)}
-    for name, value in rest:
+    """An answer as columns: what was predicted is `predicted`, and each class's probability `p_NAME`."""
+    key = prediction_key(answer)
+    found = {"predicted": _number(answer[key])}
+    for name, value in answer.items():
         if name == "probabilities":
             found |= {f"p_{label}": _number(p) for label, p in value.items()}
-        else:
+        elif name != key:
             found[name] = _number(value)
     return found
 
@@ -217,8 +217,7 @@ class _Labels:
     def _examples(self, texts: list[list[str]]) -> Examples:
         columns = [list(column) for column in zip(*texts, strict=True)]
         first, pairs = columns[0], columns[1] if len(columns) > 1 else None
-        reads_all = self.model.head_record.reads_all_tokens
-        return without_answers(first, pairs) if reads_all else Examples(first, pairs, None)
+        return unlabelled(first, pairs, self.model.head_record.reads_all_tokens)
 
     def notes(self) -> list[str]:
         """What is told at the end."""

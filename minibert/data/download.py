@@ -16,7 +16,7 @@ from minibert.data.glue import GLUE
 from minibert.data.mrpc import TEST_FILE, split_mrpc
 from minibert.data.releases import FURTHER
 from minibert.data.unpack import unpack_zip
-from minibert.errors import InputError
+from minibert.errors import InputError, require
 from minibert.scratch import FULL, temporary_folder
 
 _GLUE = "https://dl.fbaipublicfiles.com/glue/data"
@@ -150,10 +150,7 @@ def _fetch(address: str, source: Source, work: Path, mirror: str | None) -> Path
         if not Path(mirror).is_dir():
             raise InputError(f"--mirror must be an http address or a folder that is there, got {str(mirror)!r}")
         return Path(shutil.copyfile(Path(mirror) / source.file, work / source.file))
-    try:
-        import pooch
-    except ImportError:
-        raise InputError("downloading needs the package pooch: pip install 'minibert[download]'") from None
+    pooch = require("downloading", "pooch", "download")
     pooch.get_logger().setLevel("WARNING")
     downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
     # The checksum is checked by the caller, in one place for files from a host and from a folder.

@@ -134,6 +134,5 @@ def training_fingerprint(task: Task) -> str:
 def _plain(value):
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
-    return {
-        name: v for name, v in vars(value).items() if name != "weights" or v is not None
-    }  # as before there were any
+    # No weights leave no trace: fingerprints of rows without weights are in banks, and stay comparable.
+    return {name: v for name, v in vars(value).items() if name != "weights" or v is not None}

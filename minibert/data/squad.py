@@ -148,6 +148,11 @@ def without_answers(questions: list[str], paragraphs: list[str]) -> Questions:
     return Questions(questions, paragraphs, np.full((n, 2), -1, np.int64), [str(i) for i in range(n)], [()] * n)
 
 
+def unlabelled(texts: list[str], pairs: list[str] | None, reads_all_tokens: bool) -> Examples:
+    """Texts (or pairs) for a model to answer; for a head that reads all tokens, questions and their paragraphs."""
+    return without_answers(texts, pairs) if reads_all_tokens else Examples(texts, pairs, None)
+
+
 def _walk(content, path: str):
     """Yield (where it is, paragraph, the question's object) for each question."""
     for i, article in enumerate(_get(content, "data", list, path), 1):

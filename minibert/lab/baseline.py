@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minibert.data.task import Examples, Task
-from minibert.errors import InputError
+from minibert.errors import InputError, require
 from minibert.metrics import METRICS
 
 MOST_FEATURES = 200_000  # n-grams of each kind; the most frequent stay
@@ -72,10 +72,7 @@ def _check(trials: int, seed: int) -> None:
 
 def check_installed() -> None:
     """Raise InputError if scikit-learn is not installed."""
-    try:
-        import sklearn  # noqa: F401
-    except ImportError:
-        raise InputError("the baseline needs the package scikit-learn: pip install 'minibert[baseline]'") from None
+    require("the baseline", "sklearn", "baseline", "scikit-learn")
 
 
 def draw_setting(rng: random.Random) -> dict:

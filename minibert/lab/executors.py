@@ -21,7 +21,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from queue import SimpleQueue
 
-from minibert.errors import InputError
+from minibert.errors import InputError, require
 from minibert.scratch import temporary_folder
 
 
@@ -161,11 +161,9 @@ class Dask(Executor):
     """
 
     def __init__(self, address: str, threads: int | None = None, timeout: float = 10):
-        try:
-            import distributed
-            from distributed.scheduler import KilledWorker
-        except ImportError:
-            raise InputError("--dask needs the package distributed: pip install 'minibert[sweep]'") from None
+        distributed = require("--dask", "distributed", "sweep")
+        from distributed.scheduler import KilledWorker
+
         try:
             self._client = distributed.Client(address, timeout=timeout, set_as_default=False)
         except (OSError, ValueError) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.errors import InputError
+from minibert.errors import InputError, require
 
 COLOURS = {"adapter": "tab:orange", "top_k": "tab:blue", "full": "tab:blue", "layernorm": "tab:green"}
 NAMES = {
@@ -24,11 +24,7 @@ NAMES = {
 
 def pyplot():
     """matplotlib.pyplot, drawing to files. Raises InputError if matplotlib is not installed."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise InputError("pictures need matplotlib: pip install 'minibert[plots]'") from None
-    matplotlib.use("Agg")
+    require("a picture", "matplotlib", "plots").use("Agg")
     import matplotlib.pyplot as plt
 
     return plt

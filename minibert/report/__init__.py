@@ -1,6 +1,6 @@
 """report.html: what a finished run was, on one page that needs nothing else, no network and no script.
 
-here         what is told: settings, scores, the classes, the texts it was most sure and wrong about
+here         what is told: settings, scores, the classes, its most confident errors
 page.py      how it is written: everything that comes from files is escaped
 curves.py    the learning curves, drawn by matplotlib (extra: plots) as SVG that stands in the page
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from minibert.class_scores import MOST_CLASSES, score_rows
 from minibert.evaluate import Split, format_scores, predict
 from minibert.methods import parameter_table
 from minibert.params import flatten
@@ -20,7 +21,6 @@ from minibert.storage import write_text
 from minibert.train import Training
 
 MOST_WRONG = 20  # texts
-MOST_CLASSES = 20  # of a confusion matrix that one can read
 
 
 def write_report(training: Training, result: dict) -> None:
@@ -82,17 +82,15 @@ def _about_dev(training: Training) -> Iterator[str]:
             yield page.section("Confusion", *_confusion(report))
     rows = _wrong(training, split, outputs)
     yield page.section(
-        "Most sure, and wrong" if training.task.labels else "Largest errors", *_wrong_texts(training, name, rows)
+        "Most confident errors" if training.task.labels else "Largest errors", *_wrong_texts(training, name, rows)
     )
 
 
 def _classes(report: dict) -> str:
-    scores = ("precision", "recall", "f1")
-    rows = [[c["class"], *(f"{c[s]:.4f}" for s in scores), f"{c['support']:,}"] for c in report["classes"]]
-    averages = [name for name in ("micro", "macro", "weighted") if name in report]
-    rows += [[f"{name} average", *(f"{report[name][s]:.4f}" for s in scores), ""] for name in averages]
+    classes, averages = score_rows(report)
     head = ["class", "precision", "recall", "F1", "support"]
-    return page.table(head, rows, numbers=(1, 2, 3, 4), last=len(averages))
+    rows = [[*row, f"{support:,}"] for *row, support in classes]
+    return page.table(head, [*rows, *averages], numbers=(1, 2, 3, 4), last=len(averages))
 
 
 def _confusion(report: dict) -> list[str]:

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from html import escape
 
-from minibert.errors import InputError
+from minibert.errors import require
 
 NO_SCORES = ("epoch", "step", "loss", "seconds")  # columns of history.csv
 STYLE = {
@@ -22,10 +22,7 @@ STYLE = {
 
 def check_matplotlib() -> None:
     """Raise InputError if matplotlib is not installed."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise InputError("it needs matplotlib: pip install 'minibert[plots]'") from None
+    require("it", "matplotlib", "plots")
 
 
 def learning_curves(history: Sequence[dict], best: int) -> list[str]:

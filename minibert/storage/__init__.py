@@ -16,8 +16,17 @@ stand_ins.py    what lies in place of a file that was not really downloaded
 from minibert.scratch import FULL, temporary_folder
 from minibert.storage.atomic import cannot_be_written, write_rows, write_text
 from minibert.storage.backbone import BackboneFile, read_backbone, write_backbone
-from minibert.storage.bank import TOKENS, TaskRecord, check_backbone, choose, config_difference, read_bank, write_bank
-from minibert.storage.bank_edit import add_task, copy_task, extract_tasks, find_task, remove_tasks, rename_task
+from minibert.storage.bank import (
+    TOKENS,
+    TaskRecord,
+    check_backbone,
+    choose,
+    config_difference,
+    find_task,
+    read_bank,
+    write_bank,
+)
+from minibert.storage.bank_edit import add_task, copy_task, extract_tasks, remove_tasks, rename_task
 from minibert.storage.hdf5 import fingerprint
 from minibert.storage.run_folder import RunFolder, bank_file
 from minibert.storage.stand_ins import stand_in

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig
-from minibert.errors import InputError, did_you_mean, readable, shown
+from minibert.errors import InputError, did_you_mean, list_some, readable, shown
 from minibert.storage import hdf5
 from minibert.storage.tokenizer import differences, sha256_of_text
 
@@ -256,12 +256,23 @@ def _read_task(tasks: h5py.Group, name: str, fingerprint: str, config: BertConfi
 
 def choose(records: dict[str, TaskRecord], path: Path, name: str | None) -> TaskRecord:
     """The task called name, or the only one. Raises InputError if there is no such task, or if there are several."""
-    names = ", ".join(records)
-    if name is None and len(records) != 1:
+    if name is not None:
+        return find_task(path, records, name)
+    if len(records) != 1:
+        names = list_some(map(readable, records))
         raise InputError(f"{path} holds {len(records)} tasks; choose one with --name: {names}")
-    if name is not None and name not in records:
-        raise InputError(f"{path} has no task {name!r}; it has {names}.{did_you_mean(name, records)}".removesuffix("."))
-    return records[name or names]
+    (only,) = records.values()
+    return only
+
+
+def find_task(path: str | Path, tasks: dict[str, TaskRecord], name: str, more: str = "") -> TaskRecord:
+    """The task of that name. Raises InputError if the bank has none. more: what could be named besides."""
+    if name not in tasks:
+        names = list_some([*map(readable, tasks), *([more] if more else [])])
+        raise InputError(
+            f"{path} has no task {shown(name)}; it has {names}.{did_you_mean(name, tasks)}".removesuffix(".")
+        )
+    return tasks[name]
 
 
 def _read_rows(group: h5py.Group, path: str | Path) -> dict[str, np.ndarray]:

@@ -13,8 +13,8 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace as with_changes
 from pathlib import Path
 
-from minibert.errors import InputError, list_some, need, readable, shown
-from minibert.storage.bank import TaskRecord, check_task_name, read_bank, write_bank
+from minibert.errors import need, shown
+from minibert.storage.bank import TaskRecord, check_task_name, find_task, read_bank, write_bank
 from minibert.storage.locks import locked
 from minibert.storage.run_folder import LOCK, RunFolder
 
@@ -64,21 +64,24 @@ def add_task(path: str | Path, *records: TaskRecord, replace: bool = False) -> N
 
 def copy_task(path: str | Path, name: str, new_name: str) -> None:
     """Give a task a second entry in its bank, under another name. Raises InputError."""
-    _check_bank(path)
-    with changing(path) as tasks:
-        record = find_task(path, tasks, name)
-        _check_new(path, tasks, new_name)
-        tasks[new_name] = with_changes(record, name=new_name)
+    _copy(path, name, new_name, keep=True)
 
 
 def rename_task(path: str | Path, name: str, new_name: str) -> None:
     """Give a task another name. Raises InputError."""
+    _copy(path, name, new_name, keep=False)
+
+
+def _copy(path: str | Path, name: str, new_name: str, keep: bool) -> None:
+    """File a task under a new name; keep: under its own, too."""
     _check_bank(path)
     with changing(path) as tasks:
         record = find_task(path, tasks, name)
-        _check_new(path, tasks, new_name)
+        check_task_name(new_name)
+        _check_free(path, tasks, new_name, "give another name, or remove that task first")
         tasks[new_name] = with_changes(record, name=new_name)
-        del tasks[name]
+        if not keep:
+            del tasks[name]
 
 
 def remove_tasks(path: str | Path, *names: str) -> None:
@@ -103,18 +106,6 @@ def extract_tasks(path: str | Path, names, out: str | Path) -> None:
     with changing(out) as new:
         need(not new, there)
         new.update({record.name: record for record in found})
-
-
-def find_task(path: str | Path, tasks: dict[str, TaskRecord], name: str) -> TaskRecord:
-    """The task of that name. Raises InputError if the bank has none."""
-    if name not in tasks:
-        raise InputError(f"{path} has no task {shown(name)}; it has {list_some(map(readable, tasks))}")
-    return tasks[name]
-
-
-def _check_new(path: str | Path, tasks: dict[str, TaskRecord], name: str) -> None:
-    check_task_name(name)
-    _check_free(path, tasks, name, "give another name, or remove that task first")
 
 
 def _check_free(path: str | Path, tasks: dict[str, TaskRecord], name: str, advice: str) -> None:

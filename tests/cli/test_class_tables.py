@@ -19,7 +19,7 @@ def report(classes, labels, predictions):
 def test_a_report_to_look_at():
     lines = class_lines(report(("no", "yes, sir"), [0, 0, 0, 1, -1], [0, 0, 1, 1, 1]))
     assert lines == [
-        "  to say no every time: accuracy 0.6000",
+        "  majority class (no): accuracy 0.6000",
         "  class             precision   recall       F1  support",
         "  no                   1.0000   0.6667   0.8000        3",
         "  'yes, sir'           0.3333   1.0000   0.5000        1",
@@ -75,7 +75,7 @@ def test_from_training_to_the_report(place, capsys):
     assert main(evaluate) == 0
     out = capsys.readouterr().out
     assert out.startswith("csv all (36): macro_f1 ") and ", accuracy " in out.splitlines()[0]
-    assert "  to say up every time: accuracy 0.5000" in out and "  class " in out
+    assert "  majority class (up): accuracy 0.5000" in out and "  class " in out
     assert main([*evaluate, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert list(found)[3:5] == ["macro_f1", "accuracy"]
