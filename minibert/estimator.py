@@ -92,13 +92,13 @@ class _AdapterEstimator(BaseEstimator):
 
     def _fitted_model(self) -> Model:
         check_is_fitted(self, "record_")
-        if self._model is None:
+        if self._model is None or self._model[0] is not self.backbone:  # not read yet, or set_params gave another
             where = f"{type(self).__name__} with the backbone {self.backbone}"
             try:
-                self._model = Model.from_record(self._backbone(), self.record_, where)
+                self._model = self.backbone, Model.from_record(self._backbone(), self.record_, where)
             except InputError as error:
                 raise InputError(f"{error}. To give another: set_params(backbone=…)") from None
-        return self._model
+        return self._model[1]
 
     def _scores(self, X) -> np.ndarray:
         """What the head predicts of each text: probabilities (N, C), or scores (N,)."""

@@ -225,6 +225,16 @@ def test_a_backbone_may_be_given_itself(path, fitted):
         pickle.dumps(classifier)
 
 
+def test_another_backbone_that_is_set_later_is_the_one_that_is_read(path, tmp_path):
+    classifier = AdapterClassifier(path, **FAST).fit(TEXTS, LABELS)
+    usual = classifier.predict_proba(TEXTS)
+    other = str(write_tiny_backbone(tmp_path / "other.h5", seed=1))
+    for wrong, message in (("nowhere.h5", "nowhere"), (other, r"trained on the backbone .*set_params\(backbone=")):
+        with pytest.raises(InputError, match=message):
+            classifier.set_params(backbone=wrong).predict(TEXTS)
+    assert np.array_equal(classifier.set_params(backbone=path).predict_proba(TEXTS), usual)
+
+
 def test_an_eval_set_chooses_the_epoch(path):
     chosen = AdapterClassifier(path, **FAST).fit(TEXTS[:30], LABELS[:30], eval_set=(TEXTS[30:], LABELS[30:]))
     assert chosen.result_["settings"]["train_rows"] == 30 and chosen.notes_ == []
