@@ -83,6 +83,8 @@ class _AdapterEstimator(BaseEstimator):
             cut = Cut(Path("X"), self.dev_share, 0, self.split_seed)
             task = Uncut("csv", self.HEAD, classes, self.METRICS, {"train": train}, (), cut).task()
         else:
+            is_two = isinstance(eval_set, (tuple, list)) and len(eval_set) == 2
+            need(is_two, f"eval_set must be one pair (X, y), got {shown(eval_set)}; write eval_set=(X_dev, y_dev)")
             dev = _examples(eval_set[0], self._numbers(eval_set[1]))
             task = Task("csv", self.HEAD, classes, self.METRICS, train, {"dev": dev})
         return check_task(task)
@@ -184,6 +186,7 @@ def _examples(X, labels: np.ndarray | None, weights=None) -> Examples:
         raise InputError("X must be a list of texts, got one text; write [text]")
     cells = X.to_numpy() if hasattr(X, "to_numpy") else X
     cells = np.array(cells, dtype=object)
+    need(cells.shape != (0,), "X is empty; give a list of texts, at least one")
     need(cells.ndim in (1, 2) and len(cells) > 0, f"X must be texts or pairs of texts, got shape {cells.shape}")
     columns = [cells] if cells.ndim == 1 else list(cells.T)
     need(len(columns) in (1, 2), f"X must have one column of texts, or two for pairs; got {len(columns)}")

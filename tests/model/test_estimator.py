@@ -152,7 +152,8 @@ def test_pairs_come_in_every_form_and_are_not_single_texts(path):
     "X, message",
     [
         ("one text", r"write \[text\]"),
-        ([], "shape"),
+        ([], "X is empty; give a list of texts"),
+        (np.empty((0, 2), object), "shape"),
         (["a", float("nan")], "row 1 .* nan, of type float"),
         (["a", None], "row 1 .* None"),
         ([["a", "b", "c"]], "two for pairs; got 3"),
@@ -177,6 +178,9 @@ def test_bad_labels_and_settings_are_told_before_work_starts(path):
             clone(new).fit(TEXTS, y)
     with pytest.raises(ValueError, match="unseen labels"):
         clone(new).fit(TEXTS, LABELS, eval_set=(TEXTS, ["maybe"] * 40))
+    for wrong in ([(TEXTS, LABELS)], 3, {"X": TEXTS}):
+        with pytest.raises(InputError, match=r"eval_set must be one pair \(X, y\), got .*eval_set=\(X_dev, y_dev\)"):
+            clone(new).fit(TEXTS, LABELS, eval_set=wrong)
     with pytest.raises(InputError, match="learning rate"):
         clone(new).set_params(lr=-1).fit(TEXTS, LABELS)
     with pytest.raises(InputError, match="dev must be above 0"):
