@@ -200,5 +200,7 @@ def _examples(X, labels: np.ndarray | None, weights=None) -> Examples:
         check_consistent_length(cells, labels)
     if weights is not None:
         weights = column_or_1d(check_array(weights, ensure_2d=False, dtype=np.float64))
+        many = f"sample_weight has {len(weights)} weights, X has {len(cells)} rows; give one weight for each row"
+        need(len(weights) == len(cells), many)
     texts, pairs = [*columns, None][:2]
     return Examples(list(map(str, texts)), None if pairs is None else list(map(str, pairs)), labels, weights=weights)

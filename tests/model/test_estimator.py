@@ -268,7 +268,11 @@ def test_weights_count_in_the_loss(path, fitted):
     flipped = ["yes", *LABELS[1:]] if LABELS[0] == "no" else ["no", *LABELS[1:]]
     weights = np.r_[0.0, np.ones(39)]
     assert np.array_equal(fit(weights), fit(weights, flipped))  # a label that counts nothing
-    for wrong, message in (([1] * 39, "weights of shape"), ([-1] * 40, "from 0 on"), ([0] * 40, "are 0"), (["a"], "a")):
+    for n in (39, 80):  # of 40 rows; also where some are drawn from them
+        for eval_set in (None, (TEXTS, LABELS)):
+            with pytest.raises(ValueError, match=f"sample_weight has {n} weights, X has 40 rows"):
+                AdapterClassifier(path, **FAST).fit(TEXTS, LABELS, sample_weight=[1] * n, eval_set=eval_set)
+    for wrong, message in (([-1] * 40, "from 0 on"), ([0] * 40, "are 0"), (["a"], "a")):
         with pytest.raises(ValueError, match=message):
             fit(wrong)
     for seed in range(2):  # the dev rows that are drawn may count nothing: they are not trained on
