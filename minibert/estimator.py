@@ -170,7 +170,7 @@ class AdapterClassifier(ClassifierMixin, _AdapterEstimator):
 class AdapterRegressor(RegressorMixin, _AdapterEstimator):
     """A regressor of texts, or of pairs of texts. y: finite numbers. All else is as for AdapterClassifier."""
 
-    HEAD, METRICS = "regress", ("spearman", "pearson")
+    HEAD, METRICS = "regress", ("spearman", "pearson", "r2")
 
     def _numbers(self, y, first: bool = False) -> np.ndarray:
         return column_or_1d(check_array(y, ensure_2d=False, dtype=np.float64)).astype(np.float32)
