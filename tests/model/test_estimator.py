@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer
@@ -17,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import estimator_checks
 from tiny import environment, random_texts, write_csv, write_tiny_backbone
 
@@ -291,6 +292,18 @@ def test_pipeline_and_cross_validation(path, fitted):
     assert scores.shape == (2,) and np.isfinite(scores).all()
     targets = np.linspace(-1, 1, 40)
     assert np.isfinite(cross_val_score(AdapterRegressor(path, **FAST), TEXTS, targets, cv=2)).all()
+
+
+def test_scores_far_from_0_are_told_and_scikit_learn_scales_them(path):
+    prices = np.array([1250.0 + 150 * (label == "yes") + i for i, label in enumerate(LABELS)])
+    plain = AdapterRegressor(path, **FAST)
+    assert any("training scores have mean 13" in note for note in plain.fit(TEXTS, prices).notes_)
+    both = TransformedTargetRegressor(AdapterRegressor(path, **FAST), transformer=StandardScaler()).fit(TEXTS, prices)
+    assert not any("training scores" in note for note in both.regressor_.notes_)
+    scaled = AdapterRegressor(path, **FAST).fit(TEXTS, (prices - prices.mean()) / prices.std())
+    assert np.allclose(both.predict(TEXTS), scaled.predict(TEXTS) * prices.std() + prices.mean(), rtol=1e-5)
+    assert plain.score(TEXTS, prices) < -50 and both.score(TEXTS, prices) > -1
+    assert plain.result_["dev"]["r2"] < -50
 
 
 def test_a_grid_search_gives_the_same_in_two_processes(path):
