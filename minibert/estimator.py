@@ -168,7 +168,11 @@ class AdapterClassifier(ClassifierMixin, _AdapterEstimator):
 
 
 class AdapterRegressor(RegressorMixin, _AdapterEstimator):
-    """A regressor of texts, or of pairs of texts. y: finite numbers. All else is as for AdapterClassifier."""
+    """A regressor of texts, or of pairs of texts. All else is as for AdapterClassifier.
+
+    y: finite numbers, best with a mean near 0 and a standard deviation near 1. Others train badly, as a note says:
+    TransformedTargetRegressor(AdapterRegressor(…), transformer=StandardScaler()) scales them, and what is predicted.
+    """
 
     HEAD, METRICS = "regress", ("spearman", "pearson", "r2")
 
