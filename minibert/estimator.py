@@ -83,6 +83,8 @@ class _AdapterEstimator(BaseEstimator):
             cut = Cut(Path("X"), self.dev_share, 0, self.split_seed)
             task = Uncut("csv", self.HEAD, classes, self.METRICS, {"train": train}, (), cut).task()
         else:
+            is_two = isinstance(eval_set, (tuple, list)) and len(eval_set) == 2
+            need(is_two, f"eval_set must be one pair (X, y), got {shown(eval_set)}; write eval_set=(X_dev, y_dev)")
             dev = _examples(eval_set[0], self._numbers(eval_set[1]))
             task = Task("csv", self.HEAD, classes, self.METRICS, train, {"dev": dev})
         return check_task(task)
@@ -92,13 +94,13 @@ class _AdapterEstimator(BaseEstimator):
 
     def _fitted_model(self) -> Model:
         check_is_fitted(self, "record_")
-        if self._model is None:
+        if self._model is None or self._model[0] is not self.backbone:  # not read yet, or set_params gave another
             where = f"{type(self).__name__} with the backbone {self.backbone}"
             try:
-                self._model = Model.from_record(self._backbone(), self.record_, where)
+                self._model = self.backbone, Model.from_record(self._backbone(), self.record_, where)
             except InputError as error:
                 raise InputError(f"{error}. To give another: set_params(backbone=…)") from None
-        return self._model
+        return self._model[1]
 
     def _scores(self, X) -> np.ndarray:
         """What the head predicts of each text: probabilities (N, C), or scores (N,)."""
@@ -166,9 +168,13 @@ class AdapterClassifier(ClassifierMixin, _AdapterEstimator):
 
 
 class AdapterRegressor(RegressorMixin, _AdapterEstimator):
-    """A regressor of texts, or of pairs of texts. y: finite numbers. All else is as for AdapterClassifier."""
+    """A regressor of texts, or of pairs of texts. All else is as for AdapterClassifier.
 
-    HEAD, METRICS = "regress", ("spearman", "pearson")
+    y: finite numbers, best with a mean near 0 and a standard deviation near 1. Others train badly, as a note says:
+    TransformedTargetRegressor(AdapterRegressor(…), transformer=StandardScaler()) scales them, and what is predicted.
+    """
+
+    HEAD, METRICS = "regress", ("spearman", "pearson", "r2")
 
     def _numbers(self, y, first: bool = False) -> np.ndarray:
         return column_or_1d(check_array(y, ensure_2d=False, dtype=np.float64)).astype(np.float32)
@@ -184,6 +190,7 @@ def _examples(X, labels: np.ndarray | None, weights=None) -> Examples:
         raise InputError("X must be a list of texts, got one text; write [text]")
     cells = X.to_numpy() if hasattr(X, "to_numpy") else X
     cells = np.array(cells, dtype=object)
+    need(cells.shape != (0,), "X is empty; give a list of texts, at least one")
     need(cells.ndim in (1, 2) and len(cells) > 0, f"X must be texts or pairs of texts, got shape {cells.shape}")
     columns = [cells] if cells.ndim == 1 else list(cells.T)
     need(len(columns) in (1, 2), f"X must have one column of texts, or two for pairs; got {len(columns)}")
@@ -197,5 +204,7 @@ def _examples(X, labels: np.ndarray | None, weights=None) -> Examples:
         check_consistent_length(cells, labels)
     if weights is not None:
         weights = column_or_1d(check_array(weights, ensure_2d=False, dtype=np.float64))
+        many = f"sample_weight has {len(weights)} weights, X has {len(cells)} rows; give one weight for each row"
+        need(len(weights) == len(cells), many)
     texts, pairs = [*columns, None][:2]
     return Examples(list(map(str, texts)), None if pairs is None else list(map(str, pairs)), labels, weights=weights)

@@ -295,7 +295,7 @@ REGRESS = Head(
     to_prediction=lambda scores: scores[:, 0],
     describe=_describe_score,
     example_labels=lambda n_out: np.array([0.5, -1.0, 2.0]),
-    metrics=("pearson", "spearman"),
+    metrics=("pearson", "spearman", "r2"),
 )
 SPAN = Head(
     "span",

@@ -89,6 +89,21 @@ def _centred(x: np.ndarray) -> np.ndarray:
     return x
 
 
+def r2(predictions, labels) -> float:
+    """Coefficient of determination: 1 minus the squared errors over those of always guessing the labels' mean, which
+    scores 0; without a lower end. Of equal labels 1 if all are hit, else 0. NaN if a number is NaN or infinite.
+
+    Unlike a correlation it sees whether the predictions are on the scale of the labels.
+    """
+    x, y = np.asarray(predictions, np.float64), np.asarray(labels, np.float64)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return float("nan")
+    errors = np.sum((y - x) ** 2)
+    if y.min() == y.max():
+        return float(errors == 0)
+    return float(1 - errors / np.sum((y - y.mean()) ** 2))
+
+
 def spearman(predictions, labels) -> float:
     """Linear correlation of the ranks; equal values share the mean of their ranks. 0 and NaN as for `pearson`, but
     that infinite numbers have ranks as others."""
@@ -144,7 +159,7 @@ def squad_scores(predictions: dict[str, str], ids: list[str], answers: list[tupl
 
 
 OF_CLASSES = (accuracy, f1, macro_f1, weighted_f1, micro_f1, subset_accuracy, matthews)
-METRICS = {f.__name__: f for f in (*OF_CLASSES, pearson, spearman)}
+METRICS = {f.__name__: f for f in (*OF_CLASSES, pearson, spearman, r2)}
 F1_OF = "f1:"  # before the name of a class
 
 

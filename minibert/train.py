@@ -19,6 +19,7 @@ from minibert.class_weights import class_weights, with_class_weights
 from minibert.config import TrainConfig
 from minibert.data import Examples, Task, data_fingerprint, training_fingerprint
 from minibert.data.rows import row_notes, trained_rows
+from minibert.data.scores import scale_notes
 from minibert.divergence import advice, scores_are_sound, step_is_sound
 from minibert.errors import InputError
 from minibert.evaluate import EVAL_BATCH, NonFiniteLoss, Split, evaluate_all, features, format_scores, tokenize
@@ -95,9 +96,9 @@ class Training:
         return None if test is None or test.labels is None else self.tokenized(test)
 
     def row_notes(self) -> list[str]:
-        """What is to be told, before training, of rows that the model cannot tell apart."""
+        """What is to be told, before training, of rows that the model cannot tell apart, and of scores out of reach."""
         hashes = self.hashes | ({} if self.test is None else {"test": self.test.hashes()})
-        return row_notes(self.task, hashes, self.train.hashes(ordered=True))
+        return [*row_notes(self.task, hashes, self.train.hashes(ordered=True)), *scale_notes(self.task)]
 
     def say(self, line: str) -> None:
         """Print unless quiet."""

@@ -127,7 +127,7 @@ def read_table(name: str, data, classes: tuple[str, ...] | None = None, **option
     for table in tables.values():
         notes += [*table.notes, *odd_cells(table, roles.columns(), roles.label)]
     parts, classes = _parts(tables, roles, classes, o.drop_label, notes)
-    head, metrics = ("regress", ("spearman", "pearson")) if o.regress else ("classify", ("accuracy",))
+    head, metrics = ("regress", ("spearman", "pearson", "r2")) if o.regress else ("classify", ("accuracy",))
     if o.label_separator is not None:
         head, metrics = "multilabel", ("micro_f1", "macro_f1", "subset_accuracy")
     if "dev" not in parts:

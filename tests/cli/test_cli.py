@@ -301,7 +301,7 @@ def test_odd_texts_in_training_and_eval(place, tmp_path, capsys):
 def test_regression_and_pairs(place, tmp_path, capsys):
     arguments = train_arguments(place, tmp_path / "run")
     assert run(capsys, *arguments, "--label-column", "score", "--regress", "--quiet")[0] == 0
-    assert set(json.loads((tmp_path / "run" / "result.json").read_text())["dev"]) == {"spearman", "pearson"}
+    assert set(json.loads((tmp_path / "run" / "result.json").read_text())["dev"]) == {"spearman", "pearson", "r2"}
     code, out, _ = run(capsys, *bank_arguments(place, "predict", tmp_path / "run"), "good tea")
     assert code == 0 and re.fullmatch(r"-?\d\.\d{4}\tgood tea\n", out)
     predict = bank_arguments(place, "predict", place / "pairs")

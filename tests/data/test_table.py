@@ -134,7 +134,7 @@ def test_pairs(tmp_path):
 def test_regress(tmp_path):
     content = "text,label\n" + "".join(f"t{i},{i / 4}\n" for i in range(20))
     task = read(write(tmp_path / "f.csv", content), regress=True)
-    assert (task.head, task.labels, task.metrics) == ("regress", (), ("spearman", "pearson"))
+    assert (task.head, task.labels, task.metrics) == ("regress", (), ("spearman", "pearson", "r2"))
     assert task.train.labels.dtype == np.float32
     assert [int(text[1:]) / 4 for text in task.train.texts] == task.train.labels.tolist()
     assert "split at random" in task.notes[0]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer
@@ -17,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import estimator_checks
 from tiny import environment, random_texts, write_csv, write_tiny_backbone
 
@@ -152,7 +153,8 @@ def test_pairs_come_in_every_form_and_are_not_single_texts(path):
     "X, message",
     [
         ("one text", r"write \[text\]"),
-        ([], "shape"),
+        ([], "X is empty; give a list of texts"),
+        (np.empty((0, 2), object), "shape"),
         (["a", float("nan")], "row 1 .* nan, of type float"),
         (["a", None], "row 1 .* None"),
         ([["a", "b", "c"]], "two for pairs; got 3"),
@@ -177,6 +179,9 @@ def test_bad_labels_and_settings_are_told_before_work_starts(path):
             clone(new).fit(TEXTS, y)
     with pytest.raises(ValueError, match="unseen labels"):
         clone(new).fit(TEXTS, LABELS, eval_set=(TEXTS, ["maybe"] * 40))
+    for wrong in ([(TEXTS, LABELS)], 3, {"X": TEXTS}):
+        with pytest.raises(InputError, match=r"eval_set must be one pair \(X, y\), got .*eval_set=\(X_dev, y_dev\)"):
+            clone(new).fit(TEXTS, LABELS, eval_set=wrong)
     with pytest.raises(InputError, match="learning rate"):
         clone(new).set_params(lr=-1).fit(TEXTS, LABELS)
     with pytest.raises(InputError, match="dev must be above 0"):
@@ -225,6 +230,16 @@ def test_a_backbone_may_be_given_itself(path, fitted):
         pickle.dumps(classifier)
 
 
+def test_another_backbone_that_is_set_later_is_the_one_that_is_read(path, tmp_path):
+    classifier = AdapterClassifier(path, **FAST).fit(TEXTS, LABELS)
+    usual = classifier.predict_proba(TEXTS)
+    other = str(write_tiny_backbone(tmp_path / "other.h5", seed=1))
+    for wrong, message in (("nowhere.h5", "nowhere"), (other, r"trained on the backbone .*set_params\(backbone=")):
+        with pytest.raises(InputError, match=message):
+            classifier.set_params(backbone=wrong).predict(TEXTS)
+    assert np.array_equal(classifier.set_params(backbone=path).predict_proba(TEXTS), usual)
+
+
 def test_an_eval_set_chooses_the_epoch(path):
     chosen = AdapterClassifier(path, **FAST).fit(TEXTS[:30], LABELS[:30], eval_set=(TEXTS[30:], LABELS[30:]))
     assert chosen.result_["settings"]["train_rows"] == 30 and chosen.notes_ == []
@@ -254,7 +269,11 @@ def test_weights_count_in_the_loss(path, fitted):
     flipped = ["yes", *LABELS[1:]] if LABELS[0] == "no" else ["no", *LABELS[1:]]
     weights = np.r_[0.0, np.ones(39)]
     assert np.array_equal(fit(weights), fit(weights, flipped))  # a label that counts nothing
-    for wrong, message in (([1] * 39, "weights of shape"), ([-1] * 40, "from 0 on"), ([0] * 40, "are 0"), (["a"], "a")):
+    for n in (39, 80):  # of 40 rows; also where some are drawn from them
+        for eval_set in (None, (TEXTS, LABELS)):
+            with pytest.raises(ValueError, match=f"sample_weight has {n} weights, X has 40 rows"):
+                AdapterClassifier(path, **FAST).fit(TEXTS, LABELS, sample_weight=[1] * n, eval_set=eval_set)
+    for wrong, message in (([-1] * 40, "from 0 on"), ([0] * 40, "are 0"), (["a"], "a")):
         with pytest.raises(ValueError, match=message):
             fit(wrong)
     for seed in range(2):  # the dev rows that are drawn may count nothing: they are not trained on
@@ -273,6 +292,18 @@ def test_pipeline_and_cross_validation(path, fitted):
     assert scores.shape == (2,) and np.isfinite(scores).all()
     targets = np.linspace(-1, 1, 40)
     assert np.isfinite(cross_val_score(AdapterRegressor(path, **FAST), TEXTS, targets, cv=2)).all()
+
+
+def test_scores_far_from_0_are_told_and_scikit_learn_scales_them(path):
+    prices = np.array([1250.0 + 150 * (label == "yes") + i for i, label in enumerate(LABELS)])
+    plain = AdapterRegressor(path, **FAST)
+    assert any("training scores have mean 13" in note for note in plain.fit(TEXTS, prices).notes_)
+    both = TransformedTargetRegressor(AdapterRegressor(path, **FAST), transformer=StandardScaler()).fit(TEXTS, prices)
+    assert not any("training scores" in note for note in both.regressor_.notes_)
+    scaled = AdapterRegressor(path, **FAST).fit(TEXTS, (prices - prices.mean()) / prices.std())
+    assert np.allclose(both.predict(TEXTS), scaled.predict(TEXTS) * prices.std() + prices.mean(), rtol=1e-5)
+    assert plain.score(TEXTS, prices) < -50 and both.score(TEXTS, prices) > -1
+    assert plain.result_["dev"]["r2"] < -50
 
 
 def test_a_grid_search_gives_the_same_in_two_processes(path):

@@ -10,7 +10,7 @@ import scipy.stats
 import sklearn.metrics as sk
 
 from minibert.data.glue import GLUE
-from minibert.metrics import METRICS, accuracy, f1, matthews, pearson, spearman
+from minibert.metrics import METRICS, accuracy, f1, matthews, pearson, r2, spearman
 
 # predictions and labels: 4 true positives, 2 false positives, 1 false negative, 3 true negatives
 GUESSES, TRUTH = [1, 0, 1, 1, 0, 0, 1, 0, 1, 1], [1, 0, 0, 1, 1, 0, 1, 0, 0, 1]
@@ -55,6 +55,18 @@ def test_correlation_with_a_constant_is_zero(metric):
     assert metric([0.1, 0.1, 0.1], [1.0, 2.0, 3.5]) == 0.0
     assert metric([1.0, 2.0, 3.5], [0.1, 0.1, 0.1]) == 0.0
     assert metric([0.1, 0.1, 0.1], [0.1, 0.1, 0.1]) == 0.0
+
+
+def test_r2_is_scikit_learns_and_sees_the_scale():
+    rng = np.random.default_rng(0)
+    labels = rng.normal(1250, 150, size=50)
+    for guesses in (labels + rng.normal(0, 50, 50), labels / 150, np.full(50, 8.122), np.full(50, labels.mean())):
+        assert r2(guesses, labels) == pytest.approx(sk.r2_score(labels, guesses), abs=1e-12)
+    assert r2(labels, labels) == 1 and r2(np.full(50, 8.0), labels) < -50
+    assert pearson(labels / 150, labels) == pytest.approx(1)  # which r2 does not let pass
+    assert (r2([0.1] * 3, [0.1] * 3), r2([0.1, 0.1, 0.2], [0.1] * 3)) == (1, 0)
+    assert math.isnan(r2([1.0, np.inf], [1.0, 2.0])) and math.isnan(r2([1.0, 2.0], [np.nan, 2.0]))
+    assert r2(np.float32([1e30, 2e30]), np.float32([1e30, 2e30])) == 1  # their squares are no float32
 
 
 def test_spearman_sees_only_the_order_and_ties_share_their_rank():
