@@ -38,6 +38,10 @@ from minibert.trained import max_length, unscored_note
 CHUNK = 2048  # rows
 CHUNK_CHARACTERS = 2**22  # of the texts of a chunk
 ROW_OPTIONS = ("out", "text_column", "pair_column", "columns", "delimiter", "quoting", "encoding", "prefix")
+OTHER_FORMATS = (
+    *(".json", ".xls", ".xlsx", ".ods", ".parquet", ".feather", ".arrow", ".html", ".xml", ".h5", ".npz", ".pkl"),
+    *(".gz", ".bz2", ".xz", ".zst", ".zip"),
+)  # endings of --out that promise what is not written
 LIST_OPTIONS = ("texts", "file", "pair", "json", "mixed")
 
 
@@ -78,12 +82,15 @@ def _check(args) -> None:
     given = [name for name in LIST_OPTIONS if getattr(args, name)]
     if given:
         named = "texts" if given[0] == "texts" else f"--{given[0]}"
-        raise InputError(f"--data labels the rows of a file: leave out {named}")
+        instead = "; for JSON Lines name --out FILE.jsonl" if named == "--json" else ""
+        raise InputError(f"--data labels the rows of a file: leave out {named}{instead}")
     if not args.out:
         raise InputError("predict --data needs --out FILE for the rows and their labels (- is standard output)")
     if args.out == "-":
         return
     out = Path(args.out)
+    if out.suffix.lower() in OTHER_FORMATS and out.suffix.lower() != Path(args.data).suffix.lower():
+        raise InputError(f"--out {out}: {out.suffix} is not written; give a name that ends in .csv, .tsv or .jsonl")
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: there is no folder {out.parent}")
     if args.data != "-" and out.exists() and os.path.exists(args.data) and os.path.samefile(out, args.data):

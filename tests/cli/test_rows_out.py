@@ -242,3 +242,15 @@ def test_an_input_that_breaks_is_not_told_of_the_output(capsys, place, tmp_path,
     code, _, err = label(capsys, place, tmp_path / "in.csv", tmp_path / "out.csv")
     assert (code, err.count("\n")) == (2, 1) and f"{tmp_path / 'in.csv'} cannot be read: Input/output error" in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["out.json", "out.XLSX", "out.csv.gz"])
+def test_a_name_of_another_format_is_refused(capsys, place, tmp_path, name):
+    code, _, err = label(capsys, place, place / "data.csv", tmp_path / name)
+    assert code == 2 and "is not written; give a name that ends in .csv, .tsv or .jsonl" in err
+    assert not (tmp_path / name).exists()
+
+
+def test_json_is_asked_for_by_the_name_of_out(capsys, place, tmp_path):
+    code, _, err = label(capsys, place, place / "data.csv", tmp_path / "out.csv", "--json")
+    assert code == 2 and "leave out --json; for JSON Lines name --out FILE.jsonl" in err
