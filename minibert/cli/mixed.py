@@ -84,6 +84,8 @@ def _of_line(number: int, line: str, records: dict[str, TaskRecord], pair: str |
     task, tab, rest = line.partition("\t")
     need(bool(tab), f"text {number}: with --mixed a line is a task, a tab, and the text; there is no tab")
     if task in records:
+        single = pair is not None or records[task].reads_pairs or "\t" not in rest
+        need(single, f"text {number}: task {shown(task)} reads single texts, and there is a tab within the text")
         return Request(task, *text_and_pair(number, rest, records[task], pair))
     if task != PLAIN:
         known = list_some([*map(readable, records), f"{PLAIN} (the plain backbone)"])
