@@ -114,7 +114,7 @@ def find_task(path: str | Path, tasks: dict[str, TaskRecord], name: str) -> Task
 
 def _check_new(path: str | Path, tasks: dict[str, TaskRecord], name: str) -> None:
     check_task_name(name)
-    _check_free(path, tasks, name, "give another name, or remove that task first")
+    _check_free(path, tasks, name, "give another name")
 
 
 def _check_free(path: str | Path, tasks: dict[str, TaskRecord], name: str, advice: str) -> None:

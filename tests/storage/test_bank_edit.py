@@ -106,7 +106,7 @@ def test_extracted_tasks_stay_and_go_to_a_new_bank(path, tmp_path):
 
 REFUSED = {
     "copy what is not there": (lambda path: copy_task(path, "x", "y"), "has no task 'x'; it has a, bb, ccc"),
-    "copy over a task": (lambda path: copy_task(path, "a", "bb"), "has a task 'bb' already; give another name"),
+    "copy over a task": (lambda path: copy_task(path, "a", "bb"), "has a task 'bb' already; give another name$"),
     "copy to no name": (lambda path: copy_task(path, "a", "../b"), "cannot be named '../b'"),
     "rename what is not there": (lambda path: rename_task(path, "x", "y"), "has no task 'x'"),
     "rename to a task": (lambda path: rename_task(path, "a", "ccc"), "has a task 'ccc' already"),
