@@ -15,7 +15,7 @@ import numpy as np
 
 from minibert.data.squad import without_answers
 from minibert.data.task import Examples
-from minibert.errors import InputError, need, shown
+from minibert.errors import InputError, list_some, need, shown
 from minibert.evaluate import predict, tokenize
 from minibert.model import Backbone, Model, load_backbone
 from minibert.storage import TaskRecord
@@ -30,6 +30,10 @@ class TrainedTask:
 
     model: Model
     record: TaskRecord
+
+    def __repr__(self) -> str:
+        labels = f", labels {list_some(map(shown, self.labels))}" if self.labels else ""
+        return f"<TrainedTask {shown(self.name)}: method {self.record.method}, head {self.record.head}{labels}>"
 
     @property
     def name(self) -> str:

@@ -43,7 +43,7 @@ class TaskRecord:
     head: str
     labels: tuple[str, ...]
     method: str
-    params: dict[str, np.ndarray]
+    params: dict[str, np.ndarray] = field(repr=False)
     backbone_fingerprint: str
     backbone_config: BertConfig
     adapter: AdapterConfig | None = None
@@ -51,7 +51,7 @@ class TaskRecord:
     training: dict = field(default_factory=dict)
     dev: dict[str, float] = field(default_factory=dict)
     backbone_tokenizer: str = ""
-    rows: dict[str, np.ndarray] = field(default_factory=dict)
+    rows: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     rows_of: str = TEXTS  # also of records that were pickled before it was kept
 
     def __post_init__(self):

@@ -70,3 +70,10 @@ def test_errors_of_the_door(place):
         load(place, "score").probabilities(["good"])
     with pytest.raises(InputError, match=r"it has mood, same, score\. Did you mean 'mood'\?"):
         load(place, "moode")
+
+
+def test_it_shows_itself_in_one_line(place):
+    told = "method adapter, head classify, labels 'bad', 'good'"
+    assert repr(load(place, "mood")) == f"<TrainedTask 'mood': {told}>"
+    assert repr(load(place, "score")) == "<TrainedTask 'score': method adapter, head regress>"
+    assert "array(" not in repr(load(place, "mood").record)
