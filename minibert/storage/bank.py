@@ -258,8 +258,12 @@ def choose(records: dict[str, TaskRecord], path: Path, name: str | None) -> Task
     """The task called name, or the only one. Raises InputError if there is no such task, or if there are several."""
     names = ", ".join(records)
     if name is None and len(records) != 1:
-        raise InputError(f"{path} holds {len(records)} tasks; choose one with --name: {names}")
+        raise InputError(f"{path} holds {len(records)} tasks; choose one with --name (in Python: name=…): {names}")
     if name is not None and name not in records:
+        several = [part.strip() for part in name.split(",")]
+        if len(several) > 1 and all(part in records for part in several):
+            told = f"{shown(name)} lists {len(several)}; choose one of {', '.join(several)}"
+            raise InputError(f"{path}: one task is read here, {told}")
         raise InputError(f"{path} has no task {name!r}; it has {names}.{did_you_mean(name, records)}".removesuffix("."))
     return records[name or names]
 
