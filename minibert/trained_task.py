@@ -71,7 +71,8 @@ class TrainedTask:
         """What the head makes of the texts, for some thousands at a time."""
         texts, pairs = _strings("texts", texts), None if pairs is None else _strings("pairs", pairs)
         reads = f"task {shown(self.name)} reads {'pairs of texts' if self.reads_pairs else 'single texts'}"
-        need((pairs is not None) == self.reads_pairs, f"{reads}: {'give' if self.reads_pairs else 'leave out'} pairs")
+        advice = "give pairs, the second texts: predict(texts, pairs)" if self.reads_pairs else "leave out pairs"
+        need((pairs is not None) == self.reads_pairs, f"{reads}: {advice}")
         if pairs is not None and len(pairs) != len(texts):
             raise InputError(f"pairs must be as many as texts: {len(texts)} texts, {len(pairs)} pairs")
         found = []
@@ -90,7 +91,9 @@ def _strings(name: str, values) -> list[str]:
     values = list(values)
     other = next((value for value in values if not isinstance(value, str)), None)
     if other is not None or None in values:
-        raise InputError(f"{name} must be strings, got {shown(other)}")
+        advice = "; the second texts of pairs are a list of their own: predict(texts, pairs)"
+        is_pair = isinstance(other, (tuple, list)) and len(other) == 2
+        raise InputError(f"{name} must be strings, got {shown(other)}{advice if is_pair else ''}")
     return values
 
 
