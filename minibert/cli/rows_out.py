@@ -59,7 +59,7 @@ def predict_rows(args) -> None:
     places, form = _settings(args, record)
     with open_input(args.data) as (file, name):
         stream = open_stream(file, name, form)
-        columns = [stream.header.place(column) for column in places]
+        columns = _numbers_of(args, stream, places)
         added = tuple(f"{args.prefix or ''}{key}" for key in _answer_keys(model, record))
         check_names(name, stream.columns, added)
         print_notes([*unscored_note(record), *stream.notes, *_about_output(args.out, stream)])
@@ -120,6 +120,22 @@ def _settings(args, record: TaskRecord) -> tuple[list[str], Format]:
     return [setting(place) for place in places], Format(
         setting("delimiter"), encoding, setting("columns"), setting("quoting")
     )
+
+
+def _numbers_of(args, stream: Stream, places: list[str]) -> list[int]:
+    """The numbers of the columns with the texts. Raises InputError; of a name that is the training's, how to give
+    another."""
+    found = []
+    for option, column in zip(("text_column", "pair_column"), places, strict=False):
+        try:
+            found.append(stream.header.place(column))
+        except InputError as error:
+            if getattr(args, option) is not None:
+                raise
+            given = f"--{option.replace('_', '-')} NAME"
+            end = "" if str(error).endswith("?") else "."
+            raise InputError(f"{error}{end} If the file calls it otherwise: {given}") from None
+    return found
 
 
 def _label_separator(record: TaskRecord) -> str:

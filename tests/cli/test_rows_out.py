@@ -254,3 +254,13 @@ def test_a_name_of_another_format_is_refused(capsys, place, tmp_path, name):
 def test_json_is_asked_for_by_the_name_of_out(capsys, place, tmp_path):
     code, _, err = label(capsys, place, place / "data.csv", tmp_path / "out.csv", "--json")
     assert code == 2 and "leave out --json; for JSON Lines name --out FILE.jsonl" in err
+
+
+def test_a_column_of_another_name_is_asked_for(capsys, place, tmp_path):
+    data = write_csv(tmp_path / "in.csv", {"id": ["1"], "msg": ["good tea"]})
+    code, _, err = label(capsys, place, data, tmp_path / "out.csv")
+    assert code == 2 and "there is no column 'text'" in err
+    assert err.endswith(" If the file calls it otherwise: --text-column NAME\n")
+    code, _, err = label(capsys, place, data, tmp_path / "out.csv", "--text-column", "message")
+    assert code == 2 and "there is no column 'message'" in err and "calls it otherwise" not in err
+    assert label(capsys, place, data, tmp_path / "out.csv", "--text-column", "msg")[0] == 0
