@@ -46,7 +46,8 @@ def parse_weight(text: str) -> tuple[str, float]:
         weight = math.nan
     if not equals or not 0 < weight < math.inf:
         wanted = f"{BALANCED}, or NAME=W,… with numbers above 0"
-        raise InputError(f"--class-weights must be {wanted}; got {shown(text)}")
+        comma = "" if equals else "; if a name has a comma, enclose it and its weight in double quotes"
+        raise InputError(f"--class-weights must be {wanted}; got {shown(text)}{comma}")
     return name.strip(), weight
 
 
