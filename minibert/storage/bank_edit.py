@@ -114,6 +114,11 @@ def find_task(path: str | Path, tasks: dict[str, TaskRecord], name: str) -> Task
 
 def _check_new(path: str | Path, tasks: dict[str, TaskRecord], name: str) -> None:
     check_task_name(name)
+    plain = "," not in name and name == name.strip()
+    need(
+        plain,
+        f"a task cannot be named {shown(name)}: a list of tasks (--name A,B) has no commas or spaces around names",
+    )
     _check_free(path, tasks, name, "give another name")
 
 
