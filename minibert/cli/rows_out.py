@@ -20,6 +20,7 @@ from tqdm import tqdm
 from minibert.cli.inputs import open_task, print_notes
 from minibert.data.delimited import Format
 from minibert.data.encodings import misread_notes
+from minibert.data.labels import show
 from minibert.data.quotes import held_note, quote_note, rows_held
 from minibert.data.squad import without_answers
 from minibert.data.stream import Row, Stream, open_input, open_stream
@@ -71,7 +72,8 @@ def predict_rows(args) -> None:
                 _write(writer, row, answer, name)
     print_notes(labels.notes())
     if args.out != "-":
-        print(f"{labels.n:,} rows, with {', '.join(added)}: {args.out}", file=sys.stderr)
+        n = "1 row" if labels.n == 1 else f"{labels.n:,} rows"
+        print(f"{n}, with {', '.join(map(show, added))}: {args.out}", file=sys.stderr)
 
 
 # ----------------------------------------------------------------------------------------------------------- options

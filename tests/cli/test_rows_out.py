@@ -263,4 +263,6 @@ def test_a_column_of_another_name_is_asked_for(capsys, place, tmp_path):
     assert err.endswith(" If the file calls it otherwise: --text-column NAME\n")
     code, _, err = label(capsys, place, data, tmp_path / "out.csv", "--text-column", "message")
     assert code == 2 and "there is no column 'message'" in err and "calls it otherwise" not in err
-    assert label(capsys, place, data, tmp_path / "out.csv", "--text-column", "msg")[0] == 0
+    code, _, err = label(capsys, place, data, tmp_path / "out.csv", "--text-column", "msg", "--prefix", "a, b ")
+    added = "'a, b predicted', 'a, b probability', 'a, b p_no', 'a, b p_yes'"
+    assert (code, err) == (0, f"1 row, with {added}: {tmp_path / 'out.csv'}\n")
