@@ -266,3 +266,11 @@ def test_a_column_of_another_name_is_asked_for(capsys, place, tmp_path):
     code, _, err = label(capsys, place, data, tmp_path / "out.csv", "--text-column", "msg", "--prefix", "a, b ")
     added = "'a, b predicted', 'a, b probability', 'a, b p_no', 'a, b p_yes'"
     assert (code, err) == (0, f"1 row, with {added}: {tmp_path / 'out.csv'}\n")
+
+
+def test_a_nul_is_written_to_json_lines_alone(capsys, place, tmp_path):
+    (tmp_path / "in.jsonl").write_text(json.dumps({"text": "good\0tea"}) + "\n")
+    code, _, err = label(capsys, place, tmp_path / "in.jsonl", tmp_path / "out.csv")
+    assert code == 2 and "line 1: a NUL character cannot be written as CSV or TSV" in err
+    assert not (tmp_path / "out.csv").exists()
+    assert label(capsys, place, tmp_path / "in.jsonl", tmp_path / "out.jsonl")[0] == 0
