@@ -20,8 +20,10 @@ def class_weights(given: tuple[str, ...], task: Task) -> dict[str, float]:
     """
     if not given:
         return {}
-    if not task.labels or task.train.labels.ndim > 1:
-        raise InputError(f"--class-weights: task {task.name} has no classes of which each row has one")
+    if task.labels and task.train.labels.ndim > 1:
+        raise InputError(f"--class-weights: a row of task {task.name} may have several labels; they cannot be weighted")
+    if not task.labels:
+        raise InputError(f"--class-weights: task {task.name} has no classes")
     if given == (BALANCED,):
         counts = np.bincount(task.train.labels, minlength=len(task.labels))
         each = len(task.train) / np.count_nonzero(counts)
@@ -44,7 +46,8 @@ def parse_weight(text: str) -> tuple[str, float]:
         weight = math.nan
     if not equals or not 0 < weight < math.inf:
         wanted = f"{BALANCED}, or NAME=W,… with numbers above 0"
-        raise InputError(f"--class-weights must be {wanted}; got {shown(text)}")
+        comma = "" if equals else "; if a name has a comma, enclose it and its weight in double quotes"
+        raise InputError(f"--class-weights must be {wanted}; got {shown(text)}{comma}")
     return name.strip(), weight
 
 

@@ -52,8 +52,9 @@ def export_onnx(model: Model, record: TaskRecord, path: str | Path, force: bool 
     setting that the graph does not know, or is too large for one file.
     """
     onnx = _import_onnx()
+    need(not Path(path).is_dir(), f"{path}: is a folder; give the name of a file, such as {Path(path) / 'task.onnx'}")
     if Path(path).exists() and not force:
-        raise InputError(f"{path} is there already: give another file, or remove that one (in Python: force=True)")
+        raise InputError(f"{path} is there already: give another file (in Python force=True replaces it)")
     check_exportable(model, record)
     proto = build(onnx, model)
     onnx.helper.set_model_props(proto, metadata(model, record))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.data.squad import unlabelled
-from minibert.errors import InputError, need, shown
+from minibert.errors import InputError, list_some, need, shown
 from minibert.evaluate import predict, tokenize
 from minibert.model import Backbone, Model, load_backbone
 from minibert.storage import TaskRecord
@@ -29,6 +29,10 @@ class TrainedTask:
 
     model: Model
     record: TaskRecord
+
+    def __repr__(self) -> str:
+        labels = f", labels {list_some(map(shown, self.labels))}" if self.labels else ""
+        return f"<TrainedTask {shown(self.name)}: method {self.record.method}, head {self.record.head}{labels}>"
 
     @property
     def name(self) -> str:
@@ -66,7 +70,8 @@ class TrainedTask:
         """What the head makes of the texts, for some thousands at a time."""
         texts, pairs = _strings("texts", texts), None if pairs is None else _strings("pairs", pairs)
         reads = f"task {shown(self.name)} reads {'pairs of texts' if self.reads_pairs else 'single texts'}"
-        need((pairs is not None) == self.reads_pairs, f"{reads}: {'give' if self.reads_pairs else 'leave out'} pairs")
+        advice = "give pairs, the second texts: predict(texts, pairs)" if self.reads_pairs else "leave out pairs"
+        need((pairs is not None) == self.reads_pairs, f"{reads}: {advice}")
         if pairs is not None and len(pairs) != len(texts):
             raise InputError(f"pairs must be as many as texts: {len(texts)} texts, {len(pairs)} pairs")
         found = []
@@ -84,7 +89,9 @@ def _strings(name: str, values) -> list[str]:
     values = list(values)
     other = next((value for value in values if not isinstance(value, str)), None)
     if other is not None or None in values:
-        raise InputError(f"{name} must be strings, got {shown(other)}")
+        advice = "; the second texts of pairs are a list of their own: predict(texts, pairs)"
+        is_pair = isinstance(other, (tuple, list)) and len(other) == 2
+        raise InputError(f"{name} must be strings, got {shown(other)}{advice if is_pair else ''}")
     return values
 
 

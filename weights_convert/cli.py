@@ -164,9 +164,12 @@ def describe(backbone: BackboneFile) -> str:
     return "\n".join(f"{name:<16}{printable(value)}" for name, value in rows.items())
 
 
+DESCRIPTION = "Other people's checkpoints to our HDF5 files, and back. COMMAND --help tells of one command."
+
+
 def parser() -> argparse.ArgumentParser:
     """The arguments of all four commands."""
-    top = argparse.ArgumentParser(prog="python -m weights_convert", description=sys.modules["weights_convert"].__doc__)
+    top = argparse.ArgumentParser(prog="python -m weights_convert", description=DESCRIPTION)
     commands = top.add_subparsers(dest="command", required=True)
     get = commands.add_parser("fetch", help="get a known backbone, check it, convert it; or any BERT of the hub")
     known = ", ".join(f"{e.name} ({e.parameters / 1e6:.1f} M parameters)" for e in REGISTRY.values())
@@ -186,9 +189,10 @@ def parser() -> argparse.ArgumentParser:
     back.add_argument("--name", help="which task of the bank, if it holds several")
     check = commands.add_parser("verify", help="check a backbone file and print what it is")
     for command in (back, check):
-        command.add_argument("path", type=Path, metavar="FILE.h5")
+        command.add_argument("path", type=Path, metavar="FILE.h5", help="a backbone")
     for command in (get, convert, back):
-        command.add_argument("--out", type=Path, required=True, metavar="DIR" if command is back else "FILE.h5")
+        kind, told = ("DIR", "the folder to be written") if command is back else ("FILE.h5", "the backbone's new file")
+        command.add_argument("--out", type=Path, required=True, metavar=kind, help=told)
         command.add_argument("--force", action="store_true", help="replace what is there")
     for command in (get, convert):
         command.add_argument("--verbose", action="store_true", help="one line for every tensor")

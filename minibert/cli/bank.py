@@ -90,7 +90,10 @@ def _facts(record: TaskRecord) -> dict:
 def _lines(facts: dict) -> list[str]:
     """The facts for people: a line each, and for what has parts a line for each of these."""
     lines = []
-    for name, value in facts.items():
+    if facts["adapter"] and facts["adapter"]["layers"] is None:
+        facts = facts | {"adapter": facts["adapter"] | {"layers": "all"}}
+    names = {"rows": "rows, each different one once"}  # what was trained on may hold a text several times
+    for name, value in ((names.get(name, name), value) for name, value in facts.items()):
         if isinstance(value, dict) and value:
             lines += [f"{name:<14}"] + [f"  {part:<20}{_written(one)}" for part, one in value.items()]
         else:

@@ -28,7 +28,7 @@ def add_bank(commands) -> None:
     """The command, and its subcommands. args.action is the name of one; cli/bank.py has a function for each."""
     p = commands.add_parser(
         "bank",
-        help="list, show, add, copy, rename, remove or extract the tasks of a bank",
+        help="list, show, add, copy, rename, remove, extract, export or import the tasks of a bank",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -48,29 +48,31 @@ def train(args) -> int:
             return 0
         goes_on = args.resume and resume(training, replace=args.force)
         compile_kernels()  # which may take a minute: only after all that can be wrong has been looked at
-        _announce(training)
+        notes = _announce(training)
         if not goes_on:
             folder.clear()
         result = train_and_test(training)
-        _report(training, result)
+        _report(training, result, notes)
     _summarize(training, result, Path(args.backbone))
     return 0 if result["finished"] else 130
 
 
-def _announce(training: Training) -> None:
-    """What is trained, on what: before step 1."""
+def _announce(training: Training) -> list[str]:
+    """Say what is trained, on what: before step 1. Returns the notes among it, for the report."""
     model, task, config, say = training.model, training.task, training.config, training.say
-    for note in (*task.notes, *training.row_notes()):
+    about_rows, weights = [*task.notes, *training.row_notes()], weight_lines(training.class_weights)
+    for note in about_rows:
         say(f"note: {note}")
     sizes = [f"{len(task.train)} train", *(f"{len(split)} {name}" for name, split in task.dev.items())]
     say(f"task {task.name} ({', '.join(sizes)}), method {model.method}, seed {config.seed}")
     for line in class_counts(task):
         say(line)
-    for line in weight_lines(training.class_weights):
+    for line in weights:
         say(line)
-    for name, split in {"train": training.train, **training.dev}.items():
-        for note in split.notes(name):
-            say(f"note: {note}")
+    splits = {"train": training.train, **training.dev}.items()
+    about_texts = [note for name, split in splits for note in split.notes(name)]
+    for note in about_texts:
+        say(f"note: {note}")
     say(model.table())
     steps = "1 step" if training.total_steps == 1 else f"{training.total_steps} steps"
     if 0 < config.max_steps < training.total_steps:
@@ -78,9 +80,10 @@ def _announce(training: Training) -> None:
     say(f"{steps} of up to {config.batch_size} texts, learning rate {config.lr:g}")
     if training.optimizer.steps:
         say(f"going on after epoch {training.progress.epoch}, step {training.optimizer.steps}")
+    return [*about_rows, *weights, *about_texts]
 
 
-def _report(training: Training, result: dict) -> None:
+def _report(training: Training, result: dict, notes: list[str]) -> None:
     """Write report.html. The run is over, and all its files are there: nothing that happens here may end it as if it
     had failed."""
     if not result["finished"] or not result["best_epoch"]:
@@ -88,7 +91,7 @@ def _report(training: Training, result: dict) -> None:
     try:
         from minibert.report import write_report
 
-        write_report(training, result)
+        write_report(training, result, notes)
     except KeyboardInterrupt:
         print_notes([f"no {training.folder.report.name}: interrupted; the run itself is finished"])
     except Exception as error:

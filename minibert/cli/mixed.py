@@ -27,8 +27,9 @@ class Request(NamedTuple):
 
 
 def several_tasks(args) -> dict[str, TaskRecord] | None:
-    """The bank's tasks if texts are for several of them; None if they are for one. (A name may have a comma in it.)"""
-    if not args.mixed and "," not in (args.name or ""):
+    """The bank's tasks if texts are for several of them, or for the plain backbone; None if they are for one. (A name
+    may have a comma in it.)"""
+    if not args.mixed and "," not in (args.name or "") and args.name != PLAIN:
         return None
     records = read_bank(bank_file(args.bank))
     return None if args.name in records else records
@@ -86,6 +87,8 @@ def _of_line(number: int, line: str, records: dict[str, TaskRecord], pair: str |
     if task == PLAIN and task not in records:
         return Request(task, rest, pair)
     record = find_task(f"text {number}: {path}", records, task, f"{PLAIN} (the plain backbone)")
+    fits = pair is not None or record.reads_pairs or "\t" not in rest
+    need(fits, f"text {number}: task {shown(task)} reads single texts, and there is a tab within the text")
     return Request(task, *text_and_pair(number, rest, record, pair))
 
 

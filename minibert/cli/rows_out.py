@@ -20,6 +20,7 @@ from tqdm import tqdm
 from minibert.cli.inputs import open_task, print_notes
 from minibert.data.delimited import Format
 from minibert.data.encodings import misread_notes
+from minibert.data.labels import show
 from minibert.data.quotes import held_note, quote_note, rows_held
 from minibert.data.squad import unlabelled
 from minibert.data.stream import Row, Stream, open_input, open_stream
@@ -38,6 +39,10 @@ from minibert.trained import max_length, prediction_key, unscored_note
 CHUNK = 2048  # rows
 CHUNK_CHARACTERS = 2**22  # of the texts of a chunk
 ROW_OPTIONS = ("out", "text_column", "pair_column", "columns", "delimiter", "quoting", "encoding", "prefix")
+OTHER_FORMATS = (
+    *(".json", ".xls", ".xlsx", ".ods", ".parquet", ".feather", ".arrow", ".html", ".xml", ".h5", ".npz", ".pkl"),
+    *(".gz", ".bz2", ".xz", ".zst", ".zip"),
+)  # endings of --out that promise what is not written
 LIST_OPTIONS = ("texts", "file", "pair", "json", "mixed")
 
 
@@ -55,7 +60,7 @@ def predict_rows(args) -> None:
     places, form = _settings(args, record)
     with open_input(args.data) as (file, name):
         stream = open_stream(file, name, form)
-        columns = [stream.header.place(column) for column in places]
+        columns = _numbers_of(args, stream, places)
         added = tuple(f"{args.prefix or ''}{key}" for key in _answer_keys(model, record))
         check_names(name, stream.columns, added)
         print_notes([*unscored_note(record), *stream.notes, *_about_output(args.out, stream)])
@@ -67,7 +72,8 @@ def predict_rows(args) -> None:
                 _write(writer, row, answer, name)
     print_notes(labels.notes())
     if args.out != "-":
-        print(f"{labels.n:,} rows, with {', '.join(added)}: {args.out}", file=sys.stderr)
+        n = "1 row" if labels.n == 1 else f"{labels.n:,} rows"
+        print(f"{n}, with {', '.join(map(show, added))}: {args.out}", file=sys.stderr)
 
 
 # ----------------------------------------------------------------------------------------------------------- options
@@ -78,12 +84,15 @@ def _check(args) -> None:
     given = [name for name in LIST_OPTIONS if getattr(args, name)]
     if given:
         named = "texts" if given[0] == "texts" else f"--{given[0]}"
-        raise InputError(f"--data labels the rows of a file: leave out {named}")
+        instead = "; for JSON Lines name --out FILE.jsonl" if named == "--json" else ""
+        raise InputError(f"--data labels the rows of a file: leave out {named}{instead}")
     if not args.out:
         raise InputError("predict --data needs --out FILE for the rows and their labels (- is standard output)")
     if args.out == "-":
         return
     out = Path(args.out)
+    if out.suffix.lower() in OTHER_FORMATS and out.suffix.lower() != Path(args.data).suffix.lower():
+        raise InputError(f"--out {out}: {out.suffix} is not written; give a name that ends in .csv, .tsv or .jsonl")
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: there is no folder {out.parent}")
     if args.data != "-" and out.exists() and os.path.exists(args.data) and os.path.samefile(out, args.data):
@@ -113,6 +122,22 @@ def _settings(args, record: TaskRecord) -> tuple[list[str], Format]:
     return [setting(place) for place in places], Format(
         setting("delimiter"), encoding, setting("columns"), setting("quoting")
     )
+
+
+def _numbers_of(args, stream: Stream, places: list[str]) -> list[int]:
+    """The numbers of the columns with the texts. Raises InputError; of a name that is the training's, how to give
+    another."""
+    found = []
+    for option, column in zip(("text_column", "pair_column"), places, strict=False):
+        try:
+            found.append(stream.header.place(column))
+        except InputError as error:
+            if getattr(args, option) is not None:
+                raise
+            given = f"--{option.replace('_', '-')} NAME"
+            end = "" if str(error).endswith("?") else "."
+            raise InputError(f"{error}{end} If the file calls it otherwise: {given}") from None
+    return found
 
 
 def _label_separator(record: TaskRecord) -> str:

@@ -110,10 +110,10 @@ def _table_notes(source: str, text: str, lines: list[str], trained_with: dict) -
             "not end there; each line is labelled as a text of its own"
         )
     if notes or Path(source).suffix.lower() in TABLE_ENDINGS:
-        column = f"column {trained_with['text_column']!r}" if "text_column" in trained_with else "column of the texts"
+        column = f", which reads column {trained_with['text_column']!r}" if "text_column" in trained_with else ""
         notes.append(
-            f"{source}: each line is a text as a whole, delimiters and quotes included. To label a table, write its "
-            f"{column} alone to a file, one text a line and no header"
+            f"{source}: each line is a text as a whole, delimiters and quotes included. To label the rows of a table: "
+            f"predict --data FILE --out FILE{column}"
         )
     return notes or _odd_lines(source, text, lines)
 

@@ -40,7 +40,11 @@ class DelimitedWriter:
 
     def write(self, row: Row, added: list) -> None:
         """One row, with the values of the added columns."""
-        self._write([*self._stream.cells(row), *(_as_cell(value, self._separator) for value in added)])
+        cells = [*self._stream.cells(row), *(_as_cell(value, self._separator) for value in added)]
+        if any("\0" in cell for cell in cells):  # of an object: a delimited file with one is not read
+            told = "a NUL character cannot be written as CSV or TSV; give --out a name that ends in .jsonl"
+            raise InputError(f"{self._stream.name}, line {row.line}: {told}")
+        self._write(cells)
 
     def _checked(self, cell: str) -> str:
         if any(character in cell for character in (self._form.delimiter, *_BREAKS)):

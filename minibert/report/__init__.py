@@ -7,7 +7,7 @@ curves.py    the learning curves, drawn by matplotlib (extra: plots) as SVG that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -23,9 +23,9 @@ from minibert.train import Training
 MOST_WRONG = 20  # texts
 
 
-def write_report(training: Training, result: dict) -> None:
-    """Write RUN/report.html of a run that is finished. Raises InputError: matplotlib is not installed, or the bank
-    does not hold the run's best epoch."""
+def write_report(training: Training, result: dict, notes: Sequence[str]) -> None:
+    """Write RUN/report.html of a run that is finished. notes: what was told before its first step. Raises InputError:
+    matplotlib is not installed, or the bank does not hold the run's best epoch."""
     check_matplotlib()
     sections = [
         page.section("Scores", *_scores(training, result)),
@@ -34,8 +34,8 @@ def write_report(training: Training, result: dict) -> None:
         page.section("What was trained", _trained(training)),
         page.section("Settings", _settings(training)),
     ]
-    if training.task.notes:
-        sections.append(page.section("Notes", page.bullets(training.task.notes)))
+    if notes:
+        sections.append(page.section("Notes", page.bullets(notes)))
     title = f"{training.task.name}, {training.model.method}, seed {training.config.seed}"
     write_text(training.folder.report, page.page(title, sections))
 
@@ -45,7 +45,8 @@ def _scores(training: Training, result: dict) -> list[str]:
     sizes = ", ".join(f"{len(examples):,} {name}" for name, examples in splits.items() if examples is not None)
     rows = [[split, format_scores(result[split])] for split in ("dev", "test") if result.get(split)]
     share = f"{result['trained_params']:,} of {result['total_params']:,} ({100 * result['trained_fraction']:.2f} %)"
-    rows += [["best epoch", f"{result['best_epoch']} of {result['epochs']}"], ["rows", sizes]]
+    ended = f", ended after epoch {training.progress.epoch} (--patience)" if training.out_of_patience else ""
+    rows += [["best epoch", f"{result['best_epoch']} of {result['epochs']}{ended}"], ["rows", sizes]]
     rows += [["parameters trained", share], ["time", f"{result['seconds']:.0f} s"]]
     return [page.table(None, rows)]
 

@@ -43,7 +43,7 @@ class TaskRecord:
     head: str
     labels: tuple[str, ...]
     method: str
-    params: dict[str, np.ndarray]
+    params: dict[str, np.ndarray] = field(repr=False)
     backbone_fingerprint: str
     backbone_config: BertConfig
     adapter: AdapterConfig | None = None
@@ -51,7 +51,7 @@ class TaskRecord:
     training: dict = field(default_factory=dict)
     dev: dict[str, float] = field(default_factory=dict)
     backbone_tokenizer: str = ""
-    rows: dict[str, np.ndarray] = field(default_factory=dict)
+    rows: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     rows_of: str = TEXTS  # also of records that were pickled before it was kept
 
     def __post_init__(self):
@@ -257,12 +257,21 @@ def _read_task(tasks: h5py.Group, name: str, fingerprint: str, config: BertConfi
 def choose(records: dict[str, TaskRecord], path: Path, name: str | None) -> TaskRecord:
     """The task called name, or the only one. Raises InputError if there is no such task, or if there are several."""
     if name is not None:
+        _check_one(path, records, name)
         return find_task(path, records, name)
     if len(records) != 1:
         names = list_some(map(readable, records))
-        raise InputError(f"{path} holds {len(records)} tasks; choose one with --name: {names}")
+        raise InputError(f"{path} holds {len(records)} tasks; choose one with --name (in Python: name=…): {names}")
     (only,) = records.values()
     return only
+
+
+def _check_one(path: str | Path, tasks: dict[str, TaskRecord], name: str) -> None:
+    """Raise InputError if the name is a list of tasks, A,B."""
+    several = [part.strip() for part in name.split(",")]
+    if name not in tasks and len(several) > 1 and all(part in tasks for part in several):
+        told = f"{shown(name)} lists {len(several)}; choose one of {', '.join(several)}"
+        raise InputError(f"{path}: one task is read here, {told}")
 
 
 def find_task(path: str | Path, tasks: dict[str, TaskRecord], name: str, more: str = "") -> TaskRecord:

@@ -77,8 +77,7 @@ def _copy(path: str | Path, name: str, new_name: str, keep: bool) -> None:
     _check_bank(path)
     with changing(path) as tasks:
         record = find_task(path, tasks, name)
-        check_task_name(new_name)
-        _check_free(path, tasks, new_name, "give another name, or remove that task first")
+        _check_new(path, tasks, new_name)
         tasks[new_name] = with_changes(record, name=new_name)
         if not keep:
             del tasks[name]
@@ -106,6 +105,16 @@ def extract_tasks(path: str | Path, names, out: str | Path) -> None:
     with changing(out) as new:
         need(not new, there)
         new.update({record.name: record for record in found})
+
+
+def _check_new(path: str | Path, tasks: dict[str, TaskRecord], name: str) -> None:
+    check_task_name(name)
+    plain = "," not in name and name == name.strip()
+    need(
+        plain,
+        f"a task cannot be named {shown(name)}: a list of tasks (--name A,B) has no commas or spaces around names",
+    )
+    _check_free(path, tasks, name, "give another name")
 
 
 def _check_free(path: str | Path, tasks: dict[str, TaskRecord], name: str, advice: str) -> None:

@@ -61,6 +61,8 @@ def test_show_tells_everything(place, capsys, record):
         r"method +adapter",
         r"  size +3",
         r"  activation +relu",
+        r"  layers +all",
+        r"rows, each different one once",
         r"  train_layernorm +no",
         r"  accuracy +0.875",
         r"  train +lr 0.003, epochs 7",

@@ -96,6 +96,7 @@ def test_patience_is_told_at_the_end(place, capsys):
         (["--metric", "bleu"], "it has accuracy, macro_f1, weighted_f1, matthews, f1:CLASS"),
         (["--metric", "f1:sideways"], "there is no such class"),
         (["--class-weights", "heavy"], "must be balanced, or NAME=W"),
+        (["--class-weights", "a, b=2"], "got 'a'; if a name has a comma, enclose it and its weight in double quotes"),
         (["--class-weights", '"a,b=2",up=1'], "there is no class 'a,b'"),
         (["--patience", "-1"], "patience must be a whole number from 0"),
     ],

@@ -354,7 +354,7 @@ def test_two_tasks_in_one_bank(place, tmp_path, capsys):
     assert code == 0 and re.findall(r"^\w+", out, re.MULTILINE) == ["csv", "pairs"]
     assert read_bank(bank)["csv"].params.keys() == read_bank(place / "run" / "bank.h5")["csv"].params.keys()
     evaluate = [*bank_arguments(place, "eval", bank), *task_arguments(place), "--json"]
-    assert_refused(run(capsys, *evaluate), "choose one with --name: csv, pairs")
+    assert_refused(run(capsys, *evaluate), "choose one with --name (in Python: name=…): csv, pairs")
     code, out, _ = run(capsys, *evaluate, "--name", "csv")
     expected = json.loads((place / "run" / "result.json").read_text())["dev"]["accuracy"]
     assert (code, json.loads(out)["accuracy"]) == (0, expected)

@@ -78,7 +78,7 @@ def test_every_text_by_each_of_the_tasks(place, capsys):
 
 
 def test_lines_of_several_tasks_in_columns(place, tmp_path, capsys):
-    lines = ["two\tgood tea", "score\tbad\ttea", "pairs\tgood\ttea", "one\tgood tea", "answers\tgood\tthe tea was fine"]
+    lines = ["two\tgood tea", "score\tbad tea", "pairs\tgood\ttea", "one\tgood tea", "answers\tgood\tthe tea was fine"]
     (tmp_path / "lines.txt").write_text("\n".join(lines) + "\n")
     code, out, err = predict(capsys, place, "--mixed", "--file", tmp_path / "lines.txt")
     assert (code, err) == (0, "")
@@ -148,3 +148,25 @@ def test_what_cannot_be_done_is_refused(place, capsys, monkeypatch, arguments, t
     monkeypatch.setattr("minibert.cli.mixed.compile_kernels", lambda *_: pytest.fail("work began"))
     texts = [] if any("\t" in argument for argument in arguments) else ["good tea"]
     assert_refused(predict(capsys, place, *arguments, *texts), told)
+
+
+def test_a_pair_for_a_task_of_single_texts_is_refused(place, capsys):
+    code, out, err = predict(capsys, place, "--mixed", "two\tbad", "one\tgood\ttea")
+    assert (code, out) == (2, "")
+    assert "text 2: task 'one' reads single texts, and there is a tab within the text" in err
+
+
+def test_the_plain_backbone_alone(place, capsys):
+    (found,) = objects(predict(capsys, place, "--json", "--name", "none", "good tea"))
+    (other,) = objects(predict(capsys, place, "--json", "--mixed", "none\tgood tea"))
+    assert found == other and len(found["vector"]) == CONFIG.hidden_size
+    code, out, err = predict(capsys, place, "--name", "none", "good tea")
+    assert (code, out) == (2, "") and "gives a vector and no label: add --json" in err
+
+
+def test_several_tasks_where_one_is_read(place, tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("text\ngood tea\n")
+    where = ("--data", tmp_path / "t.csv", "--out", tmp_path / "out.csv")
+    code, _, err = predict(capsys, place, "--name", "one, two", *where)
+    assert code == 2 and "one task is read here, 'one, two' lists 2; choose one of one, two" in err
+    assert not (tmp_path / "out.csv").exists()

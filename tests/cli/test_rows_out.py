@@ -242,3 +242,35 @@ def test_an_input_that_breaks_is_not_told_of_the_output(capsys, place, tmp_path,
     code, _, err = label(capsys, place, tmp_path / "in.csv", tmp_path / "out.csv")
     assert (code, err.count("\n")) == (2, 1) and f"{tmp_path / 'in.csv'} cannot be read: Input/output error" in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["out.json", "out.XLSX", "out.csv.gz"])
+def test_a_name_of_another_format_is_refused(capsys, place, tmp_path, name):
+    code, _, err = label(capsys, place, place / "data.csv", tmp_path / name)
+    assert code == 2 and "is not written; give a name that ends in .csv, .tsv or .jsonl" in err
+    assert not (tmp_path / name).exists()
+
+
+def test_json_is_asked_for_by_the_name_of_out(capsys, place, tmp_path):
+    code, _, err = label(capsys, place, place / "data.csv", tmp_path / "out.csv", "--json")
+    assert code == 2 and "leave out --json; for JSON Lines name --out FILE.jsonl" in err
+
+
+def test_a_column_of_another_name_is_asked_for(capsys, place, tmp_path):
+    data = write_csv(tmp_path / "in.csv", {"id": ["1"], "msg": ["good tea"]})
+    code, _, err = label(capsys, place, data, tmp_path / "out.csv")
+    assert code == 2 and "there is no column 'text'" in err
+    assert err.endswith(" If the file calls it otherwise: --text-column NAME\n")
+    code, _, err = label(capsys, place, data, tmp_path / "out.csv", "--text-column", "message")
+    assert code == 2 and "there is no column 'message'" in err and "calls it otherwise" not in err
+    code, _, err = label(capsys, place, data, tmp_path / "out.csv", "--text-column", "msg", "--prefix", "a, b ")
+    added = "'a, b predicted', 'a, b probability', 'a, b p_no', 'a, b p_yes'"
+    assert (code, err) == (0, f"1 row, with {added}: {tmp_path / 'out.csv'}\n")
+
+
+def test_a_nul_is_written_to_json_lines_alone(capsys, place, tmp_path):
+    (tmp_path / "in.jsonl").write_text(json.dumps({"text": "good\0tea"}) + "\n")
+    code, _, err = label(capsys, place, tmp_path / "in.jsonl", tmp_path / "out.csv")
+    assert code == 2 and "line 1: a NUL character cannot be written as CSV or TSV" in err
+    assert not (tmp_path / "out.csv").exists()
+    assert label(capsys, place, tmp_path / "in.jsonl", tmp_path / "out.jsonl")[0] == 0

@@ -17,7 +17,8 @@ TABLE = {"text_column": "text", "label_column": "label"}
 
 def read(content, name="f.txt", folder=None, pairs=False, **task_options):
     """The texts of a file of that content, or of standard input if there is no folder."""
-    record = SimpleNamespace(name="csv", training={"pairs": pairs, "task_options": task_options})
+    training = {"pairs": pairs, "task_options": task_options}
+    record = SimpleNamespace(name="csv", training=training, reads_pairs=pairs)
     file = None
     if folder is not None:
         file = folder / name
@@ -87,7 +88,10 @@ def test_a_header_is_told(tmp_path, capsys, header, names):
     assert read(f"{header}\ngood,yes\n".encode(), folder=tmp_path, **TABLE)[0] == [header, "good,yes"]
     one, other = capsys.readouterr().err.splitlines()
     assert one == f"note: {tmp_path}/f.txt: line 1 looks like a header (it names {names}), it is labelled as a text"
-    assert "each line is a text as a whole" in other and "column 'text' alone to a file" in other
+    assert (
+        "each line is a text as a whole" in other
+        and "predict --data FILE --out FILE, which reads column 'text'" in other
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,7 +157,7 @@ def test_the_name_of_a_table_is_told(tmp_path, capsys, name):
     assert read(b"good,yes\n", name, tmp_path) == (["good,yes"], None)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"note: {tmp_path}/{name}: each line is a text as a whole, delimiters and quotes included")
-    assert "column of the texts alone" in line
+    assert line.endswith("To label the rows of a table: predict --data FILE --out FILE")
 
 
 def test_torn_lines_are_told(tmp_path, capsys):

@@ -184,6 +184,10 @@ def test_no_file_is_replaced_without_force(backbone, tmp_path):
     assert onnx.load(path).graph.name == "minibert"
 
 
+def test_a_folder_is_told(backbone, tmp_path):
+    refused(trained(backbone), tmp_path, "is a folder; give the name of a file, such as ")
+
+
 def test_a_place_that_is_not_there_is_told(backbone, tmp_path):
     model = trained(backbone)
     with pytest.raises(InputError, match="cannot be written"):

@@ -56,7 +56,9 @@ def test_scores_pairs_and_a_shared_backbone(place):
         ("mood", [["good", 3]], "texts must be strings, got 3"),
         ("mood", [["good", None]], "texts must be strings, got None"),
         ("mood", [["good"], ["bad"]], "reads single texts: leave out pairs"),
-        ("same", [["good"]], "reads pairs of texts: give pairs"),
+        ("same", [["good"]], r"reads pairs of texts: give pairs, the second texts: predict\(texts, pairs\)"),
+        ("same", [[("good", "bad")]], r"got \('good', 'bad'\); the second texts .* own: predict\(texts, pairs\)"),
+        (None, [["good"]], r"holds 3 tasks; choose one with --name \(in Python: name=…\): mood"),
         ("same", [["good"], ["bad", "x"]], "1 texts, 2 pairs"),
     ],
 )
@@ -70,3 +72,10 @@ def test_errors_of_the_door(place):
         load(place, "score").probabilities(["good"])
     with pytest.raises(InputError, match=r"it has mood, same, score\. Did you mean 'mood'\?"):
         load(place, "moode")
+
+
+def test_it_shows_itself_in_one_line(place):
+    told = "method adapter, head classify, labels 'bad', 'good'"
+    assert repr(load(place, "mood")) == f"<TrainedTask 'mood': {told}>"
+    assert repr(load(place, "score")) == "<TrainedTask 'score': method adapter, head regress>"
+    assert "array(" not in repr(load(place, "mood").record)

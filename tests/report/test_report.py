@@ -155,7 +155,7 @@ def test_force_replaces_it_and_the_last_line_tells_what_to_send(place, tmp_path,
     assert train(place, tmp_path / "run", "--label-column", "label") == 2
     assert "holds a run already" in capsys.readouterr().err
     assert train(place, tmp_path / "run", "--label-column", "label", "--force") == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.split("epoch 1/9")[0].splitlines()
     assert lines[-2].endswith("report.html") and "<h1>" in (tmp_path / "run" / "report.html").read_text("utf-8")
     assert re.search(r"bank.h5 \(\d\.\d MB\), and the backbone .*tiny.h5 \(\d\.\d MB\), .* [0-9a-f]{12}$", lines[-1])
 
@@ -179,3 +179,16 @@ def test_a_name_with_dollars_is_no_formula(place, tmp_path, capsys):
     assert train(place, tmp_path / "run", *own, data=tmp_path / "data.csv") == 0
     assert capsys.readouterr().err == ""
     assert f"f1:{name}</text>" in (tmp_path / "run" / "report.html").read_text("utf-8")
+
+
+def test_all_that_was_told_is_in_the_notes(place, tmp_path, capsys):
+    texts, labels = random_texts(60)
+    write_csv(tmp_path / "twice.csv", {"text": texts + texts, "label": labels + labels})
+    more = ["--label-column", "label", "--class-weights", "no=3", "--patience", 1, "--lr", 1e-9, "--epochs", 9]
+    assert train(place, tmp_path / "run", *more, "--max-length", 5, data=tmp_path / "twice.csv") == 0
+    lines = capsys.readouterr().out.split("epoch 1/9")[0].splitlines()
+    told = [line.removeprefix("note: ") for line in lines if line.startswith(("note: ", "class weights"))]
+    assert any("are also in train" in line for line in told) and any("are cut to 5" in line for line in told)
+    found = Reader((tmp_path / "run" / "report.html").read_text(encoding="utf-8"))
+    assert "class weights: no 3, yes 1" in told and all(line in found.text for line in told)
+    assert ["best epoch", "1 of 9, ended after epoch 2 (--patience)"] in found.tables[0]

@@ -107,8 +107,10 @@ def test_extracted_tasks_stay_and_go_to_a_new_bank(path, tmp_path):
 REFUSED = {
     "copy what is not there": (lambda path: copy_task(path, "x", "y"), "has no task 'x'; it has a, bb, ccc"),
     "copy of a mistyped name": (lambda path: copy_task(path, "cc", "y"), "it has a, bb, ccc. Did you mean .ccc.?"),
-    "copy over a task": (lambda path: copy_task(path, "a", "bb"), "has a task 'bb' already; give another name"),
+    "copy over a task": (lambda path: copy_task(path, "a", "bb"), "has a task 'bb' already; give another name$"),
     "copy to no name": (lambda path: copy_task(path, "a", "../b"), "cannot be named '../b'"),
+    "copy to a list": (lambda path: copy_task(path, "a", "d,e"), "cannot be named 'd,e': a list of tasks"),
+    "rename to a name in spaces": (lambda path: rename_task(path, "a", " d "), "cannot be named ' d ': a list"),
     "rename what is not there": (lambda path: rename_task(path, "x", "y"), "has no task 'x'"),
     "rename to a task": (lambda path: rename_task(path, "a", "ccc"), "has a task 'ccc' already"),
     "rename to itself": (lambda path: rename_task(path, "a", "a"), "has a task 'a' already"),
