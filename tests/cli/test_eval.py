@@ -125,7 +125,7 @@ def test_rows_of_the_training_are_told_and_the_others_scored_alone(place, capsys
     trained, n = (51, 79) if data == "first_gone.csv" else (52, 80)
     found = re.fullmatch(
         rf"csv all \({n}\): accuracy (0\.\d{{4}})\ncsv all, not in training \(20\): accuracy (0\.\d{{4}})\n"
-        r"  to say (?s:.*)",
+        r"  majority class (?s:.*)",
         out,
     )
     assert code == 0 and found, out

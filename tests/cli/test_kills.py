@@ -3,9 +3,11 @@
 import subprocess
 import sys
 
+import pytest
 from tiny import ROOT, environment
 
 
+@pytest.mark.slow
 def test_a_few_kills():
     command = [sys.executable, "-m", "tests.kills", "--kills", "4", "--rows", "200", "--epochs", "4", "--seed", "1"]
     done = subprocess.run(

@@ -65,7 +65,10 @@ def print_digests():
     assert parallel and not not_run, f"not run: {not_run}"
 
 
-@pytest.mark.parametrize("back_end", ["plain", "numba", "fma"] if amx.ALLOWED else ["plain", "numba"])
+PLAIN = pytest.param("plain", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("back_end", [PLAIN, "numba", *["fma"] * amx.ALLOWED])
 def test_same_bits_on_any_number_of_threads(back_end):
     lines = run_as_script(__file__, NUMBA_NUM_THREADS="3", MINIBERT_KERNELS=back_end).splitlines()
     one, two, three = ({name: d for n, name, d in (line.split("\t") for line in lines) if n == k} for k in "123")
