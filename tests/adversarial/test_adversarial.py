@@ -21,7 +21,7 @@ from .formats import FORMATS
 from .hdf5_files import with_block_checksums, write_small_backbone
 from .mutations import Doubled, mutate_json, strict_json
 
-FILES, SEED, PROCESSES = 60, 18, 2
+FILES, SEED, PROCESSES = 40, 18, 2
 
 
 @pytest.fixture(scope="module")
