@@ -20,7 +20,7 @@ from minibert.model import Backbone, Model, load_backbone
 from minibert.progress import Saving
 from minibert.scratch import temporary_folder
 from minibert.storage import RunFolder, TaskRecord, read_bank
-from minibert.train import Training
+from minibert.train import Training, nothing
 from minibert.trial import Trial, trial_id
 
 PROBE_STEPS, PROBE_DEV = 8, 64  # how much of a trial is run to measure its speed
@@ -65,9 +65,9 @@ def score_test(training: Training) -> dict[str, float] | None:
     return evaluate(model, test, training.metrics)
 
 
-def train_and_test(training: Training) -> dict:
+def train_and_test(training: Training, report=nothing) -> dict:
     """Train to the end, or to Ctrl-C, and score the best epoch on a labelled test split: see `Training.run`."""
-    return training.run(score_test)
+    return training.run(score_test, report)
 
 
 def open_backbone(path) -> Backbone:

@@ -33,6 +33,10 @@ from minibert.storage import RunFolder, read_bank, write_bank
 from minibert.text import Batch
 
 
+def nothing(training: Training, result: dict | None = None) -> None:
+    """What is scored and reported at the end of a run, if nobody says anything else."""
+
+
 class Training:
     """One run: a model, a task, the settings, and the folder it is written to.
 
@@ -105,11 +109,16 @@ class Training:
         if not self.quiet:
             print(line, flush=True)
 
-    def run(self, score_test: Callable[[Training], dict[str, float] | None] = lambda training: None) -> dict:
+    def run(
+        self,
+        score_test: Callable[[Training], dict[str, float] | None] = nothing,
+        report: Callable[[Training, dict], None] = nothing,
+    ) -> dict:
         """Train to the end and score the best epoch on the test split, or stop at Ctrl-C.
 
-        Returns what result.json holds; "test" is what score_test returns, if anything. The state is kept until that is
-        written. Raises NonFiniteLoss, and InputError if another run has the folder.
+        Returns what result.json holds; "test" is what score_test returns, if anything. report is called with it at the
+        end of a run that was not stopped. The state is kept until all is written, so that a resumed run writes what is
+        missing. Raises NonFiniteLoss, and InputError if another run has the folder.
         """
         with self.folder.in_use():
             self._begin()
@@ -128,7 +137,7 @@ class Training:
             except NonFiniteLoss:
                 self._end_of_hope()
                 raise
-            return self._end(finished, test)
+            return self._end(finished, test, report)
 
     def _begin(self) -> None:
         """Write the first state, or again what a run that was killed may have left half done."""
@@ -180,14 +189,15 @@ class Training:
     def _end_of_hope(self) -> None:
         """After a NonFiniteLoss: a resumed run would end there again."""
         if self._is_trained():
-            self._end(True, None)  # by the test split alone
+            self._end(True, None, nothing)  # by the test split alone
         elif self.progress.epoch == 0:
             self.folder.state.unlink(missing_ok=True)
 
-    def _end(self, finished: bool, test: dict | None) -> dict:
+    def _end(self, finished: bool, test: dict | None, report: Callable[[Training, dict], None]) -> dict:
         result = self._result(finished) | ({"test": test} if test else {})
         self.folder.write_result(result)
         if finished:
+            report(self, result)
             self.folder.state.unlink(missing_ok=True)
         return result
 

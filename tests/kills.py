@@ -101,8 +101,7 @@ class Run:
         with open(folder.history, newline="") as file:
             history = [[row[name] for name in row if name not in CLOCKS] for row in csv.DictReader(file)]
         result = {key: value for key, value in json.loads(folder.result.read_text()).items() if key not in CLOCKS}
-        # The report is made of the result, after it: who is killed in between has none.
-        files = sorted(file.name for file in folder.path.iterdir() if file != folder.report)
+        files = sorted(file.name for file in folder.path.iterdir())
         params = {name: array.tobytes() for name, array in record.params.items()}
         return {"params": params, "dev": record.dev, "history": history, "result": result, "files": files}
 

@@ -51,8 +51,7 @@ def train(args) -> int:
         notes = _announce(training)
         if not goes_on:
             folder.clear()
-        result = train_and_test(training)
-        _report(training, result, notes)
+        result = train_and_test(training, lambda training, result: _report(training, result, notes))
     _summarize(training, result, Path(args.backbone))
     return 0 if result["finished"] else 130
 
@@ -84,9 +83,9 @@ def _announce(training: Training) -> list[str]:
 
 
 def _report(training: Training, result: dict, notes: list[str]) -> None:
-    """Write report.html. The run is over, and all its files are there: nothing that happens here may end it as if it
-    had failed."""
-    if not result["finished"] or not result["best_epoch"]:
+    """Write report.html. The run is over, and all its other files are there: nothing that happens here may end it as if
+    it had failed."""
+    if not result["best_epoch"]:
         return
     try:
         from minibert.report import write_report

@@ -160,6 +160,31 @@ def test_ended_while_the_test_split_is_scored(backbone, tmp_path, monkeypatch, a
     same_outcome(whole, again)
 
 
+def test_killed_while_the_report_is_written(backbone, tmp_path):
+    """The state goes last: the same command with --resume writes the report."""
+    config, reported = replace(CONFIG, epochs=1), []
+
+    def report(training, result):
+        if not reported:
+            reported.append("killed")
+            kill()
+        reported.append(result["finished"])
+
+    with pytest.raises(Killed):
+        make_training(backbone, tmp_path, config).run(report=report)
+    again = make_training(backbone, tmp_path, config)
+    assert not is_finished(again) and resume(again)
+    assert again.run(report=report)["finished"] and reported == ["killed", True]
+    assert is_finished(make_training(backbone, tmp_path, config))
+
+
+def test_a_run_that_is_stopped_is_not_reported(backbone, tmp_path, monkeypatch):
+    training, reported = make_training(backbone, tmp_path), []
+    usual = training.model.predict
+    monkeypatch.setattr(training.model, "predict", lambda batch: press_ctrl_c() or usual(batch))
+    assert training.run(report=lambda *_: reported.append(1))["finished"] is False and reported == []
+
+
 def test_a_test_split_whose_scores_are_not_finite_does_not_undo_training(backbone, tmp_path, monkeypatch):
     training = make_training(backbone, tmp_path, replace(CONFIG, epochs=1))
 
