@@ -194,7 +194,7 @@ class _Labels:
     n: int = 0
     empty: int = 0
     cut: int = 0
-    odd: list[str] = field(default_factory=list)  # what is told of the cells as they are written
+    odd: list[str] = field(default_factory=list)  # notes on the cells as they are written
 
     def answered(self, advance: Callable[[int], None]) -> Iterator[tuple[Row, list]]:
         """(row, values of the added columns), in the order of the file."""
@@ -224,7 +224,7 @@ class _Labels:
             yield rows, texts
 
     def _look(self, rows: list[Row], texts: list[list[str]]) -> None:
-        """Tell of cells that seem to be written in another way than the file is read, if nothing is told yet."""
+        """Tell of cells that seem to be written in another way than the file is read, if there is no such note yet."""
         if self.odd:
             return
         stream, form = self.stream, self.stream.header.form
@@ -245,7 +245,7 @@ class _Labels:
         return unlabelled(first, pairs, self.model.head_record.reads_all_tokens)
 
     def notes(self) -> list[str]:
-        """What is told at the end."""
+        """Notes for the end."""
         notes = [*self.odd, *([f"{self.empty} of {self.n} rows have an empty text"] if self.empty else [])]
         if self.cut:
             notes.append(f"{self.cut} of {self.n} texts are cut to {max_length(self.record)} tokens")

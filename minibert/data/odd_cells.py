@@ -37,7 +37,7 @@ def odd_cells(table: Table, columns: Sequence[str], label: str) -> list[str]:
 
 
 def _odd_quotes(cells: list[str], is_label: bool, quoting: str) -> tuple[list[int], str]:
-    """The numbers of the cells whose double quotes are a part of them, and what is told of it."""
+    """The numbers of the cells whose double quotes are a part of them, and a note on it."""
     if quoting == "none":
         odd = [i for i, cell in enumerate(cells) if looks_quoted(cell.strip())]
         if odd:

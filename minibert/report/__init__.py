@@ -1,6 +1,6 @@
 """report.html: what a finished run was, on one page that needs nothing else, no network and no script.
 
-here         what is told: settings, scores, the classes, its most confident errors
+here         what it says: settings, scores, the classes, its most confident errors
 page.py      how it is written: everything that comes from files is escaped
 curves.py    the learning curves, drawn by matplotlib (extra: plots) as SVG that stands in the page
 """

@@ -13,7 +13,7 @@ LONGEST_TEXT, LONGEST_CELL = 1000, 200  # characters that are shown of a text of
 
 MATRIX_ROOM = 40  # characters of all class names, as columns of a confusion matrix
 
-# The browser is told to load nothing: a page from someone else's data stays a page.
+# The browser may load nothing: a page from someone else's data stays a page.
 HEAD = """<!DOCTYPE html>
 <html lang="en">
 <head>
