@@ -30,7 +30,7 @@ class DelimitedWriter:
 
     def __init__(self, file: TextIO, stream: Stream, added: tuple[str, ...], form: Format, separator: str):
         self._stream, self._form, self._separator = stream, form, separator
-        # The writer takes lines that end in "\r\n", so that it encloses fields with either of the two; a line of
+        # The writer makes lines that end in "\r\n", so that it encloses fields with either of the two; a line of
         # the file ends in "\n".
         lines = SimpleNamespace(write=lambda line: file.write(f"{line[:-2]}\n"))
         self._write = csv.writer(lines, delimiter=form.delimiter).writerow

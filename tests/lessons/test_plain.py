@@ -6,8 +6,8 @@ from tiny import CONFIG
 
 import kernels
 from minibert.config import AdapterConfig
-from minibert.heads import cross_entropy
 from minibert.lessons import plain
+from minibert.losses import cross_entropy
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
 
 RNG = np.random.default_rng(0)

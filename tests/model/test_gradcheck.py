@@ -10,7 +10,7 @@ from adapter_forms import CONFIGS, FORMS, settings_of
 
 import kernels
 from kernels import reference
-from minibert import adapter, adapter_variants, attention, bert, heads, layers
+from minibert import adapter, adapter_variants, attention, bert, heads, layers, losses
 from minibert.adapter_variants import BY_OTHERS, VARIANTS
 from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig
 from minibert.gradcheck import (
@@ -211,21 +211,21 @@ MISTAKES = [
     ),
     (
         "the squared error's gradient without its 2",
-        *(heads.squared_error, "(2 / len(targets)", "(1 / len(targets)"),
+        *(losses.squared_error, "(2 / len(targets)", "(1 / len(targets)"),
         "head regress",
         ["head/W", "head/b"],
         [],
     ),
     (
         "the softmax over tokens does not pass on its sum",
-        *(heads.span_cross_entropy, "dlogits[rows, columns] -= 1", "dlogits[rows, columns] = -1"),
+        *(losses.span_cross_entropy, "dlogits[rows, columns] -= 1", "dlogits[rows, columns] = -1"),
         "adapter span",
         ["head/W", "head/b", f"{TOP}/adapter/up/W"],
         [],
     ),
     (
         "the softmax over tokens runs over the whole batch",
-        *(heads.span_cross_entropy, "exps / np.repeat(totals, lengths, axis=0)", "exps / totals.sum(axis=0)"),
+        *(losses.span_cross_entropy, "exps / np.repeat(totals, lengths, axis=0)", "exps / totals.sum(axis=0)"),
         "head span",
         ["head/W", "head/b"],
         [],
@@ -335,7 +335,17 @@ def plant(monkeypatch, function, line, mistake):
     exec(compile(source.replace(line, mistake), f"<{function.__name__}, broken>", "exec"), scope)
     name, broken = function.__name__, scope[function.__name__]
     right = getattr(kernels, name) if function.__module__ == reference.__name__ else function
-    for module in (kernels, layers, attention, adapter, adapter_variants, bert, heads, sys.modules["minibert.model"]):
+    for module in (
+        kernels,
+        layers,
+        attention,
+        adapter,
+        adapter_variants,
+        bert,
+        heads,
+        losses,
+        sys.modules["minibert.model"],
+    ):
         if vars(module).get(name) is right:
             monkeypatch.setattr(module, name, broken)
     for head in heads.RECORDS.values():

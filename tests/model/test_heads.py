@@ -16,7 +16,8 @@ from minibert.data.task import Examples, Task
 from minibert.errors import InputError
 from minibert.evaluate import predict
 from minibert.gradcheck import check_gradients, tiny_batch, tiny_model
-from minibert.heads import RECORDS, Head, squared_error
+from minibert.heads import RECORDS, Head
+from minibert.losses import squared_error
 from minibert.train import Training
 
 

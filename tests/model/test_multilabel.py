@@ -15,8 +15,9 @@ from minibert.data import load_task
 from minibert.data.checks import check_task
 from minibert.data.labels import class_counts
 from minibert.errors import InputError
-from minibert.heads import RECORDS, binary_cross_entropy, sigmoid
+from minibert.heads import RECORDS
 from minibert.lab.baseline import no_bert
+from minibert.losses import binary_cross_entropy, sigmoid
 from minibert.model import Model
 from minibert.storage import read_bank
 from minibert.train import Training

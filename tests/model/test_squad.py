@@ -15,7 +15,7 @@ from minibert.data import data_fingerprint, limit_dev, limit_train, load_task
 from minibert.data.squad import Questions, find_file, read_questions, without_answers
 from minibert.errors import InputError
 from minibert.evaluate import predict
-from minibert.heads import span_cross_entropy
+from minibert.losses import span_cross_entropy
 from minibert.model import Model, load_backbone
 from minibert.run import train_and_test
 from minibert.spans import MAX_ANSWER, best_span, cut_windows, never_exact, window_places

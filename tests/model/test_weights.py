@@ -15,7 +15,8 @@ from minibert.data.checks import check_task
 from minibert.data.squad import Questions
 from minibert.errors import InputError
 from minibert.gradcheck import check_gradients, tiny_batch, tiny_model
-from minibert.heads import RECORDS, softmax
+from minibert.heads import RECORDS
+from minibert.losses import softmax
 from minibert.spans import Windows
 
 WEIGHTS = np.array([0.25, 3.0, 1.5])  # of the three sequences of tiny_batch
