@@ -195,10 +195,10 @@ def test_settings_of_another_kind(wrong):
 
 def test_the_gradient_check_would_see_wrong_weights(monkeypatch):
     """Weights that change the loss alone."""
-    from minibert import heads
+    from minibert import losses
 
-    usual = heads._weighted
-    monkeypatch.setattr(heads, "_weighted", lambda losses, d, weights, *rest: (usual(losses, d, weights, *rest)[0], d))
+    usual = losses._weighted
+    monkeypatch.setattr(losses, "_weighted", lambda values, d, weights, *rest: (usual(values, d, weights, *rest)[0], d))
     model = tiny_model("head", "classify")
     assert not all(
         check.passed
