@@ -26,7 +26,7 @@ LINE = 64  # bytes of a cache line, and of the widest vector
 BYTE = np.dtype(np.uint8)
 SMALL = 1 << 15  # below this many bytes malloc is good enough
 ARENA, PAGE = 1 << 26, 1 << 21  # bytes of an arena, and of a large page
-SLACK = 1.05  # blocks in use and free blocks together take at most this many times the peak of those in use
+SLACK = 1.15  # blocks in use and free blocks together take at most this many times the peak of those in use
 
 
 class _Arena:
