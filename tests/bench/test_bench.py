@@ -80,7 +80,10 @@ def forgetful(function):
     return lambda *arguments: None
 
 
-@pytest.mark.parametrize("name, spoil", [("matmul", doubled), ("matmul_dw", forgetful), ("squared_norm", doubled)])
+@pytest.mark.parametrize(
+    "name, spoil",
+    [pytest.param("matmul", doubled, marks=pytest.mark.slow), ("matmul_dw", forgetful), ("squared_norm", doubled)],
+)
 def test_a_wrong_kernel_is_told_and_nothing_is_timed(capsys, monkeypatch, name, spoil):
     monkeypatch.setattr(kernels, name, spoil(getattr(kernels, name)))
     monkeypatch.setattr(bench, "in_turns", lambda *_: pytest.fail("it was timed"))
@@ -235,6 +238,7 @@ print(json.dumps(row | {"step_tokens_per_second": 2.0, "forward_tokens_per_secon
 """
 
 
+@pytest.mark.slow
 def test_the_peer_takes_turns(capsys, place, tmp_path):
     fake = tmp_path / "fake.py"
     fake.write_text(FAKE_PEER)
@@ -423,6 +427,7 @@ def test_a_pack_of_pairs_knows_its_padding():
 # -------------------------------------------------------------------------------------------------------------- busy
 
 
+@pytest.mark.slow
 def test_busy_times_three_pieces_of_work_idle_and_busy(capsys, monkeypatch):
     started = []
 

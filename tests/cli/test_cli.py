@@ -387,6 +387,7 @@ def test_ctrl_c_to_the_process_and_resume(place, tmp_path, capsys):
     assert all(one[name].tobytes() == other[name].tobytes() for name in one)
 
 
+@pytest.mark.slow
 def test_sigterm_is_as_ctrl_c_and_the_same_command_with_resume_goes_on(place, tmp_path, capsys):
     """With --force in it, and under another run that was in the folder before."""
     shutil.copytree(place / "run", tmp_path / "run")
@@ -445,6 +446,7 @@ def test_resume_with_force_after_a_kill_while_the_folder_was_cleared(place, tmp_
     assert code == 0 and "starting from the beginning" in out and "epoch 1/9" in out
 
 
+@pytest.mark.slow
 def test_a_folder_is_one_run_s_at_a_time(place, tmp_path, capsys):
     """Of two that are started together one wins; the bank of one that runs can be used."""
     command = [*train_arguments(place, tmp_path / "run"), "--epochs", "60", "--batch-size", "4"]

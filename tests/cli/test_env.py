@@ -93,6 +93,7 @@ def test_the_first_compilation_is_told_and_the_second_run_loads_it(tmp_path):
     assert run("-c", TWO_KERNELS, NUMBA_CACHE_DIR=str(tmp_path)) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_training_agrees_on_all_three_sets_of_kernels(tmp_path):
     backbone = write_tiny_backbone(tmp_path / "tiny.h5")
     texts, labels = random_texts(30)

@@ -134,7 +134,7 @@ def environment(temporary):
     return tiny.environment(TMPDIR=str(temporary))
 
 
-@pytest.mark.parametrize("where", [[], ["--processes", "2"]])
+@pytest.mark.parametrize("where", [[], pytest.param(["--processes", "2"], marks=pytest.mark.slow)])
 def test_ctrl_c_ends_a_sweep_at_once_and_the_same_command_goes_on(place, tmp_path, where):
     ledger = tmp_path / "l.jsonl"
     arguments = command(place, ledger, "--epochs", 30, "--seeds", "0,1,2,3,4,5", *where)  # seconds, not one

@@ -65,7 +65,7 @@ def test_a_run_of_few_steps_killed_after_its_last(backbone, tmp_path, monkeypatc
     same_outcome(whole, again)
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("after", [pytest.param(False, marks=pytest.mark.slow), True], ids=["before", "after"])
 def test_a_run_killed_at_each_file_it_writes(backbone, tmp_path, monkeypatch, after):
     task, config, usual = make_task(20, 8, 8), replace(CONFIG, epochs=2), os.replace
 

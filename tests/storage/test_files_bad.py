@@ -237,6 +237,7 @@ def test_tokenizers_that_are_not_as_they_are_written(tmp_path, monkeypatch, chan
     assert words in refused(read_backbone, tmp_path / "x.h5")
 
 
+@pytest.mark.slow
 @every_kind
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
