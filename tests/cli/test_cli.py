@@ -427,7 +427,7 @@ def test_resume_of_another_run(place, tmp_path, capsys):
     assert json.loads((tmp_path / "run" / "result.json").read_text())["epochs"] == 3
 
 
-@pytest.mark.parametrize("last", [1, 2, 3, 5])
+@pytest.mark.parametrize("last", [1, 5, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3))])
 def test_resume_with_force_after_a_kill_while_the_folder_was_cleared(place, tmp_path, capsys, monkeypatch, last):
     """Of the same run, unfinished; last: the file that is just being removed."""
     command = [*train_arguments(place, tmp_path / "run"), "--epochs", 9]

@@ -36,7 +36,7 @@ def press_ctrl_c():
     os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.parametrize("method", ["adapter", "full"])
+@pytest.mark.parametrize("method", ["adapter", pytest.param("full", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("every", "step"), [(1, 1), (1, 5), (1, 6), (2, 5), (2, 8), (5, 3), (5, 7), (1, 11)])
 def test_a_run_killed_within_an_epoch(backbone, tmp_path, monkeypatch, method, every, step):
     whole = make_training(backbone, tmp_path / "whole", method=method)

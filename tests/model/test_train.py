@@ -105,7 +105,7 @@ def test_the_bank_gives_the_score_again(backbone, tmp_path):
 
 
 @pytest.mark.parametrize("step", [0, 1, 3, 7, 11])
-@pytest.mark.parametrize("method", ["adapter", "full"])
+@pytest.mark.parametrize("method", ["adapter", pytest.param("full", marks=pytest.mark.slow)])
 def test_ctrl_c_then_resume_is_bit_for_bit_a_run_without(backbone, tmp_path, monkeypatch, method, step):
     whole = make_training(backbone, tmp_path / "whole", method=method)
     whole.run()

@@ -61,7 +61,7 @@ def test_a_changed_file_is_read_right_or_refused(tmp_path, name, change):
     path, rng = tmp_path / "x.h5", random.Random(name + change.__name__)
     write(path)
     good, whole, found_out = describe(read(path)), path.read_bytes(), 0
-    for _ in range(80):
+    for _ in range(40):
         content = bytearray(whole)
         change(rng, content)
         path.write_bytes(content)
