@@ -3,7 +3,7 @@
     >>> lessons.check("layernorm", my_layernorm)
 
 It calls the function on the exercise's inputs and compares what it gives with the function of plain.py, in float64. If
-they differ, it tries every known mistake (mistakes.py): one that gives the very same numbers is the one that was made.
+they differ, it tries every known mistake (catalogue/): one that gives the very same numbers is the one that was made.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import numpy as np
 
 from minibert.errors import InputError
 from minibert.lessons.comparison import agree, compare, judged, kind, same
-from minibert.lessons.exercises import EXERCISES, Exercise
-from minibert.lessons.mistakes import MISTAKES, with_mistake
+from minibert.lessons.edits import with_mistake
+from minibert.lessons.exercise import Exercise
+from minibert.lessons.exercises import EXERCISES, arguments_of
 
 SEED = 0
 
@@ -106,13 +107,13 @@ def _cases(exercise: Exercise, forward: Callable | None = None) -> list[tuple[tu
     usual = _usual_cases(exercise)
     if forward is None or not exercise.forward:
         return usual
-    own = exercise.arguments(np.random.default_rng(SEED), forward)
+    own = arguments_of(exercise, np.random.default_rng(SEED), forward)
     return [(given, expected) for given, (_, expected) in zip(own, usual, strict=True)]
 
 
 @functools.cache
 def _usual_cases(exercise: Exercise) -> list[tuple[tuple, object]]:
-    given = exercise.arguments(np.random.default_rng(SEED))
+    given = arguments_of(exercise, np.random.default_rng(SEED))
     return [(arguments, exercise.solution(*copy.deepcopy(arguments))) for arguments in given]
 
 
@@ -121,7 +122,7 @@ def _usual_cases(exercise: Exercise) -> list[tuple[tuple, object]]:
 
 def _known_mistake(exercise: Exercise, answers: list) -> str:
     """The message of the first known mistake that gives these very answers; "" if none does."""
-    for mistake in MISTAKES.get(exercise.name, ()):
+    for mistake in exercise.mistakes:
         edited = with_mistake(exercise.name, mistake)
         if all(_agree(exercise, edited, case, answer) for case, answer in zip(_cases(exercise), answers, strict=True)):
             return mistake.message

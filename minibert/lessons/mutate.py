@@ -19,8 +19,9 @@ import numpy as np
 
 from minibert.lessons.checker import check
 from minibert.lessons.comparison import TOLERANCE, compare
-from minibert.lessons.exercises import EXERCISES, Exercise
-from minibert.lessons.mistakes import function_with, source_of
+from minibert.lessons.edits import function_with, source_of
+from minibert.lessons.exercise import Exercise
+from minibert.lessons.exercises import EXERCISES, arguments_of
 
 FURTHER_SEEDS = range(1, 6)  # inputs that the checker does not try
 SECONDS = 2  # a mutant that computes longer never ends
@@ -118,7 +119,7 @@ def _one_line(text: str) -> str:
 def is_a_mistake(exercise: Exercise, function: Callable) -> bool:
     """Whether the function gives something else than the solution on inputs that the checker may not have tried."""
     for seed in FURTHER_SEEDS:
-        for arguments in exercise.arguments(np.random.default_rng(seed)):
+        for arguments in arguments_of(exercise, np.random.default_rng(seed)):
             expected = exercise.solution(*copy.deepcopy(arguments))
             given = copy.deepcopy(arguments)
             try:

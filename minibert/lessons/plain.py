@@ -4,7 +4,7 @@
 
 Nothing is changed in place, and nothing is needed but NumPy. The forward and the backward of a thing are neighbours;
 cache is what backward needs of forward. tests/lessons/test_plain.py shows that these functions compute what the
-kernels and the model compute. Each line is a step that a learner may get wrong: mistakes.py lists how.
+kernels and the model compute. Each line is a step that a learner may get wrong: catalogue/ lists how.
 
 Letters: B sequences, T tokens of all sequences together, D hidden size, H heads of d_head = D / H, F feed-forward size,
 M adapter size, C classes, V vocabulary. Weights are (in, out).

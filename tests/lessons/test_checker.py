@@ -11,9 +11,9 @@ from minibert import lessons
 from minibert.errors import InputError
 from minibert.lessons import mutate, plain
 from minibert.lessons.__main__ import main
-from minibert.lessons.mistakes import MISTAKES, with_mistake
+from minibert.lessons.edits import with_mistake
 
-ALL = [(name, mistake) for name, mistakes in MISTAKES.items() for mistake in mistakes]
+ALL = [(name, mistake) for name, exercise in lessons.EXERCISES.items() for mistake in exercise.mistakes]
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # mistakes overflow
 
@@ -25,10 +25,10 @@ def test_the_solution_passes(name):
 
 
 def test_each_exercise_has_its_mistakes_hints_and_other_forms():
-    assert MISTAKES.keys() == FORMS.keys() == lessons.EXERCISES.keys()
+    assert FORMS.keys() == lessons.EXERCISES.keys()
     for name, exercise in lessons.EXERCISES.items():
-        assert len(MISTAKES[name]) >= 5 and len(FORMS[name]) >= 3 and len(exercise.hints) >= 2, name
-        assert len({mistake.message for mistake in MISTAKES[name]}) == len(MISTAKES[name]), name
+        assert len(exercise.mistakes) >= 5 and len(FORMS[name]) >= 3 and len(exercise.hints) >= 2, name
+        assert len({mistake.message for mistake in exercise.mistakes}) == len(exercise.mistakes), name
 
 
 @pytest.mark.parametrize(("name", "mistake"), ALL, ids=[f"{name}: {mistake.message[:60]}" for name, mistake in ALL])

@@ -1,0 +1,203 @@
+"""Softmax and attention."""
+
+import numpy as np
+
+from minibert.lessons.exercise import Exercise
+
+
+def _softmax(rng):
+    """The last one overflows where the largest element is not subtracted."""
+    return [(rng.normal(scale=3, size=shape),) for shape in ((4, 5), (6, 2))] + [(rng.normal(scale=900, size=(3, 4)),)]
+
+
+def _attention(rng):
+    """Sequences of different lengths, one of a single token; heads of several columns."""
+
+    def arguments(offsets, n_heads, d_head):
+        q, k, v = (rng.normal(scale=1.5, size=(offsets[-1], n_heads * d_head)) for _ in range(3))
+        return q, k, v, np.array(offsets), n_heads
+
+    return [arguments([0, 3, 8], 2, 3), arguments([0, 4, 5, 7], 3, 2), arguments([0, 6], 1, 5)]
+
+
+EXERCISES = (
+    Exercise(
+        "softmax",
+        3,
+        outputs=("p", "p"),
+        cases=_softmax,
+        hints=(
+            "What is exp(900)? What may be subtracted from all scores of a row without changing the result?",
+            "Each row is normalized by itself: axis=1, and keepdims=True lets the division broadcast.",
+            "e = np.exp(x - x.max(axis=1, keepdims=True)); p = e / e.sum(axis=1, keepdims=True)",
+        ),
+        mistakes=(
+            (
+                "shifted = x - x.max(axis=1, keepdims=True)",
+                "shifted = x",
+                "exp overflows for large scores: subtract the largest element of the row first",
+            ),
+            (
+                "p = e / e.sum(axis=1, keepdims=True)",
+                "p = e / e.sum(axis=0, keepdims=True)",
+                "the columns sum to 1; each row must: sum over axis 1",
+            ),
+            (
+                "p = e / e.sum(axis=1, keepdims=True)",
+                "p = e / e.sum()",
+                "all elements together sum to 1; each row must",
+            ),
+            ("p = e / e.sum(axis=1, keepdims=True)", "p = e", "the rows are not divided by their sums"),
+            (
+                "shifted = x - x.max(axis=1, keepdims=True)",
+                "shifted = x - x.max()",
+                "the largest of all rows is subtracted: those of another row may all become 0. Take the row's own",
+            ),
+        ),
+    ),
+    Exercise(
+        "attention",
+        3,
+        outputs=("y", ("q", "k", "v", "offsets", "n_heads", "weights")),
+        cases=_attention,
+        hints=(
+            "Which rows may a token look at? Which columns belong to one head?",
+            "For each sequence b and head h: rows offsets[b]:offsets[b+1], columns h d_head:(h+1) d_head.",
+            "scores = q[rows, head] @ k[rows, head].T / sqrt(d_head); weights by rows of softmax; y = weights @ v.",
+        ),
+        order=("weights", "y"),
+        mistakes=(
+            (" / math.sqrt(d_head)", "", "the scores are not divided by sqrt(d_head)"),
+            (
+                "math.sqrt(d_head)",
+                "math.sqrt(q.shape[1])",
+                "the scores are divided by sqrt(D); it must be sqrt(d_head), the size of one head",
+            ),
+            ("math.sqrt(d_head)", "d_head", "the scores are divided by d_head; it must be its square root"),
+            (
+                "rows = slice(offsets[b], offsets[b + 1])",
+                "rows = slice(0, offsets[-1])",
+                "tokens attend to the other sequences of the batch: a sequence's rows alone belong to it",
+            ),
+            (
+                "scores = q[rows, head] @ k[rows, head].T",
+                "scores = k[rows, head] @ q[rows, head].T",
+                "queries and keys are exchanged: row i of the scores is what token i asks",
+            ),
+            (
+                "P, _ = softmax(scores)",
+                "P = softmax(scores.T)[0].T",
+                "the softmax is over the queries (columns); it must be over the keys, row by row",
+            ),
+            (
+                "head = slice(h * d_head, (h + 1) * d_head)",
+                "head = slice(h, None, n_heads)",
+                "the columns of a head are taken with a stride; head h has d_head columns next to each other",
+            ),
+            (
+                "head = slice(h * d_head, (h + 1) * d_head)",
+                "head = slice(0, None)",
+                "all heads look at all columns; each has d_head columns of its own",
+            ),
+            (
+                "y[rows, head] = P @ v[rows, head]",
+                "y[rows, head] = P @ k[rows, head]",
+                "the weights are applied to k, not to v",
+            ),
+        ),
+    ),
+    Exercise(
+        "softmax_backward",
+        6,
+        outputs=("dx",),
+        cases=None,
+        hints=(
+            "Each p of a row depends on every x of that row: how do they meet again?",
+            "dp_i / dx_j = p_i (1[i = j] - p_j). Multiply by dp_i and sum over i.",
+            "dx = p * (dp - (dp * p).sum(axis=1, keepdims=True))",
+        ),
+        mistakes=(
+            (
+                "dx = p * (dp - inner)",
+                "dx = dp * p * (1 - p)",
+                "p (1 - p) is the diagonal alone: in a softmax each output depends on every input of its row",
+            ),
+            ("dx = p * (dp - inner)", "dx = p * dp", "the sum over the row is missing"),
+            ("dx = p * (dp - inner)", "dx = dp - inner", "the factor p is missing"),
+            (
+                "inner = (dp * p).sum(axis=1, keepdims=True)",
+                "inner = dp.sum(axis=1, keepdims=True)",
+                "the sum is of dp p, not of dp",
+            ),
+            (
+                "inner = (dp * p).sum(axis=1, keepdims=True)",
+                "inner = (dp * p).mean(axis=1, keepdims=True)",
+                "dp p is averaged over the row; it must be a sum",
+            ),
+            (
+                "inner = (dp * p).sum(axis=1, keepdims=True)",
+                "inner = (dp * p).sum(axis=0, keepdims=True)",
+                "dp p is summed over the columns (axis 0); a row is normalized by itself",
+            ),
+            (
+                "inner = (dp * p).sum(axis=1, keepdims=True)",
+                "inner = (dp * p).sum()",
+                "dp p is summed over all rows; each row has its own sum",
+            ),
+            ("dx = p * (dp - inner)", "dx = p * (inner - dp)", "the sign is wrong: p (dp - sum)"),
+        ),
+    ),
+    Exercise(
+        "attention_backward",
+        6,
+        outputs=("dq", "dk", "dv"),
+        cases=None,
+        hints=(
+            "y = P v is a product: what is the gradient of each of its two factors?",
+            "dP = dy v.T, then through the softmax, then through scores = q k.T / sqrt(d_head).",
+            "dv = P.T dy; dS = softmax_backward(dP, P) / sqrt(d_head); dq = dS k; dk = dS.T q",
+        ),
+        order=("dv", "dq", "dk"),
+        mistakes=(
+            (
+                "dv[rows, head] = P.T @ dy[rows, head]",
+                "dv[rows, head] = P @ dy[rows, head]",
+                "dv needs the transpose of P: token j collects from all that attended to it",
+            ),
+            (" / math.sqrt(d_head)", "", "the scale is lost: forward divided the scores by sqrt(d_head)"),
+            (
+                "dS = softmax_backward(dP, P) / math.sqrt(d_head)",
+                "dS = dP * P * (1 - P) / math.sqrt(d_head)",
+                "P (1 - P) is the diagonal alone: the row sum of dP P is lost",
+            ),
+            (
+                "dS = softmax_backward(dP, P) / math.sqrt(d_head)",
+                "dS = dP * P / math.sqrt(d_head)",
+                "the row sum of dP P is lost",
+            ),
+            (
+                "dS = softmax_backward(dP, P) / math.sqrt(d_head)",
+                "dS = dP / math.sqrt(d_head)",
+                "the softmax is not differentiated",
+            ),
+            (
+                "dk[rows, head] = dS.T @ q[rows, head]",
+                "dk[rows, head] = dS @ q[rows, head]",
+                "dk needs the transpose of dS: keys are its columns",
+            ),
+            (
+                "dk[rows, head] = dS.T @ q[rows, head]",
+                "dk[rows, head] = dS.T @ k[rows, head]",
+                "dk is made of the queries, not of the keys",
+            ),
+            (
+                "dq[rows, head] = dS @ k[rows, head]",
+                "dq[rows, head] = dS @ q[rows, head]",
+                "dq is made of the keys, not of the queries",
+            ),
+            ("math.sqrt(d_head)", "math.sqrt(q.shape[1])", "the scores were divided by sqrt(d_head), not by sqrt(D)"),
+            ("math.sqrt(d_head)", "d_head", "the scores were divided by sqrt(d_head), not by d_head"),
+            ("return dq, dk, dv", "return dk, dq, dv", "dq and dk are returned in the wrong order"),
+        ),
+    ),
+)

@@ -1,0 +1,68 @@
+"""What an exercise of the course is: a function to write, the inputs it is tried on, hints, and known mistakes.
+
+An exercise is named after its function of plain.py. Inputs are random, in float64, and of sizes that all differ, so
+that a transposed matrix or a mean over the wrong axis cannot pass. Those of one seed are always the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from minibert.lessons import plain
+
+Cases = Callable[[np.random.Generator], list[tuple]]
+
+
+class Mistake(NamedTuple):
+    """A known mistake: an edit of `function` of plain.py, that is a line, or a part of it, and what stands there
+    instead; and what to say to who makes it.
+
+    If a learner's function gives on every input what the edited one gives, this is the mistake that was made. That is
+    how a message can name it, whatever way the function is written in.
+    """
+
+    function: str
+    line: str
+    instead: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One function to write.
+
+    outputs   the names of what it returns: a tuple, in which a tuple stands for a tuple, such as ("y", ("x", "W"));
+              the arrays of a dict are called by its keys
+    cases     a random generator -> the lists of arguments it is tried on; None for a backward function: those of its
+              forward function serve
+    hints     from a question to nearly the line
+    order     names of outputs in the order in which they are computed, to find the first that is wrong
+    mistakes  those that are made most often first; each is (line, instead, message), or (function, line, instead,
+              message) for a mistake in another function that this one calls
+    """
+
+    name: str
+    lesson: int
+    outputs: tuple
+    cases: Cases | None
+    hints: tuple[str, ...]
+    order: tuple[str, ...] = ()
+    mistakes: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self):
+        named = (Mistake(*edit) if len(edit) == 4 else Mistake(self.name, *edit) for edit in self.mistakes)
+        object.__setattr__(self, "mistakes", tuple(named))
+
+    @property
+    def solution(self) -> Callable:
+        """The function of plain.py."""
+        return getattr(plain, self.name)
+
+    @property
+    def forward(self) -> str:
+        """Of a backward function: the name of the function that makes its cache; else ""."""
+        return self.name.removesuffix("_backward") if self.name.endswith("_backward") else ""
