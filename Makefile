@@ -2,13 +2,14 @@
 # make test     set up, run the tests (no network beyond package installation, no PyTorch)
 # make parity   compare with transformers and PyTorch, in an environment of its own; DATA=folder with the GLUE folders
 # make lint     ruff, who imports whom, and no function too long
-# make notebooks   run the notebooks from top to bottom
+# make notebooks   run every lesson, solved and blank, and compare what it prints with what is stored
+# make notebooks-fast, notebooks-write   the same with few training steps; write the notebooks from notebooks/src/
 #
 # make.py does the work, and does it as well where there is no make: python make.py demo
 
 PYTHON ?= python3
 
-.PHONY: demo test parity lint notebooks clean
+.PHONY: demo test parity lint notebooks notebooks-fast notebooks-write clean
 
-demo test parity lint notebooks clean:
+demo test parity lint notebooks notebooks-fast notebooks-write clean:
 	@$(PYTHON) make.py $@ $(if $(DATA),--data $(DATA))

@@ -4,7 +4,9 @@
     test       set up, run the tests (no network beyond package installation, no PyTorch)
     parity     compare with transformers and PyTorch, in an environment of its own; --data: folder with the GLUE folders
     lint       ruff, who imports whom, and no function too long
-    notebooks  run the notebooks from top to bottom
+    notebooks  run every lesson, solved and blank, and compare what it prints with what is stored
+    notebooks-fast   the same with few training steps
+    notebooks-write  write the notebooks from notebooks/src/
     clean      remove the environments, what tools leave, and runs/
 
 The Python that runs this file is the one whose version is used: 3.10 or later.
@@ -90,11 +92,21 @@ def lint() -> None:
     run(python, ".ci/function_length.py")
 
 
-def notebooks() -> None:
-    """All notebooks."""
+def notebooks(*options: str) -> None:
+    """Every lesson, solved and blank."""
     python = backbone()
     environment(".venv", ".[notebooks]")
-    run(python, "tests/notebooks.py")
+    run(python, "tests/notebooks.py", *options)
+
+
+def notebooks_write() -> None:
+    """The notebooks from their sources."""
+    notebooks("--write")
+
+
+def notebooks_fast() -> None:
+    """As `notebooks`, with few training steps."""
+    notebooks("--fast")
 
 
 def parity(data: "str | None" = None) -> None:
@@ -112,7 +124,13 @@ def clean() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-TARGETS = {"demo": demo, "test": test, "parity": parity, "lint": lint, "notebooks": notebooks, "clean": clean}
+TARGETS = {"demo": demo, "test": test, "parity": parity, "lint": lint}
+TARGETS |= {
+    "notebooks": notebooks,
+    "notebooks-fast": notebooks_fast,
+    "notebooks-write": notebooks_write,
+    "clean": clean,
+}
 
 
 def main() -> None:

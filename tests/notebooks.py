@@ -1,14 +1,20 @@
-"""Run the notebooks from start to end; with --write, store what they print.
+"""Run the lessons from start to end, the solved and the blank notebook of each; with --write, write the notebooks.
 
-    python tests/notebooks.py [--write] [NAMES...]        names: 01_first_minute, or any part of a name; all by default
+    python tests/notebooks.py [--write] [--fast] [NAMES...]     names: 05_gelu, or any part of a name; all by default
 
-Not collected by pytest: the first notebook needs models/minilm-l6.h5 and a minute or two. Every cell must run, and none
-may write to stderr (a warning, say). Needs the extra: pip install 'minibert[notebooks]'.
+A notebook in notebooks/ is written from its source in notebooks/src/, and never edited: the outputs are those of the
+solved version, and the solutions are left out. Checked are: the notebook has the source's cells; both versions run, and
+write nothing to stderr; the numbers that the solved one prints are the stored ones (see minibert/lessons/source.py).
+--fast: few training steps, and numbers that depend on them are not compared.
+
+Not collected by pytest: it takes minutes, and some lessons need models/minilm-l6.h5. Needs the extra:
+pip install 'minibert[notebooks]'.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import time
@@ -18,10 +24,15 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from minibert.errors import InputError
+from minibert.lessons import source
+
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT = 600  # seconds for one cell
-LARGEST = 300_000  # bytes of a stored notebook
+TIMEOUT = 900  # seconds for one cell
+LARGEST = 1_000_000  # bytes of a stored notebook
+TOLERANCE = 0.01
 COLORS = re.compile(r"\x1b\[[0-9;]*m")  # of a traceback
+NUMBER = re.compile(r"(?<![\w.])[-+−]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
 COMPILING = ("compiling Numba kernels", "compiled ")  # stderr of a first run, no part of the lesson
 
 
@@ -30,24 +41,22 @@ class Failure(Exception):
 
 
 def find(names: list[str]) -> list[Path]:
-    """The notebooks whose names contain one of the given parts, in reading order."""
-    every = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    """The sources whose names contain one of the given parts, in reading order."""
+    every = sorted((ROOT / "notebooks" / "src").glob("*.py"))
     chosen = [path for path in every if not names or any(Path(name).stem in path.stem for name in names)]
     if not chosen:
-        raise Failure(f"no notebook is called {', '.join(names)}; there are {', '.join(p.stem for p in every)}")
+        raise Failure(f"no lesson is called {', '.join(names)}; there are {', '.join(p.stem for p in every)}")
     return chosen
 
 
 def place(number: int, cell) -> str:
-    """How to find a cell: its number, its id, its first line."""
-    return f"cell {number} ({cell.id}: {cell.source.strip().splitlines()[0]})"
+    """How to find a cell: its number and its first line."""
+    return f"cell {number} ({cell.source.strip().splitlines()[0]})"
 
 
 def execute(notebook) -> None:
     """Run every cell, from the root of the repository. Raises Failure that names the cell."""
     cells = [(i, cell) for i, cell in enumerate(notebook.cells, 1) if cell.cell_type == "code"]
-    for _, cell in cells:
-        cell.outputs, cell.execution_count = [], None
     client = NotebookClient(
         notebook,
         timeout=TIMEOUT,
@@ -77,45 +86,95 @@ def is_compile_message(output) -> bool:
     return bool(lines) and all(line.startswith(COMPILING) for line in lines)
 
 
-def without_traces(notebook):
-    """The notebook without what differs from run to run: times, the version of Python."""
-    for cell in notebook.cells:
-        cell.metadata.pop("execution", None)
-    notebook.metadata = {"kernelspec": notebook.metadata.kernelspec, "language_info": {"name": "python"}}
-    return notebook
+def printed(cell) -> str:
+    """The text of a cell's outputs."""
+    texts = []
+    for output in cell.get("outputs", []):
+        texts.append(output.get("text") or output.get("data", {}).get("text/plain", ""))
+    return "".join(texts)
 
 
-def check(path: Path, write: bool) -> str:
-    """Run one notebook; what to tell of it. Raises Failure."""
-    notebook = nbformat.read(path, as_version=4)
-    start = time.perf_counter()
-    execute(notebook)
-    told = f"{sum(c.cell_type == 'code' for c in notebook.cells)} cells in {time.perf_counter() - start:.0f} s"
-    text = nbformat.writes(without_traces(notebook)) + "\n"
+def compare(stored, run, fast: bool) -> None:
+    """Raise Failure if a number that was printed is not the stored one, within the cell's tolerance."""
+    for number, (then, now) in enumerate(zip(stored.cells, run.cells, strict=True), 1):
+        when = now.metadata.get("compare", "always")
+        if now.cell_type != "code" or when == "never" or (when == "full" and fast):
+            continue
+        texts = [NUMBER.sub("#", printed(cell)) for cell in (then, now)]
+        if texts[0] != texts[1] and "<Figure" not in texts[1]:
+            raise Failure(f"{place(number, now)} prints\n{printed(now)}instead of\n{printed(then)}")
+        tolerance = now.metadata.get("tolerance", TOLERANCE)
+        values = [[as_number(text) for text in NUMBER.findall(printed(cell))] for cell in (then, now)]
+        for was, value in zip(*values, strict=False):
+            if abs(value - was) > tolerance * abs(was) + 1e-12:
+                raise Failure(f"{place(number, now)} prints {value:g} instead of {was:g} (tolerance {tolerance:g})")
+
+
+def as_number(text: str) -> float:
+    """The number that was printed."""
+    return float(text.replace(",", "").replace("−", "-"))
+
+
+def stored_form(blank, run):
+    """The notebook that is stored: the blank cells with the outputs of the run, and nothing that differs from run to
+    run. A picture has its caption and its alt text as MyST-NB reads them."""
+    for empty, full in zip(blank.cells, run.cells, strict=True):
+        if empty.cell_type == "code":
+            empty.outputs = full.outputs
+            for output in empty.outputs:
+                output.pop("execution_count", None)
+                if output.output_type == "execute_result":
+                    output.execution_count = None
+        settings = empty.metadata
+        if "figure" in settings:
+            settings["mystnb"] = {"figure": {"caption": settings["figure"]}, "image": {"alt": settings["alt"]}}
+        settings.pop("lines_to_next_cell", None)
+        settings.pop("execution", None)
+    return blank
+
+
+def check(path: Path, write: bool, fast: bool) -> str:
+    """Run one lesson; what to tell of it. Raises Failure."""
+    cells, target, start = source.read(path), ROOT / "notebooks" / f"{path.stem}.ipynb", time.perf_counter()
+    solved, blank = source.solved(cells), source.blank(cells)
+    if not write:
+        stored = nbformat.read(target, as_version=4) if target.exists() else None
+        if stored is None or [c.source for c in stored.cells] != [c.source for c in blank.cells]:
+            raise Failure("its source has changed: write it again with make notebooks-write")
+    execute(solved)
+    told = f"{sum(c.cell_type == 'code' for c in solved.cells)} cells, solved in {time.perf_counter() - start:.0f} s"
+    if not write:
+        compare(stored, solved, fast)
+        start = time.perf_counter()
+        execute(blank)
+        return told + f", blank in {time.perf_counter() - start:.0f} s"
+    text = nbformat.writes(stored_form(blank, solved)) + "\n"
     if len(text.encode()) > LARGEST:
         raise Failure(f"{len(text.encode()):,} bytes with its outputs; the limit is {LARGEST:,}")
     if str(ROOT) in text:
         raise Failure(f"the outputs tell where the repository lies: {ROOT}")
-    if write:
-        path.write_text(text, encoding="utf-8")
-        told += f", {len(text.encode()) / 1000:.0f} kB written"
-    return told
+    target.write_text(text, encoding="utf-8")
+    return told + f", {len(text.encode()) / 1000:.0f} kB written"
 
 
 def main() -> int:
-    """0 if every notebook ran."""
-    parser = argparse.ArgumentParser(description="Run the notebooks from start to end.")
-    parser.add_argument("names", nargs="*", help="parts of names; all notebooks by default")
-    parser.add_argument("--write", action="store_true", help="store the outputs in the notebooks")
+    """0 if every lesson ran."""
+    parser = argparse.ArgumentParser(description="Run the lessons from start to end.")
+    parser.add_argument("names", nargs="*", help="parts of names; all lessons by default")
+    parser.add_argument("--write", action="store_true", help="write the notebooks, with the outputs of the solved ones")
+    parser.add_argument("--fast", action="store_true", help="with few training steps")
     arguments = parser.parse_args()
+    if arguments.write and arguments.fast:
+        parser.error("a notebook is written with the outputs of a full run: --write or --fast")
+    os.environ["MINIBERT_LESSONS"] = "fast" if arguments.fast else "full"
     failed = False
     try:
         for path in find(arguments.names):
             try:
-                print(f"{path.name}: {check(path, arguments.write)}", flush=True)
-            except Failure as failure:
+                print(f"{path.stem}: {check(path, arguments.write, arguments.fast)}", flush=True)
+            except (Failure, InputError) as failure:
                 failed = True
-                print(f"{path.name}: FAILED, {failure}", file=sys.stderr, flush=True)
+                print(f"{path.stem}: FAILED, {failure}", file=sys.stderr, flush=True)
     except Failure as failure:
         print(failure, file=sys.stderr)
         return 2

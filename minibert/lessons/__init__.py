@@ -5,5 +5,6 @@ NumPy is all that is needed for what a learner writes: no Numba, no tokenizers, 
 
 from minibert.lessons.checker import Report, WrongAnswer, check, hint, take
 from minibert.lessons.exercises import EXERCISES
+from minibert.lessons.setting import setting, weights
 
-__all__ = ["EXERCISES", "Report", "WrongAnswer", "check", "hint", "take"]
+__all__ = ["EXERCISES", "Report", "WrongAnswer", "check", "hint", "setting", "take", "weights"]
