@@ -125,12 +125,8 @@ def clean() -> None:
 
 
 TARGETS = {"demo": demo, "test": test, "parity": parity, "lint": lint}
-TARGETS |= {
-    "notebooks": notebooks,
-    "notebooks-fast": notebooks_fast,
-    "notebooks-write": notebooks_write,
-    "clean": clean,
-}
+TARGETS |= {"notebooks": notebooks, "notebooks-fast": notebooks_fast, "notebooks-write": notebooks_write}
+TARGETS["clean"] = clean
 
 
 def main() -> None:

@@ -38,9 +38,7 @@ def read(path: Path):
             raise InputError(f"{path}: cell {number}: a figure has a caption and an alt text, both")
         lines = [line.strip() for line in cell.source.splitlines()]
         if lines.count(BEGIN) != lines.count(END) or bool(lines.count(BEGIN)) != ("exercise" in cell.metadata):
-            raise InputError(
-                f"{path}: cell {number}: an exercise has {BEGIN!r} and {END!r} around what is to be written"
-            )
+            raise InputError(f"{path}: cell {number}: an exercise, and nothing else, has {BEGIN!r} … {END!r}")
     return notebook
 
 
