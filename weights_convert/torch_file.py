@@ -29,6 +29,7 @@ LONGEST_PICKLE = 4 << 20  # bytes: some 200 a tensor
 MOST_DIRECTORY = 1 << 20  # bytes of the list of a zip's members, some 70 each; as objects it takes ten times that
 PIECE = 1 << 20
 LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+ENCRYPTED_OR_PATCHED = 1 | 1 << 5 | 1 << 6  # flags of a zip member
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,8 @@ def _place(file, member: zipfile.ZipInfo) -> _Place:
     """Where a member's bytes lie: after its own header, whose names may have another length than in the directory."""
     name = readable(member.filename)
     stored = member.compress_type == zipfile.ZIP_STORED and member.compress_size == member.file_size
-    need(stored and not member.flag_bits & 1, f"{name} is compressed or encrypted, which torch.save never does")
+    plain = stored and not member.flag_bits & ENCRYPTED_OR_PATCHED
+    need(plain, f"{name} is compressed or encrypted, which torch.save never does")
     size = _size_of(file)
     need(0 <= member.header_offset <= size - 30, f"is a damaged zip ({name} lies beyond its end)")
     file.seek(member.header_offset)

@@ -260,6 +260,12 @@ def zips(path, case):
     elif case == "a name with another in it":
         save_zip(path, value)
         path.write_bytes(path.read_bytes().replace(b"archive/data/0", b"archive/data/1", 1))
+    elif case in ("encrypted", "patched", "strongly encrypted"):
+        save_zip(path, value)
+        data = bytearray(path.read_bytes())
+        flags = data.rindex(b"PK\1\2") + 8  # of the last member in the directory
+        data[flags] |= {"encrypted": 1, "patched": 1 << 5, "strongly encrypted": 1 << 6}[case]
+        path.write_bytes(data)
     elif case == "a longer directory":
         save_zip(path, value)
         data = bytearray(path.read_bytes())
@@ -277,6 +283,9 @@ ZIPS = {
     "a storage that is too short": "a/data/0 has 95 bytes, expected 96",
     "a name with another in it": "archive/data/0 has two names",
     "a longer directory": "too many members",
+    "encrypted": "is compressed or encrypted",
+    "patched": "is compressed or encrypted",
+    "strongly encrypted": "is compressed or encrypted",
 }
 
 
