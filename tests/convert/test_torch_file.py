@@ -263,7 +263,7 @@ def zips(path, case):
     elif case in ("encrypted", "patched", "strongly encrypted"):
         save_zip(path, value)
         data = bytearray(path.read_bytes())
-        flags = data.rindex(b"PK\1\2") + 8  # of the last member in the directory
+        flags = data.rindex(b"archive/data/0") - 46 + 8  # in the directory
         data[flags] |= {"encrypted": 1, "patched": 1 << 5, "strongly encrypted": 1 << 6}[case]
         path.write_bytes(data)
     elif case == "a longer directory":
