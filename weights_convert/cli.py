@@ -26,6 +26,7 @@ from weights_convert.heads import TheirModel, encoder_alone, with_head
 from weights_convert.hub import get_model, parse_name
 from weights_convert.huggingface import Checkpoint, read_checkpoint, write_folder
 from weights_convert.registry import REGISTRY, Entry, find
+from weights_convert.tensor_bundle import INDEX
 from weights_convert.tensors import LAYOUTS, WEIGHTS, find_weights
 from weights_convert.tokenizer_files import ADDED, CASING, CONFIG, SPECIAL, VOCAB, WHOLE
 
@@ -83,12 +84,14 @@ def _is_there(entry: Entry, out: Path) -> bool:
 
 
 def to_hdf5(source: Path, out: Path, force: bool = False, verbose: bool = False) -> None:
-    """Convert a local Hugging Face folder, or of a folder with several layouts of the weights the one that is named."""
+    """Convert a local model folder, or of a folder with several layouts of the weights the one that is named."""
     if out.exists() and not force:
         raise InputError(f"{out}: is there already; give another --out, or replace it with --force")
-    if source.is_file() and source.name not in LAYOUTS:
-        raise InputError(f"{source}: weights are read from files called {', '.join(LAYOUTS)}; call it one of these")
-    if not source.is_dir() and source.name not in LAYOUTS:
+    is_weights = source.name in LAYOUTS or INDEX.fullmatch(source.name)
+    if source.is_file() and not is_weights:
+        names = ", ".join((*LAYOUTS, "*.ckpt.index"))
+        raise InputError(f"{source}: weights are read from files called {names}; call it one of these")
+    if not source.is_dir() and not is_weights:
         raise InputError(f"{source}: no such folder; expected one with {CONFIG}, {WEIGHTS} and {WHOLE} or {VOCAB}")
     weights = find_weights(source) if source.is_dir() else source
     _write(read_checkpoint(weights), out, weights.parent.resolve().name, verbose)
@@ -182,7 +185,7 @@ def parser() -> argparse.ArgumentParser:
         "source",
         type=Path,
         metavar="SOURCE",
-        help=f"folder with {CONFIG}, weights ({', '.join(LAYOUTS)}) and a tokenizer",
+        help=f"folder with {CONFIG}, weights ({', '.join(LAYOUTS)}, *.ckpt.index) and a tokenizer",
     )
     back = commands.add_parser("to-hf", help="write a backbone, or a task tuned without adapters, for transformers")
     back.add_argument("--bank", type=Path, metavar="RUN", help="a run folder or a bank file: write the task, too")

@@ -40,6 +40,7 @@ CHANGED = {  # settings by which the weights are not those of the other settings
     "compression_config": "the weights are compressed",
     "pruned_heads": "attention heads were taken out",
 }
+RELEASE_CONFIG = "bert_config.json"  # beside TensorFlow's checkpoint
 THEIR_ACTIVATION = {"gelu": "gelu", "gelu_tanh": "gelu_new"}
 
 
@@ -76,7 +77,8 @@ def read_checkpoint(weights: Path, lowercase: bool | None = None, names=None) ->
     that is wrong or missing.
     """
     folder = weights.parent
-    config = read_config(folder / CONFIG)
+    of_release = weights.suffix == ".index" and not (folder / CONFIG).exists()
+    config = read_config(folder / (RELEASE_CONFIG if of_release else CONFIG))
     tokenizer, notes = read_tokenizer(folder, lowercase, names)
     check_tokenizer(folder, tokenizer, config.vocab_size)
     if config.n_segments < 2:
@@ -99,8 +101,13 @@ def read_checkpoint(weights: Path, lowercase: bool | None = None, names=None) ->
 
 
 def read_config(path: Path) -> BertConfig:
-    """Read config.json. Raises InputError if the model is not a BERT encoder that minibert can compute."""
+    """Read config.json, or bert_config.json, which names no type of model.
+
+    Raises InputError if the model is not a BERT encoder that minibert can compute.
+    """
     settings = read_json(path)
+    if path.name == RELEASE_CONFIG:
+        settings.setdefault("model_type", "bert")
     for name, wanted in (("model_type", ("bert",)), ("hidden_act", tuple(ACTIVATIONS))):
         if settings.get(name, "gelu" if name == "hidden_act" else None) not in wanted:
             raise InputError(f"{path}: {name} is {shown(settings.get(name))}, expected {' or '.join(wanted)}")

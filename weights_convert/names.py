@@ -48,8 +48,11 @@ IN_EACH_LAYER = (
     ("output.LayerNorm.bias", "feed_forward/norm/beta", AS_IS),
 )
 # Not part of the encoder: a buffer that only counts 0, 1, 2, ..., the heads of pre-training (cls), of sequences, tokens
-# and multiple choice (classifier), and of questions (qa_outputs).
-LEFT_OUT = re.compile(r"embeddings\.position_ids|(cls|classifier|qa_outputs)\..*")
+# and multiple choice (classifier), of questions (qa_outputs); in checkpoints of TensorFlow also the output layer of a
+# fine-tuned model, the step, and what Adam remembers.
+LEFT_OUT = re.compile(
+    r"embeddings\.position_ids|(cls|classifier|qa_outputs)\..*|output_(weights|bias)|global_step|.*\.adam_[mv]"
+)
 # How TensorFlow's spelling of LayerNorm came through in the first conversions.
 OLD_SPELLING = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 

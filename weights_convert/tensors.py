@@ -4,6 +4,7 @@ model.safetensors               all in one file
 model.safetensors.index.json    the list of its shards: {"weight_map": {tensor: file}}
 pytorch_model.bin               the same of PyTorch's own format, torch_file.py
 pytorch_model.bin.index.json
+bert_model.ckpt.index           TensorFlow's, in which BERT was released first, tensor_bundle.py
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from minibert.errors import LONGEST_VALUE, InputError, list_some, need, one_line, readable, shown
 from minibert.storage import stand_in
 from minibert.storage.tokenizer import parse
+from weights_convert.tensor_bundle import INDEX, Bundle
 from weights_convert.tensor_types import is_shape, to_array
 from weights_convert.tokenizer_files import read_json
 from weights_convert.torch_file import read_torch_file
@@ -48,13 +50,19 @@ class Tensors:
 
 
 def find_weights(folder: Path) -> Path:
-    """The first of LAYOUTS in a folder. Raises InputError if there is none."""
+    """The first of LAYOUTS in a folder, or the only checkpoint of TensorFlow. Raises InputError if there is none."""
     for name in LAYOUTS:
         if (folder / name).exists():
             return folder / name
+    indexes = sorted(path for path in folder.iterdir() if INDEX.fullmatch(path.name))
+    if len(indexes) == 1:
+        return indexes[0]
+    if indexes:
+        names = list_some(readable(path.name) for path in indexes)
+        raise InputError(f"{folder}: has {len(indexes)} checkpoints ({names}); give the path of one of them")
     others = other_weights(folder)
     found = f"; {list_some(map(readable, others))} cannot be read: {_what_to_do(others)}" if others else ""
-    raise InputError(f"{folder}: has no weights; expected one of {', '.join(LAYOUTS)}{found}")
+    raise InputError(f"{folder}: has no weights; expected one of {', '.join(LAYOUTS)}, *.ckpt.index{found}")
 
 
 def other_weights(folder: Path) -> list[str]:
@@ -75,8 +83,14 @@ def _what_to_do(names: list[str]) -> str:
 
 
 def open_tensors(path: Path) -> Tensors:
-    """List the tensors of one of LAYOUTS. Raises InputError that names the file and what is wrong with it."""
+    """List the tensors of one of LAYOUTS, or of a *.ckpt.index.
+
+    Raises InputError that names the file and what is wrong with it.
+    """
     need(path.is_file(), f"{path}: no such file, expected the weights (one of {', '.join(LAYOUTS)})")
+    if path.suffix == ".index":
+        bundle = Bundle(path)
+        return Tensors(path, bundle.stored, bundle.read, bundle.files)
     return _open_shards(path) if path.suffix == ".json" else _open_file(path)
 
 

@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 import safetensors.numpy
+from bundles import of_checkpoint, save_bundle
 from checkpoint import THEIR_CONFIG, VOCAB, random_tensors
 from torch_files import Parameter, save_legacy, save_zip, state_dict, tensor
 
@@ -105,6 +106,16 @@ def save_one(folder, tensors):
     safetensors.numpy.save_file(tensors, folder / SINGLE)
 
 
+def save_release(folder, tensors):
+    """As BERT was released: with the heads of pre-training, and a config of another name."""
+    heads = {"cls/predictions/output_bias": np.zeros(9, np.float32), "global_step": np.array(3)}
+    save_bundle(folder, of_checkpoint(tensors) | heads)
+    config = json.loads((folder / "config.json").read_text())
+    del config["model_type"]
+    (folder / "bert_config.json").write_text(json.dumps(config))
+    (folder / "config.json").unlink()
+
+
 WRITERS = {
     "safetensors": save_one,
     "float16": lambda folder, tensors: save_one(folder, half(tensors)),
@@ -124,6 +135,7 @@ WRITERS = {
     "a classifier": lambda folder, tensors: save_one(
         folder, {f"bert.{n}": a for n, a in tensors.items()} | {"classifier.weight": np.ones((2, 3), np.float32)}
     ),
+    "TensorFlow": lambda folder, tensors: save_release(folder, tensors),
     "without pooler": lambda folder, tensors: save_one(folder, without_pooler(tensors)),
 }
 NO_POOLER = ("masked words", "without pooler")
