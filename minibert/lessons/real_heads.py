@@ -20,9 +20,12 @@ class RealHeads(NamedTuple):
     k: np.ndarray  # (T, len(heads) d_head), float64
 
 
-def real_heads() -> RealHeads:
-    """Three heads of minilm-l6 on two sentences that differ in one word. record_heads.py made the file."""
-    with np.load(FILE) as file:
+def real_heads(path: Path = FILE) -> RealHeads:
+    """Three heads of minilm-l6 on two sentences that differ in one word. record_heads.py made the file.
+
+    path: another file that record_heads.py wrote.
+    """
+    with np.load(path) as file:
         return RealHeads(
             file["words"].tolist(),
             file["offsets"].astype(np.int64),

@@ -28,7 +28,8 @@ def record(backbone, texts: list[str], heads: list[tuple[int, int]]) -> RealHead
     d_head = backbone.config.hidden_size // backbone.config.n_heads
     columns = [(layer, slice(head * d_head, (head + 1) * d_head)) for layer, head in heads]
     q, k = (np.concatenate([of_layers[layer][i][:, head] for layer, head in columns], axis=1) for i in (0, 1))
-    return RealHeads(sum(backbone.tokenizer.words(batch), []), batch.offsets, heads, q, k)
+    words = [word for sequence in backbone.tokenizer.words(batch) for word in sequence]
+    return RealHeads(words, batch.offsets, heads, q, k)
 
 
 def encoder(backbone, batch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -29,14 +31,14 @@ def heatmaps(weights, words: list[str], titles: list[str], offsets=()):
 def _hatch_outside(ax, offsets) -> None:
     from matplotlib.patches import Rectangle
 
-    blocks = list(zip(offsets[:-1], offsets[1:], strict=True))
+    blocks = list(pairwise(offsets))
     for i, (top, bottom) in enumerate(blocks):
         for j, (left, right) in enumerate(blocks):
             corner, width, height = (left - 0.5, top - 0.5), right - left, bottom - top
             if i == j:
                 ax.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="white", linewidth=1.5))
             else:
-                style = {"facecolor": "none", "edgecolor": "lightgrey", "hatch": "///", "linewidth": 0}
+                style = {"facecolor": "none", "edgecolor": "lightgrey", "hatch": "//", "linewidth": 0}
                 ax.add_patch(Rectangle(corner, width, height, **style))
 
 

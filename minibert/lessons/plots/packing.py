@@ -44,7 +44,9 @@ def _draw_packed(ax, sequences) -> None:
     for offset in offsets:
         ax.plot([offset, offset], [0, 1.3], color="black", linewidth=2, clip_on=False)
     ax.set_title(f"packed: {offsets[-1]} cells, no padding", fontsize=10, loc="left")
-    ax.set(xlim=(0, offsets[-1]), ylim=(1.3, 0), xlabel="offsets: where the sequences begin, and where the last one ends")
+    ax.set(
+        xlim=(0, offsets[-1]), ylim=(1.3, 0), xlabel="offsets: where the sequences begin, and where the last one ends"
+    )
     ax.set_xticks(offsets, [str(offset) for offset in offsets])
     ax.set_yticks([0.5, 1.15], ["token", "position"])
 
@@ -73,7 +75,7 @@ def waste(lengths: dict[str, np.ndarray], sizes: list[int], shares: dict[str, li
     fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
     bins = np.arange(0, max(n.max() for n in lengths.values()) + 8, 8)
     for i, (name, marker, line) in enumerate(zip(lengths, "os^D", ("-", "--", ":", "-."), strict=False)):
-        look = {"color": plt.get_cmap("cividis")(0.85 * i / max(1, len(lengths) - 1)), "linestyle": line}
+        look = {"color": plt.get_cmap("cividis")(0.75 * i / max(1, len(lengths) - 1)), "linestyle": line}
         counts, _ = np.histogram(lengths[name], bins)
         left.stairs(counts / len(lengths[name]), bins, label=name, linewidth=1.6, **look)
         right.plot(sizes, shares[name], marker=marker, label=name, **look)
