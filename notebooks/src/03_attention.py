@@ -114,7 +114,8 @@ for name, x in (("as they are", random_scores), ("divided", random_scores / math
 # the results of the heads, are not part of this function.
 #
 # The batch is packed: rows `offsets[b]:offsets[b + 1]` are sequence $b$. A token may ask only tokens of its own
-# sequence. You need no mask for that. Two loops, two slices, and the formula.
+# sequence. You need no mask for that. Two loops, two slices, and the formula. (Your `softmax` returns two things; you
+# need the first.)
 
 
 # %% exercise="attention"
