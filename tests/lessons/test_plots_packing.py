@@ -122,3 +122,16 @@ def test_the_file_is_made_again_from_the_backbone():
     again = record_heads.record(load_backbone(weights()), record_heads.SENTENCES, record_heads.HEADS)
     assert (again.words, again.heads) == (real_heads().words, real_heads().heads)
     np.testing.assert_allclose(weights_of(again), weights_of(real_heads()), atol=1e-3)
+
+
+@pytest.mark.skipif("MINIBERT_BACKBONE" not in os.environ, reason="needs the weights of minilm-l6")
+def test_the_pronoun_head_does_not_understand_all():
+    from minibert import load_backbone
+
+    sentence = "The trophy did not fit in the suitcase because it was too"
+    found = record_heads.record(load_backbone(weights()), [f"{sentence} big.", f"{sentence} small."], [(3, 1)])
+    trophy, suitcase, it = 2, 8, 10
+    for start in found.offsets[:-1]:
+        assert [found.words[start + t] for t in (trophy, suitcase, it)] == ["trophy", "suitcase", "it"]
+        row = weights_of(found)[0, start + it, start:]
+        assert row[trophy] > 2 * row[suitcase]
