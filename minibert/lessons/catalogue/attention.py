@@ -44,6 +44,11 @@ EXERCISES = (
             ),
             (
                 "p = e / e.sum(axis=1, keepdims=True)",
+                "p = np.exp(x - x.max(axis=0)) / np.exp(x - x.max(axis=0)).sum(axis=0)",
+                "the softmax is over the columns (axis 0); it must be over each row, axis 1",
+            ),
+            (
+                "p = e / e.sum(axis=1, keepdims=True)",
                 "p = e / e.sum()",
                 "all elements together sum to 1; each row must",
             ),
@@ -103,6 +108,31 @@ EXERCISES = (
                 "y[rows, head] = P @ v[rows, head]",
                 "y[rows, head] = P @ k[rows, head]",
                 "the weights are applied to k, not to v",
+            ),
+            (
+                "y[rows, head] = P @ v[rows, head]",
+                "y[rows, head] = P.T @ v[rows, head]",
+                "the weights are transposed: row i of P holds the weights of token i, so y = P @ v",
+            ),
+            (
+                "P, _ = softmax(scores)",
+                "P = scores",
+                "the scores are used as weights: the softmax of their rows is missing",
+            ),
+            (
+                "P, _ = softmax(scores)",
+                "P = softmax(scores * math.sqrt(d_head))[0] / math.sqrt(d_head)",
+                "the weights are divided by sqrt(d_head); the scores must be, before the softmax",
+            ),
+            (
+                "d_head = q.shape[1] // n_heads",
+                "d_head, n_heads = q.shape[1], 1",
+                "all columns are one head: split them into n_heads, each with d_head = D / n_heads columns",
+            ),
+            (
+                "for b in range(len(offsets) - 1):",
+                "for b in range(len(offsets) - 2):",
+                "the last sequence is left out: there are len(offsets) - 1 sequences",
             ),
         ),
     ),

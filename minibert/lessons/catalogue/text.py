@@ -50,6 +50,16 @@ EXERCISES = (
                 "pieces.append(word[start:end])",
                 'the piece is found with "##", and must be returned with it, too',
             ),
+            (
+                "pieces.append(prefix + word[start:end])",
+                "pieces.append(vocab[prefix + word[start:end]])",
+                "these are the numbers of the pieces; return the pieces themselves",
+            ),
+            (
+                "ends = range(len(word), start, -1)",
+                "ends = range(len(word) - 1, start, -1)",
+                "a piece that ends where the word ends is never tried: begin with end = len(word)",
+            ),
         ),
     ),
     Exercise(
@@ -87,6 +97,16 @@ EXERCISES = (
                 "np.arange(length)",
                 "np.arange(1, length + 1)",
                 "positions begin at 1; the first token of a sequence has position 0",
+            ),
+            (
+                "return ids, positions, offsets",
+                "return ids, offsets, positions",
+                "the order of what is returned is ids, positions, offsets",
+            ),
+            (
+                "positions = np.concatenate([np.arange(length) for length in lengths])",
+                "positions = np.repeat(np.arange(len(lengths)), lengths)",
+                "these are the numbers of the sequences; a position is counted from the start of the sequence",
             ),
         ),
     ),
