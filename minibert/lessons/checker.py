@@ -4,6 +4,7 @@
 
 It calls the function on the exercise's inputs and compares what it gives with the function of plain.py, in float64. If
 they differ, it tries every known mistake (catalogue/): one that gives the very same numbers is the one that was made.
+A function that draws random numbers is judged by the properties of its results.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minibert.errors import InputError
-from minibert.lessons.comparison import agree, compare, judged, kind, same
+from minibert.lessons.comparison import agree, compare, judged, kind, same, wrong_form
 from minibert.lessons.edits import with_mistake
 from minibert.lessons.exercise import Exercise
 from minibert.lessons.exercises import EXERCISES, arguments_of
@@ -80,6 +81,8 @@ def check(name: str, function: Callable, forward: Callable | None = None, strict
 
 
 def _judge(exercise: Exercise, function: Callable, forward: Callable | None) -> Report:
+    if exercise.judge:
+        return _judge_random(exercise, function)
     answers, worst, note, wrong = [], 0.0, "", None
     for arguments, expected in _cases(exercise, forward):
         given = copy.deepcopy(arguments)
@@ -100,6 +103,22 @@ def _judge(exercise: Exercise, function: Callable, forward: Callable | None) -> 
         return Report(exercise.name, details=(passed, note) if note else (passed,))
     known = _known_mistake(exercise, answers)
     return Report(exercise.name, known, wrong.details, named=True) if known else wrong
+
+
+def _judge_random(exercise: Exercise, function: Callable) -> Report:
+    """As _judge, of a function whose results need not be those of the solution: by their properties."""
+    answers = []
+    for arguments, expected in _cases(exercise):
+        try:
+            answers.append(function(*copy.deepcopy(arguments)))
+        except Exception as error:  # whatever a learner's function may raise
+            return Report(exercise.name, _raised(error), (_describe_arguments(exercise, arguments),))
+        if problem := wrong_form(answers[-1], expected, exercise.outputs[0]):
+            return Report(exercise.name, problem, (_describe_arguments(exercise, arguments),))
+    told = exercise.judge([arguments for arguments, _ in _cases(exercise)], answers)
+    if not told:
+        return Report(exercise.name, details=(f"{len(answers)} results have the properties that they must have.",))
+    return Report(exercise.name, told[0], tuple(told[1:]), named=told[0] in [m.message for m in exercise.mistakes])
 
 
 def _cases(exercise: Exercise, forward: Callable | None = None) -> list[tuple[tuple, object]]:
