@@ -1,9 +1,11 @@
 # %% [markdown]
 # # 4 · Backprop and its check
 #
-# **You will** write a small network forward and backward, measure its gradients, and learn when measuring is not enough.
+# **You will** write a small network forward and backward, measure its gradients, and learn when measuring is not
+# enough.
 #
-# **One idea:** every line of the forward pass has a mirror in the backward pass. And a check of the mirror can be blind.
+# **One idea:** every line of the forward pass has a mirror in the backward pass. And a check of the mirror can be
+# blind.
 #
 # **Time** 45 minutes · **Needs** the chain rule; `softmax` of [lesson 3](03_attention.ipynb) is imported
 
@@ -93,7 +95,8 @@ print("db:", db)
 #
 # $$\frac{\partial f}{\partial x_i} \approx \frac{f(x + \varepsilon e_i) - f(x - \varepsilon e_i)}{2\varepsilon}$$
 #
-# where $e_i$ is 1 at place $i$, else 0. This is the **central difference**. It needs no backward pass, so it can judge one.
+# where $e_i$ is 1 at place $i$, else 0. This is the **central difference**. It needs no backward pass, so it can
+# judge one.
 
 
 # %% exercise="central_difference"
@@ -121,8 +124,8 @@ def central_difference(f, x, epsilon=1e-5):
 lessons.check("central_difference", central_difference)
 
 # %% [markdown]
-# Now judge `linear_backward`. It needs a loss; we take $L = \sum_{to} y_{to}\, r_{to}$ with random $r$, since then `dy` is
-# simply $r$.
+# Now judge `linear_backward`. It needs a loss; we take $L = \sum_{to} y_{to}\, r_{to}$ with random $r$, since then
+# `dy` is simply $r$.
 
 # %%
 central_difference = lessons.take("central_difference", central_difference)
@@ -140,8 +143,8 @@ for (name, numeric), own in zip(measured.items(), (dx, dW, db), strict=True):
 # %% [markdown]
 # ## 3. The end: cross-entropy
 #
-# A classifier gives each of $B$ texts a row of $C$ scores $s$. Softmax makes probabilities $p$ of a row. The loss is small
-# if the right class has a high probability:
+# A classifier gives each of $B$ texts a row of $C$ scores $s$. Softmax makes probabilities $p$ of a row. The loss is
+# small if the right class has a high probability:
 #
 # $$L = -\frac1B\sum_{b} \log p_{b,\,\mathrm{label}_b}$$
 
@@ -160,9 +163,9 @@ def cross_entropy(scores, labels):
 lessons.check("cross_entropy", cross_entropy)
 
 # %% [markdown]
-# For one row $\log p_{\mathrm{label}} = s_{\mathrm{label}} - \log \sum_c e^{s_c}$. The gradient of the first term is 1 at the
-# label, else 0: a one-hot row. That of the second is $p$. So the gradient of $-\log p_{\mathrm{label}}$ is $p$ minus the
-# one-hot row. There is no `dy` here: the loss is the end, and its gradient with respect to itself is 1.
+# For one row $\log p_{\mathrm{label}} = s_{\mathrm{label}} - \log \sum_c e^{s_c}$. The gradient of the first term is
+# 1 at the label, else 0: a one-hot row. That of the second is $p$. So the gradient of $-\log p_{\mathrm{label}}$ is
+# $p$ minus the one-hot row. There is no `dy` here: the loss is the end, and its gradient with respect to itself is 1.
 #
 # **Predict first:** what do the elements of a row of `dscores` add up to?
 
@@ -233,8 +236,8 @@ print("dW:", embedding_backward(np.array([[1.0], [10.0], [100.0]]), (np.array([2
 #
 # ## 5. The whole chain
 #
-# Three functions make a network that guesses a class for each token. Read `backward` from top to bottom beside `forward`
-# from bottom to top: **every line has its mirror**.
+# Three functions make a network that guesses a class for each token. Read `backward` from top to bottom beside
+# `forward` from bottom to top: **every line has its mirror**.
 
 
 # %%
@@ -266,10 +269,12 @@ fig = plots.backward_graph(
 # %% [markdown]
 # ## 6. How small is small?
 #
-# Take a large $\varepsilon$, and the function bends between the two points: the error grows with $\varepsilon^2$. Take a
-# tiny one, and the two values differ only in their last digits: what is left is rounding, divided by $2\varepsilon$.
+# Take a large $\varepsilon$, and the function bends between the two points: the error grows with $\varepsilon^2$.
+# Take a tiny one, and the two values differ only in their last digits: what is left is rounding, divided by
+# $2\varepsilon$.
 #
-# **Predict first:** float64 carries 16 digits, float32 only 7. Which $\varepsilon$ is best for each? Which error is left?
+# **Predict first:** float64 carries 16 digits, float32 only 7. Which $\varepsilon$ is best for each? Which error is
+# left?
 
 
 # %%
@@ -299,14 +304,14 @@ for name, values in errors.items():
 fig = plots.difference_error(epsilons, errors)
 
 # %% [markdown]
-# In float32 the best one can see is an error of about one in ten thousand, and many small mistakes are smaller. **Gradients
-# are checked in float64.**
+# In float32 the best one can see is an error of about one in ten thousand, and many small mistakes are smaller.
+# **Gradients are checked in float64.**
 #
 # ## 7. Blind checks
 #
-# A check that cannot fail is worth nothing, so we plant mistakes. Each is looked for at five points: with five choices of
-# parameters, ids and labels. At the last two, gradients are near zero. There many people accept any difference below some
-# fixed number, here 1e-3.
+# A check that cannot fail is worth nothing, so we plant mistakes. Each is looked for at five points: with five
+# choices of parameters, ids and labels. At the last two, gradients are near zero. There many people accept any
+# difference below some fixed number, here 1e-3.
 
 
 # %%
@@ -347,7 +352,8 @@ def is_caught(mistake, ids, labels, p, absolute=None):
 
 
 # %% [markdown]
-# **Predict first:** which mistake stays unseen if there is only one token? Which if no id comes twice? Which everywhere?
+# **Predict first:** which mistake stays unseen if there is only one token? Which if no id comes twice? Which
+# everywhere?
 
 # %% figure="Which planted mistake is seen where. The last row is seen nowhere: forward and backward are wrong in the same way. The last column sees nothing: where the network is sure and right, every gradient is near zero." alt="A grid of five mistakes by five points. With ordinary numbers four of five are caught; with one token, without repeated ids, or with W near zero some of these four are unseen; where the network is sure and right none is caught. The fifth, a loss that is a sum, is never caught."
 small = p | {"W": 1e-4 * p["W"]}
@@ -379,10 +385,13 @@ print(lessons.check("cross_entropy", sum_in_place_of_mean))
 # %% [markdown]
 # ## What you learned
 #
-# - A gradient has the shape of its array. It adds up all uses: rows that share `b`, tokens that share a row of the table.
+# - A gradient has the shape of its array. It adds up all uses: rows that share `b`, tokens that share a row of the
+#   table.
 # - Backward is forward in a mirror: the same lines, from the last to the first.
-# - Measure gradients with central differences, in float64, $\varepsilon$ about 1e-5, relative to the gradient's own size.
+# - Measure gradients with central differences, in float64, $\varepsilon$ about 1e-5, relative to the gradient's own
+#   size.
 # - Measure where mistakes can show: several rows, repeated ids, sizes that all differ, parameters well away from zero.
-# - And compare with a second witness. A forward pass that is wrong with a backward pass that fits it passes every measurement.
+# - And compare with a second witness. A forward pass that is wrong with a backward pass that fits it passes every
+#   measurement.
 #
 # [Next: 5 · GELU and LayerNorm](05_gelu_and_layernorm.ipynb)
