@@ -15,6 +15,7 @@ import linecache
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -73,6 +74,8 @@ def check(name: str, function: Callable, forward: Callable | None = None, strict
     exercise = find(name)
     if not callable(function):
         report = Report(name, f"this is no function, but {kind(function)}: give the function itself, without brackets")
+    elif exercise.forward and forward is not None and not check(exercise.forward, forward):
+        report = Report(name, f'the forward function is not right yet: lessons.check("{exercise.forward}", …)')
     else:
         report = _judge(exercise, function, forward)
     if strict and not report:
@@ -163,13 +166,17 @@ def _describe_arguments(exercise: Exercise, arguments: tuple) -> str:
 
 
 def _raised(error: Exception) -> str:
-    """The error, and the learner's own line: the last one that is not of a library."""
-    steps = [step for step in traceback.extract_tb(error.__traceback__)[1:] if "site-packages" not in step.filename]
+    """The error, and the learner's own line: the last one that is not of a library, nor of this program."""
+    steps = [step for step in traceback.extract_tb(error.__traceback__)[1:] if not _is_of_a_library(step.filename)]
     kind = f"{type(error).__name__}: {error}"
     if not steps:
         return f"it cannot be called: {kind}"
     line = (steps[-1].line or linecache.getline(steps[-1].filename, steps[-1].lineno or 0)).strip()
     return f"it raises {kind}\n  in line {steps[-1].lineno}: {line}"
+
+
+def _is_of_a_library(path: str) -> bool:
+    return "site-packages" in path or Path(path).is_relative_to(Path(__file__).parents[1])
 
 
 # ------------------------------------------------------------------------------------------------------ hint, take

@@ -75,13 +75,13 @@ def linear_backward(dy, cache):
 
 
 # %%
-lessons.check("linear_backward", linear_backward)
+lessons.check("linear_backward", linear_backward, forward=linear)
 
 # %%
 # lessons.hint("linear_backward")      # a question first; call it again for more
 
 # %%
-linear_backward = lessons.take("linear_backward", linear_backward)
+linear_backward = lessons.take("linear_backward", linear_backward, forward=linear)
 x, W, b = rng.normal(size=(4, 3)), rng.normal(size=(3, 2)), rng.normal(size=2)
 dx, dW, db = linear_backward(np.ones((4, 2)), linear(x, W, b)[1])
 print("db:", db)
@@ -162,6 +162,9 @@ def cross_entropy(scores, labels):
 # %%
 lessons.check("cross_entropy", cross_entropy)
 
+# %%
+cross_entropy = lessons.take("cross_entropy", cross_entropy)
+
 # %% [markdown]
 # For one row $\log p_{\mathrm{label}} = s_{\mathrm{label}} - \log \sum_c e^{s_c}$. The gradient of the first term is
 # 1 at the label, else 0: a one-hot row. That of the second is $p$. So the gradient of $-\log p_{\mathrm{label}}$ is
@@ -181,11 +184,10 @@ def cross_entropy_backward(cache):
 
 
 # %%
-lessons.check("cross_entropy_backward", cross_entropy_backward)
+lessons.check("cross_entropy_backward", cross_entropy_backward, forward=cross_entropy)
 
 # %%
-cross_entropy = lessons.take("cross_entropy", cross_entropy)
-cross_entropy_backward = lessons.take("cross_entropy_backward", cross_entropy_backward)
+cross_entropy_backward = lessons.take("cross_entropy_backward", cross_entropy_backward, forward=cross_entropy)
 dscores = cross_entropy_backward(cross_entropy(rng.normal(size=(2, 3)), np.array([2, 0]))[1])
 print("dscores:", *np.round(dscores, 3).tolist(), "\nsums are zero:", np.allclose(dscores.sum(axis=1), 0))
 
@@ -211,6 +213,9 @@ def embedding(ids, W):
 # %%
 lessons.check("embedding", embedding)
 
+# %%
+embedding = lessons.take("embedding", embedding)
+
 
 # %% exercise="embedding_backward"
 def embedding_backward(dy, cache):
@@ -224,12 +229,12 @@ def embedding_backward(dy, cache):
 
 
 # %%
-lessons.check("embedding_backward", embedding_backward)
+lessons.check("embedding_backward", embedding_backward, forward=embedding)
 
 # %%
-embedding = lessons.take("embedding", embedding)
-embedding_backward = lessons.take("embedding_backward", embedding_backward)
-print("dW:", embedding_backward(np.array([[1.0], [10.0], [100.0]]), (np.array([2, 0, 2]), (4, 1))).ravel())
+embedding_backward = lessons.take("embedding_backward", embedding_backward, forward=embedding)
+dW = embedding_backward(np.array([[1.0], [10.0], [100.0]]), embedding(np.array([2, 0, 2]), np.zeros((4, 1)))[1])
+print("dW:", dW.ravel())
 
 # %% [markdown]
 # 101: a row that is used twice has two gradients, and they are added. `dW[ids] += dy` would keep only the last.
@@ -383,6 +388,9 @@ def sum_in_place_of_mean(scores, labels):
 print(lessons.check("cross_entropy", sum_in_place_of_mean))
 
 # %% [markdown]
+# **Try it.** Put a mistake of your own into `with_mistake` and its name into `MISTAKES`, and draw the grid again. Can you
+# find one that is unseen at the ordinary point, and is not in the forward pass?
+#
 # ## What you learned
 #
 # - A gradient has the shape of its array. It adds up all uses: rows that share `b`, tokens that share a row of the

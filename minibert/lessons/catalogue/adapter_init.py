@@ -23,6 +23,7 @@ ONE_SIGN = "the weights do not have the mean 0"
 CLIPPED = "values beyond two standard deviations are set to the limit, where they pile up; draw them again"
 DRAWN_ONCE = "values are drawn again once only: what is drawn again may lie outside, too. Repeat until none does"
 NOT_TRUNCATED = "there are values beyond two standard deviations; draw those again"
+SET_TO_ZERO = "values beyond two standard deviations are set to zero; draw them again"
 UNIFORM = "this is a uniform distribution; the paper's is Gaussian"
 CUT_AT_ONE = "the weights are truncated at one standard deviation; the paper truncates at two"
 RESCALED = "the weights are divided by 0.88; the paper's std is that of the Gaussian before it is truncated"
@@ -95,6 +96,8 @@ def _of_distribution(W, std):
         return ONE_SIGN
     if (size > 0.999999 * size.max()).mean() > 0.01:
         return CLIPPED
+    if (W == 0).mean() > 0.01:
+        return SET_TO_ZERO
     if largest > 2.4:
         return DRAWN_ONCE if (size > 2 / STD_OF_TRUNCATED * W.std()).mean() < 0.006 else NOT_TRUNCATED
     if largest < 1.95:
@@ -147,6 +150,7 @@ EXERCISES = (
             (_RETURN, "return std**0.5 * values", STD_ROOT),
             (_RETURN, "return std * np.abs(values)", ONE_SIGN),
             (_DRAW, "values = np.clip(rng.standard_normal(shape), -2, 2)", CLIPPED),
+            (_DRAW, _DRAW + "; values[np.abs(values) > 2] = 0", SET_TO_ZERO),
             (_LOOP, "if " + _LOOP[len("while ") :], DRAWN_ONCE),
             (_LOOP, "while (outside := np.abs(values) > 99).any():", NOT_TRUNCATED),
             (_DRAW, "values = rng.uniform(-2, 2, shape)", UNIFORM),
