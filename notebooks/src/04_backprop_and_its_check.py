@@ -388,8 +388,8 @@ def sum_in_place_of_mean(scores, labels):
 print(lessons.check("cross_entropy", sum_in_place_of_mean))
 
 # %% [markdown]
-# **Try it.** Put a mistake of your own into `with_mistake` and its name into `MISTAKES`, and draw the grid again. Can you
-# find one that is unseen at the ordinary point, and is not in the forward pass?
+# **Try it.** Put a mistake of your own into `with_mistake` and its name into `MISTAKES`, and draw the grid again. Can
+# you find one that is unseen at the ordinary point, and is not in the forward pass?
 #
 # ## What you learned
 #

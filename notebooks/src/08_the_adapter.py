@@ -6,9 +6,9 @@
 # **One idea:** near the identity. A fresh adapter changes almost nothing, so training begins at the network that was
 # pre-trained. For the same reason a check of its gradients sees almost nothing there.
 #
-# **Time** 40 minutes · **Needs** [lesson 4](04_backprop_and_its_check.ipynb); `gelu` of [lesson
-# 5](05_gelu_and_layernorm.ipynb) is imported · **Paper** [Houlsby et al. 2019](https://arxiv.org/abs/1902.00751),
-# sections 2.1 and 3.6
+# **Time** 40 minutes · **Needs** [lesson 4](04_backprop_and_its_check.ipynb); `gelu` of
+# [lesson 5](05_gelu_and_layernorm.ipynb) is imported · **Paper**
+# [Houlsby et al. 2019](https://arxiv.org/abs/1902.00751), sections 2.1 and 3.6
 
 # %%
 import numpy as np
@@ -90,8 +90,8 @@ print("y is x:", np.array_equal(adapter(x, zero_up)[0], x))
 #
 # ## 3. Backward
 #
-# The mirror of lesson 4, from the last line to the first. One thing is new: $x$ is used twice in
-# $y = x + f(x)$, so its gradient is a sum of two.
+# The mirror of lesson 4, from the last line to the first. One thing to watch: $x$ is used twice in $y = x + f(x)$, so
+# its gradient is a sum of two.
 #
 # **Predict first:** if $W_{up}$ is zero, what is `dx`?
 
@@ -240,12 +240,12 @@ fig = verdicts(caught)
 # absolute limit nothing that is wrong with them can be seen. And the bottleneck's share of `dx` passes two small
 # matrices: here it is about a ten-thousandth of `dx`, below a relative limit of 1e-3, too. **Check away from the
 # identity**, in float64, relative to the gradient's size. The checker does so.
-
-# %% [markdown]
+#
 # ## 6. How near?
 #
 # Section 3.6 of the paper tries standard deviations from 1e-7 to 1. Up to 1e-2 the results do not differ; with large
-# ones they get worse. The distance from the identity can be measured before any training.
+# ones they get worse. The distance from the identity can be measured before any training, here with $D$ and $M$ of the
+# runs that are shown below.
 #
 # **Predict first:** both matrices become 10 times larger. How much larger is $\|y - x\|$? And `dW_down`?
 
@@ -278,10 +278,10 @@ measured = {1e-5: 92.6, 1e-4: 92.7, 1e-3: 92.7, 1e-2: 93.0, 3e-2: 93.3, 1e-1: 91
 fig = plots.initializations(stds, distances, gradients, measured)
 
 # %% [markdown]
-# At the paper's 1e-2 a fresh adapter changes its input by a few thousandths. Where the change is as large as the
-# input, it destroys what was learned in pre-training, and the small adapters cannot bring it back.
+# At the paper's 1e-2 a fresh adapter changes its input by a few thousandths. Where the change is larger than the input,
+# the frozen layers above get what they were never trained on, and training did not repair it.
 #
-# **Try it.** Hand in an initialization that is wrong in a way of your own. Here is one that many programs have:
+# **Try it.** Hand in an initialization that is wrong in a way of your own. Here is a common one:
 
 
 # %%
@@ -298,7 +298,7 @@ print(lessons.check("adapter_init", clipped_init))
 #
 # - An adapter is $x + \mathrm{gelu}(x W_{down} + b_{down}) W_{up} + b_{up}$: $2MD + D + M$ parameters, two of them a
 #   layer, each after a projection and before the layer's skip connection.
-# - $x$ has two consumers. In `dx` they are added, and the skip connection's share is `dy` itself.
+# - $x$ has two consumers. Their gradients are added in `dx`, and the skip connection's share is `dy` itself.
 # - It starts near the identity, but not with two zero matrices: those never train.
 # - Gradients are checked away from the identity. At it, most mistakes are too small to be seen.
 #

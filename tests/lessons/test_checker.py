@@ -69,6 +69,16 @@ def test_own_caches():
     assert "raises" in lessons.check("adapter_backward", backward).diagnosis
 
 
+def test_ours_does_not_fit_another_cache_and_says_so(capsys):
+    def forward(x, W, b):
+        return x @ W + b, {"x": x, "W": W}
+
+    assert lessons.take("linear_backward", lambda dy, cache: None, forward) is plain.linear_backward
+    assert "ours needs the cache that is described; linear has another one" in capsys.readouterr().out
+    lessons.take("linear_backward", lambda dy, cache: None, plain.linear)
+    assert "cache" not in capsys.readouterr().out
+
+
 ANSWERS = {
     "nothing": (lambda x, W, b: None, "it returns None; it must return two things: y, cache"),
     "y alone": (lambda x, W, b: x @ W + b, r"it returns \(4, 3\); it must return two things"),
