@@ -61,7 +61,7 @@ def _compare_with_cache(answer, expected, outputs: tuple, order: tuple[str, ...]
         found, wanted = _tensors(answer[1], outputs[1]) | found, _tensors(expected[1], outputs[1]) | wanted
     result = _compare_tensors(found, wanted, order)
     if error(answer[0], expected[0]) <= TOLERANCE and (result.problem or not is_as_described):
-        note = f"{y} is right. The cache is not the one described: give check your own forward, too, as forward=…"
+        note = f"{y} is right. The cache is not the one described: check the backward pass with forward=…, yours"
         return Comparison(error(answer[0], expected[0]), note=note)
     return result
 

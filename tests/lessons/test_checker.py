@@ -64,7 +64,7 @@ def test_own_caches():
         return plain.adapter_backward(dy, cache["mine"])
 
     report = lessons.check("adapter", forward)
-    assert report and "give check your own forward, too, as forward=" in str(report)
+    assert report and "check the backward pass with forward=" in str(report)
     assert lessons.check("adapter_backward", backward, forward=forward)
     assert "raises" in lessons.check("adapter_backward", backward).diagnosis
 
