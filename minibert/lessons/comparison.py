@@ -34,7 +34,7 @@ def compare(answer, expected, outputs: tuple, order: tuple[str, ...] = ()) -> Co
     if has_cache(outputs):
         return _compare_with_cache(answer, expected, outputs, order)
     names = outputs if isinstance(expected, tuple) else outputs[0]
-    if problem := _wrong_form(answer, expected, names):
+    if problem := wrong_form(answer, expected, names):
         return Comparison(math.inf, problem)
     return _compare_tensors(_tensors(answer, names), _tensors(expected, names), order)
 
@@ -53,15 +53,15 @@ def _compare_with_cache(answer, expected, outputs: tuple, order: tuple[str, ...]
     y = outputs[0]
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
         return Comparison(math.inf, f"it returns {kind(answer)}; it must return two things: {y}, cache")
-    if problem := _wrong_form(answer[0], expected[0], y):
+    if problem := wrong_form(answer[0], expected[0], y):
         return Comparison(math.inf, problem)
     found, wanted = {y: answer[0]}, {y: expected[0]}
-    is_as_described = not _wrong_form(answer[1], expected[1], outputs[1])
+    is_as_described = not wrong_form(answer[1], expected[1], outputs[1])
     if is_as_described:
         found, wanted = _tensors(answer[1], outputs[1]) | found, _tensors(expected[1], outputs[1]) | wanted
     result = _compare_tensors(found, wanted, order)
     if error(answer[0], expected[0]) <= TOLERANCE and (result.problem or not is_as_described):
-        note = f"{y} is right, and the cache holds other things than described: give check your own forward, too."
+        note = f"{y} is right. The cache is not the one described: check the backward pass with forward=…, yours"
         return Comparison(error(answer[0], expected[0]), note=note)
     return result
 
@@ -82,7 +82,7 @@ def _compare_tensors(found: dict, wanted: dict, order: tuple[str, ...]) -> Compa
 
 
 def _tensors(value, names) -> dict[str, object]:
-    """{name: array, number or text} of what `_wrong_form` has nothing to say about."""
+    """{name: array, number or text} of what `wrong_form` has nothing to say about."""
     if isinstance(names, tuple):
         found: dict[str, object] = {}
         for part, name in zip(value, names, strict=True):
@@ -96,7 +96,7 @@ def _tensors(value, names) -> dict[str, object]:
 # ------------------------------------------------------------------------------------------------------------- form
 
 
-def _wrong_form(found, wanted, names) -> str:
+def wrong_form(found, wanted, names) -> str:
     """What is wrong with the kind, number or shapes of what is returned; "" if nothing is."""
     if found is None:
         return f"{_called(names)} is None: is there a return at the end?"
@@ -104,14 +104,14 @@ def _wrong_form(found, wanted, names) -> str:
         if not isinstance(found, (tuple, list)) or len(found) != len(names):
             return f"it returns {kind(found)}; expected {len(names)} things: {', '.join(map(_called, names))}"
         parts = zip(found, wanted, names, strict=True)
-        return next(filter(None, (_wrong_form(*part) for part in parts)), "")
+        return next(filter(None, (wrong_form(*part) for part in parts)), "")
     if isinstance(wanted, dict):
         if not isinstance(found, dict):
             return f"{names} is {kind(found)}; expected a dict with {list_some(map(str, wanted), MOST_SHOWN)}"
         missing = [key for key in wanted if key not in found]
         if missing:
             return f"{names} has no {missing[0]}; it has {list_some(map(str, found), MOST_SHOWN) or 'nothing'}"
-        return next(filter(None, (_wrong_form(found[key], part, str(key)) for key, part in wanted.items())), "")
+        return next(filter(None, (wrong_form(found[key], part, str(key)) for key, part in wanted.items())), "")
     if isinstance(wanted, (str, tuple, list)):
         fits = isinstance(found, str) if isinstance(wanted, str) else isinstance(found, (tuple, list))
         return "" if fits else f"{names} is {kind(found)}; expected {kind(wanted)}"

@@ -15,6 +15,7 @@ import numpy as np
 from minibert.lessons import plain
 
 Cases = Callable[[np.random.Generator], list[tuple]]
+Judge = Callable[[list[tuple], list], tuple[str, ...]]
 
 
 class Mistake(NamedTuple):
@@ -43,6 +44,9 @@ class Exercise:
     order     names of outputs in the order in which they are computed, to find the first that is wrong
     mistakes  those that are made most often first; each is (line, instead, message), or (function, line, instead,
               message) for a mistake in another function that this one calls
+    judge     for a function that draws random numbers, where many results are right: (the lists of arguments, the
+              results) -> () if all have the properties that they must have, else what to say: the diagnosis, which is
+              the message of one of `mistakes` if it is a known one, then details. Shapes have been checked before.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Exercise:
     hints: tuple[str, ...]
     order: tuple[str, ...] = ()
     mistakes: tuple[tuple[str, ...], ...] = ()
+    judge: Judge | None = None
 
     def __post_init__(self):
         named = (Mistake(*edit) if len(edit) == 4 else Mistake(self.name, *edit) for edit in self.mistakes)

@@ -2,11 +2,12 @@
 
 import math
 
+import forms_adapter_init
 import numpy as np
 
 from minibert.lessons import plain
 
-FORMS: dict[str, list] = {}
+FORMS: dict[str, list] = {**forms_adapter_init.FORMS}
 
 
 def form(name):

@@ -64,9 +64,19 @@ def test_own_caches():
         return plain.adapter_backward(dy, cache["mine"])
 
     report = lessons.check("adapter", forward)
-    assert report and "give check your own forward" in str(report)
+    assert report and "check the backward pass with forward=" in str(report)
     assert lessons.check("adapter_backward", backward, forward=forward)
     assert "raises" in lessons.check("adapter_backward", backward).diagnosis
+
+
+def test_ours_does_not_fit_another_cache_and_says_so(capsys):
+    def forward(x, W, b):
+        return x @ W + b, {"x": x, "W": W}
+
+    assert lessons.take("linear_backward", lambda dy, cache: None, forward) is plain.linear_backward
+    assert "ours needs the cache that is described; linear has another one" in capsys.readouterr().out
+    lessons.take("linear_backward", lambda dy, cache: None, plain.linear)
+    assert "cache" not in capsys.readouterr().out
 
 
 ANSWERS = {
@@ -95,6 +105,19 @@ def test_whatever_is_handed_in_is_answered_in_a_sentence(answer):
     assert not report and not report.named
     assert re.match(expected, report.diagnosis, re.DOTALL), report.diagnosis
     assert "Traceback" not in str(report)
+
+
+def test_the_line_of_an_error_is_the_learners_own():
+    def wrong_cache(dy, cache):
+        return plain.linear_backward(dy, cache[0])  # not in plain.py, where it raises
+
+    assert "cache[0])" in lessons.check("linear_backward", wrong_cache).diagnosis
+
+
+def test_a_forward_function_that_is_not_right_is_told():
+    report = lessons.check("linear_backward", plain.linear_backward, forward=lambda x, W, b: None)
+    assert report.diagnosis == 'the forward function is not right yet: lessons.check("linear", …)'
+    assert lessons.check("linear_backward", plain.linear_backward, forward=plain.linear)
 
 
 def test_a_wrong_row_is_found():

@@ -33,6 +33,11 @@ EXERCISES = (
                 "h, gelu_cache = np.maximum(u, 0), u",
                 "the nonlinearity is ReLU; this adapter has GELU",
             ),
+            (
+                "h, gelu_cache = gelu(u)",
+                "h, gelu_cache = np.array(gelu(u)), u",
+                "gelu returns two things: h, cache = gelu(u)",
+            ),
             ("y = x + z", "y = x + gelu(z)[0]", "there is a second nonlinearity after W_up"),
             ("y = x + z", "y = gelu(x + z)[0]", "there is a nonlinearity after the skip connection"),
             ("y = x + z", "y = x * (1 + z)", "x is scaled, not added to"),
@@ -75,6 +80,11 @@ EXERCISES = (
                 "dW_up is made of u; W_up was multiplied by h = gelu(u)",
             ),
             ("du = gelu_backward(dh, gelu_cache)", "du = dh * (gelu_cache > 0)", "this is the derivative of ReLU"),
+            (
+                '{"down/W": dW_down, "down/b": db_down, "up/W": dW_up, "up/b": db_up}',
+                '{"down/W": dW_up, "down/b": db_up, "up/W": dW_down, "up/b": db_down}',
+                "the gradients of down and up are exchanged",
+            ),
             ('"up/b": db_up', '"up/b": db_up / len(dy)', "the gradient of b_up is a mean over the rows, not a sum"),
             (
                 '"down/b": db_down',

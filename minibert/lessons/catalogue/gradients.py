@@ -34,6 +34,14 @@ def _central_difference(rng):
     ]
 
 
+_BOTH_SIDES = """x[i] = value - epsilon
+        below = f(x)
+        x[i] = value
+        gradient[i] = (above - below) / (2 * epsilon)"""
+_ONE_SIDE = """x[i] = value
+        below = f(x)
+        gradient[i] = (above - below) / epsilon"""
+
 EXERCISES = (
     Exercise(
         "linear",
@@ -78,6 +86,11 @@ EXERCISES = (
                 "db has a row for each token; one b is shared by all, so they are summed",
             ),
             ("db = dy.sum(axis=0)", "db = dy.sum()", "db is one number; b has an element for each output"),
+            (
+                "dW = x.T @ dy\n    db = dy.sum(axis=0)",
+                "dW = x.T @ dy / len(dy)\n    db = dy.mean(axis=0)",
+                "dW and db are means over the rows; every row adds to them: sums",
+            ),
             ("dx = dy @ W.T", "dx = dy", "dx does not go through W"),
             ("dx = dy @ W.T", "dx = -(dy @ W.T)", "dx has the wrong sign"),
         ),
@@ -159,6 +172,11 @@ EXERCISES = (
                 "loss = -np.log(p).mean()",
                 "all classes are counted; the loss of a row is that of its own label alone",
             ),
+            (
+                "loss = -np.log(right).mean()",
+                "loss = -np.log(p[:, labels]).mean()",
+                "p[:, labels] takes a column for each label; p[np.arange(B), labels] takes one element of each row",
+            ),
             ("loss = -np.log(right).mean()", "loss = -np.log2(right).mean()", "this is the logarithm to base 2"),
             (
                 "loss = -np.log(right).mean()",
@@ -201,6 +219,16 @@ EXERCISES = (
             ),
             (
                 "dscores = (p - one_hot) / len(labels)",
+                "dscores = (p - one_hot) / p.shape[1]",
+                "divided by the number of classes C; the mean is over B rows",
+            ),
+            (
+                "dscores = (p - one_hot) / len(labels)",
+                "dscores = (p - labels[:, None]) / len(labels)",
+                "the label's number is subtracted from a whole row; subtract 1 at the label alone",
+            ),
+            (
+                "dscores = (p - one_hot) / len(labels)",
                 "dscores = -one_hot / p / len(labels)",
                 "this is the gradient with respect to p; the softmax before it is missing",
             ),
@@ -222,6 +250,17 @@ EXERCISES = (
             "gradient[i] = (f(x with x[i] + eps) - f(x with x[i] - eps)) / (2 eps)",
         ),
         mistakes=(
+            (
+                _BOTH_SIDES,
+                _ONE_SIDE,
+                "this is the one-sided difference: its error falls with epsilon, not with its square",
+            ),
+            ("/ (2 * epsilon)", "/ 2 * epsilon", "/ 2 * epsilon multiplies by epsilon: write / (2 * epsilon)"),
+            (
+                "for i in np.ndindex(x.shape):\n        value = x[i]",
+                "for i in range(len(x)):\n        value = x[i].copy()",
+                "range(len(x)) goes over rows, and moves a whole row; np.ndindex(x.shape) goes over single elements",
+            ),
             ("/ (2 * epsilon)", "/ epsilon", "the two values are 2 epsilon apart: the gradient is twice too large"),
             (
                 "        x[i] = value\n        gradient",
