@@ -250,6 +250,40 @@ def adapter_init(D, M, rng, std=1e-2):
     }
 
 
+# ----------------------------------------------------------------------------------------------------------- layer
+
+
+def below(p, group):
+    """The part of a dict of flat names that is below a group: of "attention/norm/gamma", "gamma" below that norm."""
+    return {name.removeprefix(f"{group}/"): a for name, a in p.items() if name.startswith(f"{group}/")}
+
+
+def adapter_if_any(x, p):
+    """The adapter of p's parameters; x itself if p is empty.   (T, D) -> (T, D)"""
+    return adapter(x, p) if p else (x, ())
+
+
+def layer(x, p, offsets, n_heads):
+    """One layer of BERT: two blocks, each with its adapter (if p has one), its residual and its LayerNorm.
+
+    x (T, D) -> y (T, D). p: {"attention/query/W": (D, D), ...}, the flat names of the program's parameters below a
+    layer. The cache holds that of each step, in the order of the steps.
+    """
+    q, query = linear(x, p["attention/query/W"], p["attention/query/b"])
+    k, key = linear(x, p["attention/key/W"], p["attention/key/b"])
+    v, value = linear(x, p["attention/value/W"], p["attention/value/b"])
+    attended, heads = attention(q, k, v, offsets, n_heads)
+    a, out_a = linear(attended, p["attention/output/W"], p["attention/output/b"])
+    a, adapter_a = adapter_if_any(a, below(p, "attention/adapter"))
+    x, norm_a = layernorm(x + a, p["attention/norm/gamma"], p["attention/norm/beta"])
+    u, intermediate = linear(x, p["feed_forward/intermediate/W"], p["feed_forward/intermediate/b"])
+    h, activation = gelu(u)
+    f, out_f = linear(h, p["feed_forward/output/W"], p["feed_forward/output/b"])
+    f, adapter_f = adapter_if_any(f, below(p, "feed_forward/adapter"))
+    y, norm_f = layernorm(x + f, p["feed_forward/norm/gamma"], p["feed_forward/norm/beta"])
+    return y, (query, key, value, heads, out_a, adapter_a, norm_a, intermediate, activation, out_f, adapter_f, norm_f)
+
+
 # ------------------------------------------------------------------------------------------------------- optimizer
 
 

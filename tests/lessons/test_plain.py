@@ -107,6 +107,25 @@ def test_adapter_init():
         assert array.std() == pytest.approx(like.std(), rel=0.1)
 
 
+def random_layer(adapters=True):
+    """Parameters of a layer of CONFIG, away from the initialization, with the program's names below a layer."""
+    prefix, shapes = "encoder/layers/0/", CONFIG.shapes() | (AdapterConfig(size=5).shapes(CONFIG) if adapters else {})
+    shapes = {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
+    return {name: RNG.normal(scale=0.3, size=shape) + name.endswith("gamma") for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("adapters", [False, True])
+def test_layer(adapters):
+    from minibert.bert import layer_forward
+    from minibert.layers import Context
+    from minibert.params import unflatten
+
+    p, offsets, x = random_layer(adapters), np.array([0, 3, 4, 9]), RNG.normal(size=(9, CONFIG.hidden_size))
+    context = Context(CONFIG, offsets, offsets, AdapterConfig(size=5))
+    theirs, _ = layer_forward(x, x, unflatten(p), None, context)
+    close(plain.layer(x, p, offsets, CONFIG.n_heads)[0], theirs)
+
+
 def test_optimizer():
     p = {"a/W": RNG.normal(size=(3, 2)), "a/b": RNG.normal(size=2)}
     ours, m, v = {n: a.copy() for n, a in p.items()}, dict.fromkeys(p, 0.0), dict.fromkeys(p, 0.0)
