@@ -379,12 +379,12 @@ def cache_sizes(trained, D, F, H, M):
         "q, k, v": 3 * D,
         "lse": H,
         "attended": D * ("attention/output/W" in trained),
-        "attention adapter": (D + 2 * M) * ("attention/adapter/down/W" in trained),
+        "attention adapter": (D + 2 * M) * ("attention/adapter/up/b" in trained),
         "attention norm": D + 1,
         "feed-forward input": D * ("feed_forward/intermediate/W" in trained),
         "derivative of gelu": F,
         "h": F * ("feed_forward/output/W" in trained),
-        "feed-forward adapter": (D + 2 * M) * ("feed_forward/adapter/down/W" in trained),
+        "feed-forward adapter": (D + 2 * M) * ("feed_forward/adapter/up/b" in trained),
         "feed-forward norm": D + 1,
     }
 

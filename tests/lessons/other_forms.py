@@ -2,6 +2,7 @@
 
 import math
 
+import forms_backward
 import numpy as np
 
 from minibert.lessons import plain
@@ -512,3 +513,6 @@ def copied(grads, largest):
         for g in out.values():
             g *= largest / norm
     return out
+
+
+FORMS |= forms_backward.FORMS
