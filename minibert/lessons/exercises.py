@@ -7,10 +7,20 @@ from collections.abc import Callable
 import numpy as np
 
 from minibert.lessons import plain
-from minibert.lessons.catalogue import activations, adapter, attention, frozen, gradients, optimizer, recomputed, text
+from minibert.lessons.catalogue import (
+    activations,
+    adapter,
+    attention,
+    frozen,
+    gradients,
+    methods,
+    optimizer,
+    recomputed,
+    text,
+)
 from minibert.lessons.exercise import Exercise
 
-_TOPICS = (text, attention, gradients, activations, recomputed, adapter, frozen, optimizer)
+_TOPICS = (text, attention, gradients, activations, recomputed, adapter, frozen, methods, optimizer)
 EXERCISES = {
     exercise.name: exercise
     for exercise in sorted((e for topic in _TOPICS for e in topic.EXERCISES), key=lambda exercise: exercise.lesson)

@@ -369,10 +369,10 @@ def is_trained(name, method, n_layers, top_k):
 
 
 def cache_sizes(trained, D, F, H, M):
-    """{tensor: how many of its elements a layer keeps for backward, for each token}; 0 of what is not kept.
+    """{tensor: how many of its elements a layer that the gradient crosses keeps, for each token}; 0 if it keeps none.
 
-    trained: the names below the layer that train. The input of a product is kept for dW alone. What the gradient passes
-    through on its way down is kept in any case: softmax, GELU and LayerNorm are not linear.
+    trained: the names below the layer that train; there may be none. The input of a product is kept for dW alone. What
+    dx needs is kept in any case: softmax, GELU and LayerNorm are not linear.
     """
     return {
         "attention input": D * any(f"attention/{name}/W" in trained for name in ("query", "key", "value")),

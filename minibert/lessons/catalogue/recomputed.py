@@ -42,6 +42,7 @@ EXERCISES = (
             ),
             (_P, "P = np.exp(scores - lse[rows, h])", "lse is subtracted column by column; it belongs to the row"),
             (_P, "P = np.exp(scores - lse[rows, 0, None])", "the lse of head 0 is used for every head"),
+            (_P, "P = np.exp(scores - lse[b, h])", "lse is taken of row b; every token of the sequence has its own"),
             (_P, "P = scores - lse[rows, h, None]", "exp is missing: scores - lse is the logarithm of P"),
             (
                 "scores = q[rows, head] @ k[rows, head].T / math.sqrt(d_head)",
@@ -66,6 +67,21 @@ EXERCISES = (
                 _INNER,
                 "inner = (dy[rows, head] * v[rows, head]).sum(axis=1, keepdims=True)",
                 "the row sum is of dy v; it is of dy y, the output of forward",
+            ),
+            (
+                _INNER,
+                "inner = dP.sum(axis=1, keepdims=True)",
+                "the row sum is of dP; it is of dP P, which is that of dy y",
+            ),
+            (
+                _INNER,
+                "inner = (dy[rows, head] * y[rows, head]).sum()",
+                "dy y is summed over all tokens; each has its own sum",
+            ),
+            (
+                _DS,
+                "dS = P * (dP - inner) / d_head",
+                "dS is divided by sqrt(d_head) twice; forward divided the scores once",
             ),
             (_INNER, _INNER.replace("sum", "mean"), "dy y is averaged over the columns; it must be a sum"),
             (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-MARKERS, LINES, HATCHES = "os^Dv", ("-", "--", ":", "-.", (0, (5, 1))), ("", "//", "..", "xx", "\\\\", "++")
+MARKERS, LINES, HATCHES = "os^", ("-", "--", ":"), ("", "//", "..", "xx", "++")
 
 
 def row_before_and_after(before, after, raised: int):
@@ -29,7 +29,7 @@ def weights_and_gradient(P, dS):
 
     fig, axes = plt.subplots(1, 2, figsize=(8, 3.8), layout="constrained")
     largest = np.abs(dS).max()
-    titles = "P, the weights", "dS, the gradient of the scores (dark: negative)"
+    titles = "P, the weights", "dS, gradient of the scores (dark: < 0)"
     limits = (("viridis", 0, 1), ("cividis", -largest, largest))
     for ax, values, title, (colors, low, high) in zip(axes, (P, dS), titles, limits, strict=True):
         image = ax.imshow(values, cmap=colors, vmin=low, vmax=high)
@@ -75,22 +75,29 @@ def gradient_by_layer(norms: dict[str, dict[int, float]], label: str = "norm of 
     return fig
 
 
-def memory_by_method(megabytes: dict[str, dict[str, float]]):
-    """{method: {part: megabytes}}, a bar for each method, its parts on top of each other.   -> a figure"""
+PARTS = {  # of what a layer keeps: the tensors of plain.cache_sizes
+    "inputs of products": ("attention input", "attended", "feed-forward input", "h"),
+    "q, k, v, lse": ("q, k, v", "lse"),
+    "derivative of GELU": ("derivative of gelu",),
+    "LayerNorms": ("attention norm", "feed-forward norm", "embeddings norm"),
+    "adapters": ("attention adapter", "feed-forward adapter"),
+}
+
+
+def memory_by_method(kilobytes: dict[str, dict[str, float]]):
+    """{method: {tensor: kB a token}}, a bar for each method, its PARTS beside each other.   -> a figure"""
     import matplotlib.pyplot as plt
 
     fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
-    parts = list(dict.fromkeys(part for sizes in megabytes.values() for part in sizes))
-    colors = plt.get_cmap("cividis")(np.linspace(0.25, 1, len(parts)))
-    left = np.zeros(len(megabytes))
-    for i, part in enumerate(parts):
-        values = np.array([sizes.get(part, 0.0) for sizes in megabytes.values()])
-        hatch = HATCHES[i % len(HATCHES)]
-        ax.barh(list(megabytes), values, left=left, color=colors[i], edgecolor="black", hatch=hatch, label=part)
+    colors = plt.get_cmap("cividis")(np.linspace(0.25, 1, len(PARTS)))
+    left = np.zeros(len(kilobytes))
+    for (part, tensors), color, hatch in zip(PARTS.items(), colors, HATCHES, strict=True):
+        values = np.array([sum(sizes.get(tensor, 0.0) for tensor in tensors) for sizes in kilobytes.values()])
+        ax.barh(list(kilobytes), values, left=left, color=color, edgecolor="black", hatch=hatch, label=part)
         left += values
     for i, total in enumerate(left):
-        ax.text(total, i, f" {total:.1f}", va="center")
-    ax.set(xlabel="MB kept for backward", xlim=(0, 1.1 * left.max()))
+        ax.text(total, i, f" {total:.0f}", va="center")
+    ax.set(xlabel="kB a token, kept for backward", xlim=(0, 1.1 * left.max()))
     ax.invert_yaxis()
-    ax.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.45, -0.2))
+    fig.legend(frameon=False, ncols=3, loc="outside lower center")
     return fig
