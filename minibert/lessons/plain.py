@@ -224,7 +224,10 @@ def attention_lse(q, k, v, offsets, n_heads):
 
 
 def attention_lse_backward(dy, cache):
-    """dq, dk, dv without a stored P: it is computed again from lse, and its row sums of dP P are those of dy y."""
+    """dq, dk, dv without a stored P: it is computed again from lse (T, H), and the row sums of dP P are those of dy y.
+
+    cache: (q, k, v, y, lse, offsets, n_heads).
+    """
     q, k, v, y, lse, offsets, n_heads = cache
     d_head = q.shape[1] // n_heads
     dq, dk, dv = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
@@ -333,7 +336,8 @@ def layer(x, p, offsets, n_heads):
 def layer_backward(dy, cache):
     """dx (T, D), and {name: gradient} of what adapter tuning trains in a layer: the LayerNorms and the adapters.
 
-    The other weights are frozen: gradients cross them, and theirs are not computed.
+    The other weights are frozen: gradients cross them, and theirs are not computed. cache: those of the steps of layer,
+    (query, key, value, heads, out_a, adapter_a, norm_a, intermediate, activation, out_f, adapter_f, norm_f).
     """
     query, key, value, heads, out_a, adapter_a, norm_a, intermediate, activation, out_f, adapter_f, norm_f = cache
     dsum, dgamma_f, dbeta_f = layernorm_backward(dy, norm_f)
@@ -357,7 +361,11 @@ def layer_backward(dy, cache):
 
 
 def is_trained(name, method, n_layers, top_k):
-    """Whether a method of tuning trains the parameter of that flat name; top_k is for method "top_k" alone."""
+    """Whether a method of tuning trains the parameter of that flat name.
+
+    full: everything. adapter: adapters, every LayerNorm, the head. layernorm: every LayerNorm, the head. top_k: the
+    highest top_k of the layers 0 to n_layers - 1, the head; with all layers everything. head: the head.
+    """
     in_layer = int(name.split("/")[2]) if name.startswith("encoder/layers/") else -1
     if name.startswith("head/") or method == "full":
         return True
@@ -372,7 +380,10 @@ def cache_sizes(trained, D, F, H, M):
     """{tensor: how many of its elements a layer that the gradient crosses keeps, for each token}; 0 if it keeps none.
 
     trained: the names below the layer that train; there may be none. The input of a product is kept for dW alone. What
-    dx needs is kept in any case: softmax, GELU and LayerNorm are not linear.
+    dx needs is kept in any case: softmax, GELU and LayerNorm are not linear. The tensors: "attention input" (one for
+    q, k and v), "q, k, v", "lse", "attended", "attention adapter" (its input, derivative of gelu, and h), "attention
+    norm" (n and inverse_std), "feed-forward input", "derivative of gelu", "h", "feed-forward adapter" and "feed-forward
+    norm". An adapter is there if its names train.
     """
     return {
         "attention input": D * any(f"attention/{name}/W" in trained for name in ("query", "key", "value")),

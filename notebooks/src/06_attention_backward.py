@@ -4,11 +4,11 @@
 # **You will** write the backward pass of the softmax and of attention, and then write it again without storing the
 # attention weights.
 #
-# **One idea:** a softmax mixes a row. Its weights sum to 1, so what one of them wins the others lose, and the gradient of
-# one score depends on the gradients of the whole row.
+# **One idea:** a softmax mixes a row. Its weights sum to 1, so what one of them wins the others lose, and the gradient
+# of one score depends on the gradients of the whole row.
 #
-# **Time** 40 minutes · **Needs** lessons [3](03_attention.ipynb) and [4](04_backprop_and_its_check.ipynb) · **Papers** the
-# attention is that of Vaswani et al. (2017), section 3.2; part 3 is an idea of FlashAttention (Dao et al., 2022)
+# **Time** 40 minutes · **Needs** lessons [3](03_attention.ipynb) and [4](04_backprop_and_its_check.ipynb) · **Papers**
+# the attention is that of Vaswani et al. (2017), section 3.2; part 3 is an idea of FlashAttention (Dao et al., 2022)
 
 # %%
 import math
@@ -24,8 +24,8 @@ rng = np.random.default_rng(6)
 # %% [markdown]
 # ## 1. The softmax
 #
-# **Predict first:** a row of scores is (2, 1, 0, 0). We raise the first score by 1. Which of the four weights change? Which
-# of the other three changes most?
+# **Predict first:** a row of scores is (2, 1, 0, 0). We raise the first score by 1. Which of the four weights change?
+# Which of the other three changes most?
 
 # %% figure="One score is raised, and every weight of the row changes. Each of the others loses the same share of itself, so the largest of them loses most." alt="Four pairs of bars. The weight of element 0 rises from 0.61 to 0.81. The other three fall, element 1 most."
 scores = np.array([[2.0, 1.0, 0.0, 0.0]])
@@ -37,7 +37,8 @@ fig = plots.row_before_and_after(before, after, 0)
 #
 # $$\frac{\partial p_i}{\partial x_j} = p_i\,(1[i=j] - p_j)$$
 #
-# The loss depends on $x_j$ through *every* $p_i$ of the row, so the chain rule has a sum over $i$:
+# where $1[i=j]$ is 1 if $i = j$, and 0 if not. The loss depends on $x_j$ through *every* $p_i$ of the row, so the chain
+# rule has a sum over $i$:
 #
 # $$dx_j = \sum_i dp_i\, p_i\,(1[i=j] - p_j) = p_j\,\Big(dp_j - \sum_i dp_i\, p_i\Big)$$
 #
@@ -72,8 +73,8 @@ def diagonal_alone(dp, cache):
 print(lessons.check("softmax_backward", diagonal_alone))
 
 # %% [markdown]
-# **Predict first:** add the same number to all scores of a row. What happens to its weights? So what does each row of `dx`
-# sum to?
+# **Predict first:** add the same number to all scores of a row. What happens to its weights? So what does each row of
+# `dx` sum to?
 
 # %%
 softmax_backward = lessons.take("softmax_backward", softmax_backward)
@@ -89,8 +90,8 @@ print("row sums are 0, diagonal only:", np.abs(diagonal_alone(dp, p).sum(axis=1)
 # $$S = \frac{Q K^\top}{\sqrt{d_{\mathrm{head}}}},\qquad P = \mathrm{softmax}(S),\qquad Y = P\,V$$
 #
 # These are two products with a softmax between them. [Lesson 4](04_backprop_and_its_check.ipynb) had the rule for a
-# product: each factor's gradient is `dy` times the other factor, transposed where the shapes ask for it. Go from the last
-# line to the first:
+# product: each factor's gradient is `dy` times the other factor, transposed where the shapes ask for it. Go from the
+# last line to the first:
 #
 # $$dV = P^\top dY,\qquad dP = dY\, V^\top$$
 # $$dS = \mathrm{softmax\_backward}(dP, P) / \sqrt{d_{\mathrm{head}}},\qquad dQ = dS\, K,\qquad dK = dS^\top Q$$
@@ -130,8 +131,8 @@ lessons.check("attention_backward", attention_backward)
 attention_backward = lessons.take("attention_backward", attention_backward)
 
 # %% [markdown]
-# Now look at one head, of random queries and keys. **Predict first:** where a weight of P is almost 0, can its score have a
-# large gradient? And what does each row of dS sum to?
+# Now look at one head, of random queries and keys. **Predict first:** where a weight of P is almost 0, can its score
+# have a large gradient? And what does each row of dS sum to?
 
 # %% figure="P and dS of one head. Where P is almost 0, dS is almost 0, too (the middle shade): what is not attended to learns little. Row 0 has one weight near 1, and its gradient is small everywhere." alt="Two square pictures of seven queries by seven keys. The left one, P, has a few bright cells in each row. The right one, dS, differs from its middle shade only in the cells where P is not near zero; each such row has bright and dark cells."
 q, k, v, dy = (rng.normal(scale=scale, size=(7, 8)) for scale in (2, 1.2, 1, 1))
@@ -147,8 +148,8 @@ print(f"largest |dS| where P is below 0.01: {np.abs(dS[small]).max():.3f}, elsew
 print("each row of dS sums to 0:", np.abs(dS.sum(axis=1)).max() < 1e-12)
 
 # %% [markdown]
-# **A second witness**, as in lesson 4: finite differences of your own forward pass. **Predict first:** what are `dq` and
-# `dk` if every sequence has one token? And would a check on such sequences find a mistake in them?
+# **A second witness**, as in lesson 4: finite differences of your own forward pass. **Predict first:** what are `dq`
+# and `dk` if every sequence has one token? And would a check on such sequences find a mistake in them?
 
 
 # %%
@@ -164,8 +165,8 @@ dq, dk, dv = attention_backward(dy, attention(q, k, v, one_each, n_heads)[1])
 print("sequences of one token: largest |dq|, |dk|:", np.abs(dq).max(), np.abs(dk).max())
 
 # %% [markdown]
-# A single token has the weight 1 whatever its score is, so the gradients are zero. A check that compares zeros with zeros
-# passes with any mistake. Test with sequences of three tokens and more, of different lengths.
+# A single token has the weight 1 whatever its score is, so these gradients are zero. A check that compares zeros with
+# zeros passes whatever is wrong. Test with sequences of three tokens and more, of different lengths.
 #
 # ## 3. Without storing P
 #
@@ -191,9 +192,9 @@ print("P is larger than q, k and v from", 3 * D // H + 1, "tokens on")
 # $$\sum_j P_{ij}\, dP_{ij} = \sum_j P_{ij} \sum_c dY_{ic} V_{jc} = \sum_c dY_{ic} \sum_j P_{ij} V_{jc} = \sum_c dY_{ic}\, Y_{ic}$$
 #
 # So it is the row sum of `dy * y`, over the columns of this head. `attention_lse` is the forward pass; its cache holds
-# `lse`, of shape (T, H), in place of the weights. The price is the product $Q K^\top$, computed once more: five products
-# instead of four. What it buys is more than memory: a fast kernel computes P block by block, and no block waits for the
-# rest of its row.
+# `lse`, of shape (T, H), in place of the weights. The price is the product $Q K^\top$, computed once more: five
+# products instead of four. What it buys is more than memory: a fast kernel computes P block by block, and no block
+# waits for the rest of its row.
 
 
 # %% exercise="attention_lse_backward"
@@ -233,11 +234,11 @@ print("the same output:   ", np.abs(y_lse - y).max() < 1e-12)
 print("the same gradients:", max(np.abs(a - b).max() for a, b in pairs) < 1e-12)
 
 # %% [markdown]
-# This is how `kernels/attention.py`, the program's own attention, does it: `lse` is all that it keeps beside q, k and v.
-# (It has the row sum from P, which it computes row by row.)
+# This is how `kernels/attention.py`, the program's own attention, does it: `lse` is all that it keeps beside q, k and
+# v. (It has the row sum from P, which it computes row by row.)
 #
-# **Try it.** Lose one thing in your function, and run its check again: first `lse`, then the row sum, then the division in
-# `dS`. Two of these mistakes leave `dv` right, as `dv` needs P alone. Which two?
+# **Try it.** Lose one thing in your function, and run its check again: first `lse`, then the row sum, then the division
+# in `dS`. Two of these mistakes leave `dv` right, as `dv` needs P alone. Which two?
 #
 # ## What you learned
 #

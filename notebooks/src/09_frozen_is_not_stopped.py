@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 9 · Frozen is not stopped
 #
-# **You will** write the backward pass of a layer whose weights are frozen, follow a gradient through all of a real BERT, say
-# what each of five methods trains, and predict how much memory its training needs.
+# **You will** write the backward pass of a layer whose weights are frozen, follow a gradient through all of a real
+# BERT, say what each of five methods trains, and predict how much memory its training needs.
 #
 # **One idea:** a frozen weight gets no gradient of its own, but the gradient passes through it, on its way to whatever
 # trains below.
@@ -13,7 +13,7 @@
 # %%
 import numpy as np
 
-from minibert import AdapterConfig, lessons, load_backbone
+from minibert import AdapterConfig, Model, lessons, load_backbone
 from minibert.bench.counts import measured_cache
 from minibert.lessons import plain
 from minibert.lessons.plain import (
@@ -24,16 +24,16 @@ from minibert.lessons.plain import (
     layernorm_backward,
 )
 from minibert.lessons.plots import backward as plots
-from minibert.model import Model
 
 # %% [markdown]
 # ## 1. Two of the three gradients are not needed
 #
-# [Lesson 4](04_backprop_and_its_check.ipynb) gave a product $y = xW + b$ three gradients: $dx = dy\,W^\top$,
-# $dW = x^\top dy$ and $db$, the sum of the rows of $dy$. If `W` and `b` are frozen, nobody reads `dW` and `db`. But `dx` is
+# [Lesson 4](04_backprop_and_its_check.ipynb) gave a product $y = xW + b$ three gradients: $dx = dy\,W^\top$, $dW =
+# x^\top dy$ and $db$, the sum of the rows of $dy$. If `W` and `b` are frozen, nobody reads `dW` and `db`. But `dx` is
 # what everything below learns from.
 #
-# **Predict first:** how much of the work of `linear_backward` does freezing save? And does the frozen step still need `x`?
+# **Predict first:** how much of the work of `linear_backward` does freezing save? And does the frozen step still need
+# `x`?
 
 
 # %%
@@ -44,8 +44,8 @@ def frozen_backward(dy, cache):
 
 
 # %% [markdown]
-# One of two products is left, so half of the work is saved, and `x` is not read: it need not have been kept. Both savings
-# are real. What is *not* saved is the way down.
+# One of two products is left, so half of the work is saved, and `x` is not read: it need not have been kept. Both
+# savings are real. What is *not* saved is the way down.
 #
 # A layer of BERT with its two adapters is twelve steps. This is the forward pass that you wrote in
 # [lesson 7](07_a_real_bert.ipynb), with the adapters of lesson 8 in their places:
@@ -64,14 +64,14 @@ def frozen_backward(dy, cache):
 # ```
 #
 # On the right is the name of each step's cache. Its backward pass is these lines from the last to the first. The linear
-# steps are frozen; adapters and LayerNorms train. Two sums, `x + a` and `x + f`, make a fork of `x`: **where a tensor has
-# two consumers, two gradients are added.**
+# steps are frozen; adapters and LayerNorms train. In each half `x` is used twice, by the block and by the sum
+# `x + a` or `x + f`. **Where a tensor has two consumers, two gradients are added.**
 
 
 # %% exercise="layer_backward"
 def layer_backward(dy, cache):
     """dx (T, D), and {name: gradient} of both LayerNorms and both adapters, twelve in all: "attention/norm/gamma",
-    "attention/norm/beta", "attention/adapter/down/W", "…/down/b", "…/up/W", "…/up/b", and so for "feed_forward/…"."""
+    "attention/norm/beta", "attention/adapter/down/W", …, "attention/adapter/up/b", and so for "feed_forward/"."""
     query, key, value, heads, out_a, adapter_a, norm_a, intermediate, activation, out_f, adapter_f, norm_f = cache
     # solution
     grads = {}
@@ -101,8 +101,8 @@ layer_backward = lessons.take("layer_backward", layer_backward)
 # %% [markdown]
 # ## 2. Through a real BERT
 #
-# Now the real one, with a fresh head and fresh adapters, as training begins. Forward is six calls of `layer`. The head reads
-# the first token of each sentence, [CLS], so the gradient of the last layer's output is zero in all other rows.
+# Now the real one, with a fresh head and fresh adapters, as training begins. Forward is six calls of `layer`. The head
+# reads the first token of each sentence, [CLS], so the gradient of the last layer's output is zero in all other rows.
 
 # %%
 backbone = load_backbone(lessons.weights())
@@ -133,7 +133,8 @@ print(f"loss {loss:.4f}; rows with a gradient: {np.count_nonzero(np.abs(dx).sum(
 # Six calls of your `layer_backward` bring it down. Beside it we do what many believe freezing means: **stopped** is a
 # gradient that does not cross frozen weights. It has one way left, the two residuals, with their LayerNorms.
 #
-# **Predict first:** the head gave a gradient to 4 rows. To how many rows has it come below layer 5? And the stopped one?
+# **Predict first:** the head gave a gradient to 4 rows. To how many rows has it come below layer 5? And the stopped
+# one?
 
 
 # %%
@@ -158,19 +159,18 @@ for i in reversed(range(6)):
     print(f"{i:<14}{norms['true'][i]:>12.5f}{rows(dx):>6}{norms['stopped'][i]:>16.5f}{rows(stopped):>6}{cosine:>9.3f}")
 
 # %% [markdown]
-# The stopped gradient never leaves the [CLS] rows: attention is the only step that mixes tokens, and its weights are frozen.
-# Three layers down, its direction has little to do with the true one. Adapters would train, and learn something else.
+# The stopped gradient never leaves the [CLS] rows: attention is the only step that mixes tokens, and its weights are
+# frozen. Three layers down, its direction has little to do with the true one. Adapters would train, and learn something
+# else.
 #
-# The program computes the same gradients, in float32 and by fast kernels. Compare, and see whether you computed any that
-# nobody reads:
+# The program computes the same gradients, in float32 and by fast kernels. Compare, and see whether you computed any
+# that nobody reads:
 
 # %%
 their_loss, theirs = model.loss_and_grads(batch, labels)
 both = [name for name in grads if name in theirs]
 worst = max(np.abs(theirs[name] - grads[name]).max() / np.abs(grads[name]).max() for name in both)
-print(
-    f"{len(both)} gradients, relative difference below 1e-4: {worst < 1e-4}; of frozen weights: {len(grads) - len(both)}"
-)
+print(f"{len(both)} gradients, relative difference below 1e-4: {worst < 1e-4}; not needed: {len(grads) - len(both)}")
 
 # %% [markdown]
 # ## 3. What trains, and where backward ends
@@ -186,8 +186,8 @@ print(
 # | `head` | the head |
 #
 # Names are such as `embeddings/word/W`, `embeddings/norm/gamma`, `encoder/layers/5/attention/norm/beta`,
-# `encoder/layers/0/feed_forward/adapter/up/W`, `head/b`. Layers are numbered from 0, below, to n_layers − 1, next to the
-# head. One LayerNorm is easily forgotten.
+# `encoder/layers/0/feed_forward/adapter/up/W`, `head/b`. Layers are numbered from 0, below, to n_layers − 1, next to
+# the head. One LayerNorm is easily forgotten.
 
 
 # %% exercise="is_trained"
@@ -234,7 +234,7 @@ for method, k in METHODS.items():
 fig = plots.gradient_by_layer(
     {
         "adapter: to the embeddings": norms["true"],
-        "top_k, k = 2: to the bar": {i: norms["true"][i] for i in (5, 4)},
+        "top_k, k = 2: ends at the bar": {i: norms["true"][i] for i in (5, 4)},
         "if frozen meant stopped": norms["stopped"],
     },
     "norm of dx",
@@ -248,10 +248,10 @@ fig = plots.gradient_by_layer(
 # - a product needs its input for `dW` alone: **kept if its own W trains**;
 # - softmax, GELU and LayerNorm are not linear, and their `dx` needs something, **frozen or not**.
 #
-# For each token, a layer has: the attention input (D), which q, k and v share; q, k and v; lse (H), as in
-# [lesson 6](06_attention_backward.ipynb); attended (D), the input of the output product; the feed-forward input (D); the
-# derivative of GELU (F); h (F); for each LayerNorm n (D) and `inverse_std` (1). An adapter, if there is one, trains: its
-# input (D), the derivative of its GELU (M), its h (M).
+# For each token, a layer has: the attention input (D), which q, k and v share; q, k and v; lse (H), as in [lesson
+# 6](06_attention_backward.ipynb); attended (D), the input of the output product; the feed-forward input (D); the
+# derivative of GELU (F); h (F); for each LayerNorm n (D) and `inverse_std` (1). An adapter, if there is one, trains:
+# its input (D), the derivative of its GELU (M), its h (M).
 
 
 # %% exercise="cache_sizes"
@@ -285,8 +285,8 @@ lessons.check("cache_sizes", cache_sizes)
 
 # %% [markdown]
 # **Predict first:** does adapter tuning, with 3 % of the parameters, need about 3 %, half or three quarters of the
-# memory of full fine-tuning? We multiply your sizes by the layers that backward reaches and by 4 bytes, and compare with the arrays
-# that the program really keeps, for each token.
+# memory of full fine-tuning? We multiply your sizes by the layers that backward reaches and by 4 bytes, and compare
+# with the arrays that the program really keeps, for each token.
 
 # %%
 cache_sizes = lessons.take("cache_sizes", cache_sizes)
@@ -305,12 +305,12 @@ for method, m in models.items():
 fig = plots.memory_by_method(kept)
 
 # %% [markdown]
-# Adapters save parameters, and with them the optimizer's state and the size of what is stored for each task. They save only
-# part of the memory of a training step, as gradients cross every layer. Methods that end early save it: `top_k` keeps two
-# layers, and `head` none, so its encoder may even run once for all epochs.
+# Adapters save parameters, and with them the optimizer's state and the size of what is stored for each task. They save
+# only part of the memory of a training step, as gradients cross every layer. Methods that end early save it: `top_k`
+# keeps two layers, and `head` none, so its encoder may even run once for all epochs.
 #
-# **Try it.** Stop your gradient in one place: leave `frozen_backward(dv, value)` out of `layer_backward`, and run the check.
-# Then leave out a LayerNorm's gradients. The checker names both.
+# **Try it.** Stop your gradient in one place: leave `frozen_backward(dv, value)` out of `layer_backward`, and run the
+# check. Then leave out a LayerNorm's gradients. The checker names both.
 #
 # ## What you learned
 #
@@ -318,6 +318,7 @@ fig = plots.memory_by_method(kept)
 # - A gradient that stopped at frozen weights would stay in the rows of [CLS], and soon point elsewhere.
 # - The five methods are sets of names; the LayerNorm of the embeddings is one of the LayerNorms.
 # - Backward ends at the lowest parameter that trains, and nothing is kept below it.
-# - Softmax, GELU and LayerNorm keep what their `dx` needs, frozen or not: that is why adapters still need most of the memory.
+# - Softmax, GELU and LayerNorm keep what their `dx` needs, frozen or not: that is why adapters still need most of the
+#   memory.
 #
 # [Next: 10 · Optimizer and loop](10_optimizer_and_loop.ipynb)
