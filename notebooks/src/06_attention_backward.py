@@ -189,7 +189,8 @@ print("P is larger than q, k and v from", 3 * D // H + 1, "tokens on")
 #
 # **The row sum** of the softmax's gradient. As $dP = dY\,V^\top$ and $Y = P\,V$, sums may change their order:
 #
-# $$\sum_j P_{ij}\, dP_{ij} = \sum_j P_{ij} \sum_c dY_{ic} V_{jc} = \sum_c dY_{ic} \sum_j P_{ij} V_{jc} = \sum_c dY_{ic}\, Y_{ic}$$
+# $$\sum_j P_{ij}\, dP_{ij} = \sum_j P_{ij} \sum_c dY_{ic} V_{jc}
+#   = \sum_c dY_{ic} \sum_j P_{ij} V_{jc} = \sum_c dY_{ic}\, Y_{ic}$$
 #
 # So it is the row sum of `dy * y`, over the columns of this head. `attention_lse` is the forward pass; its cache holds
 # `lse`, of shape (T, H), in place of the weights. The price is the product $Q K^\top$, computed once more: five
