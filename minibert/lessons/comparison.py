@@ -143,6 +143,8 @@ def kind(value) -> str:
         return repr(value)
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, set):
+        return f"a set of {list_some(sorted(map(str, value)), MOST_SHOWN) or 'nothing'}"
     return "a function" if callable(value) else f"a {type(value).__name__}"
 
 
@@ -197,7 +199,7 @@ def _look(found, wanted) -> str:
     found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
     if not np.isfinite(found).all():
         return ": it has elements that are NaN or infinite"
-    if not found.any():
+    if found.ndim and not found.any():
         return ": it is all zero"
     if found.ndim == 2 and found.shape[0] == found.shape[1] and error(found.T, wanted) <= TOLERANCE:
         return ": it is transposed"
@@ -212,7 +214,7 @@ def _look(found, wanted) -> str:
 
 def _describe(name: str, found, wanted) -> str:
     """The relative error of a tensor, and the element where it is largest."""
-    if isinstance(wanted, (str, list, tuple, dict)):
+    if isinstance(wanted, (bool, str, list, tuple, dict)):
         return f"{name}: expected {wanted!r}, got {found!r}"
     relative = error(found, wanted)
     found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)

@@ -7,10 +7,21 @@ from collections.abc import Callable
 import numpy as np
 
 from minibert.lessons import plain
-from minibert.lessons.catalogue import activations, adapter, adapter_init, attention, gradients, optimizer, text
+from minibert.lessons.catalogue import (
+    activations,
+    adapter,
+    adapter_init,
+    attention,
+    frozen,
+    gradients,
+    methods,
+    optimizer,
+    recomputed,
+    text,
+)
 from minibert.lessons.exercise import Exercise
 
-_TOPICS = (text, attention, gradients, activations, adapter, adapter_init, optimizer)
+_TOPICS = (text, attention, gradients, activations, recomputed, adapter, adapter_init, frozen, methods, optimizer)
 EXERCISES = {
     exercise.name: exercise
     for exercise in sorted((e for topic in _TOPICS for e in topic.EXERCISES), key=lambda exercise: exercise.lesson)

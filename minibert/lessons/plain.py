@@ -208,6 +208,44 @@ def attention_backward(dy, cache):
     return dq, dk, dv
 
 
+def attention_lse(q, k, v, offsets, n_heads):
+    """The same y. The cache holds a number a row and head instead of P: lse = log(sum(exp(scores))) (T, H)."""
+    d_head = q.shape[1] // n_heads
+    y, lse = np.zeros_like(v), np.zeros((len(q), n_heads))
+    for b in range(len(offsets) - 1):
+        rows = slice(offsets[b], offsets[b + 1])
+        for h in range(n_heads):
+            head = slice(h * d_head, (h + 1) * d_head)
+            scores = q[rows, head] @ k[rows, head].T / math.sqrt(d_head)
+            row_max = scores.max(axis=1)
+            lse[rows, h] = row_max + np.log(np.exp(scores - row_max[:, None]).sum(axis=1))
+            y[rows, head] = np.exp(scores - lse[rows, h, None]) @ v[rows, head]
+    return y, (q, k, v, y, lse, offsets, n_heads)
+
+
+def attention_lse_backward(dy, cache):
+    """dq, dk, dv without a stored P: it is computed again from lse (T, H), and the row sums of dP P are those of dy y.
+
+    cache: (q, k, v, y, lse, offsets, n_heads).
+    """
+    q, k, v, y, lse, offsets, n_heads = cache
+    d_head = q.shape[1] // n_heads
+    dq, dk, dv = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
+    for b in range(len(offsets) - 1):
+        rows = slice(offsets[b], offsets[b + 1])
+        for h in range(n_heads):
+            head = slice(h * d_head, (h + 1) * d_head)
+            scores = q[rows, head] @ k[rows, head].T / math.sqrt(d_head)
+            P = np.exp(scores - lse[rows, h, None])
+            dv[rows, head] = P.T @ dy[rows, head]
+            dP = dy[rows, head] @ v[rows, head].T
+            inner = (dy[rows, head] * y[rows, head]).sum(axis=1, keepdims=True)
+            dS = P * (dP - inner) / math.sqrt(d_head)
+            dq[rows, head] = dS @ k[rows, head]
+            dk[rows, head] = dS.T @ q[rows, head]
+    return dq, dk, dv
+
+
 # --------------------------------------------------------------------------------------------------------- adapter
 
 
@@ -247,6 +285,118 @@ def adapter_init(D, M, rng, std=1e-2):
         "down/b": np.zeros(M),
         "up/W": truncated_normal((M, D)),
         "up/b": np.zeros(D),
+    }
+
+
+# ----------------------------------------------------------------------------------------------------------- layer
+
+
+def below(p, group):
+    """The part of a dict of flat names that is below a group: of "attention/norm/gamma", "gamma" below that norm."""
+    return {name.removeprefix(f"{group}/"): a for name, a in p.items() if name.startswith(f"{group}/")}
+
+
+def adapter_if_any(x, p):
+    """The adapter of p's parameters; x itself if p is empty.   (T, D) -> (T, D)"""
+    return adapter(x, p) if p else (x, ())
+
+
+def adapter_if_any_backward(dy, cache):
+    """dx (T, D), and the gradients of the adapter's parameters, of which there may be none."""
+    return adapter_backward(dy, cache) if cache else (dy, {})
+
+
+def frozen_backward(dy, cache):
+    """dx of a linear step whose W and b are frozen: the first of the three lines of linear_backward."""
+    _, W = cache
+    return dy @ W.T
+
+
+def layer(x, p, offsets, n_heads):
+    """One layer of BERT: two blocks, each with its adapter (if p has one), its residual and its LayerNorm.
+
+    x (T, D) -> y (T, D). p: {"attention/query/W": (D, D), ...}, the flat names of the program's parameters below a
+    layer. The cache holds that of each step, in the order of the steps.
+    """
+    q, query = linear(x, p["attention/query/W"], p["attention/query/b"])
+    k, key = linear(x, p["attention/key/W"], p["attention/key/b"])
+    v, value = linear(x, p["attention/value/W"], p["attention/value/b"])
+    attended, heads = attention(q, k, v, offsets, n_heads)
+    a, out_a = linear(attended, p["attention/output/W"], p["attention/output/b"])
+    a, adapter_a = adapter_if_any(a, below(p, "attention/adapter"))
+    x, norm_a = layernorm(x + a, p["attention/norm/gamma"], p["attention/norm/beta"])
+    u, intermediate = linear(x, p["feed_forward/intermediate/W"], p["feed_forward/intermediate/b"])
+    h, activation = gelu(u)
+    f, out_f = linear(h, p["feed_forward/output/W"], p["feed_forward/output/b"])
+    f, adapter_f = adapter_if_any(f, below(p, "feed_forward/adapter"))
+    y, norm_f = layernorm(x + f, p["feed_forward/norm/gamma"], p["feed_forward/norm/beta"])
+    return y, (query, key, value, heads, out_a, adapter_a, norm_a, intermediate, activation, out_f, adapter_f, norm_f)
+
+
+def layer_backward(dy, cache):
+    """dx (T, D), and {name: gradient} of what adapter tuning trains in a layer: the LayerNorms and the adapters.
+
+    The other weights are frozen: gradients cross them, and theirs are not computed. cache: those of the steps of layer,
+    (query, key, value, heads, out_a, adapter_a, norm_a, intermediate, activation, out_f, adapter_f, norm_f).
+    """
+    query, key, value, heads, out_a, adapter_a, norm_a, intermediate, activation, out_f, adapter_f, norm_f = cache
+    dsum, dgamma_f, dbeta_f = layernorm_backward(dy, norm_f)
+    df, of_adapter_f = adapter_if_any_backward(dsum, adapter_f)
+    dh = frozen_backward(df, out_f)
+    du = gelu_backward(dh, activation)
+    dx = dsum + frozen_backward(du, intermediate)
+    dsum, dgamma_a, dbeta_a = layernorm_backward(dx, norm_a)
+    da, of_adapter_a = adapter_if_any_backward(dsum, adapter_a)
+    dattended = frozen_backward(da, out_a)
+    dq, dk, dv = attention_backward(dattended, heads)
+    dx = dsum + frozen_backward(dq, query) + frozen_backward(dk, key) + frozen_backward(dv, value)
+    grads = {"feed_forward/norm/gamma": dgamma_f, "feed_forward/norm/beta": dbeta_f}
+    grads |= {"attention/norm/gamma": dgamma_a, "attention/norm/beta": dbeta_a}
+    grads |= {f"feed_forward/adapter/{name}": gradient for name, gradient in of_adapter_f.items()}
+    grads |= {f"attention/adapter/{name}": gradient for name, gradient in of_adapter_a.items()}
+    return dx, grads
+
+
+# ---------------------------------------------------------------------------------------------------------- frozen
+
+
+def is_trained(name, method, n_layers, top_k):
+    """Whether a method of tuning trains the parameter of that flat name.
+
+    full: everything. adapter: adapters, every LayerNorm, the head. layernorm: every LayerNorm, the head. top_k: the
+    highest top_k of the layers 0 to n_layers - 1, the head; with all layers everything. head: the head.
+    """
+    in_layer = int(name.split("/")[2]) if name.startswith("encoder/layers/") else -1
+    if name.startswith("head/") or method == "full":
+        return True
+    if method == "top_k":
+        return top_k == n_layers or in_layer >= n_layers - top_k
+    if method == "adapter":
+        return "/adapter/" in name or "/norm/" in name
+    return method == "layernorm" and "/norm/" in name
+
+
+def cache_sizes(trained, D, F, H, M):
+    """{tensor: how many of its elements a layer that the gradient crosses keeps, for each token}; 0 if it keeps none.
+
+    trained: the names below the layer that train; there may be none. The input of a product is kept for dW alone. What
+    dx needs is kept in any case: softmax, GELU and LayerNorm are not linear. The tensors: "attention input" (one for
+    q, k and v), "q, k, v", "lse", "attended", "attention adapter" (its input, derivative of gelu, and h), "attention
+    norm" (n and inverse_std), "feed-forward input", "derivative of gelu", "h", "feed-forward adapter" and "feed-forward
+    norm". An adapter is there if its names train.
+    """
+    return {
+        "attention input": D * any(f"attention/{name}/W" in trained for name in ("query", "key", "value")),
+        "q, k, v": 3 * D,
+        "lse": H,
+        "attended": D * ("attention/output/W" in trained),
+        "attention adapter": (D + 2 * M) * ("attention/adapter/up/b" in trained),
+        "attention norm": D + 1,
+        "feed-forward input": D * ("feed_forward/intermediate/W" in trained),
+        "derivative of gelu": F,
+        "h": F * ("feed_forward/output/W" in trained),
+        "feed-forward adapter": (D + 2 * M) * ("feed_forward/adapter/up/b" in trained),
+        "feed-forward norm": D + 1,
     }
 
 

@@ -3,6 +3,7 @@
 import math
 
 import forms_adapter_init
+import forms_backward
 import numpy as np
 
 from minibert.lessons import plain
@@ -513,3 +514,6 @@ def copied(grads, largest):
         for g in out.values():
             g *= largest / norm
     return out
+
+
+FORMS |= forms_backward.FORMS

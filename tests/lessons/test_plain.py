@@ -68,6 +68,18 @@ def test_attention():
         close(one, other)
 
 
+def test_attention_lse():
+    offsets = np.array([0, 3, 4, 9])
+    q, k, v, dy = (RNG.normal(scale=3, size=(9, 6)) for _ in range(4))
+    y, cache = plain.attention_lse(q, k, v, offsets, 3)
+    theirs, lse = kernels.attention(q, k, v, offsets, offsets, 3)
+    close(y, theirs)
+    close(cache[4], lse)
+    others = kernels.attention_backward(dy, q, k, v, lse, offsets, offsets)
+    for one, other in zip(plain.attention_lse_backward(dy, cache), others, strict=True):
+        close(one, other)
+
+
 def test_cross_entropy():
     scores, labels = RNG.normal(size=(5, 3)), np.array([0, 2, 1, 1, 0])
     loss, cache = plain.cross_entropy(scores, labels)
@@ -105,6 +117,68 @@ def test_adapter_init():
         like = theirs[f"encoder/layers/0/attention/adapter/{name}"]
         assert np.abs(array).max() <= 2e-2 and np.abs(like).max() <= 2e-2
         assert array.std() == pytest.approx(like.std(), rel=0.1)
+
+
+def random_layer(adapters=True):
+    """Parameters of a layer of CONFIG, away from the initialization, with the program's names below a layer."""
+    prefix, shapes = "encoder/layers/0/", CONFIG.shapes() | (AdapterConfig(size=5).shapes(CONFIG) if adapters else {})
+    shapes = {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
+    return {name: RNG.normal(scale=0.3, size=shape) + name.endswith("gamma") for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("adapters", [False, True])
+def test_layer(adapters):
+    from minibert.bert import layer_backward, layer_forward
+    from minibert.layers import Context
+    from minibert.params import flatten, unflatten
+
+    p, offsets = random_layer(adapters), np.array([0, 3, 4, 9])
+    x, dy = RNG.normal(size=(9, CONFIG.hidden_size)), RNG.normal(size=(9, CONFIG.hidden_size))
+    context = Context(CONFIG, offsets, offsets, AdapterConfig(size=5))
+    grads = unflatten({name: np.zeros_like(a) for name, a in p.items() if "/adapter/" in name or "/norm/" in name})
+    theirs, their_cache = layer_forward(x, x, unflatten(p), grads, context)
+    y, cache = plain.layer(x, p, offsets, CONFIG.n_heads)
+    close(y, theirs)
+    dx, ours = plain.layer_backward(dy, cache)
+    close(dx, layer_backward(dy.copy(), unflatten(p), their_cache, grads, context)[0])
+    grads = flatten(grads)
+    assert grads.keys() == ours.keys() and len(grads) == (12 if adapters else 4)
+    for name, gradient in grads.items():
+        close(ours[name], gradient)
+
+
+METHODS = {"adapter": 0, "full": 0, "top_k": 1, "layernorm": 0, "head": 0}
+
+
+def tiny_models():
+    """A model of each method, on all tokens."""
+    from minibert.model import Model, random_backbone
+
+    backbone = random_backbone(CONFIG)
+    for method, top_k in METHODS.items():
+        adapter = AdapterConfig(size=5) if method == "adapter" else None
+        yield method, top_k, Model(backbone, "span", 2, method, adapter, top_k=top_k)
+
+
+def test_is_trained():
+    for method, top_k, model in tiny_models():
+        ours = {name for name in model.parameters() if plain.is_trained(name, method, CONFIG.n_layers, top_k)}
+        assert ours == set(model.trained()), method
+
+
+def test_cache_sizes():
+    from minibert.bench.counts import measured_cache
+    from minibert.text import pack
+
+    batch, c = pack([[1, 5, 6, 7, 2], [1, 8, 2]], [[0] * 5, [0] * 3]), CONFIG
+    lowest_layer = {"adapter": 0, "full": 0, "top_k": 1, "layernorm": 0, "head": c.n_layers}
+    for method, _, model in tiny_models():
+        n = c.hidden_size + 1 if lowest_layer[method] == 0 else 0  # the LayerNorm of the embeddings
+        for layer in range(lowest_layer[method], c.n_layers):
+            prefix = f"encoder/layers/{layer}/"
+            trained = {name.removeprefix(prefix) for name in model.trained() if name.startswith(prefix)}
+            n += sum(plain.cache_sizes(trained, c.hidden_size, c.feed_forward_size, c.n_heads, 5).values())
+        assert measured_cache(model, batch) == 4 * n * batch.n_tokens, method
 
 
 def test_optimizer():

@@ -154,6 +154,7 @@ EXERCISES = (
             ),
             ("dx = p * (dp - inner)", "dx = p * dp", "the sum over the row is missing"),
             ("dx = p * (dp - inner)", "dx = dp - inner", "the factor p is missing"),
+            ("dx = p * (dp - inner)", "dx = p * dp - inner", "the factor p is missing at the sum: p (dp - sum)"),
             (
                 "inner = (dp * p).sum(axis=1, keepdims=True)",
                 "inner = dp.sum(axis=1, keepdims=True)",
@@ -228,6 +229,18 @@ EXERCISES = (
             ("math.sqrt(d_head)", "math.sqrt(q.shape[1])", "the scores were divided by sqrt(d_head), not by sqrt(D)"),
             ("math.sqrt(d_head)", "d_head", "the scores were divided by sqrt(d_head), not by d_head"),
             ("return dq, dk, dv", "return dk, dq, dv", "dq and dk are returned in the wrong order"),
+            (
+                "softmax_backward(dP, P)",
+                "softmax_backward(dP.T, P.T).T",
+                "the softmax is differentiated over the queries (columns); forward took it over the keys, row by row",
+            ),
+            (
+                "dP = dy[rows, head] @ v[rows, head].T",
+                "dP = v[rows, head] @ dy[rows, head].T",
+                "dP is transposed: its rows are the queries, as those of dy are",
+            ),
+            ("dS @ k[rows, head]", "dS @ k[rows, head] * math.sqrt(d_head)", "the scale is lost in dq"),
+            ("dS.T @ q[rows, head]", "dS.T @ q[rows, head] * math.sqrt(d_head)", "the scale is lost in dk"),
         ),
     ),
 )
