@@ -12,6 +12,7 @@ from minibert.lessons.catalogue import (
     adapter,
     adapter_init,
     attention,
+    encoder,
     frozen,
     gradients,
     methods,
@@ -21,7 +22,19 @@ from minibert.lessons.catalogue import (
 )
 from minibert.lessons.exercise import Exercise
 
-_TOPICS = (text, attention, gradients, activations, recomputed, adapter, adapter_init, frozen, methods, optimizer)
+_TOPICS = (
+    text,
+    attention,
+    gradients,
+    activations,
+    recomputed,
+    encoder,
+    adapter,
+    adapter_init,
+    frozen,
+    methods,
+    optimizer,
+)
 EXERCISES = {
     exercise.name: exercise
     for exercise in sorted((e for topic in _TOPICS for e in topic.EXERCISES), key=lambda exercise: exercise.lesson)

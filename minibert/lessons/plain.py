@@ -7,7 +7,7 @@ cache is what backward needs of forward. tests/lessons/test_plain.py shows that 
 kernels and the model compute. Each line is a step that a learner may get wrong: catalogue/ lists how.
 
 Letters: B sequences, T tokens of all sequences together, D hidden size, H heads of d_head = D / H, F feed-forward size,
-M adapter size, C classes, V vocabulary. Weights are (in, out).
+M adapter size, C classes, L layers, V vocabulary. Weights are (in, out).
 """
 
 from __future__ import annotations
@@ -355,6 +355,45 @@ def layer_backward(dy, cache):
     grads |= {f"feed_forward/adapter/{name}": gradient for name, gradient in of_adapter_f.items()}
     grads |= {f"attention/adapter/{name}": gradient for name, gradient in of_adapter_a.items()}
     return dx, grads
+
+
+# --------------------------------------------------------------------------------------------------------- encoder
+
+
+def embeddings(ids, segments, positions, p):
+    """The sum of three rows for each token, of its word piece, position and segment; then LayerNorm.
+
+    (T,) x 3 -> (T, D). p: {"word/W": (V, D), "position/W": (512, D), "segment/W": (2, D), "norm/gamma", "norm/beta"}
+    """
+    word, word_cache = embedding(ids, p["word/W"])
+    position, position_cache = embedding(positions, p["position/W"])
+    segment, segment_cache = embedding(segments, p["segment/W"])
+    x = word + position + segment
+    y, norm_cache = layernorm(x, p["norm/gamma"], p["norm/beta"])
+    return y, (word_cache, position_cache, segment_cache, norm_cache)
+
+
+def encoder(ids, segments, positions, offsets, p, n_heads, n_layers):
+    """Hidden states y (T, D) of the last layer, and those on the way: {"embeddings": (T, D), "layer 0": (T, D), ...}
+
+    p: all parameters, by the program's flat names.
+    """
+    x, _ = embeddings(ids, segments, positions, below(p, "embeddings"))
+    states = {"embeddings": x}
+    for i in range(n_layers):
+        x, _ = layer(x, below(p, f"encoder/layers/{i}"), offsets, n_heads)
+        states[f"layer {i}"] = x
+    return x, states
+
+
+def adapter_parameters(D, M, L, C):
+    """How many parameters adapter tuning trains (paper, section 2.1): the adapters, every LayerNorm, and the head."""
+    one_adapter = D * M + M + M * D + D
+    one_layernorm = D + D
+    adapters = 2 * L * one_adapter
+    layernorms = (2 * L + 1) * one_layernorm
+    head = D * C + C
+    return adapters + layernorms + head
 
 
 # ---------------------------------------------------------------------------------------------------------- frozen

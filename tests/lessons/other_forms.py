@@ -4,11 +4,12 @@ import math
 
 import forms_adapter_init
 import forms_backward
+import forms_encoder
 import numpy as np
 
 from minibert.lessons import plain
 
-FORMS: dict[str, list] = {**forms_adapter_init.FORMS}
+FORMS: dict[str, list] = {**forms_adapter_init.FORMS, **forms_encoder.FORMS}
 
 
 def form(name):

@@ -161,7 +161,7 @@ def test_take_is_yours_if_it_is_right(capsys):
 
 
 def test_an_unknown_exercise():
-    with pytest.raises(InputError, match="there is no exercise 'lienar'; there are wordpiece, pack"):
+    with pytest.raises(InputError, match="there is no exercise 'lienar'; there are adapter_parameters, wordpiece"):
         lessons.check("lienar", plain.linear)
 
 

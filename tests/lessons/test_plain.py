@@ -147,6 +147,50 @@ def test_layer(adapters):
         close(ours[name], gradient)
 
 
+def a_batch():
+    """Two sequences of two segments each."""
+    from minibert.text import pack
+
+    return pack([[2, 7, 8, 3, 9, 3], [2, 5, 3, 6, 3]], [[0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1]])
+
+
+def test_embeddings():
+    from minibert.layers import Context, embeddings_forward
+    from minibert.params import unflatten
+
+    batch, group = a_batch(), "embeddings/"
+    shapes = {n.removeprefix(group): s for n, s in CONFIG.shapes().items() if n.startswith(group)}
+    p = {name: RNG.normal(size=shape) for name, shape in shapes.items()}
+    context = Context(CONFIG, batch.offsets, batch.offsets)
+    theirs, _ = embeddings_forward(batch, unflatten(p), None, context)
+    close(plain.embeddings(batch.ids, batch.segments, batch.positions, p)[0], theirs)
+
+
+@pytest.mark.parametrize("adapters", [False, True])
+def test_encoder(adapters):
+    from minibert.model import Model, random_backbone
+
+    batch, backbone = a_batch(), random_backbone(CONFIG, std=0.3).astype(np.float64)
+    if adapters:
+        model = Model(backbone, adapter=AdapterConfig(size=5, init_std=0.5))
+        p, theirs = model.parameters(), model.hidden(batch)
+    else:
+        p, theirs = backbone.parameters(), backbone.forward(batch)
+    tokens = (batch.ids, batch.segments, batch.positions, batch.offsets)
+    y, states = plain.encoder(*tokens, p, CONFIG.n_heads, CONFIG.n_layers)
+    close(y, theirs)
+    assert list(states) == ["embeddings", "layer 0", "layer 1"] and states["layer 1"] is y
+
+
+@pytest.mark.parametrize(("size", "n_out"), [(5, 3), (64, 2)])
+def test_adapter_parameters(size, n_out):
+    from minibert.model import Model, random_backbone
+
+    model = Model(random_backbone(CONFIG), "classify", n_out, adapter=AdapterConfig(size=size))
+    ours = plain.adapter_parameters(CONFIG.hidden_size, size, CONFIG.n_layers, n_out)
+    assert ours == sum(a.size for a in model.trained().values())
+
+
 METHODS = {"adapter": 0, "full": 0, "top_k": 1, "layernorm": 0, "head": 0}
 
 
