@@ -12,6 +12,7 @@ from minibert.lessons.catalogue import (
     adapter,
     adapter_init,
     attention,
+    counts,
     encoder,
     frozen,
     gradients,
@@ -23,6 +24,7 @@ from minibert.lessons.catalogue import (
 from minibert.lessons.exercise import Exercise
 
 _TOPICS = (
+    counts,
     text,
     attention,
     gradients,

@@ -1,4 +1,4 @@
-"""A real BERT from its layers: embeddings, a layer, the encoder; and how many parameters adapter tuning trains."""
+"""A real BERT from its layers: embeddings, a layer, the encoder."""
 
 import numpy as np
 
@@ -71,12 +71,6 @@ _NORM_A = 'layernorm(x + a, p["attention/norm/gamma"], p["attention/norm/beta"])
 _NORM_F = 'layernorm(x + f, p["feed_forward/norm/gamma"], p["feed_forward/norm/beta"])'
 _NORM_E = 'y, norm_cache = layernorm(x, p["norm/gamma"], p["norm/beta"])'
 
-_COUNTS = """    one_adapter = D * M + M + M * D + D
-    one_layernorm = D + D
-    adapters = 2 * L * one_adapter
-    layernorms = (2 * L + 1) * one_layernorm
-    head = D * C + C"""
-
 _IN_EMBEDDINGS = (
     ("embeddings", _NORM_E, "y, norm_cache = x, ()", "the LayerNorm of the embeddings is missing"),
     (
@@ -121,6 +115,18 @@ _IN_LAYER = (
     ),
     ("layer", _NORM_A, _NORM_A.replace("x + a", "a"), "the residual of the attention block is missing: x + a"),
     ("layer", _NORM_F, _NORM_F.replace("x + f", "f"), "the residual of the feed-forward block is missing: x + f"),
+    (
+        "layer",
+        _NORM_F,
+        _NORM_F.replace("x + f", "query[0] + f"),
+        "the feed-forward block's residual is the input of the layer; it is the input of that block",
+    ),
+    (
+        "layer",
+        'linear(x, p["feed_forward/intermediate/W"]',
+        'linear(query[0], p["feed_forward/intermediate/W"]',
+        "the feed-forward block reads the input of the layer; it reads what the first LayerNorm gives",
+    ),
     (
         "layer",
         "h, activation = gelu(u)",
@@ -196,55 +202,6 @@ _STEPS += ("adapter_a", ("n_a", "inverse_std_a", "gamma_a"), ("x_a", "W_1"), "u"
 _STEPS += ("adapter_f", ("n_f", "inverse_std_f", "gamma_f"))
 
 EXERCISES = (
-    Exercise(
-        "adapter_parameters",
-        1,
-        outputs=("parameters",),
-        cases=lambda rng: [(7, 3, 2, 5), (384, 64, 6, 2), (11, 4, 3, 1)],
-        hints=(
-            "What is trained? Adapters, LayerNorms, the head. How many of each are there, and how large is one?",
-            "A linear layer from n to m numbers has n m weights and m biases. An adapter is two of them.",
-            "2 L adapters of 2 M D + D + M; 2 L + 1 LayerNorms of 2 D, one of them after the embeddings; a head of "
-            "D C + C.",
-        ),
-        mistakes=(
-            (
-                "one_adapter = D * M + M + M * D + D",
-                "one_adapter = D * M + M * D",
-                "the biases of the adapters are missing: M of b_down and D of b_up",
-            ),
-            (
-                "adapters = 2 * L",
-                "adapters = L",
-                "there are two adapters a layer: after attention, and after the feed-forward block",
-            ),
-            ("(2 * L + 1) * one", "2 * L * one", "the LayerNorm after the embeddings is missing: there are 2 L + 1"),
-            ("adapters + layernorms + head", "adapters + layernorms", "the head is missing: D C weights, C biases"),
-            ("adapters + layernorms + head", "adapters + head", "the LayerNorms are missing: they are trained, too"),
-            ("(2 * L + 1) * one", "(L + 1) * one", "there are two LayerNorms a layer, one after each block"),
-            ("(2 * L + 1) * one", "L * one", "there are two LayerNorms a layer, and one after the embeddings"),
-            ("adapters + layernorms + head", "adapters", "LayerNorms and head are missing: they are trained, too"),
-            ("head = D * C + C", "head = D * C", "the bias of the head is missing: C numbers"),
-            ("one_layernorm = D + D", "one_layernorm = D", "a LayerNorm has gamma and beta: 2 D numbers"),
-            ("one_layernorm = D + D", "one_layernorm = 2", "gamma and beta have D numbers each, and not one"),
-            (
-                "one_adapter = D * M + M + M * D + D",
-                "one_adapter = D * M + M",
-                "W_up and b_up are missing: the adapter goes back from M to D",
-            ),
-            ("one_adapter = D * M + M + M * D + D", "one_adapter = D * M + M + M * D + M", "b_up has D numbers, not M"),
-            (
-                "one_adapter = D * M + M + M * D + D",
-                "one_adapter = D * M + D + M * D + D",
-                "b_down has M numbers, not D",
-            ),
-            (
-                _COUNTS,
-                "    adapters, layernorms, head = 4 * L * D * M, (2 * L + 1) * 2 * D, D * C",
-                "the biases are missing: those of the adapters (M + D each) and that of the head (C)",
-            ),
-        ),
-    ),
     Exercise(
         "embeddings",
         7,
