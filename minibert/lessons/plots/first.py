@@ -29,7 +29,7 @@ def accuracy_by_kind(right: dict[str, np.ndarray], kinds: list[str], order):
 
     fig, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
     ax.axhline(0.5, color="grey", linestyle=":", linewidth=1)
-    ax.text(0.5, 0.46, "guessing", ha="center", color="grey")
+    ax.text(0.5, 0.44, "guessing", ha="center", color="grey")
     kinds, colours = np.asarray(kinds), plt.get_cmap("cividis")(np.linspace(0, 0.75, len(right)))
     for i, ((name, answers), colour) in enumerate(zip(right.items(), colours, strict=True)):
         places = np.arange(len(order)) + 0.2 * (i - (len(right) - 1) / 2)
