@@ -85,7 +85,7 @@ def adapter_parameters(D, M, L, C):
 lessons.check("adapter_parameters", adapter_parameters)
 
 # %%
-# print(lessons.hint("adapter_parameters"))      # remove the first #; run it again for the next hint
+# lessons.hint("adapter_parameters")      # remove the first #: a question first; run it again for more
 
 # %% [markdown]
 # The checker knows the usual mistakes by name. Here is an answer that looks right. Which numbers are missing? Decide

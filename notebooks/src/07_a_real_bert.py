@@ -136,7 +136,7 @@ def layer(x, p, offsets, n_heads):
 lessons.check("layer", layer)
 
 # %%
-# print(lessons.hint("layer"))      # remove the first #; run it again for the next hint
+# lessons.hint("layer")      # remove the first #: a question first; run it again for more
 
 # %%
 layer = lessons.take("layer", layer)
