@@ -13,7 +13,7 @@ import numpy as np
 
 from minibert.config import HEADS as N_OUTPUTS
 from minibert.config import THRESHOLD
-from minibert.errors import InputError
+from minibert.errors import InputError, shown
 from minibert.layers import (
     NO_DROPOUT,
     Context,
@@ -248,5 +248,5 @@ RECORDS = {head.name: head for head in (CLASSIFY, REGRESS, SPAN, MULTILABEL)}
 def head_record(name: str) -> Head:
     """The record of a head by its name. Raises InputError if there is none."""
     if name not in RECORDS:
-        raise InputError(f"head must be one of {', '.join(RECORDS)}; got {name!r}")
+        raise InputError(f"head must be one of {', '.join(RECORDS)}; got {shown(name)}")
     return RECORDS[name]

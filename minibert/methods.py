@@ -13,7 +13,7 @@ import math
 from numbers import Integral
 
 from minibert.config import METHODS
-from minibert.errors import InputError
+from minibert.errors import InputError, shown
 
 ONLY_FOR = {"adapter": "adapter", "train_layernorm": "adapter", "top_k": "top_k"}  # option: the one method that uses it
 # Of the options that a bank keeps; the last one only if it is set: earlier versions do not know it.
@@ -27,7 +27,7 @@ def check_options(method: str, adapter=None, top_k: int = 0, train_layernorm: bo
     adapter: an AdapterConfig or None; the defaults of all stand for "not given".
     """
     if method not in METHODS:
-        raise InputError(f"method must be one of {', '.join(METHODS)}; got {method!r}")
+        raise InputError(f"method must be one of {', '.join(METHODS)}; got {shown(method)}")
     given = {"adapter": adapter is not None, "train_layernorm": not train_layernorm, "top_k": bool(top_k)}
     for option, only in ONLY_FOR.items():
         if given[option] and method != only:

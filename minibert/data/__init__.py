@@ -17,7 +17,7 @@ from minibert.data.split import Uncut
 from minibert.data.squad import FILES, find_file, read_squad
 from minibert.data.table import TableOptions, read_table
 from minibert.data.task import Examples, Task
-from minibert.errors import InputError, did_you_mean
+from minibert.errors import InputError, did_you_mean, shown
 
 __all__ = [
     "CSV_OPTIONS",
@@ -140,7 +140,7 @@ def _drawn(task: Task, note: str, **kept) -> Task:
 
 def _draw(examples: Examples, rows: int, seed: int, what: str) -> Examples:
     if not isinstance(rows, int) or isinstance(rows, bool) or rows < 1:
-        raise InputError(f"the number of {what} rows must be a whole number above 0, got {rows!r}")
+        raise InputError(f"the number of {what} rows must be a whole number above 0, got {shown(rows)}")
     order = list(range(len(examples)))
     random.Random(seed).shuffle(order)
     return examples.take(order[:rows])

@@ -47,15 +47,15 @@ class Format:
     def __post_init__(self):
         delimiter = _SPOKEN.get(self.delimiter, self.delimiter)
         if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
-            raise InputError(f"the delimiter must be one character (or the word tab), got {self.delimiter!r}")
+            raise InputError(f"the delimiter must be one character (or the word tab), got {shown(self.delimiter)}")
         object.__setattr__(self, "delimiter", delimiter)
         if self.quoting is not None and self.quoting not in QUOTINGS:
-            raise InputError(f"quoting must be one of {', '.join(QUOTINGS)}; got {self.quoting!r}")
+            raise InputError(f"quoting must be one of {', '.join(QUOTINGS)}; got {shown(self.quoting)}")
         if self.columns is not None:
             names = self.columns.split(",") if isinstance(self.columns, str) else self.columns
             names = tuple(name.strip() for name in names)
             if not names or "" in names or len(set(names)) != len(names):
-                raise InputError(f"--columns must give different names, as in label,text; got {self.columns!r}")
+                raise InputError(f"--columns must give different names, as in label,text; got {shown(self.columns)}")
             object.__setattr__(self, "columns", names)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from minibert.data.labels import show
 from minibert.data.task import Examples, Task
-from minibert.errors import InputError, list_some
+from minibert.errors import InputError, list_some, shown
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _rare(whole: Examples, classes: tuple[str, ...], n_splits: int) -> list[str]
 def check_split_seed(seed: int) -> None:
     """Raise InputError if seed cannot be the seed of a split."""
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InputError(f"the seed of the split must be a whole number from 0, got {seed!r}")
+        raise InputError(f"the seed of the split must be a whole number from 0, got {shown(seed)}")
 
 
 def stratified_split(
@@ -138,7 +138,7 @@ def _sizes(n: int, dev_share: float, test_share: float) -> tuple[int, int]:
 def _check_shares(dev_share: float, test_share: float) -> None:
     for name, share in (("dev", dev_share), ("test", test_share)):
         if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share < 1:
-            raise InputError(f"the share of rows for {name} must be a number from 0 to below 1, got {share!r}")
+            raise InputError(f"the share of rows for {name} must be a number from 0 to below 1, got {shown(share)}")
     if dev_share == 0:
         raise InputError("the share of rows for dev must be above 0: the best epoch is chosen on the dev set")
     if dev_share + test_share >= 1:

@@ -81,7 +81,7 @@ class TableOptions:
     def __post_init__(self):
         dropped = (self.drop_label,) if isinstance(self.drop_label, str) else tuple(self.drop_label)
         if not all(isinstance(label, str) for label in dropped):
-            raise InputError(f"the labels to drop must be texts, as in a file; got {self.drop_label!r}")
+            raise InputError(f"the labels to drop must be texts, as in a file; got {shown(self.drop_label)}")
         object.__setattr__(self, "drop_label", tuple(label.strip() for label in dropped))
 
     @property

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minibert.data.task import Examples, Task
-from minibert.errors import InputError, require
+from minibert.errors import InputError, require, shown
 from minibert.metrics import METRICS
 
 MOST_FEATURES = 200_000  # n-grams of each kind; the most frequent stay
@@ -66,7 +66,7 @@ def no_bert(task: Task, trials: int, seed: int) -> dict:
 def _check(trials: int, seed: int) -> None:
     for name, value, least in (("trials", trials, 1), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise InputError(f"{name} must be a whole number from {least}, got {value!r}")
+            raise InputError(f"{name} must be a whole number from {least}, got {shown(value)}")
     check_installed()
 
 

@@ -186,7 +186,7 @@ def _plain(path: Path, name: str) -> list | None:
 def stands_for_none(cell: str) -> bool:
     """Whether a cell of a test set is blank, or written as what is missing."""
     unseen = "".join(c for c in cell if unicodedata.category(c) not in ("Cf", "Cc")).strip().casefold()
-    return unseen in {"", "-1", "-1.0", "-", "?", "nan", "none", "null", "n/a", "na"}
+    return unseen in {"", "-1", "-1.0", "-", "..", "?", "nan", "none", "null", "n/a", "na"}
 
 
 def _label(name: str, cell: str):
