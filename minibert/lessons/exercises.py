@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from minibert.lessons import plain
-from minibert.lessons.catalogue import activations, adapter, attention, gradients, optimizer, text
+from minibert.lessons.catalogue import activations, adapter, attention, gradients, kernels, optimizer, tasks, text
 from minibert.lessons.exercise import Exercise
 
-_TOPICS = (text, attention, gradients, activations, adapter, optimizer)
+_TOPICS = (text, attention, gradients, activations, adapter, optimizer, kernels, tasks)
 EXERCISES = {
     exercise.name: exercise
     for exercise in sorted((e for topic in _TOPICS for e in topic.EXERCISES), key=lambda exercise: exercise.lesson)

@@ -16,6 +16,8 @@ import math
 
 import numpy as np
 
+from minibert.lessons.plain_kernels import fetched, intensity, roof, tiled_matmul  # noqa: F401  (a part of this module)
+
 # ------------------------------------------------------------------------------------------------- text to tensors
 
 
@@ -248,6 +250,18 @@ def adapter_init(D, M, rng, std=1e-2):
         "up/W": truncated_normal((M, D)),
         "up/b": np.zeros(D),
     }
+
+
+def mixed_adapter(x, offsets, tasks, adapters):
+    """Each sequence through the adapter of its own task.   (T, D) -> (T, D)
+
+    tasks: the name of each sequence's task, B of them. adapters: {task: parameters of `adapter`}.
+    """
+    y = np.zeros_like(x)
+    for b, task in enumerate(tasks):
+        rows = slice(offsets[b], offsets[b + 1])
+        y[rows], _ = adapter(x[rows], adapters[task])
+    return y
 
 
 # ------------------------------------------------------------------------------------------------------- optimizer

@@ -2,11 +2,12 @@
 
 import math
 
+import forms_kernels_tasks
 import numpy as np
 
 from minibert.lessons import plain
 
-FORMS: dict[str, list] = {}
+FORMS: dict[str, list] = {**forms_kernels_tasks.FORMS}
 
 
 def form(name):
