@@ -48,7 +48,7 @@ fig = plots.tiles(T=10, K=14, N=18, tile=(4, 5, 4), at=(1, 2, 1))
 # %% exercise="fetched"
 def fetched(T, K, N, tile):
     """Elements moved by (T, K) @ (K, N) in tiles. tile: (rows, columns, depth) -> a number"""
-    rows, columns, depth = tile
+    rows, columns, _ = tile
     # solution
     beside, above = -(-N // columns), -(-T // rows)
     return T * K * beside + K * N * above + T * N
@@ -70,8 +70,8 @@ for tile in ((1, 1, 1), (64, 64, 1), (64, 64, 64)):
     print(f"tile {tile!s:14} {n:>12,} elements, {T * K * N / n:5.1f} multiply-adds for each")
 
 # %% [markdown]
-# Nearly 64 times fewer: each element that is fetched serves 64 multiply-adds. The depth does not change the count. It
-# decides how much of the cache the tiles of $x$ and $W$ take.
+# 59 times fewer. An element of $x$ or $W$ that is fetched now serves 64 multiply-adds, and each of these needs two such
+# elements. The depth does not change the count. It decides how much of the cache the tiles of $x$ and $W$ take.
 
 # %% figure="Twice as large a tile halves what is fetched, until each array is fetched once. The cache ends it earlier: three tiles must fit." alt="A falling straight line on logarithmic axes, from about 600 million elements at tile size 1 to a few million at 256, above a dashed horizontal line at about 1.6 million."
 sizes = [1, 2, 4, 8, 16, 32, 64, 128, 256]
@@ -158,12 +158,11 @@ print([bool(np.abs(rung(x, W) - expected).max() < 1e-4) for rung in RUNGS])
 # %% compare="never"
 T, K, N = lessons.setting(256, 64), 384, 1536
 x, W = (rng.standard_normal(shape, dtype=np.float32) for shape in ((T, K), (K, N)))
-calls = {rung.__name__[5:].replace("_", " "): lambda rung=rung: rung(x, W) for rung in rungs()}
-calls["yours, in NumPy"] = lambda: tiled_matmul(x, W, (64, 256, 128))
-seconds = in_turns(calls, seconds=lessons.setting(0.3, 0.01))
-gflops = {name: 2e-9 * T * K * N / s for name, s in sorted(seconds.items(), key=lambda pair: -pair[1])}
-names = list(gflops)
-print(f"{names[-1]} is {gflops[names[-1]] / gflops[names[0]]:.0f} times as fast as {names[0]}")
+calls = {"yours, in NumPy": lambda: tiled_matmul(x, W, (64, 256, 128))}
+calls |= {rung.__name__[5:].replace("_", " "): lambda rung=rung: rung(x, W) for rung in rungs()}
+seconds = in_turns(calls, seconds=lessons.setting(0.6, 0.01))
+gflops = {name: 2e-9 * T * K * N / seconds[name] for name in calls}
+print(f"the engine is {gflops['5 micro kernel'] / gflops['0 three loops']:.0f} times as fast as the three loops")
 
 # %% figure="One product, the same multiply-adds in each bar. Each rung fetches less than the one before, or from nearer. The axis is logarithmic." alt="Horizontal bars of gigaflops a second on a logarithmic axis, from the three loops with the fewest to the engine's kernels with several hundred times as many." compare="never"
 fig = plots.ladder(gflops)
@@ -225,7 +224,7 @@ for name, shape in (("512 tokens", (512, 384, 1536)), ("1 token", (1, 384, 1536)
 # of the roof they reach.
 
 # %% figure="The roofline of this machine, and the measured speeds under it. All rungs have the same operations per byte; a single token has few, and memory bounds it. AMX tiles, where a processor has them, are above the roof, which is that of multiply-adds." alt="A line on logarithmic axes that rises and then is flat. One column of labelled points below the flat part goes from the three loops far below to the engine near the roof. One point for a single token lies far to the left, below the rising part." compare="never"
-long = lessons.setting(0.5, 0.05)
+long = lessons.setting(2, 0.05)
 peak, bandwidth = multiply_add_gflops(long), memory_gb_per_second(long)
 points = {name: (intensity(T, K, N), number) for name, number in gflops.items()}
 large = rng.standard_normal((4096, 8192), dtype=np.float32)  # 134 MB: no cache holds it

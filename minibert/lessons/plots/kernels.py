@@ -18,7 +18,8 @@ def tiles(T, K, N, tile, at=(0, 0, 0)):
         ("W", (K, N), (depth, columns), (k, j), "K", "N"),
         ("y", (T, N), (rows, columns), (i, j), "T", "N"),
     )
-    for axes, (name, shape, cut, place, down, right) in zip(figure.subplots(1, 3), arrays, strict=True):
+    panels = figure.subplots(1, 3, width_ratios=(K, N, N))
+    for axes, (name, shape, cut, place, down, right) in zip(panels, arrays, strict=True):
         for top in range(0, shape[0], cut[0]):
             for left in range(0, shape[1], cut[1]):
                 height, width = min(cut[0], shape[0] - top), min(cut[1], shape[1] - left)
@@ -47,7 +48,7 @@ def fetches(sizes, elements, smallest):
 
 
 def ladder(gflops):
-    """GFLOP/s of each rung, {name: number}, the slowest first, on a logarithmic scale."""
+    """GFLOP/s of each rung, {name: number}, from above to below, on a logarithmic scale."""
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=(7, 0.45 * len(gflops) + 0.8), layout="constrained")
@@ -74,7 +75,7 @@ def roofline(points, peak, bandwidth):
     left, right = min(*at, ridge) / 3, max(*at, ridge) * 12
     axes.plot([left, ridge, right], [left * bandwidth, peak, peak], color="black", linewidth=2)
     axes.annotate(f"peak {peak:,.0f} GFLOP/s", (right, peak), (-4, 5), textcoords="offset points", ha="right")
-    axes.annotate(f"memory {bandwidth:,.0f} GB/s", (left, left * bandwidth), (10, 0), textcoords="offset points")
+    axes.annotate(f"memory {bandwidth:,.0f} GB/s", (left, left * bandwidth), (14, -2), textcoords="offset points")
     markers = "osD^vPX*<>"
     for number, (name, (ops_per_byte, gflops)) in enumerate(points.items()):
         axes.plot(ops_per_byte, gflops, markers[number % len(markers)], color="tab:blue", markeredgecolor="black")
