@@ -113,10 +113,44 @@ def token_by_token(x, offsets, tasks, adapters):
     return np.array(y)
 
 
+def by_masks(dy, x, offsets, tasks, adapters):
+    of_token = np.repeat(tasks, np.diff(offsets))
+    dx, gradients = np.empty_like(x), {}
+    for task in adapters:  # with zeros for a task without a sequence
+        rows = of_token == task
+        _, cache = plain.adapter(x[rows], adapters[task])
+        dx[rows], own = plain.adapter_backward(dy[rows], cache)
+        gradients |= {f"{task}/{name}": gradient for name, gradient in own.items()}
+    return dx, gradients
+
+
+def from_zeros(dy, x, offsets, tasks, adapters):
+    gradients = {f"{task}/{name}": np.zeros_like(a) for task in set(tasks) for name, a in adapters[task].items()}
+    parts = []
+    for begin, end, task in zip(offsets[:-1], offsets[1:], tasks):
+        part, own = plain.adapter_backward(dy[begin:end], plain.adapter(x[begin:end], adapters[task])[1])
+        parts.append(part)
+        for name in own:
+            gradients[task + "/" + name] += own[name]
+    return np.concatenate(parts), gradients
+
+
+def token_by_token_back(dy, x, offsets, tasks, adapters):
+    dx, gradients = dy.copy(), {}
+    for t in range(len(x)):
+        task = tasks[np.searchsorted(offsets, t, side="right") - 1]
+        row, own = plain.adapter_backward(dy[t : t + 1], plain.adapter(x[t : t + 1], adapters[task])[1])
+        dx[t] = row[0]
+        for name, gradient in own.items():
+            gradients.setdefault(f"{task}/{name}", []).append(gradient)
+    return dx, {key: sum(parts) for key, parts in gradients.items()}
+
+
 FORMS = {
     "tiled_matmul": [k_outermost, a_tile_in_a_local_sum, six_loops],
     "fetched": [by_counting, with_integers, with_floats],
     "intensity": [by_bytes, by_sides, an_array],
     "roof": [by_where, by_ridge, as_a_list],
     "mixed_adapter": [concatenated, one_product_a_task, token_by_token],
+    "mixed_gradients": [by_masks, from_zeros, token_by_token_back],
 }

@@ -183,13 +183,19 @@ def test_intensity_and_roof_are_those_of_bench():
 
 
 def test_mixed_adapter_is_each_tasks_adapter():
-    from minibert.adapter import adapter_forward
-    from minibert.params import unflatten
+    from minibert.adapter import adapter_backward, adapter_forward
+    from minibert.params import flatten, unflatten
 
     shapes = {"down/W": (6, 4), "down/b": (4,), "up/W": (4, 6), "up/b": (6,)}
     adapters = {task: {name: RNG.normal(size=shape) for name, shape in shapes.items()} for task in "ab"}
-    x, offsets, tasks = RNG.normal(size=(9, 6)), np.array([0, 2, 6, 9]), ["b", "a", "b"]
+    grads = {task: unflatten({name: np.zeros(shape) for name, shape in shapes.items()}) for task in "ab"}
+    x, dy, offsets, tasks = RNG.normal(size=(9, 6)), RNG.normal(size=(9, 6)), np.array([0, 2, 6, 9]), ["b", "a", "b"]
     y = plain.mixed_adapter(x, offsets, tasks, adapters)
+    dx, gradients = plain.mixed_gradients(dy, x, offsets, tasks, adapters)
     for b, task in enumerate(tasks):
-        rows = slice(offsets[b], offsets[b + 1])
-        close(y[rows], adapter_forward(x[rows], unflatten(adapters[task]), None)[0])
+        rows, p = slice(offsets[b], offsets[b + 1]), unflatten(adapters[task])
+        theirs, cache = adapter_forward(x[rows], p, grads[task])
+        close(y[rows], theirs)
+        close(dx[rows], adapter_backward(dy[rows], p, cache, grads[task]))
+    for key, gradient in flatten(grads).items():
+        close(gradients[key], gradient)

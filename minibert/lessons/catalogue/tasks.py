@@ -25,6 +25,10 @@ def _mixed_adapter(rng):
     ]
 
 
+def _mixed_gradients(rng):
+    return [(rng.normal(size=x.shape), x, *others) for x, *others in _mixed_adapter(rng)]
+
+
 EXERCISES = (
     Exercise(
         "mixed_adapter",
@@ -86,6 +90,65 @@ EXERCISES = (
                 "the skip connection is lost: the adapter's output has x in it already",
             ),
             ("    return y\n", "    return y + x\n", "x is added twice: the adapter's output has the skip connection"),
+        ),
+    ),
+    Exercise(
+        "mixed_gradients",
+        13,
+        outputs=("dx", "gradients"),
+        cases=_mixed_gradients,
+        hints=(
+            "Two sequences of one task go through the same parameters: what becomes of their gradients?",
+            "For each sequence: adapter, then adapter_backward, on its rows. dx goes to these rows.",
+            'gradients[f"{task}/{name}"] = gradients.get(f"{task}/{name}", 0) + gradient',
+        ),
+        mistakes=(
+            (
+                "gradients.get(key, 0) + gradient",
+                "gradient",
+                "a task's later sequence replaces the gradients of its earlier ones: add them",
+            ),
+            (
+                "gradients.get(key, 0) + gradient",
+                "gradients.get(key, 0) + gradient / tasks.count(task)",
+                "the gradients of a task's sequences are averaged; they must be added",
+            ),
+            (
+                "gradients.get(key, 0) + gradient",
+                "gradients.get(key, 0) + gradient / (offsets[b + 1] - offsets[b])",
+                "the gradients of a sequence are divided by its length: they are sums over its tokens",
+            ),
+            (
+                "gradients.get(key, 0) + gradient",
+                "gradients.get(key, gradient)",
+                "only the first sequence of each task counts: add those of the later ones",
+            ),
+            (
+                "    return dx, gradients\n",
+                "    return dx - dy, gradients\n",
+                "the skip connection is lost in dx: dy itself belongs to it, which adapter_backward has added",
+            ),
+            (
+                "    return dx, gradients\n",
+                "    return dx + dy, gradients\n",
+                "dy is added twice: adapter_backward has added it for the skip connection",
+            ),
+            (
+                "adapter_backward(dy[rows], cache)",
+                "adapter_backward(x[rows], cache)",
+                "x is taken for dy: x is what forward needs, dy is what comes back",
+            ),
+            (
+                "slice(offsets[b], offsets[b + 1])",
+                "slice(offsets[b], offsets[b] + 1)",
+                "only the first token of each sequence counts",
+            ),
+            (
+                "slice(offsets[b], offsets[b + 1])",
+                "slice(offsets[b], offsets[b + 1] - 1)",
+                "the last token of each sequence is lost: the end of a slice is excluded already",
+            ),
+            ("enumerate(tasks)", "enumerate(sorted(tasks))", "the tasks are sorted: sequence b has the task tasks[b]"),
         ),
     ),
 )
