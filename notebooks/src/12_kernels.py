@@ -80,9 +80,12 @@ fig = plots.fetches(sizes, [fetched(T, K, N, (n, n, n)) for n in sizes], smalles
 # %% [markdown]
 # ## 2. Your rung of the ladder
 #
-# Now compute it. Three loops go over tiles; the product of two tiles may be NumPy's `@`. Four things go wrong most
-# often: the ragged edge is lost, a tile of $y$ is overwritten where it should collect, a tile of $k$ is skipped, and
-# `np.zeros(shape)` makes float64 of float32, which doubles the bytes. The result has the type of `x`.
+# Now compute it. Three loops go over tiles; the product of two tiles may be NumPy's `@`. What goes wrong most often:
+#
+# - the ragged edge is lost,
+# - a tile of $y$ is overwritten where it should collect, or does not begin at zero (`np.empty` holds what lay there),
+# - a tile of $k$ is skipped,
+# - `np.zeros(shape)` is float64, which doubles the bytes: the result has the type of `x`.
 
 
 # %% exercise="tiled_matmul"
@@ -152,19 +155,19 @@ expected = tiled_matmul(x, W, (32, 64, 64))
 print([bool(np.abs(rung(x, W) - expected).max() < 1e-4) for rung in RUNGS])
 
 # %% [markdown]
-# **Predict first:** how many times faster is the engine than the three loops? Your NumPy version is in the picture, too:
-# its tiles are multiplied by NumPy's own fast product, so only the loops around it cost.
+# **Predict first:** how many times faster is the engine than the three loops? Your NumPy version is the last bar: its
+# tiles are multiplied by NumPy's own fast product, so only the loops around it cost.
 
 # %% compare="never"
 T, K, N = lessons.setting(256, 64), 384, 1536
 x, W = (rng.standard_normal(shape, dtype=np.float32) for shape in ((T, K), (K, N)))
-calls = {"yours, in NumPy": lambda: tiled_matmul(x, W, (64, 256, 128))}
-calls |= {rung.__name__[5:].replace("_", " "): lambda rung=rung: rung(x, W) for rung in rungs()}
-seconds = in_turns(calls, seconds=lessons.setting(0.6, 0.01))
+calls = {rung.__name__[5:].replace("_", " "): lambda rung=rung: rung(x, W) for rung in rungs()}
+calls["yours, in NumPy"] = lambda: tiled_matmul(x, W, (64, 256, 128))
+seconds = in_turns(calls, seconds=lessons.setting(1, 0.01))
 gflops = {name: 2e-9 * T * K * N / seconds[name] for name in calls}
 print(f"the engine is {gflops['5 micro kernel'] / gflops['0 three loops']:.0f} times as fast as the three loops")
 
-# %% figure="One product, the same multiply-adds in each bar. Each rung fetches less than the one before, or from nearer. The axis is logarithmic." alt="Horizontal bars of gigaflops a second on a logarithmic axis, from the three loops with the fewest to the engine's kernels with several hundred times as many." compare="never"
+# %% figure="One product, the same multiply-adds in each bar. Rung by rung it fetches less, or from nearer. The axis is logarithmic; other programs on the machine disturb the times." alt="Horizontal bars of gigaflops a second on a logarithmic axis, from the three loops with the fewest to the engine's kernels with several hundred times as many." compare="never"
 fig = plots.ladder(gflops)
 
 # %% [markdown]
@@ -172,6 +175,7 @@ fig = plots.ladder(gflops)
 # - *cache blocks*: your tiles. They pay where $W$ does not fit the cache.
 # - *micro tile*: tiles again, one level up. What is loaded from the cache into registers is used several times.
 # - *micro kernel*: the sums stay in registers until they are complete.
+# - *yours*: NumPy's product has all of this inside. If yours is slow, NumPy's threads and Numba's compete for the cores.
 #
 # ## 5. How far could it go?
 #
@@ -223,9 +227,12 @@ for name, shape in (("512 tokens", (512, 384, 1536)), ("1 token", (1, 384, 1536)
 # Now your own machine, measured. All rungs do the same work, so they stand above each other: what differs is how much
 # of the roof they reach.
 
-# %% figure="The roofline of this machine, and the measured speeds under it. All rungs have the same operations per byte; a single token has few, and memory bounds it. AMX tiles, where a processor has them, are above the roof, which is that of multiply-adds." alt="A line on logarithmic axes that rises and then is flat. One column of labelled points below the flat part goes from the three loops far below to the engine near the roof. One point for a single token lies far to the left, below the rising part." compare="never"
-long = lessons.setting(2, 0.05)
-peak, bandwidth = multiply_add_gflops(long), memory_gb_per_second(long)
+# %% figure="The roofline of this machine (the peak is one core's, times the threads), and the measured speeds under it. All rungs have the same operations per byte; a single token has few, and memory bounds it. AMX tiles, where a processor has them, are above the roof, which is that of multiply-adds." alt="A line on logarithmic axes that rises and then is flat. One column of labelled points below the flat part goes from the three loops far below to the engine near the roof. One point for a single token lies far to the left, below the rising part." compare="never"
+long, n_threads = lessons.setting(1, 0.05), kernels.threads()
+kernels.use_threads(1)
+peak = n_threads * multiply_add_gflops(long)  # one core's: threads that meet on a core would measure too little
+kernels.use_threads(n_threads)
+bandwidth = memory_gb_per_second(long)
 points = {name: (intensity(T, K, N), number) for name, number in gflops.items()}
 large = rng.standard_normal((4096, 8192), dtype=np.float32)  # 134 MB: no cache holds it
 few = in_turns({"1 token": lambda: kernels.matmul(large[:1, :4096], large)}, seconds=long)

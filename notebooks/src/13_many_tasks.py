@@ -62,8 +62,8 @@ print(f"{len(texts)} sentences to learn from, {len(unseen)} unseen; the first of
 print(unseen[0], {task: int(truth[task][0]) for task in TASKS})
 
 # %% [markdown]
-# Each task gets its own model: adapters of $M = 16$, LayerNorms and a head, on the **same** backbone. The loop is that of
-# [lesson 10](10_optimizer_and_loop.ipynb).
+# Each task gets its own model: adapters of $M = 16$, LayerNorms and a head, on the **same** backbone. The loop is that
+# of [lesson 10](10_optimizer_and_loop.ipynb).
 
 # %%
 batch, unseen_batch = backbone.encode(texts), backbone.encode(unseen)
@@ -121,8 +121,8 @@ fig = plots.task_matrix(matrix, list(every), TASKS)
 
 # %% [markdown]
 # Each task is served best by its own adapters, so each sentence must go through those of its task. Others help, too:
-# *negation* lifts *opinion* from 0.70 to 0.80. But do not conclude that knowledge of negations was needed, for *long* does
-# nearly the same. The `[CLS]` of the plain BERT says little about a sentence; after training on any of the tasks it says more.
+# *negation* lifts *opinion* from 0.70 to 0.80. But do not conclude that knowledge of negations was needed, for *long*
+# does nearly the same. The `[CLS]` of the plain BERT says little about a sentence; after training it says more.
 #
 # ## 3. One batch, many tasks
 #

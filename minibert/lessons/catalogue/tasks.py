@@ -60,6 +60,12 @@ EXERCISES = (
                 "the rows come back sorted by task: they must stay in the order of the batch",
             ),
             (
+                "    return y\n",
+                "    order = sorted(range(len(tasks)), key=lambda b: tasks.index(tasks[b]))\n"
+                "    return np.concatenate([y[offsets[b] : offsets[b + 1]] for b in order])\n",
+                "the rows come back grouped by task: they must stay in the order of the batch",
+            ),
+            (
                 "y[rows], _ = adapter(x[rows], adapters[task])",
                 "y[b :: len(tasks)], _ = adapter(x[b :: len(tasks)], adapters[task])",
                 "the tasks alternate token by token: all tokens of a sequence have its task",

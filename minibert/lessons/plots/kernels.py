@@ -74,12 +74,15 @@ def roofline(points, peak, bandwidth):
     at = [ops_per_byte for ops_per_byte, _ in points.values()]
     left, right = min(*at, ridge) / 3, max(*at, ridge) * 12
     axes.plot([left, ridge, right], [left * bandwidth, peak, peak], color="black", linewidth=2)
-    axes.annotate(f"peak {peak:,.0f} GFLOP/s", (right, peak), (-4, 5), textcoords="offset points", ha="right")
+    axes.annotate(f"peak {peak:,.0f} GFLOP/s", (ridge, peak), (0, 5), textcoords="offset points")
     axes.annotate(f"memory {bandwidth:,.0f} GB/s", (left, left * bandwidth), (14, -2), textcoords="offset points")
-    markers = "osD^vPX*<>"
-    for number, (name, (ops_per_byte, gflops)) in enumerate(points.items()):
-        axes.plot(ops_per_byte, gflops, markers[number % len(markers)], color="tab:blue", markeredgecolor="black")
-        axes.annotate(name, (ops_per_byte, gflops), (7, -4), textcoords="offset points", fontsize=9)
+    heights: dict[float, float] = {}  # of the last label in each column
+    for number, (name, (x, y)) in enumerate(sorted(points.items(), key=lambda item: item[1][1])):
+        heights[x] = max(y, 1.5 * heights.get(x, 0))  # no label covers the one below it
+        axes.plot(x, y, "osD^vPX*<>"[number % 10], color="tab:blue", markeredgecolor="black")
+        line = {"arrowstyle": "-", "linewidth": 0.5}
+        axes.annotate(name, (x, y), (1.35 * x, heights[x]), fontsize=9, va="center", arrowprops=line)
     axes.set(xscale="log", yscale="log", xlim=(left, right), xlabel="operations per byte", ylabel="GFLOP/s")
+    axes.set_ylim(top=3 * max(peak, *heights.values()))
     axes.grid(True, alpha=0.3)
     return figure
