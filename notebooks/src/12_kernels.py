@@ -25,7 +25,7 @@ rng = np.random.default_rng(12)
 # %% [markdown]
 # ## 1. What is fetched
 #
-# Nearly all of BERT's work is products $y = xW$ of shapes $(T, K)\,(K, N) \to (T, N)$:
+# Nearly all of BERT's work is matrix products $y = xW$ of shapes $(T, K)\,(K, N) \to (T, N)$:
 #
 # $$y_{ij} = \sum_k x_{ik} W_{kj}$$
 #
@@ -37,7 +37,7 @@ rng = np.random.default_rng(12)
 # while the tiles of $x$ to its left and the tiles of $W$ above it go by. Dark below: the three tiles of one step.
 # Hatched: **ragged edges**, smaller tiles where the size is no multiple.
 
-# %% figure="The arrays of one product, cut into tiles. The dark tile of y has collected the product of the dark tiles of x and W; the others in that row of x and that column of W follow." alt="Three rectangles x, W and y, each divided into tiles, with smaller hatched tiles at the right and lower edges. One tile is dark in each: in x and y in the same row of tiles, in W and y in the same column of tiles."
+# %% figure="The arrays of one product, cut into tiles. One step adds the product of the dark tiles of x and W to the dark tile of y. The other tiles in that row of x and that column of W do the same, one after the other." alt="Three rectangles x, W and y, each divided into tiles, with smaller hatched tiles at the right and lower edges. One tile is dark in each: in x and y in the same row of tiles, in W and y in the same column of tiles."
 fig = plots.tiles(T=10, K=14, N=18, tile=(4, 5, 4), at=(1, 2, 1))
 
 # %% [markdown]
