@@ -75,7 +75,9 @@ def roofline(points, peak, bandwidth):
     left, right = min(*at, ridge) / 3, max(*at, ridge) * 12
     axes.plot([left, ridge, right], [left * bandwidth, peak, peak], color="black", linewidth=2)
     axes.annotate(f"peak {peak:,.0f} GFLOP/s", (ridge, peak), (0, 5), textcoords="offset points")
-    axes.annotate(f"memory {bandwidth:,.0f} GB/s", (left, left * bandwidth), (14, -2), textcoords="offset points")
+    middle = (left * ridge) ** 0.5
+    label = f"memory {bandwidth:,.0f} GB/s"
+    axes.annotate(label, (middle, middle * bandwidth), (-6, 4), textcoords="offset points", ha="right")
     heights: dict[float, float] = {}  # of the last label in each column
     for number, (name, (x, y)) in enumerate(sorted(points.items(), key=lambda item: item[1][1])):
         heights[x] = max(y, 1.5 * heights.get(x, 0))  # no label covers the one below it
