@@ -163,7 +163,13 @@ def _agree(exercise: Exercise, edited: Callable, case: tuple, answer) -> bool:
 
 def _describe_arguments(exercise: Exercise, arguments: tuple) -> str:
     names = exercise.solution.__code__.co_varnames
-    return "tried on " + ", ".join(f"{n} {kind(a)}" for n, a in zip(names, arguments, strict=False))
+    return "tried on " + ", ".join(f"{n} {_short(a)}" for n, a in zip(names, arguments, strict=False))
+
+
+def _short(value) -> str:
+    """A few numbers or texts as they are, such as the sizes of a tile; of anything else what it is."""
+    few = isinstance(value, (tuple, list)) and len(value) <= 4 and all(isinstance(v, (int, str)) for v in value)
+    return repr(value) if few else kind(value)
 
 
 def _raised(error: Exception) -> str:

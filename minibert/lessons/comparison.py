@@ -120,6 +120,8 @@ def wrong_form(found, wanted, names) -> str:
     if np.shape(found) != np.shape(wanted):
         transposed = ": it is transposed" if np.shape(found) == np.shape(wanted)[::-1] else ""
         return f"{names} has the shape {np.shape(found)}; expected {np.shape(wanted)}{transposed}"
+    if is_float32(wanted) and not is_float32(found):
+        return f"{names} is {np.asarray(found).dtype}; expected float32, the type of the arguments"
     return ""
 
 
@@ -133,6 +135,11 @@ def are_numbers(value) -> bool:
         return np.asarray(value).dtype.kind in "iufb"
     except ValueError:  # rows of different lengths
         return False
+
+
+def is_float32(value) -> bool:
+    """Whether it is an array of float32. Where a solution gives one, an answer must be one, too."""
+    return isinstance(value, np.ndarray) and value.dtype == np.float32
 
 
 def kind(value) -> str:

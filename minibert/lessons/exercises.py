@@ -16,9 +16,11 @@ from minibert.lessons.catalogue import (
     encoder,
     frozen,
     gradients,
+    kernels,
     methods,
     optimizer,
     recomputed,
+    tasks,
     text,
 )
 from minibert.lessons.exercise import Exercise
@@ -36,6 +38,8 @@ _TOPICS = (
     frozen,
     methods,
     optimizer,
+    kernels,
+    tasks,
 )
 EXERCISES = {
     exercise.name: exercise

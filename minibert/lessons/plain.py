@@ -16,6 +16,8 @@ import math
 
 import numpy as np
 
+from minibert.lessons.plain_kernels import fetched, intensity, roof, tiled_matmul  # noqa: F401  (a part of this module)
+
 # ------------------------------------------------------------------------------------------------- text to tensors
 
 
@@ -437,6 +439,31 @@ def cache_sizes(trained, D, F, H, M):
         "feed-forward adapter": (D + 2 * M) * ("feed_forward/adapter/up/b" in trained),
         "feed-forward norm": D + 1,
     }
+
+
+def mixed_adapter(x, offsets, tasks, adapters):
+    """Each sequence through the adapter of its own task.   (T, D) -> (T, D)
+
+    tasks: the name of each sequence's task, B of them. adapters: {task: parameters of `adapter`}.
+    """
+    y = np.zeros_like(x)
+    for b, task in enumerate(tasks):
+        rows = slice(offsets[b], offsets[b + 1])
+        y[rows], _ = adapter(x[rows], adapters[task])
+    return y
+
+
+def mixed_gradients(dy, x, offsets, tasks, adapters):
+    """The gradients of `mixed_adapter`: dx (T, D), and {"task/name": gradient}, a sum over the task's sequences."""
+    dx, gradients = np.zeros_like(x), {}
+    for b, task in enumerate(tasks):
+        rows = slice(offsets[b], offsets[b + 1])
+        _, cache = adapter(x[rows], adapters[task])
+        dx[rows], own = adapter_backward(dy[rows], cache)
+        for name, gradient in own.items():
+            key = f"{task}/{name}"
+            gradients[key] = gradients.get(key, 0) + gradient
+    return dx, gradients
 
 
 # ------------------------------------------------------------------------------------------------------- optimizer

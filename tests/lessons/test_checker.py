@@ -140,6 +140,15 @@ def test_the_first_wrong_intermediate_is_named():
     assert any(line.startswith("y (4, 5): relative error") for line in report.details)
 
 
+def test_the_type_of_the_numbers_counts_where_the_solutions_is_float32():
+    report = lessons.check("tiled_matmul", lambda x, W, tile: np.float64(x) @ W)
+    assert report.named and report.diagnosis.startswith("y is not float32")
+    report = lessons.check("tiled_matmul", lambda x, W, tile: np.float64(x) @ W + 1.5)
+    assert report.diagnosis == "y is float64; expected float32, the type of the arguments"
+    assert "tile (2, 5, 3)" in str(report)
+    assert lessons.check("linear", lambda x, W, b: (np.longdouble(x) @ W + b, (x, W)))
+
+
 def test_strict_raises_the_report():
     with pytest.raises(lessons.WrongAnswer, match="the bias is missing"):
         lessons.check("linear", lambda x, W, b: (x @ W, (x, W)), strict=True)

@@ -274,3 +274,46 @@ def test_pack_is_that_of_the_program():
     batch = pack(sequences, [[0] * len(s) for s in sequences])
     for ours, theirs in zip(plain.pack(sequences), (batch.ids, batch.positions, batch.offsets), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("tile", [(32, 64, 16), (7, 11, 5), (100, 100, 100), (1, 1, 1)])
+def test_tiled_matmul_is_every_rung_of_the_ladder(tile):
+    from kernels.ladder import RUNGS
+
+    x, W = RNG.integers(-9, 10, size=(37, 29)), RNG.integers(-9, 10, size=(29, 41))
+    x, W = x.astype(np.float32), W.astype(np.float32)  # sums that are exact in any order
+    y = plain.tiled_matmul(x, W, tile)
+    assert y.dtype == np.float32
+    for function in (*RUNGS, kernels.matmul):
+        np.testing.assert_array_equal(y, function(x, W))
+
+
+def test_intensity_and_roof_are_those_of_bench():
+    from minibert.bench.counts import bytes_moved, operations
+    from minibert.bench.timing import Machine
+
+    x, W = np.zeros((50, 30), np.float32), np.zeros((30, 20), np.float32)
+    moved = bytes_moved((x, W), (kernels.matmul(x, W),))
+    assert plain.intensity(50, 30, 20) == operations("matmul", (x, W)) / moved
+    assert 4 * plain.fetched(50, 30, 20, (50, 20, 1)) == moved  # in one tile each array goes once
+    for ops_per_byte in (0.5, 4.0, 300.0):
+        assert plain.roof(ops_per_byte, 400.0, 30.0) == Machine(400.0, 30.0).roof(ops_per_byte)
+
+
+def test_mixed_adapter_is_each_tasks_adapter():
+    from minibert.adapter import adapter_backward, adapter_forward
+    from minibert.params import flatten, unflatten
+
+    shapes = {"down/W": (6, 4), "down/b": (4,), "up/W": (4, 6), "up/b": (6,)}
+    adapters = {task: {name: RNG.normal(size=shape) for name, shape in shapes.items()} for task in "ab"}
+    grads = {task: unflatten({name: np.zeros(shape) for name, shape in shapes.items()}) for task in "ab"}
+    x, dy, offsets, tasks = RNG.normal(size=(9, 6)), RNG.normal(size=(9, 6)), np.array([0, 2, 6, 9]), ["b", "a", "b"]
+    y = plain.mixed_adapter(x, offsets, tasks, adapters)
+    dx, gradients = plain.mixed_gradients(dy, x, offsets, tasks, adapters)
+    for b, task in enumerate(tasks):
+        rows, p = slice(offsets[b], offsets[b + 1]), unflatten(adapters[task])
+        theirs, cache = adapter_forward(x[rows], p, grads[task])
+        close(y[rows], theirs)
+        close(dx[rows], adapter_backward(dy[rows], p, cache, grads[task]))
+    for key, gradient in flatten(grads).items():
+        close(gradients[key], gradient)
