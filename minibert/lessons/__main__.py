@@ -1,34 +1,73 @@
-"""python -m minibert.lessons: what a teacher or an author of lessons runs."""
+"""python -m minibert.lessons: what a learner, a teacher or an author of lessons runs."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import warnings
+from pathlib import Path
 
-from minibert.errors import InputError
+from minibert.errors import InputError, printable
 from minibert.lessons.checker import find
 from minibert.lessons.exercises import EXERCISES
-from minibert.lessons.mutate import run
 
 LEAST_CAUGHT = 0.99  # of the mutants that change a result
 
 
+def start(args) -> int:
+    """Write the learner's files."""
+    from minibert.lessons import own_files
+
+    for path in own_files.start(args.folder):
+        print(path)
+    return 0
+
+
+def status(args) -> int:
+    """Print how far a learner is."""
+    from minibert.lessons import own
+
+    print(own.table(own.standings(own.load(args.folder))))
+    return 0
+
+
+def mutate(args) -> int:
+    """1 if too few mutants were caught."""
+    from minibert.lessons.mutate import run
+
+    return int(run([find(name).name for name in args.names] or list(EXERCISES)) < LEAST_CAUGHT)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    whole = argparse.ArgumentParser(prog="python -m minibert.lessons", description=__doc__)
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(run, what: str, folder: str = "") -> argparse.ArgumentParser:
+        added = commands.add_parser(run.__name__, help=what, description=what)
+        added.set_defaults(run=run)
+        if folder:
+            added.add_argument("folder", type=Path, metavar="DIR", help=folder)
+        return added
+
+    command(start, "write your own files: a stub for each exercise, and tests", "a new folder")
+    command(status, "which exercises are right", "the folder with mine.py")
+    names = command(mutate, "change every solution mechanically: is each mistake caught?")
+    names.add_argument("names", nargs="*", metavar="EXERCISE", help=f"default all: {', '.join(EXERCISES)}")
+    return whole
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command. Returns the exit code: 0; 1 if too few mutants were caught; 2 for unusable input."""
-    parser = argparse.ArgumentParser(prog="python -m minibert.lessons", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    mutate = commands.add_parser("mutate", help="change every solution mechanically: is each mistake caught?")
-    mutate.add_argument("names", nargs="*", metavar="EXERCISE", help=f"default all: {', '.join(EXERCISES)}")
-    args = parser.parse_args(arguments)
-    try:
-        names = [find(name).name for name in args.names] or list(EXERCISES)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Run a command. Returns the exit code: 0; 1 if something was found that is not as it must be; 2 for unusable
+    input."""
+    args = parser().parse_args(arguments)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # mutants divide by zero
-        return int(run(names) < LEAST_CAUGHT)
+        warnings.simplefilter("ignore", RuntimeWarning)  # mutants, and unfinished functions, divide by zero
+        try:
+            return args.run(args)
+        except InputError as error:
+            print(f"error: {printable(str(error))}", file=sys.stderr)
+            return 2
 
 
 if __name__ == "__main__":
