@@ -11,6 +11,7 @@ from minibert.errors import InputError, printable
 from minibert.lessons.checker import find
 from minibert.lessons.exercises import EXERCISES
 
+SOURCES = Path("notebooks", "src")
 LEAST_CAUGHT = 0.99  # of the mutants that change a result
 
 
@@ -38,6 +39,13 @@ def mutate(args) -> int:
     return int(run([find(name).name for name in args.names] or list(EXERCISES)) < LEAST_CAUGHT)
 
 
+def lint(args) -> int:
+    """1 if a lesson lacks something that it must have."""
+    from minibert.lessons import lint
+
+    return int(lint.run(args.folder) > 0)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     whole = argparse.ArgumentParser(prog="python -m minibert.lessons", description=__doc__)
@@ -52,6 +60,8 @@ def parser() -> argparse.ArgumentParser:
 
     command(start, "write your own files: a stub for each exercise, and tests", "a new folder")
     command(status, "which exercises are right", "the folder with mine.py")
+    sources = command(lint, "does each lesson have what it must have?")
+    sources.add_argument("folder", type=Path, nargs="?", default=SOURCES, metavar="DIR", help=f"default {SOURCES}")
     names = command(mutate, "change every solution mechanically: is each mistake caught?")
     names.add_argument("names", nargs="*", metavar="EXERCISE", help=f"default all: {', '.join(EXERCISES)}")
     return whole

@@ -33,7 +33,7 @@ LESSONS = {
     13: "many_tasks",
 }
 
-MINE = '''"""Which function is the answer to which exercise. Yours may stand in other files, too: change the imports here.
+MINE = '''"""Which function is the answer to which exercise. Yours may stand in other files: change the imports.
 
     python -m minibert.lessons status .      which are right
     pytest . -m layernorm                    one exercise: what is wrong
@@ -52,7 +52,7 @@ def pytest_configure(config):
         config.addinivalue_line("markers", f"{name}: an exercise of lesson {exercise.lesson}")
 '''
 
-TESTS = '''"""The checker's report on each exercise, for pytest: pytest -m layernorm, or -k layernorm with all that is called so."""
+TESTS = '''"""The checker's report on each exercise: pytest -m layernorm, or -k layernorm with layernorm_backward."""
 
 from pathlib import Path
 

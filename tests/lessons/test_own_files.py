@@ -7,7 +7,6 @@ import pytest
 from learner import answered
 
 from minibert import lessons
-from minibert.errors import InputError
 from minibert.lessons import own, own_files, plain
 from minibert.lessons.__main__ import main
 
