@@ -46,6 +46,32 @@ def lint(args) -> int:
     return int(lint.run(args.folder) > 0)
 
 
+def pack(args) -> int:
+    """Write a course for laptops without a network."""
+    from minibert.lessons import pack, weights
+    from minibert.lessons.wheels import targets
+
+    course = pack.Course(pack.project(), args.backbone or weights(), targets(args.systems, args.python))
+    pack.pack(course, args.out)
+    return 0
+
+
+def serve(args) -> int:
+    """Offer a packed course to the room."""
+    from minibert.lessons import serve
+
+    serve.serve(args.folder, args.port)
+    return 0
+
+
+def fetch(args) -> int:
+    """Take notebooks and weights of a course that is served."""
+    from minibert.lessons import serve
+
+    serve.fetch(args.url, args.folder)
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     whole = argparse.ArgumentParser(prog="python -m minibert.lessons", description=__doc__)
@@ -60,6 +86,18 @@ def parser() -> argparse.ArgumentParser:
 
     command(start, "write your own files: a stub for each exercise, and tests", "a new folder")
     command(status, "which exercises are right", "the folder with mine.py")
+    course = command(pack, "a course for laptops without a network: wheels, notebooks, weights")
+    course.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    course.add_argument("--systems", default="", help="of linux,windows,macos those of the laptops; default this one")
+    course.add_argument(
+        "--python", default="", metavar="VERSIONS", help="of Python, such as 3.11,3.12; default this one"
+    )
+    course.add_argument("--backbone", type=Path, metavar="FILE", help="default models/minilm-l6.h5")
+    served = command(serve, "offer a packed course to everyone in the network, over HTTP", "what pack wrote")
+    served.add_argument("--port", type=int, default=8000, help="default 8000")
+    fetched = command(fetch, "take notebooks and weights of a course that is served")
+    fetched.add_argument("--from", dest="url", required=True, metavar="URL", help="what serve printed")
+    fetched.add_argument("folder", type=Path, nargs="?", default=Path(), metavar="DIR", help="default this folder")
     sources = command(lint, "does each lesson have what it must have?")
     sources.add_argument("folder", type=Path, nargs="?", default=SOURCES, metavar="DIR", help=f"default {SOURCES}")
     names = command(mutate, "change every solution mechanically: is each mistake caught?")
