@@ -32,6 +32,13 @@ def status(args) -> int:
     return 0
 
 
+def assemble(args) -> int:
+    """1 if a function is wrong."""
+    from minibert.lessons import assemble, weights
+
+    return int(not assemble.assemble(args.folder, args.backbone or weights(), args.max_steps))
+
+
 def mutate(args) -> int:
     """1 if too few mutants were caught."""
     from minibert.lessons.mutate import run
@@ -74,8 +81,8 @@ def fetch(args) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    whole = argparse.ArgumentParser(prog="python -m minibert.lessons", description=__doc__)
-    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    program = argparse.ArgumentParser(prog="python -m minibert.lessons", description=__doc__)
+    commands = program.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(run, what: str, folder: str = "") -> argparse.ArgumentParser:
         added = commands.add_parser(run.__name__, help=what, description=what)
@@ -86,6 +93,9 @@ def parser() -> argparse.ArgumentParser:
 
     command(start, "write your own files: a stub for each exercise, and tests", "a new folder")
     command(status, "which exercises are right", "the folder with mine.py")
+    whole = command(assemble, "your functions compute a real BERT, and train its adapters", "the folder with mine.py")
+    whole.add_argument("--backbone", type=Path, metavar="FILE", help="default models/minilm-l6.h5")
+    whole.add_argument("--max-steps", type=int, default=0, metavar="N", help="of training; default five epochs")
     course = command(pack, "a course for laptops without a network: wheels, notebooks, weights")
     course.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     course.add_argument("--systems", default="", help="of linux,windows,macos those of the laptops; default this one")
@@ -102,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
     sources.add_argument("folder", type=Path, nargs="?", default=SOURCES, metavar="DIR", help=f"default {SOURCES}")
     names = command(mutate, "change every solution mechanically: is each mistake caught?")
     names.add_argument("names", nargs="*", metavar="EXERCISE", help=f"default all: {', '.join(EXERCISES)}")
-    return whole
+    return program
 
 
 def main(arguments: list[str] | None = None) -> int:

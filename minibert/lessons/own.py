@@ -125,14 +125,30 @@ def _with_own_forward(name: str, function: Callable, forward: Callable, report: 
 
 def _begin_elsewhere(report: Report, functions: dict[str, Callable]) -> Report:
     """The same report, or, if the function calls one of the learner's that is not right, that this comes first."""
-    called = getattr(functions[report.exercise], "__code__", None)
-    for name in called.co_names if called else ():
-        if name in functions and name != report.exercise and not check(name, functions[name]):
+    for name in called_by(functions[report.exercise], functions):
+        if name != report.exercise and not check(name, functions[name]):
             state = "right" if is_written(functions[name]) else "written"
-            return Report(
-                report.exercise, f"it calls {name}, which is not {state} yet: begin there", (report.diagnosis,)
-            )
+            said = f"it calls {name}, which is not {state} yet: begin there"
+            return Report(report.exercise, said, (report.diagnosis,))
     return report
+
+
+def called_by(function: Callable, functions: dict[str, Callable]) -> list[str]:
+    """The learner's answers that a function calls, directly or by a function beside it that is no answer."""
+    found, waiting, seen = [], [function], set()
+    while waiting:
+        now = waiting.pop(0)
+        code, names = getattr(now, "__code__", None), getattr(now, "__globals__", {})
+        for name in code.co_names if code else ():
+            called = names.get(name)
+            if called is None or id(called) in seen:
+                continue
+            seen.add(id(called))
+            if functions.get(name) is called:
+                found.append(name)
+            elif getattr(called, "__globals__", None) is names:
+                waiting.append(called)
+    return found
 
 
 def standings(functions: dict[str, Callable]) -> list[Standing]:

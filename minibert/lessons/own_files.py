@@ -33,6 +33,8 @@ LESSONS = {
     13: "many_tasks",
 }
 
+FASTER = {"normal_cdf": "minibert.lessons.special"}  # of functions that are given: where they are quicker
+
 MINE = '''"""Which function is the answer to which exercise. Yours may stand in other files: change the imports.
 
     python -m minibert.lessons status .      which are right
@@ -125,21 +127,37 @@ def start(folder: Path) -> list[Path]:
 def _lesson_file(lesson: int, names: list[str]) -> str:
     title = LESSONS[lesson].replace("_", " ")
     head = [f'"""Lesson {lesson}, {title}: {", ".join(names)}."""', "", "import math", "", "import numpy as np"]
-    imports = _imports(lesson, names)
-    parts = ["\n".join([*head, *([""] if imports else []), *imports]), *map(stub, names)]
+    copied = _copied(names)
+    imports = _imports(lesson, names, copied)
+    given = [f"# Given: it calls functions of yours.\n{source_of(name).rstrip()}" for name in copied]
+    parts = ["\n".join([*head, *([""] if imports else []), *imports]), *given, *map(stub, names)]
     return "\n\n\n".join(parts) + "\n"
 
 
-def _imports(lesson: int, names: list[str]) -> list[str]:
-    """What the functions may call: of other lessons the learner's own; what is no exercise, of plain.py."""
-    used = {node.id for name in names for node in ast.walk(ast.parse(source_of(name))) if isinstance(node, ast.Name)}
-    own: dict[str, list[str]] = {}
+def _used(name: str) -> set[str]:
+    """The functions of plain.py that one of them calls."""
+    tree = ast.parse(source_of(name))
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and _is_function_of_plain(node.id)} - {
+        name
+    }
+
+
+def _copied(names: list[str]) -> list[str]:
+    """Functions that are no exercises, and call some: they must call the learner's own."""
+    used = sorted({called for name in names for called in _used(name) - EXERCISES.keys()})
+    return [name for name in used if _used(name) & EXERCISES.keys()]
+
+
+def _imports(lesson: int, names: list[str], copied: list[str]) -> list[str]:
+    """What the functions may call: of other lessons the learner's own; what is no exercise, of the program."""
+    used = {called for name in [*names, *copied] for called in _used(name)} - set(copied)
+    modules: dict[str, list[str]] = {}
     for name in sorted(used & EXERCISES.keys()):
         if EXERCISES[name].lesson != lesson:
-            own.setdefault(module_of(EXERCISES[name].lesson), []).append(name)
-    given = [name for name in sorted(used - EXERCISES.keys()) if _is_function_of_plain(name)]
-    lines = [_import(module, called) for module, called in sorted(own.items())]
-    return [*lines, *([_import("minibert.lessons.plain", given)] if given else [])]
+            modules.setdefault(module_of(EXERCISES[name].lesson), []).append(name)
+    for name in sorted(used - EXERCISES.keys()):
+        modules.setdefault(FASTER.get(name, plain.__name__), []).append(name)
+    return [_import(module, called) for module, called in sorted(modules.items())]
 
 
 def _is_function_of_plain(name: str) -> bool:
