@@ -16,7 +16,7 @@ import numpy as np
 from minibert.errors import one_line
 from minibert.lessons import plain
 
-STEPS = ("embedding", "linear", "gelu", "layernorm", "attention", "adapter")  # of a layer, and of the embeddings
+STEPS = ("embedding", "linear", "gelu", "layernorm", "softmax", "attention", "adapter")  # of a layer, and below it
 FORWARD, BACKWARD = 1e-5, 1e-3  # largest relative difference; gradients are sums of many terms in float32
 
 
@@ -82,37 +82,50 @@ def relative(found, wanted) -> float:
 
 
 def compared(functions: dict[str, Callable]) -> dict[str, Callable]:
-    """The functions of plain.py, each step of which is computed by the learner's function, too, and compared."""
+    """The functions of plain.py, each step of which is computed by the learner's function, too, and compared. Of a step
+    that differs, its own steps are compared before Wrong is raised."""
     names = dict(vars(plain))
     for name, value in vars(plain).items():
         if isinstance(value, types.FunctionType) and value.__module__ == plain.__name__:
             names[name] = types.FunctionType(value.__code__, names, name, value.__defaults__)
     for name in STEPS:
-        names[name] = _forward(functions, name)
-        names[f"{name}_backward"] = _backward(functions, f"{name}_backward")
+        inside, backward = names[name], f"{name}_backward"
+        names[name] = _forward(functions, name, inside)
+        names[backward] = _backward(functions, backward, names[backward])
     frozen = getattr(plain, "frozen_backward", None)
     names["frozen_backward"] = lambda dy, cache: frozen(dy, cache.ours)
     return names
 
 
-def _forward(functions: dict[str, Callable], name: str) -> Callable:
+def _forward(functions: dict[str, Callable], name: str, inside: Callable) -> Callable:
     ours = getattr(plain, name)
 
     def both(*arguments):
         y, cache = ours(*arguments)
-        found, their_cache = pair(functions, name, *arguments)
-        agree(name, found, y, FORWARD)
+        try:
+            found, their_cache = pair(functions, name, *arguments)
+            agree(name, found, y, FORWARD)
+        except Wrong:
+            inside(*arguments)
+            raise
         return y, Both(cache, their_cache)
 
     return both
 
 
-def _backward(functions: dict[str, Callable], name: str) -> Callable:
+def _backward(functions: dict[str, Callable], name: str, inside: Callable) -> Callable:
     ours = getattr(plain, name)
 
-    def both(dy, cache: Both):
-        wanted = ours(dy, cache.ours)
-        agree(name, call(functions, name, dy, cache.theirs), wanted, BACKWARD)
+    def both(dy, cache):
+        """cache: Both; inside of another step ours alone, which theirs may not be able to read."""
+        known = isinstance(cache, Both)
+        wanted = ours(dy, cache.ours if known else cache)
+        try:
+            agree(name, call(functions, name, dy, cache.theirs if known else cache), wanted, BACKWARD)
+        except Wrong as wrong:
+            inside(dy, cache.ours if known else cache)
+            if known or wrong.__cause__ is None:
+                raise
         return wanted
 
     return both
