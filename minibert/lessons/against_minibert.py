@@ -46,29 +46,29 @@ def _or_step_by_step(comparison: Callable[[], float], steps: Callable[[], object
         raise
 
 
-def compare_states(their: Assembled, model: Model, batch: Packed) -> float:
+def compare_states(assembled: Assembled, model: Model, batch: Packed) -> float:
     """The relative error of the last hidden state of the learner's encoder. Raises Wrong."""
-    f, n_heads, n_layers = their.functions, their.config.n_heads, their.config.n_layers
+    f, n_heads, n_layers = assembled.functions, assembled.config.n_heads, assembled.config.n_layers
     wanted, steps = reference_states(model, batch), compared(f)
-    tables = plain.below(their.params, "embeddings")
+    tables = plain.below(assembled.params, "embeddings")
     given = batch.ids, batch.segments, batch.positions, tables
     _or_step_by_step(
         lambda: agree("embeddings", pair(f, "embeddings", *given)[0], wanted[0], FORWARD),
         lambda: steps["embeddings"](*given),
     )
     for i in range(n_layers):
-        layer = wanted[i], their.layer_params(i), batch.offsets, n_heads
+        layer = wanted[i], assembled.layer_params(i), batch.offsets, n_heads
         _or_step_by_step(
-            lambda layer=layer, i=i: _compare_layer(their, layer, wanted[i + 1], i),
+            lambda layer=layer, i=i: _compare_layer(assembled, layer, wanted[i + 1], i),
             lambda layer=layer: steps["layer"](*layer),
         )
-    last, _ = pair(f, "encoder", *given[:3], batch.offsets, their.params, n_heads, n_layers)
+    last, _ = pair(f, "encoder", *given[:3], batch.offsets, assembled.params, n_heads, n_layers)
     error = agree("encoder", last, wanted[-1], FORWARD)
-    return max(error, agree("layer", their.states(batch)[0][-1], wanted[-1], FORWARD, "after the last layer"))
+    return max(error, agree("layer", assembled.states(batch)[0][-1], wanted[-1], FORWARD, "after the last layer"))
 
 
-def _compare_layer(their: Assembled, given: tuple, wanted: np.ndarray, i: int) -> float:
-    found, _ = pair(their.functions, "layer", *given)
+def _compare_layer(assembled: Assembled, given: tuple, wanted: np.ndarray, i: int) -> float:
+    found, _ = pair(assembled.functions, "layer", *given)
     x, p, *rest = given
     bare, _ = plain.layer(x, {name: array for name, array in p.items() if "/adapter/" not in name}, *rest)
     if np.shape(found) == np.shape(bare) and relative(found, bare) <= FORWARD:
@@ -76,13 +76,13 @@ def _compare_layer(their: Assembled, given: tuple, wanted: np.ndarray, i: int) -
     return agree("layer", found, wanted, FORWARD, f"of layer {i}")
 
 
-def compare_gradients(their: Assembled, model: Model, batch: Packed, labels: np.ndarray) -> tuple[int, float]:
+def compare_gradients(assembled: Assembled, model: Model, batch: Packed, labels: np.ndarray) -> tuple[int, float]:
     """How many gradients the model has, and the largest relative error of the learner's. Raises Wrong."""
-    f, states, rng = their.functions, reference_states(model, batch), np.random.default_rng(1)
-    _compare_loss(their, labels)
+    f, states, rng = assembled.functions, reference_states(model, batch), np.random.default_rng(1)
+    _compare_loss(assembled, labels)
     steps = compared(f)
-    for i in reversed(range(their.config.n_layers)):
-        given = states[i], their.layer_params(i), batch.offsets, their.config.n_heads
+    for i in reversed(range(assembled.config.n_layers)):
+        given = states[i], assembled.layer_params(i), batch.offsets, assembled.config.n_heads
         dy = rng.normal(size=states[i].shape).astype(np.float32)
         wanted = plain.layer_backward(dy, plain.layer(*given)[1])
         _or_step_by_step(
@@ -91,17 +91,17 @@ def compare_gradients(their: Assembled, model: Model, batch: Packed, labels: np.
             ),
             lambda given=given, dy=dy: steps["layer_backward"](dy, steps["layer"](*given)[1]),
         )
-    loss, found = their.loss_and_grads(batch, labels)
+    loss, found = assembled.loss_and_grads(batch, labels)
     wanted_loss, wanted = model.loss_and_grads(batch_of(batch), labels)
     agree("cross_entropy", loss, wanted_loss, FORWARD)
     return len(wanted), agree("layer_backward", found, dict(wanted), BACKWARD, "in the whole model")
 
 
-def _compare_loss(their: Assembled, labels: np.ndarray) -> None:
+def _compare_loss(assembled: Assembled, labels: np.ndarray) -> None:
     """The head's end, on scores of the size that training meets."""
     scores = np.random.default_rng(2).normal(scale=3, size=(len(labels), 2)).astype(np.float32)
-    loss, cache = pair(their.functions, "cross_entropy", scores, labels)
+    loss, cache = pair(assembled.functions, "cross_entropy", scores, labels)
     wanted, wanted_cache = plain.cross_entropy(scores, labels)
     agree("cross_entropy", loss, wanted, FORWARD)
-    dscores = call(their.functions, "cross_entropy_backward", cache)
+    dscores = call(assembled.functions, "cross_entropy_backward", cache)
     agree("cross_entropy_backward", dscores, plain.cross_entropy_backward(wanted_cache), BACKWARD)

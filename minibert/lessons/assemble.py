@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,21 +29,9 @@ from minibert.lessons.beside import Wrong
 from minibert.lessons.exercises import EXERCISES
 from minibert.model import Backbone, Model, load_backbone
 
-FUNCTIONS = (
-    "wordpiece",
-    "pack",
-    "linear",
-    "embedding",
-    "gelu",
-    "layernorm",
-    "softmax",
-    "attention",
-    "adapter",
-    "layer",
-)
-FUNCTIONS += ("embeddings", "encoder", "cross_entropy", "clip", "learning_rate", "adam_step")
-BACKWARDS = ("linear", "gelu", "layernorm", "softmax", "attention", "adapter", "layer", "cross_entropy")
-NEEDED = (*FUNCTIONS, *(f"{name}_backward" for name in BACKWARDS))
+WITH_BACKWARD = ("linear", "gelu", "layernorm", "softmax", "attention", "adapter", "layer", "cross_entropy")
+ALONE = ("wordpiece", "pack", "embedding", "embeddings", "encoder", "clip", "learning_rate", "adam_step")
+NEEDED = (*ALONE, *WITH_BACKWARD, *(f"{name}_backward" for name in WITH_BACKWARD))
 ACCURACY = 0.80  # of `minibert train --task opinions` on test, with the same settings
 COMPARED = 8  # sentences
 AWAY = 0.05  # standard deviation of adapters' weights when tensors are compared: near the identity nothing shows
@@ -72,18 +61,18 @@ def assemble(folder: Path, backbone_file: Path, max_steps: int = 0, say: Say = p
 
 def _run(functions: dict[str, Callable], backbone: Backbone, max_steps: int, say: Say) -> bool:
     config, task = TrainConfig(max_steps=max_steps), opinions()
-    splits = text_to_tensors(functions, backbone, task, config.max_length)
-    say(f"text to tensors: {sum(map(len, splits.values())):,} sentences in the word pieces of minibert")
+    splits, n_same = text_to_tensors(functions, backbone, task, config.max_length)
+    say(f"text to tensors: {n_same:,} of {sum(map(len, splits.values())):,} sentences in the word pieces of minibert")
     model, lessons = Model(backbone, seed=config.seed), splits["train"][:COMPARED]
     batch, labels = packed(functions, lessons), task.train.labels[:COMPARED]
     away = _away_from_the_identity(model)
-    their = Assembled(functions, backbone.config, away.parameters(), set(away.trained()))
-    error = compare_states(their, away, batch)
+    assembled = Assembled(functions, backbone.config, away.parameters(), set(away.trained()))
+    error = compare_states(assembled, away, batch)
     say(f"hidden states: {error:.0e} relative to the largest, in {backbone.config.n_layers} layers")
-    n, error = compare_gradients(their, away, batch, labels)
+    n, error = compare_gradients(assembled, away, batch, labels)
     say(f"gradients: {error:.0e} at most, of {n} tensors")
-    their = Assembled(functions, backbone.config, model.parameters(), set(model.trained()))
-    return train(their, splits, task, config, say)
+    assembled = Assembled(functions, backbone.config, model.parameters(), set(model.trained()))
+    return train(assembled, splits, task, config, say)
 
 
 def _away_from_the_identity(model: Model) -> Model:
@@ -100,25 +89,24 @@ def _away_from_the_identity(model: Model) -> Model:
 # -------------------------------------------------------------------------------------------------------------- text
 
 
-def text_to_tensors(functions: dict[str, Callable], backbone: Backbone, task: Task, most: int) -> dict[str, list]:
-    """{split: the ids of each text}, by the learner's wordpiece. Of a text that is cut otherwise before WordPiece (an
-    odd character) the ids are minibert's. Raises Wrong."""
+def text_to_tensors(functions: dict[str, Callable], backbone: Backbone, task: Task, most: int) -> tuple[dict, int]:
+    """{split: the ids of each text}, and how many texts the learner's wordpiece gives the same ids; the others have
+    an odd character, and are cut otherwise before it. Raises Wrong if it gives a word other pieces than ours."""
     vocab = {token: i for i, token in enumerate(backbone.tokenizer.vocab)}
     most = min(most, backbone.config.max_positions)
     texts = {"train": task.train.texts, "dev": task.dev["dev"].texts, "test": task.test.texts}
-    found = {}
+    ids, n_same = {}, 0
     for name, split in texts.items():
-        wanted = backbone.encode(split, max_length=most)
-        ours = [wanted.ids[a:b].tolist() for a, b in zip(wanted.offsets, wanted.offsets[1:], strict=False)]
-        theirs = [tokens(functions, text, vocab, most) for text in split]
-        found[name] = [b if a == b else a for a, b in zip(ours, theirs, strict=True)]
-    return found
+        batch = backbone.encode(split, max_length=most)
+        ids[name] = [batch.ids[a:b].tolist() for a, b in pairwise(batch.offsets)]
+        n_same += sum(tokens(functions, text, vocab, most) == row for text, row in zip(split, ids[name], strict=True))
+    return ids, n_same
 
 
 # ---------------------------------------------------------------------------------------------------------- training
 
 
-def train(their: Assembled, splits: dict[str, list], task: Task, config: TrainConfig, say: Say) -> bool:
+def train(assembled: Assembled, splits: dict[str, list], task: Task, config: TrainConfig, say: Say) -> bool:
     """Epochs as `minibert train` orders them, the best on dev kept; then the score on test. Raises Wrong."""
     n, size = len(splits["train"]), config.batch_size
     total = config.epochs * math.ceil(n / size)
@@ -127,30 +115,30 @@ def train(their: Assembled, splits: dict[str, list], task: Task, config: TrainCo
         order, start, losses = np.random.default_rng([config.seed, epoch]).permutation(n), time.perf_counter(), []
         for i in range(0, n, size):
             rows = order[i : i + size]
-            batch = packed(their.functions, [splits["train"][row] for row in rows])
-            losses.append(their.step(batch, task.train.labels[rows], total, config.lr))
+            batch = packed(assembled.functions, [splits["train"][row] for row in rows])
+            losses.append(assembled.step(batch, task.train.labels[rows], total, config.lr))
             if not math.isfinite(losses[-1]):
-                say(f"step {their.steps}: the loss is {losses[-1]}")
+                say(f"step {assembled.steps}: the loss is {losses[-1]}")
                 return False
-            if their.steps in (COMPARED_STEPS, 20):
+            if assembled.steps in (COMPARED_STEPS, 20):
                 per_step = (time.perf_counter() - start) / len(losses)
                 say(f"training: {total} steps, of {per_step:.2f} s: {per_step * total / 60:.0f} minutes")
-            if done := 0 < config.max_steps <= their.steps:
+            if done := 0 < config.max_steps <= assembled.steps:
                 break
-        score = accuracy(their, splits["dev"], task.dev["dev"].labels)
+        score = accuracy(assembled, splits["dev"], task.dev["dev"].labels)
         seconds = time.perf_counter() - start
         say(f"epoch {epoch + 1}/{config.epochs}: loss {np.mean(losses):.4f}, dev accuracy {score:.4f}, {seconds:.0f} s")
         if score > best:
-            best, kept = score, dict(their.params)
+            best, kept = score, dict(assembled.params)
         if done:
             break
-    their.params = kept
-    return _score_test(accuracy(their, splits["test"], task.test.labels), len(splits["test"]), done, say)
+    assembled.params = kept
+    return _score_test(accuracy(assembled, splits["test"], task.test.labels), len(splits["test"]), done, say)
 
 
-def accuracy(their: Assembled, sequences: list[list[int]], labels: np.ndarray) -> float:
+def accuracy(assembled: Assembled, sequences: list[list[int]], labels: np.ndarray) -> float:
     """The share of sequences whose class is right."""
-    return float((their.predict(sequences) == labels).mean())
+    return float((assembled.predict(sequences) == labels).mean())
 
 
 def _score_test(score: float, n: int, stopped: bool, say: Say) -> bool:

@@ -35,7 +35,8 @@ WITH_IT = ("jupyterlab", "pytest")
 PARTS = ("minibert", "kernels", "weights_convert", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 Run = Callable[[list[str]], None]
 
-README = """A course on BERT and adapters: {n} lessons, without a network. Needs Python {pythons} and one of: {systems}.
+README = """A course on BERT and adapters: {n} lessons, without a network.
+Needs Python {pythons}, and {systems}.
 
 From this folder:
 
@@ -45,9 +46,9 @@ From this folder:
 
 On Windows: py -m venv course, then course\\Scripts\\pip and course\\Scripts\\jupyter in place of course/bin/...
 
-For a room of learners: python -m minibert.lessons serve DIR, DIR being this folder, tells them what to type.
+For a room of learners: course/bin/python -m minibert.lessons serve . says what they type on their laptops.
 {sums} has the SHA-256 of every file: sha256sum -c {sums}
-The model, {model}, is made of: {source}
+{model}: {source}
 """
 
 
@@ -112,7 +113,7 @@ def _readme(course: Course, n: int, source: str) -> str:
     return README.format(
         n=n,
         pythons=" or ".join(dict.fromkeys(target.python for target in course.targets)),
-        systems=", ".join(dict.fromkeys(target.system for target in course.targets)),
+        systems=" or ".join(dict.fromkeys(target.described for target in course.targets)),
         extra=EXTRA,
         more=" ".join(WITH_IT),
         sums=SUMS,

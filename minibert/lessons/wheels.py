@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.parser
+import platform
 import sys
 import zipfile
 from pathlib import Path
@@ -29,8 +30,15 @@ class Target(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For people, and for a folder."""
+        """For a message, and for a folder."""
         return f"{self.system}-python{self.python}"
+
+    @property
+    def described(self) -> str:
+        """For a README."""
+        if self.system == THIS:
+            return f"a system like this one, {platform.system()} on {platform.machine()}"
+        return f"{self.system} on {MARKERS[self.system]['platform_machine']}"
 
     @property
     def options(self) -> list[str]:

@@ -33,7 +33,7 @@ def test_the_solutions_agree_and_train(tmp_path, backbone, capsys):
     told = capsys.readouterr().out
     for line in (
         "24 of 24 right",
-        "2,240 sentences",
+        "2,240 of 2,240 sentences",
         "hidden states: ",
         "gradients: ",
         "epoch 1/5: loss ",
@@ -45,7 +45,7 @@ def test_the_solutions_agree_and_train(tmp_path, backbone, capsys):
 def test_it_trains_as_minibert_without_dropout(tmp_path, backbone):
     loaded, task = load_backbone(backbone), opinions()
     functions = own.load(answered(tmp_path / "mine"))
-    ids = text_to_tensors(functions, loaded, task, 24)["train"][:64]
+    ids = text_to_tensors(functions, loaded, task, 24)[0]["train"][:64]
     batch, encoded, labels = (
         packed(functions, ids),
         loaded.encode(task.train.texts[:64], max_length=24),
@@ -53,16 +53,16 @@ def test_it_trains_as_minibert_without_dropout(tmp_path, backbone):
     )
     model = Model(loaded)
     start = {name: np.array(array) for name, array in model.parameters().items()}
-    their = Assembled(functions, loaded.config, start, set(model.trained()))
+    assembled = Assembled(functions, loaded.config, start, set(model.trained()))
     optimizer, losses = Adam(model.trained(), 0.01), []
     for step in range(6):
         loss, grads = model.loss_and_grads(encoded, labels[:64])
         clip_by_global_norm(grads, 1.0)
         optimizer.step(grads, learning_rate(step, 20, 1e-3))
-        losses.append([loss, their.step(batch, labels[:64], 20, 1e-3)])
+        losses.append([loss, assembled.step(batch, labels[:64], 20, 1e-3)])
     np.testing.assert_allclose(*np.transpose(losses), rtol=1e-4)
     assert losses[-1][0] < losses[0][0]
-    np.testing.assert_allclose(their.params["head/W"], model.parameters()["head/W"], atol=1e-4)
+    np.testing.assert_allclose(assembled.params["head/W"], model.parameters()["head/W"], atol=1e-4)
 
 
 def test_a_mistake_that_the_checker_sees(tmp_path, backbone):

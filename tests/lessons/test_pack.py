@@ -73,7 +73,11 @@ def test_what_is_packed(course, packed):
     assert (packed / "notebooks" / "01_a.ipynb").read_bytes() == (course.project / "notebooks/01_a.ipynb").read_bytes()
     readme = (packed / "README.txt").read_text()
     assert 'pip install --no-index --find-links wheels "minibert[notebooks]" jupyterlab pytest' in readme
-    assert "Python 3.12" in readme and "windows, linux" in readme and "word pieces, in float16" in readme
+    assert (
+        "Python 3.12" in readme
+        and "windows on AMD64 or linux on x86_64" in readme
+        and "word pieces, in float16" in readme
+    )
     sums = serve.read_sums((packed / "SHA256SUMS").read_text(), "here")
     files = {path.relative_to(packed).as_posix(): path for path in packed.rglob("*") if path.is_file()}
     assert sums.keys() == files.keys() - {"SHA256SUMS"}
