@@ -15,14 +15,14 @@ from minibert.lessons import source
 
 LEAST_OWN = 0.35  # of the code cells: what a learner writes, and its checks
 MOST_WORDS = 1500
-CHECKS = ("lessons.check(", "lessons.take(", "lessons.hint(")
+OWN = ("lessons.check(", "lessons.take(", "lessons.hint(", "# <- your")  # the last: numbers to fill in, a guess
 GOAL, SUMMARY = "**You will**", "## What you learned"
 NUMPY_ALONE = (2, 3, 4, 5, 6, 8)  # lessons that run in a browser
 ALLOWED = ("numpy", "math", "matplotlib", "minibert.lessons")
 FORBIDDEN = ("mock", "unittest.mock", "inspect")
 FORBIDDEN_CALLS = ("exec", "eval", "compile")
-PICTURES = ("matplotlib", "minibert.lessons.plots", "minibert.lab.plots")
-DRAWN = {"fig", "figure"}  # what a picture is called
+PLOTS = ("minibert.lessons.plots", "minibert.lab.plots")
+FIGURES = {"fig", "figure"}  # what a picture is called
 LINK = re.compile(r"\[Next[^\]]*\]\(([^)]+)\.ipynb\)")
 NOT_WORDS = re.compile(r"```.*?```|\$\$.*?\$\$|\$[^$]*\$|\]\([^)]*\)", re.DOTALL)  # code, formulas, where links lead
 WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
@@ -70,7 +70,7 @@ def _parsed(path: Path, i: int, cell) -> ast.Module:
 
 def _share(code: Cells) -> Iterator[str]:
     """At least LEAST_OWN of the code cells are the learner's or check what is."""
-    own = sum("exercise" in cell.metadata or any(check in cell.source for check in CHECKS) for _, cell, _ in code)
+    own = sum("exercise" in cell.metadata or any(text in cell.source for text in OWN) for _, cell, _ in code)
     if own < LEAST_OWN * len(code):
         yield f"{own} of {len(code)} code cells are the learner's or checks; at least {LEAST_OWN:.0%} must be"
 
@@ -150,18 +150,31 @@ def _is_below(module: str, names: tuple[str, ...]) -> bool:
 
 
 def _pictures(code: Cells) -> Iterator[str]:
-    """A cell that draws is a figure, with caption and alt text; one that is called a figure draws."""
-    drawing = set(DRAWN)
+    """A cell that draws has a caption and an alt text."""
+    matplotlib, plots = set(FIGURES), set()
     for i, cell, tree in code:
-        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        if used & drawing and "figure" not in cell.metadata:
+        shown = [
+            node.value.func for node in tree.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+        ]
+        draws = _names(tree) & matplotlib or any(_names(function) & plots for function in shown)
+        if draws and "figure" not in cell.metadata:
             yield f"cell {i} draws, and has neither caption nor alt text: {quoted(_first_line(cell))}"
         for setting in ("figure", "alt"):
             if not str(cell.metadata.get(setting, "given")).strip():
                 yield f"cell {i}: its {setting} is empty"
-        for node in ast.walk(tree):
-            if isinstance(node, (ast.Import, ast.ImportFrom)) and any(_is_below(m, PICTURES) for m in _imported(node)):
-                drawing |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        matplotlib |= _bound(tree, ("matplotlib",))
+        plots |= _bound(tree, PLOTS)
+
+
+def _names(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def _bound(tree: ast.Module, modules: tuple[str, ...]) -> set[str]:
+    """The names by which a cell imports something of these modules."""
+    imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    found = [node.names for node in imports if any(_is_below(module, modules) for module in _imported(node))]
+    return {(alias.asname or alias.name).split(".")[0] for names in found for alias in names}
 
 
 def _first_line(cell) -> str:

@@ -89,6 +89,24 @@ def test_a_lesson_of_the_program_imports_what_it_needs(folder):
     assert findings(folder, "import numpy as np\n", "import minibert\n", "07_bert.py") == []
 
 
+@pytest.mark.parametrize(
+    ("cell", "draws"),
+    [
+        ("plots.curve(gelu)", True),
+        ("low = plots.interval([1])", False),
+        ("import matplotlib.pyplot as plt\n# %%\nplt.plot([1])", True),
+    ],
+)
+def test_what_draws(folder, cell, draws):
+    found = findings(folder, "# %% [markdown]\n# ## What", f"# %%\n{cell}\n# %% [markdown]\n# ## What")
+    assert sum("draws" in finding for finding in found) == draws
+
+
+def test_numbers_to_fill_in_are_the_learners(folder):
+    more = 5 * "# %%\nguess = 0.5  # <- your number\n"
+    assert findings(folder, "# %% [markdown]\n# ## What", f"{more}# %% [markdown]\n# ## What") == []
+
+
 def test_magic_lines_are_no_code(folder):
     assert findings(folder, "import numpy as np\n", "# %matplotlib inline\nimport numpy as np\n") == []
 
