@@ -3,7 +3,7 @@
     demo       set up, fetch a real BERT, tune it on the built-in task, look at what it learned
     test       set up, run the tests (no network beyond package installation, no PyTorch)
     parity     compare with transformers and PyTorch, in an environment of its own; --data: folder with the GLUE folders
-    lint       ruff, who imports whom, and no function too long
+    lint       ruff, who imports whom, no function too long, and what every lesson must have
     notebooks  run every lesson, solved and blank, and compare what it prints with what is stored
     notebooks-fast   the same with few training steps
     notebooks-write  write the notebooks from notebooks/src/
@@ -84,12 +84,14 @@ def test() -> None:
 
 
 def lint() -> None:
-    """Style, imports, lengths."""
+    """Style, imports, lengths; the lessons' sources."""
     python = tools()
     run(python, "-m", "ruff", "check", ".")
     run(python, "-m", "ruff", "format", "--check", ".")
     run(str(Path(python).with_name("lint-imports")), "--no-cache")
     run(python, ".ci/function_length.py")
+    environment(".venv", ".[notebooks]")
+    run(python, "-m", "minibert.lessons", "lint")
 
 
 def notebooks(*options: str) -> None:

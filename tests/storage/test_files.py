@@ -120,6 +120,22 @@ def test_backbone_is_read_back_bit_for_bit(tmp_path):
     assert (found.source, found.source_sha256, found.fingerprint) == ("a test", "ab" * 32, fingerprint(PARAMS))
 
 
+def test_a_backbone_in_half_precision(tmp_path):
+    """It is read as float32, rounded; what float16 cannot hold is refused."""
+    arguments = bert_tokenizer(VOCAB, strip_accents=False), "a test", "ab" * 32
+    write_backbone(tmp_path / "half.h5", CONFIG, PARAMS, *arguments, half=True)
+    write_good_backbone(tmp_path / "whole.h5")
+    rounded = {name: array.astype(np.float16).astype(np.float32) for name, array in PARAMS.items()}
+    found = read_backbone(tmp_path / "half.h5")
+    same_bits(flatten(found.params), rounded)
+    assert found.fingerprint == fingerprint(rounded)
+    with h5py.File(tmp_path / "half.h5") as file:
+        assert file["params/pooler/W"].dtype == np.float16
+    large = PARAMS | {"pooler/b": np.full(8, 1e5, np.float32)}
+    with pytest.raises(InputError, match="pooler/b holds inf"):
+        write_backbone(tmp_path / "large.h5", CONFIG, large, *arguments, half=True)
+
+
 def test_a_file_of_version_1_has_the_same_tokenizer(tmp_path):
     write_older_backbone(tmp_path / "old.h5")
     write_good_backbone(tmp_path / "new.h5")

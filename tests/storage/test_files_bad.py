@@ -138,6 +138,8 @@ def test_a_group_that_holds_itself_is_no_endless_walk(tmp_path):
         (write_good_backbone, read_backbone, "/", "config", "[]", "must be a JSON object"),
         (write_good_backbone, read_backbone, "/", "config", json.dumps({"depth": 3}), "no setting named depth"),
         (write_good_backbone, read_backbone, "/", "fingerprint", "0" * 64, "the weights changed"),
+        (write_good_backbone, read_backbone, "/", "stored_as", "float64", "stored as 'float64', expected float16"),
+        (write_good_backbone, read_backbone, "/", "stored_as", "float16", "has dtype float32, expected float16"),
         (write_good_backbone, read_backbone, "tokenizer", "sha256", "0" * 64, "the tokenizer changed"),
         (write_older_backbone, read_backbone, "tokenizer", "lowercase", "1", "expected JSON for bool"),
         (write_older_backbone, read_backbone, "tokenizer", "sha256", "0" * 64, "the vocabulary changed"),

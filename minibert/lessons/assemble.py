@@ -1,0 +1,153 @@
+"""`python -m minibert.lessons assemble DIR`: a learner's functions compute a real BERT, and train its adapters.
+
+1. The checker: are all of them right, each for itself?
+2. Text: are the word pieces and positions those of minibert?
+3. Hidden states of MiniLM, layer by layer, with adapters far from the identity
+4. Gradients, layer by layer, and all of them together
+5. Training on the built-in task, as `minibert train` does it but for dropout; the score on test
+
+Where something differs, it says which function gives another result than ours from the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from minibert.config import TrainConfig
+from minibert.data import Task
+from minibert.data.builtin import opinions
+from minibert.lessons import own
+from minibert.lessons.against_minibert import compare_gradients, compare_states
+from minibert.lessons.assembled import COMPARED_STEPS, Assembled, packed, tokens
+from minibert.lessons.beside import Wrong
+from minibert.lessons.exercises import EXERCISES
+from minibert.model import Backbone, Model, load_backbone
+
+WITH_BACKWARD = ("linear", "gelu", "layernorm", "softmax", "attention", "adapter", "layer", "cross_entropy")
+ALONE = ("wordpiece", "pack", "embedding", "embeddings", "encoder", "clip", "learning_rate", "adam_step")
+NEEDED = (*ALONE, *WITH_BACKWARD, *(f"{name}_backward" for name in WITH_BACKWARD))
+ACCURACY = 0.80  # of `minibert train --task opinions` on test, with the same settings
+COMPARED = 8  # sentences
+AWAY = 0.05  # standard deviation of adapters' weights when tensors are compared: near the identity nothing shows
+
+Say = Callable[[str], None]
+
+
+def assemble(folder: Path, backbone_file: Path, max_steps: int = 0, say: Say = print) -> bool:
+    """Do all five; print what is found. Returns whether all is right. max_steps: of training; 0: all five epochs.
+
+    Raises InputError if the folder or the file cannot be used.
+    """
+    functions = own.load(folder)
+    reports = [own.report_on(name, functions) for name in sorted(NEEDED, key=list(EXERCISES).index)]
+    for report in reports:
+        if not report:
+            say(str(report))
+    say(f"your functions: {sum(map(bool, reports))} of {len(reports)} right")
+    if not all(reports):
+        return False
+    try:
+        return _run(functions, load_backbone(backbone_file), max_steps, say)
+    except Wrong as wrong:
+        say(f"{wrong}\nSmall inputs did not show this; what {wrong.name} calls may be the reason, too.")
+        return False
+
+
+def _run(functions: dict[str, Callable], backbone: Backbone, max_steps: int, say: Say) -> bool:
+    config, task = TrainConfig(max_steps=max_steps), opinions()
+    splits, n_same = text_to_tensors(functions, backbone, task, config.max_length)
+    say(f"text to tensors: {n_same:,} of {sum(map(len, splits.values())):,} sentences in the word pieces of minibert")
+    model, lessons = Model(backbone, seed=config.seed), splits["train"][:COMPARED]
+    batch, labels = packed(functions, lessons), task.train.labels[:COMPARED]
+    away = _away_from_the_identity(model)
+    assembled = Assembled(functions, backbone.config, away.parameters(), set(away.trained()))
+    error = compare_states(assembled, away, batch)
+    say(f"hidden states: {error:.0e} relative to the largest, in {backbone.config.n_layers} layers")
+    n, error = compare_gradients(assembled, away, batch, labels)
+    say(f"gradients: {error:.0e} at most, of {n} tensors")
+    assembled = Assembled(functions, backbone.config, model.parameters(), set(model.trained()))
+    return train(assembled, splits, task, config, say)
+
+
+def _away_from_the_identity(model: Model) -> Model:
+    """A model of the same backbone whose adapters change what passes."""
+    away, rng = Model(model.backbone, seed=model.seed), np.random.default_rng(0)
+    arrays = {name: np.array(array) for name, array in away.trained().items()}
+    for name, array in arrays.items():
+        if "/adapter/" in name:
+            arrays[name] = rng.normal(scale=AWAY, size=array.shape).astype(np.float32)
+    away.load_trained(arrays)
+    return away
+
+
+# -------------------------------------------------------------------------------------------------------------- text
+
+
+def text_to_tensors(functions: dict[str, Callable], backbone: Backbone, task: Task, most: int) -> tuple[dict, int]:
+    """{split: the ids of each text}, and how many texts the learner's wordpiece gives the same ids; the others have
+    an odd character, and are cut otherwise before it. Raises Wrong if it gives a word other pieces than ours."""
+    vocab = {token: i for i, token in enumerate(backbone.tokenizer.vocab)}
+    most = min(most, backbone.config.max_positions)
+    texts = {"train": task.train.texts, "dev": task.dev["dev"].texts, "test": task.test.texts}
+    ids, n_same = {}, 0
+    for name, split in texts.items():
+        batch = backbone.encode(split, max_length=most)
+        ids[name] = [batch.ids[a:b].tolist() for a, b in pairwise(batch.offsets)]
+        n_same += sum(tokens(functions, text, vocab, most) == row for text, row in zip(split, ids[name], strict=True))
+    return ids, n_same
+
+
+# ---------------------------------------------------------------------------------------------------------- training
+
+
+def train(assembled: Assembled, splits: dict[str, list], task: Task, config: TrainConfig, say: Say) -> bool:
+    """Epochs as `minibert train` orders them, the best on dev kept; then the score on test. Raises Wrong."""
+    n, size = len(splits["train"]), config.batch_size
+    total = config.epochs * math.ceil(n / size)
+    best, kept, done = -1.0, {}, False
+    for epoch in range(config.epochs):
+        order, start, losses = np.random.default_rng([config.seed, epoch]).permutation(n), time.perf_counter(), []
+        for i in range(0, n, size):
+            rows = order[i : i + size]
+            batch = packed(assembled.functions, [splits["train"][row] for row in rows])
+            losses.append(assembled.step(batch, task.train.labels[rows], total, config.lr))
+            if not math.isfinite(losses[-1]):
+                say(f"step {assembled.steps}: the loss is {losses[-1]}")
+                return False
+            if assembled.steps in (COMPARED_STEPS, 20):
+                per_step = (time.perf_counter() - start) / len(losses)
+                say(f"training: {total} steps, of {per_step:.2f} s: {per_step * total / 60:.0f} minutes")
+            if done := 0 < config.max_steps <= assembled.steps:
+                break
+        score = accuracy(assembled, splits["dev"], task.dev["dev"].labels)
+        seconds = time.perf_counter() - start
+        say(f"epoch {epoch + 1}/{config.epochs}: loss {np.mean(losses):.4f}, dev accuracy {score:.4f}, {seconds:.0f} s")
+        if score > best:
+            best, kept = score, dict(assembled.params)
+        if done:
+            break
+    assembled.params = kept
+    return _score_test(accuracy(assembled, splits["test"], task.test.labels), len(splits["test"]), done, say)
+
+
+def accuracy(assembled: Assembled, sequences: list[list[int]], labels: np.ndarray) -> float:
+    """The share of sequences whose class is right."""
+    return float((assembled.predict(sequences) == labels).mean())
+
+
+def _score_test(score: float, n: int, stopped: bool, say: Say) -> bool:
+    error = math.sqrt(ACCURACY * (1 - ACCURACY) / n)
+    say(f"test accuracy {score:.4f} ({n} sentences, standard error {error:.4f}); minibert train: {ACCURACY:.2f}")
+    if stopped:
+        say("stopped by --max-steps: this is no result yet")
+        return True
+    if score < ACCURACY - 2 * error:
+        say("that is lower by more than two standard errors, though every function agrees with ours")
+        return False
+    return True

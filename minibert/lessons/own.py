@@ -1,0 +1,171 @@
+"""What the checker says of a learner's own files (own_files.py): for `status`, for pytest, and before `assemble`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from minibert.errors import InputError, cut, one_line
+from minibert.lessons.checker import Report, check
+from minibert.lessons.exercises import EXERCISES
+
+MODULE = "mine"
+RIGHT, NOT_YET, NOT_WRITTEN = "right", "not yet", "not written"
+WIDTH = 90  # of a diagnosis in the table
+
+
+class Standing(NamedTuple):
+    """How far a learner is with an exercise. state: RIGHT, NOT_YET or NOT_WRITTEN."""
+
+    lesson: int
+    name: str
+    state: str
+    report: Report
+
+
+def load(folder: Path) -> dict[str, Callable]:
+    """{exercise: the learner's function}, of the folder's mine.py; those that it does not have are left out.
+
+    Raises InputError if there is no mine.py, or if it cannot be imported: then it names the learner's line.
+    """
+    folder = Path(folder).resolve()
+    if not (folder / f"{MODULE}.py").is_file():
+        raise InputError(f"{folder} has no {MODULE}.py; python -m minibert.lessons start DIR writes one")
+    with _alone(folder):
+        try:
+            module = importlib.import_module(MODULE)
+        except Exception as error:  # whatever a learner's file may raise
+            raise InputError(_why_not(folder, error)) from None
+    found = {name: getattr(module, name, None) for name in EXERCISES}
+    return {name: function for name, function in found.items() if function is not None}
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """For the body: modules of this folder are imported first, anew, and leave nothing."""
+    importlib.invalidate_caches()
+    before, writes = sys.modules.copy(), sys.dont_write_bytecode
+    for name in [path.stem for path in folder.glob("*.py")]:
+        if name not in ("conftest", "test_mine"):
+            sys.modules.pop(name, None)
+    sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True  # a file that is saved twice in a second would be read from the cache
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        sys.dont_write_bytecode = writes
+        for name in [name for name, module in sys.modules.items() if _is_in(folder, module)]:
+            if sys.modules[name] is not before.get(name):
+                del sys.modules[name]
+        sys.modules.update(before)
+
+
+def _is_in(folder: Path, module) -> bool:
+    file = getattr(module, "__file__", None)
+    return bool(file) and Path(file).parent == folder
+
+
+def _why_not(folder: Path, error: Exception) -> str:
+    """An error of an import: file, line and what it says, in a line."""
+    kind = f"{type(error).__name__}: {one_line(error)}"
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}: {type(error).__name__}: {error.msg}"
+    own = [step for step in traceback.extract_tb(error.__traceback__) if Path(step.filename).parent == folder]
+    return f"{own[-1].filename}, line {own[-1].lineno}: {kind}" if own else f"{folder / MODULE}.py: {kind}"
+
+
+# ------------------------------------------------------------------------------------------------------ the reports
+
+
+def _blank(x):
+    """As a stub is."""
+    ...
+
+
+def _blank_too(x): ...
+
+
+_BLANK_CODES = {function.__code__.co_code for function in (_blank, _blank_too)}
+
+
+def is_written(function: Callable | None) -> bool:
+    """Whether there is more in a function than a stub has."""
+    code = getattr(function, "__code__", None)
+    return function is not None and (code is None or code.co_code not in _BLANK_CODES)
+
+
+def report_on(name: str, functions: dict[str, Callable]) -> Report:
+    """The checker's report on one of a learner's functions. A backward function must also go with the learner's own
+    forward function, if that is right; one that calls another of theirs needs that one first."""
+    function = functions.get(name)
+    if function is None:
+        return Report(name, f"{MODULE}.py has no {name}")
+    if not is_written(function):
+        return Report(name, "it is not written yet")
+    report = check(name, function)
+    forward = functions.get(EXERCISES[name].forward)
+    if is_written(forward) and check(EXERCISES[name].forward, forward):
+        report = _with_own_forward(name, function, forward, report)
+    return report if report or report.named else _begin_elsewhere(report, functions)
+
+
+def _with_own_forward(name: str, function: Callable, forward: Callable, report: Report) -> Report:
+    own = check(name, function, forward)
+    if report and not own:
+        also = f"right with the cache that the exercise describes, not with that of your {EXERCISES[name].forward}"
+        return Report(name, also, (own.diagnosis, *own.details))
+    return report if report or report.named else own
+
+
+def _begin_elsewhere(report: Report, functions: dict[str, Callable]) -> Report:
+    """The same report, or, if the function calls one of the learner's that is not right, that this comes first."""
+    for name in called_by(functions[report.exercise], functions):
+        if name != report.exercise and not check(name, functions[name]):
+            state = "right" if is_written(functions[name]) else "written"
+            said = f"it calls {name}, which is not {state} yet: begin there"
+            return Report(report.exercise, said, (report.diagnosis,))
+    return report
+
+
+def called_by(function: Callable, functions: dict[str, Callable]) -> list[str]:
+    """The learner's answers that a function calls, directly or by a function beside it that is no answer."""
+    found, waiting, seen = [], [function], set()
+    while waiting:
+        now = waiting.pop(0)
+        code, names = getattr(now, "__code__", None), getattr(now, "__globals__", {})
+        for name in code.co_names if code else ():
+            called = names.get(name)
+            if called is None or id(called) in seen:
+                continue
+            seen.add(id(called))
+            if functions.get(name) is called:
+                found.append(name)
+            elif getattr(called, "__globals__", None) is names:
+                waiting.append(called)
+    return found
+
+
+def standings(functions: dict[str, Callable]) -> list[Standing]:
+    """How far a learner is, exercise by exercise, in the order of the lessons."""
+    found = []
+    for name, exercise in EXERCISES.items():
+        report = report_on(name, functions)
+        state = RIGHT if report else NOT_YET if is_written(functions.get(name)) else NOT_WRITTEN
+        found.append(Standing(exercise.lesson, name, state, report))
+    return found
+
+
+def table(found: list[Standing]) -> str:
+    """The standings for people, and how many are right."""
+    lines = [f"{'lesson':<8}{'exercise':<24}state", "-" * 60]
+    for lesson, name, state, report in found:
+        why = cut(" ".join(report.diagnosis.split()), WIDTH)
+        lines.append(f"{lesson:<8}{name:<24}{state}{f': {why}' if state == NOT_YET else ''}")
+    n_right = sum(standing.state == RIGHT for standing in found)
+    return "\n".join([*lines, f"{n_right} of {len(found)} right"])

@@ -1,0 +1,130 @@
+"""A learner's own files: written once and never over others; what status and pytest say of them."""
+
+import subprocess
+import sys
+
+import pytest
+from learner import answered
+
+from minibert import lessons
+from minibert.lessons import own, own_files, plain
+from minibert.lessons.__main__ import main
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+
+
+def states(folder):
+    return {standing.name: standing.state for standing in own.standings(own.load(folder))}
+
+
+def test_a_stub_has_signature_and_docstring_and_no_answer(tmp_path):
+    own_files.start(tmp_path / "mine")
+    functions = own.load(tmp_path / "mine")
+    assert functions.keys() == lessons.EXERCISES.keys()
+    for name, function in functions.items():
+        solution = getattr(plain, name)
+        assert function.__doc__ == solution.__doc__ and function.__defaults__ == solution.__defaults__, name
+        assert not own.is_written(function), name
+    assert set(states(tmp_path / "mine").values()) == {own.NOT_WRITTEN}
+
+
+def test_the_solutions_are_right(tmp_path):
+    assert set(states(answered(tmp_path)).values()) == {own.RIGHT}
+
+
+def test_start_writes_over_nothing(tmp_path, capsys):
+    answered(tmp_path, ["gelu"])
+    (tmp_path / "mine.py").unlink()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert main(["start", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "lesson_05_gelu_and_layernorm.py" in error and "nothing was written" in error and error.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_start_where_nothing_can_be_written(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["start", str(tmp_path / "file" / "mine")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_status_is_a_table(tmp_path, capsys):
+    answered(tmp_path, ["gelu", "layernorm"], layernorm=("mean(axis=1", "mean(axis=0"))
+    assert main(["status", str(tmp_path)]) == 0
+    table = capsys.readouterr().out
+    row = {line.split()[1]: line for line in table.splitlines() if line[:1].isdigit() and " of " not in line[:6]}
+    assert row["gelu"].split() == ["5", "gelu", "right"]
+    assert "not yet: " in row["layernorm"] and len(row["layernorm"]) < 140
+    assert row["pack"].endswith("not written")
+    assert table.endswith(f"1 of {len(lessons.EXERCISES)} right\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def gelu(x:\n", "line 1: SyntaxError"),
+        ("import numpy\nnumpy.gelu\n", "line 2: AttributeError"),
+        ("raise ValueError('two\\nlines')\n", "line 1: ValueError: two lines"),
+    ],
+)
+def test_a_file_that_cannot_be_imported(tmp_path, capsys, text, said):
+    answered(tmp_path)
+    (tmp_path / "lesson_05_gelu_and_layernorm.py").write_text(text)
+    assert main(["status", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "lesson_05_gelu_and_layernorm.py, " + said in error and error.count("\n") == 1
+
+
+def test_no_folder_and_a_function_that_is_taken_out(tmp_path, capsys):
+    assert main(["status", str(tmp_path / "none")]) == 2
+    assert "start DIR writes one" in capsys.readouterr().err
+    answered(tmp_path)
+    mine = tmp_path / "mine.py"
+    mine.write_text(mine.read_text().replace(" gelu,", ""))
+    assert states(tmp_path)["gelu"] == own.NOT_WRITTEN
+
+
+def test_functions_of_two_folders_are_not_mixed_up(tmp_path):
+    right, wrong = answered(tmp_path / "a"), answered(tmp_path / "b", gelu=("y = x *", "y = 2 * x *"))
+    assert states(right)["gelu"] == own.RIGHT and states(wrong)["gelu"] == own.NOT_YET
+    assert states(right)["gelu"] == own.RIGHT
+
+
+def test_what_is_called_comes_first(tmp_path):
+    functions = own.load(answered(tmp_path, ["adapter", "linear", "linear_backward"]))
+    assert "it calls gelu, which is not written yet" in own.report_on("adapter", functions).diagnosis
+    functions = own.load(answered(tmp_path / "b", gelu=("y = x *", "y = 3 * x *")))
+    assert "it calls gelu, which is not right yet" in own.report_on("adapter", functions).diagnosis
+
+
+def test_a_cache_of_ones_own(tmp_path):
+    """It is right if forward and backward go together; if they do not, that is said."""
+    edits = {"gelu": ("return y, x", "return y, [x]"), "gelu_backward": ("x = cache", "(x,) = cache")}
+    assert states(answered(tmp_path / "a", ["gelu", "gelu_backward"], **edits))["gelu_backward"] == own.RIGHT
+    del edits["gelu_backward"]
+    functions = own.load(answered(tmp_path / "b", ["gelu", "gelu_backward"], **edits))
+    assert "not with that of your gelu" in own.report_on("gelu_backward", functions).diagnosis
+
+
+def run_pytest(folder, *options):
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(folder), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder.parent)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_pytest_shows_the_report_and_no_traceback(tmp_path):
+    mistake = (
+        "    variance = ((x - mean) ** 2).mean(axis=1, keepdims=True)",
+        "    variance = x.var(1, ddof=1)[:, None]",
+    )
+    answered(tmp_path / "mine", ["layernorm", "gelu"], layernorm=mistake)
+    code, told = run_pytest(tmp_path / "mine", "-m", "layernorm")
+    lines = told.splitlines()
+    first = next(i for i, line in enumerate(lines) if "FAILURES" in line)
+    assert code == 1 and lines[first + 2].startswith("layernorm: not yet. ") and "Traceback" not in told
+    assert "own.report_on" not in told and "1 failed" in told
+    code, told = run_pytest(tmp_path / "mine", "-k", "gelu")
+    assert code == 1 and "1 failed, 1 passed" in told and "gelu_backward: not yet. it is not written yet" in told
+    (tmp_path / "mine" / "mine.py").write_text("1 / 0")
+    code, told = run_pytest(tmp_path / "mine", "-m", "gelu", "--strict-markers")
+    assert code == 1 and "line 1: ZeroDivisionError" in told and "Traceback" not in told
