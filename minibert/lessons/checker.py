@@ -97,7 +97,7 @@ def _judge(exercise: Exercise, function: Callable, forward: Callable | None) -> 
         if not same(given, arguments):
             return Report(exercise.name, "it changes its arguments in place: compute new arrays instead")
         answers.append(answer)
-        found = compare(answer, expected, exercise.outputs, exercise.order)
+        found = compare(answer, expected, exercise.outputs, exercise.order, exercise.exact)
         worst, note = max(worst, found.error), note or found.note
         if found.problem and wrong is None:
             where = _describe_arguments(exercise, arguments)

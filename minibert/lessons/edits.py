@@ -13,10 +13,10 @@ from minibert.lessons.exercise import Mistake
 
 @functools.cache
 def _sources() -> dict[str, str]:
-    """{function: its source} of plain.py."""
-    text = Path(plain.__file__).read_text(encoding="utf-8")
-    parts = text.split("\ndef ")
-    return {part.split("(", 1)[0]: "def " + part for part in parts[1:]}
+    """{function: its source} of plain.py and its parts, plain_*.py."""
+    files = sorted(Path(plain.__file__).parent.glob("plain*.py"))
+    parts = [part for file in files for part in file.read_text(encoding="utf-8").split("\ndef ")[1:]]
+    return {part.split("(", 1)[0]: "def " + part for part in parts}
 
 
 def source_of(function: str) -> str:
@@ -38,7 +38,7 @@ def function_with(exercise: str, function: str, source: str) -> Callable:
     """The function of an exercise, of a plain.py in which `function` has another source."""
     names = dict(vars(plain))
     for name, value in vars(plain).items():  # all functions see each other's edited forms
-        if isinstance(value, types.FunctionType) and value.__module__ == plain.__name__:
+        if isinstance(value, types.FunctionType) and value.__module__.startswith(plain.__name__):
             names[name] = types.FunctionType(value.__code__, names, name, value.__defaults__)
     exec(compile(source, f"<{function}, edited>", "exec"), names)
     return names[exercise]

@@ -41,6 +41,7 @@ class Exercise:
     cases     a random generator -> the lists of arguments it is tried on; None for a backward function: those of its
               forward function serve
     hints     from a question to nearly the line
+    exact     whether a dict that is returned must have no further keys (further gradients do no harm)
     order     names of outputs in the order in which they are computed, to find the first that is wrong
     mistakes  those that are made most often first; each is (line, instead, message), or (function, line, instead,
               message) for a mistake in another function that this one calls
@@ -55,6 +56,7 @@ class Exercise:
     cases: Cases | None
     hints: tuple[str, ...]
     order: tuple[str, ...] = ()
+    exact: bool = False
     mistakes: tuple[tuple[str, ...], ...] = ()
     judge: Judge | None = None
 

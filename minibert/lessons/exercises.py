@@ -14,6 +14,7 @@ from minibert.lessons.catalogue import (
     attention,
     counts,
     encoder,
+    evidence,
     frozen,
     gradients,
     methods,
@@ -36,6 +37,7 @@ _TOPICS = (
     frozen,
     methods,
     optimizer,
+    evidence,
 )
 EXERCISES = {
     exercise.name: exercise

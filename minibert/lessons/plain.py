@@ -16,6 +16,9 @@ import math
 
 import numpy as np
 
+from minibert.lessons.plain_evidence import ablate, paired_interval  # noqa: F401  (further parts of this module)
+from minibert.lessons.plain_optimizer import adam_step, clip, learning_rate, train  # noqa: F401
+
 # ------------------------------------------------------------------------------------------------- text to tensors
 
 
@@ -437,31 +440,3 @@ def cache_sizes(trained, D, F, H, M):
         "feed-forward adapter": (D + 2 * M) * ("feed_forward/adapter/up/b" in trained),
         "feed-forward norm": D + 1,
     }
-
-
-# ------------------------------------------------------------------------------------------------------- optimizer
-
-
-def adam_step(p, g, m, v, step, lr, weight_decay=0.0, beta1=0.9, beta2=0.999, eps=1e-8):
-    """p, m and v after one step of Adam with decoupled weight decay; step is 1 for the first."""
-    m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * g**2
-    m_hat = m / (1 - beta1**step)
-    v_hat = v / (1 - beta2**step)
-    p = p - lr * weight_decay * p - lr * m_hat / (np.sqrt(v_hat) + eps)
-    return p, m, v
-
-
-def learning_rate(step, steps, peak, warmup=0.1):
-    """Up in a straight line over the first steps, then down to zero; step is 0 for the first."""
-    rising = round(warmup * steps)
-    if step < rising:
-        return peak * (step + 1) / rising
-    return peak * (steps - step) / max(1, steps - rising)
-
-
-def clip(grads, largest):
-    """{name: gradient}, all scaled by one factor, so that their norm together is at most `largest`."""
-    norm = math.sqrt(sum((g**2).sum() for g in grads.values()))
-    factor = min(1.0, largest / norm)
-    return {name: g * factor for name, g in grads.items()}

@@ -5,11 +5,12 @@ import math
 import forms_adapter_init
 import forms_backward
 import forms_encoder
+import forms_training
 import numpy as np
 
 from minibert.lessons import plain
 
-FORMS: dict[str, list] = {**forms_adapter_init.FORMS, **forms_encoder.FORMS}
+FORMS: dict[str, list] = {**forms_adapter_init.FORMS, **forms_encoder.FORMS, **forms_training.FORMS}
 
 
 def form(name):
