@@ -95,7 +95,7 @@ def _judge(exercise: Exercise, function: Callable, forward: Callable | None) -> 
         except Exception as error:  # whatever a learner's function may raise
             return Report(exercise.name, _raised(error), (_describe_arguments(exercise, arguments),))
         if not same(given, arguments):
-            return Report(exercise.name, "it changes its arguments in place: compute new arrays instead")
+            return Report(exercise.name, "it changes its arguments in place: compute new ones instead")
         answers.append(answer)
         found = compare(answer, expected, exercise.outputs, exercise.order, exercise.exact)
         worst, note = max(worst, found.error), note or found.note

@@ -173,6 +173,12 @@ EXERCISES = (
                 'if not any(name.startswith(f"encoder/layers/{i}") and "/adapter/" in name for i in layers)',
                 'layers 10 and 11 lose their adapters with layer 1, their names begin alike: compare with "layers/1/"',
             ),
+            (_LEFT, "", "nothing is taken out"),
+            (
+                _LEFT,
+                'if "/adapter/" not in name or not str(first) <= name.split("/")[2] <= str(last)',
+                'the numbers of layers are compared as texts, where "10" comes before "2": make them int',
+            ),
             (_LEFT, 'if "/adapter/" not in name', "the adapters of all layers are taken out"),
             (_LEFT, "if name.startswith(removed)", "this is what must be taken out; return what is left"),
             (

@@ -226,6 +226,11 @@ EXERCISES = (
                 "    p_0 = dict(p)\n    for step in range(steps):\n        grads = clip(gradients(p_0, step), largest)",
                 "the gradients are those at the first parameters in every step: they must be taken where p is now",
             ),
+            (
+                "grads[name], m[name]",
+                "clip(gradients(p, step), largest)[name], m[name]",
+                "the gradients are computed again for each array, after others have moved: take them once a step",
+            ),
             ("range(steps)", "range(steps - 1)", "the last step is missing: range(steps) ends at steps - 1"),
             ("range(steps)", "range(1, steps)", "step 0 is missing: the loop begins at 1"),
             (

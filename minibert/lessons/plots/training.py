@@ -32,8 +32,8 @@ def learning_curves(losses: dict[str, list[float]], chance: float, window: int =
         marker = {"marker": "os^D"[i], "markevery": max(1, len(mean) // 8), "markersize": 5}
         ax.plot(places, mean, style, color=color, label=name, **marker)
     ax.axhline(chance, color="grey", linewidth=1, linestyle=(0, (1, 3)))
-    ax.text(0, chance, "guessing", color="dimgrey", va="bottom", fontsize=8)
-    ax.set(xlabel="step", ylabel=f"loss, mean of {window} steps")
+    ax.text(1.01, chance, "guessing", color="dimgrey", va="center", fontsize=8, transform=ax.get_yaxis_transform())
+    ax.set(xlabel="step", ylabel="loss" if window == 1 else f"loss, mean of {window} steps")
     ax.legend(frameon=False)
     return fig
 
