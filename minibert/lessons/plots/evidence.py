@@ -16,12 +16,14 @@ def accuracy_by_size(sizes, accuracies, errors, differences):
     fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
     places = np.arange(len(sizes))
     left.errorbar(places, accuracies, yerr=errors, fmt="o", color="black", capsize=4)
-    left.set(xlabel="adapter size M", ylabel="accuracy on dev", xticks=places, xticklabels=sizes)
+    left.set(xlabel="adapter size M (0: none)", ylabel="accuracy on dev", xticks=places, xticklabels=sizes)
     low, high = 100 * np.array(differences).T
     middle = (low + high) / 2
     right.errorbar(places[1:], middle, yerr=(high - low) / 2, fmt="s", color="black", capsize=4)
     right.axhline(0, color="grey", linewidth=1, linestyle="--")
-    right.set(xlabel="adapter size M", ylabel=f"points above {sizes[0]}", xticks=places[1:], xticklabels=sizes[1:])
+    right.set(
+        xlabel="adapter size M", ylabel=f"points more than M = {sizes[0]}", xticks=places[1:], xticklabels=sizes[1:]
+    )
     right.set_xlim(left.get_xlim())
     return fig
 
