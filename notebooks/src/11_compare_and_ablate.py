@@ -225,7 +225,7 @@ print("largest difference of a probability:", np.abs(scores_without(2, 4, few) -
 # $j$, minus that with all of them. **Predict first:** which single layer is missed most? And what is left without all
 # of them?
 
-# %% compare="never" figure="The change of the accuracy on dev without the adapters of a span of layers, in points. The framed diagonal is single layers, the upper right corner all of them. Hatched cells are no spans." alt="A triangle of numbers on a grid of six by six cells. Those on the diagonal are small. Towards the upper right corner, where all adapters are taken out, the loss grows to tens of points. The cells below the diagonal are hatched."
+# %% compare="never" figure="The change of the accuracy on dev without the adapters of a span of layers, in points. The framed diagonal is single layers, the upper right corner all of them. Hatched cells are no spans." alt="A triangle of numbers on a grid of six by six cells. Those on the diagonal are small. Towards the upper right corner, where all adapters are taken out, more than ten points are lost. The cells below the diagonal are hatched."
 L = backbone.config.n_layers
 change, spans = np.full((L, L), np.nan), {}
 for i in range(L):
