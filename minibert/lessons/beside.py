@@ -1,13 +1,12 @@
 """A learner's functions beside ours, on the tensors of a real BERT: which is the first that gives something else?
 
 The checker tries each function on small inputs in float64. What it cannot see (a size that is assumed, a float32 that
-overflows, a cache that does not fit) shows here: plain.py computes, and every step of it is computed by the learner's
+overflows, a cache that does not fit) shows here: plain/ computes, and every step of it is computed by the learner's
 function, too, from the same numbers.
 """
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from minibert.errors import one_line
 from minibert.lessons import plain
+from minibert.lessons.edits import copies
 
 STEPS = ("embedding", "linear", "gelu", "layernorm", "softmax", "attention", "adapter")  # of a layer, and below it
 FORWARD, BACKWARD = 1e-5, 1e-3  # largest relative difference; gradients are sums of many terms in float32
@@ -82,12 +82,9 @@ def relative(found, wanted) -> float:
 
 
 def compared(functions: dict[str, Callable]) -> dict[str, Callable]:
-    """The functions of plain.py, each step of which is computed by the learner's function, too, and compared. Of a step
+    """The functions of plain/, each step of which is computed by the learner's function, too, and compared. Of a step
     that differs, its own steps are compared before Wrong is raised."""
-    names = dict(vars(plain))
-    for name, value in vars(plain).items():
-        if isinstance(value, types.FunctionType) and value.__module__ == plain.__name__:
-            names[name] = types.FunctionType(value.__code__, names, name, value.__defaults__)
+    names = copies()
     for name in STEPS:
         inside, backward = names[name], f"{name}_backward"
         names[name] = _forward(functions, name, inside)

@@ -2,7 +2,7 @@
 
     >>> lessons.check("layernorm", my_layernorm)
 
-It calls the function on the exercise's inputs and compares what it gives with the function of plain.py, in float64. If
+It calls the function on the exercise's inputs and compares what it gives with the function of plain/, in float64. If
 they differ, it tries every known mistake (catalogue/): one that gives the very same numbers is the one that was made.
 A function that draws random numbers is judged by the properties of its results.
 """
@@ -95,9 +95,9 @@ def _judge(exercise: Exercise, function: Callable, forward: Callable | None) -> 
         except Exception as error:  # whatever a learner's function may raise
             return Report(exercise.name, _raised(error), (_describe_arguments(exercise, arguments),))
         if not same(given, arguments):
-            return Report(exercise.name, "it changes its arguments in place: compute new arrays instead")
+            return Report(exercise.name, "it changes its arguments in place: compute new ones instead")
         answers.append(answer)
-        found = compare(answer, expected, exercise.outputs, exercise.order)
+        found = compare(answer, expected, exercise.outputs, exercise.order, exercise.exact)
         worst, note = max(worst, found.error), note or found.note
         if found.problem and wrong is None:
             where = _describe_arguments(exercise, arguments)
@@ -200,7 +200,7 @@ def hint(name: str) -> str:
 
 
 def take(name: str, function: Callable, forward: Callable | None = None) -> Callable:
-    """The learner's function if it is right, else that of plain.py, so that the lesson goes on; prints which."""
+    """The learner's function if it is right, else that of plain/, so that the lesson goes on; prints which."""
     if check(name, function, forward):
         print(f"{name}: yours")
         return function

@@ -29,13 +29,15 @@ class Comparison:
     note: str = ""
 
 
-def compare(answer, expected, outputs: tuple, order: tuple[str, ...] = ()) -> Comparison:
-    """An answer with what the solution gives. outputs, order: of the exercise."""
+def compare(answer, expected, outputs: tuple, order: tuple[str, ...] = (), exact: bool = False) -> Comparison:
+    """An answer with what the solution gives. outputs, order, exact: of the exercise."""
     if has_cache(outputs):
         return _compare_with_cache(answer, expected, outputs, order)
     names = outputs if isinstance(expected, tuple) else outputs[0]
     if problem := wrong_form(answer, expected, names):
         return Comparison(math.inf, problem)
+    if exact and (extra := [key for key in answer if key not in expected]):
+        return Comparison(math.inf, f"{names} has {extra[0]}, which must not be there")
     return _compare_tensors(_tensors(answer, names), _tensors(expected, names), order)
 
 

@@ -1,4 +1,4 @@
-"""Functions of plain.py with a mistake in them: one line edited, all else as it is."""
+"""Functions of plain/ with a mistake in them: one line edited, all else as it is."""
 
 from __future__ import annotations
 
@@ -13,20 +13,32 @@ from minibert.lessons.exercise import Mistake
 
 @functools.cache
 def _sources() -> dict[str, str]:
-    """{function: its source} of plain.py and its parts, plain_*.py."""
-    files = sorted(Path(plain.__file__).parent.glob("plain*.py"))
+    """{function: its source} of plain/."""
+    files = sorted(Path(plain.__file__).parent.glob("*.py"))
     parts = [part for file in files for part in file.read_text(encoding="utf-8").split("\ndef ")[1:]]
     return {part.split("(", 1)[0]: "def " + part for part in parts}
 
 
 def source_of(function: str) -> str:
-    """The text of a function of plain.py."""
+    """The text of a function of plain/."""
     return _sources()[function]
+
+
+def copies() -> dict:
+    """The names of all functions of plain/ with copies of them, which call each other by these names."""
+    names: dict = {}
+    for function in map(vars(plain).get, plain.__all__):
+        names |= {name: value for name, value in function.__globals__.items() if not name.startswith("__")}
+    names |= {"__name__": plain.__name__, "__builtins__": __builtins__}
+    for name in plain.__all__:
+        function = getattr(plain, name)
+        names[name] = types.FunctionType(function.__code__, names, name, function.__defaults__)
+    return names
 
 
 @functools.cache
 def with_mistake(exercise: str, mistake: Mistake) -> Callable:
-    """The function of an exercise, of a plain.py in which that one mistake is made. Raises ValueError if the line is
+    """The function of an exercise, of plain/, where that one mistake is made. Raises ValueError if the line is
     not there."""
     source = source_of(mistake.function)
     if mistake.line not in source:
@@ -35,10 +47,7 @@ def with_mistake(exercise: str, mistake: Mistake) -> Callable:
 
 
 def function_with(exercise: str, function: str, source: str) -> Callable:
-    """The function of an exercise, of a plain.py in which `function` has another source."""
-    names = dict(vars(plain))
-    for name, value in vars(plain).items():  # all functions see each other's edited forms
-        if isinstance(value, types.FunctionType) and value.__module__.startswith(plain.__name__):
-            names[name] = types.FunctionType(value.__code__, names, name, value.__defaults__)
+    """The function of an exercise, of plain/, where `function` has another source."""
+    names = copies()
     exec(compile(source, f"<{function}, edited>", "exec"), names)
     return names[exercise]

@@ -1,6 +1,6 @@
 """What an exercise of the course is: a function to write, the inputs it is tried on, hints, and known mistakes.
 
-An exercise is named after its function of plain.py. Inputs are random, in float64, and of sizes that all differ, so
+An exercise is named after its function of plain/. Inputs are random, in float64, and of sizes that all differ, so
 that a transposed matrix or a mean over the wrong axis cannot pass. Those of one seed are always the same.
 """
 
@@ -19,7 +19,7 @@ Judge = Callable[[list[tuple], list], tuple[str, ...]]
 
 
 class Mistake(NamedTuple):
-    """A known mistake: an edit of `function` of plain.py, that is a line, or a part of it, and what stands there
+    """A known mistake: an edit of `function` of plain/, that is a line, or a part of it, and what stands there
     instead; and what to say to who makes it.
 
     If a learner's function gives on every input what the edited one gives, this is the mistake that was made. That is
@@ -41,6 +41,7 @@ class Exercise:
     cases     a random generator -> the lists of arguments it is tried on; None for a backward function: those of its
               forward function serve
     hints     from a question to nearly the line
+    exact     whether a dict that is returned must have no further keys (further gradients do no harm)
     order     names of outputs in the order in which they are computed, to find the first that is wrong
     mistakes  those that are made most often first; each is (line, instead, message), or (function, line, instead,
               message) for a mistake in another function that this one calls
@@ -55,6 +56,7 @@ class Exercise:
     cases: Cases | None
     hints: tuple[str, ...]
     order: tuple[str, ...] = ()
+    exact: bool = False
     mistakes: tuple[tuple[str, ...], ...] = ()
     judge: Judge | None = None
 
@@ -64,7 +66,7 @@ class Exercise:
 
     @property
     def solution(self) -> Callable:
-        """The function of plain.py."""
+        """The function of plain/."""
         return getattr(plain, self.name)
 
     @property

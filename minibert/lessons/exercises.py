@@ -14,6 +14,7 @@ from minibert.lessons.catalogue import (
     attention,
     counts,
     encoder,
+    evidence,
     frozen,
     gradients,
     kernels,
@@ -38,6 +39,7 @@ _TOPICS = (
     frozen,
     methods,
     optimizer,
+    evidence,
     kernels,
     tasks,
 )

@@ -1,6 +1,6 @@
 """The files that a learner writes in, outside of the notebooks: `python -m minibert.lessons start DIR`.
 
-lesson_NN_name.py   a stub for each exercise of a lesson: signature and docstring as in plain.py, the body left open
+lesson_NN_name.py   a stub for each exercise of a lesson: signature and docstring as in plain/, the body left open
 mine.py             which function is the answer to which exercise; a learner may put others in their place
 conftest.py, test_mine.py   `pytest DIR -m layernorm` runs the checker on one exercise, `pytest DIR` on all
 """
@@ -135,7 +135,7 @@ def _lesson_file(lesson: int, names: list[str]) -> str:
 
 
 def _used(name: str) -> set[str]:
-    """The functions of plain.py that one of them calls."""
+    """The functions of plain/ that one of them calls."""
     tree = ast.parse(source_of(name))
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and _is_function_of_plain(node.id)} - {
         name
@@ -161,7 +161,7 @@ def _imports(lesson: int, names: list[str], copied: list[str]) -> list[str]:
 
 
 def _is_function_of_plain(name: str) -> bool:
-    return getattr(getattr(plain, name, None), "__module__", "") == plain.__name__
+    return name in plain.__all__
 
 
 def _import(module: str, names: list[str]) -> str:

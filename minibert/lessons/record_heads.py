@@ -33,7 +33,7 @@ def record(backbone, texts: list[str], heads: list[tuple[int, int]]) -> RealHead
 
 
 def encoder(backbone, batch):
-    """Hidden states (T, D), and the queries and keys (T, D) of each layer, by the functions of plain.py, in float64."""
+    """Hidden states (T, D), and the queries and keys (T, D) of each layer, by the functions of plain/, in float64."""
     params = {name: np.asarray(array, np.float64) for name, array in backbone.parameters().items()}
     eps, all_queries_and_keys = backbone.config.layernorm_eps, []
 

@@ -6,11 +6,13 @@ import forms_adapter_init
 import forms_backward
 import forms_encoder
 import forms_kernels_tasks
+import forms_training
 import numpy as np
 
 from minibert.lessons import plain
 
-FORMS: dict[str, list] = {**forms_adapter_init.FORMS, **forms_encoder.FORMS, **forms_kernels_tasks.FORMS}
+PARTS = (forms_adapter_init, forms_encoder, forms_kernels_tasks, forms_training)
+FORMS: dict[str, list] = {name: forms for part in PARTS for name, forms in part.FORMS.items()}
 
 
 def form(name):

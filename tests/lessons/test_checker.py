@@ -109,7 +109,7 @@ def test_whatever_is_handed_in_is_answered_in_a_sentence(answer):
 
 def test_the_line_of_an_error_is_the_learners_own():
     def wrong_cache(dy, cache):
-        return plain.linear_backward(dy, cache[0])  # not in plain.py, where it raises
+        return plain.linear_backward(dy, cache[0])  # not in plain/, where it raises
 
     assert "cache[0])" in lessons.check("linear_backward", wrong_cache).diagnosis
 

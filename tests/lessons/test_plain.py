@@ -1,4 +1,4 @@
-"""plain.py computes what the kernels, the layers and the optimizer compute."""
+"""plain/ computes what the kernels, the layers and the optimizer compute."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from tiny import CONFIG
 
 import kernels
 from minibert.config import AdapterConfig
-from minibert.lessons import plain
+from minibert.lessons import EXERCISES, plain
 from minibert.losses import cross_entropy
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
 
@@ -240,6 +240,50 @@ def test_optimizer():
             close(clipped[name], grads[name])
             ours[name], m[name], v[name] = plain.adam_step(ours[name], clipped[name], m[name], v[name], step, lr, decay)
             close(ours[name], p[name])
+
+
+def test_train_is_the_programs_loop():
+    p, gradients, steps, peak, largest, decay, warmup = EXERCISES["train"].cases(np.random.default_rng(1))[1]
+    ours = plain.train(p, gradients, steps, peak, largest, decay, warmup)
+    theirs = {name: a.copy() for name, a in p.items()}
+    optimizer = Adam(theirs, decay)
+    for step in range(steps):
+        grads = gradients(theirs, step)
+        clip_by_global_norm(grads, largest)
+        optimizer.step(grads, learning_rate(step, steps, peak, warmup))
+    for name, array in theirs.items():
+        close(ours[name], array)
+
+
+def test_paired_interval():
+    """By the counts of examples that one of the two has right alone; and by SciPy's interval of a mean."""
+    a, b = RNG.random(80) < 0.8, RNG.random(80) < 0.6
+    low, high = plain.paired_interval(a, b)
+    n, a_alone, b_alone = 80, (a & ~b).sum(), (b & ~a).sum()
+    error = np.sqrt((a_alone + b_alone - (a_alone - b_alone) ** 2 / n) / n / (n - 1))
+    close(((low + high) / 2, high - low), ((a_alone - b_alone) / n, 2 * 1.96 * error))
+    stats = pytest.importorskip("scipy.stats")
+    difference = a.astype(float) - b
+    close((low, high), stats.norm.interval(2 * stats.norm.cdf(1.96) - 1, difference.mean(), stats.sem(difference)))
+
+
+def test_paired_interval_covers_the_true_difference_in_95_percent():
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(1000):
+        easy = rng.random(250)  # an example that is easy for one is easy for the other
+        a, b = easy + 0.3 * rng.random(250) > 0.4, easy + 0.3 * rng.random(250) > 0.5
+        low, high = plain.paired_interval(a, b)
+        covered += low <= 0.1 <= high  # P(e + 0.3 u > 0.4) - P(e + 0.3 u > 0.5), e and u uniform, is 0.1
+    assert 930 <= covered <= 965
+
+
+def test_ablate_is_that_of_the_model():
+    from minibert.gradcheck import tiny_model
+
+    model = tiny_model("adapter", "classify")
+    left = plain.ablate(model.parameters(), 0, 0)
+    assert list(left) == list(model.without_adapters([0]).parameters())
+    assert all(np.shares_memory(array, model.parameters()[name]) for name, array in left.items())
 
 
 @pytest.mark.parametrize("name", ["linear", "gelu", "layernorm", "softmax"])

@@ -1,4 +1,4 @@
-"""What lesson 12 builds, as plain.py: a product in tiles, and what bounds its speed."""
+"""A product in tiles, and what bounds its speed."""
 
 from __future__ import annotations
 

@@ -1,0 +1,52 @@
+"""Pictures of lesson 11: accuracy against the size of the adapters, and what is lost without some of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def accuracy_by_size(sizes, accuracies, errors, differences):
+    """Left the accuracy of each setting with its interval, right its difference to the first one.
+
+    sizes: names of the settings, from small to large. accuracies: of each; errors: half the width of its interval.
+    differences: (low, high) of each setting minus the first, without the first.   -> a figure
+    """
+    import matplotlib.pyplot as plt
+
+    fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+    places = np.arange(len(sizes))
+    left.errorbar(places, accuracies, yerr=errors, fmt="o", color="black", capsize=4)
+    left.set(xlabel="adapter size M (0: none)", ylabel="accuracy on dev", xticks=places, xticklabels=sizes)
+    low, high = 100 * np.array(differences).T
+    middle = (low + high) / 2
+    right.errorbar(places[1:], middle, yerr=(high - low) / 2, fmt="s", color="black", capsize=4)
+    right.axhline(0, color="grey", linewidth=1, linestyle="--")
+    right.set(
+        xlabel="adapter size M", ylabel=f"points more than M = {sizes[0]}", xticks=places[1:], xticklabels=sizes[1:]
+    )
+    right.set_xlim(left.get_xlim())
+    return fig
+
+
+def ablation_heatmap(change, title: str = "change of the accuracy, in points"):
+    """change[i, j] (L, L): of the score without the adapters of layers i to j, both included; NaN where there is no
+    such span. Those cells are hatched; single layers, the diagonal, are framed.   -> a figure"""
+    import matplotlib.pyplot as plt
+
+    change = np.asarray(change, float)
+    n_layers, largest = len(change), max(1.0, np.nanmax(np.abs(change)))
+    fig, ax = plt.subplots(figsize=(5.6, 4.6), layout="constrained")
+    image = ax.imshow(change, cmap="viridis", vmin=-largest, vmax=0, zorder=1)
+    whole = plt.Rectangle((-0.5, -0.5), n_layers, n_layers, fill=False, hatch="////", edgecolor="lightgrey", zorder=0)
+    ax.add_patch(whole)
+    for i, j in np.ndindex(change.shape):
+        if np.isnan(change[i, j]):
+            continue
+        dark = change[i, j] < -largest / 2
+        ax.text(j, i, f"{change[i, j]:+.1f}", ha="center", va="center", color="white" if dark else "black", fontsize=9)
+        if i == j:
+            ax.add_patch(plt.Rectangle((i - 0.47, i - 0.47), 0.94, 0.94, fill=False, edgecolor="black", linewidth=2))
+    ax.set(title=title, xlabel="last ablated layer", ylabel="first ablated layer")
+    ax.set(xticks=range(n_layers), yticks=range(n_layers))
+    fig.colorbar(image, ax=ax, shrink=0.8, label="points")
+    return fig
