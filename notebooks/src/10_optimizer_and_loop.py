@@ -83,7 +83,7 @@ def adam_step(p, g, m, v, step, lr, weight_decay=0.0, beta1=0.9, beta2=0.999, ep
 lessons.check("adam_step", adam_step)
 
 # %%
-# lessons.hint("adam_step")      # a question first; call it again for more
+# lessons.hint("adam_step")      # remove the first #: a question first; run it again for more
 
 # %% [markdown]
 # **Predict first:** three elements have the gradients 0.0001, 1 and −10,000. The rate is 0.001, and this is the first

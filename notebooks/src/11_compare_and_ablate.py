@@ -70,7 +70,7 @@ def paired_interval(right_a, right_b, z=1.96):
 lessons.check("paired_interval", paired_interval)
 
 # %%
-# lessons.hint("paired_interval")      # a question first; call it again for more
+# lessons.hint("paired_interval")      # remove the first #: a question first; run it again for more
 
 # %% [markdown]
 # **Predict first:** two models have 75 % and 71 % of 246 sentences right, and differ on 30 of them. How much narrower
@@ -197,7 +197,7 @@ def ablate(params, first, last):
 lessons.check("ablate", ablate)
 
 # %%
-# lessons.hint("ablate")      # a question first; call it again for more
+# lessons.hint("ablate")      # remove the first #: a question first; run it again for more
 
 # %% [markdown]
 # In minibert an adapter whose parameters are all zero is exactly the identity. So we put zeros where your function took

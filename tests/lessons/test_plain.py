@@ -289,8 +289,6 @@ def test_ablate_is_that_of_the_model():
 @pytest.mark.parametrize("name", ["linear", "gelu", "layernorm", "softmax"])
 def test_backward_is_the_central_difference(name):
     """An oracle of its own, beside the kernels."""
-    from minibert.lessons import EXERCISES
-
     function = getattr(plain, name)
     x, *others = EXERCISES[name].cases(np.random.default_rng(1))[0]
     y, cache = function(x, *others)
