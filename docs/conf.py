@@ -14,7 +14,6 @@ os.environ["MINIBERT_KERNELS"] = "numpy"  # the reference shows the formulas, an
 
 project = "minibert"
 author = "the authors of minibert"
-copyright = "MIT licence"
 root_doc = "docs/index"
 include_patterns = ["docs/**.md", "notebooks/*.ipynb", "kernels/README.md", "kernels/engine/README.md"]
 exclude_patterns = ["**/.*", ".*", "build", "models", "runs", "results", "tests", "notebooks/src"]
@@ -28,7 +27,7 @@ nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # no scripts from the network
 nb_merge_streams = True
 
-math_eqref_format = "eq. ({number})"
+math_eqref_format = "({number})"
 mathjax_path = "mathjax/tex-chtml.js"  # copied by site_parts
 mathjax3_config = {
     "options": {"processHtmlClass": "tex2jax_process|mathjax_process|math|output_area"},
@@ -45,10 +44,12 @@ nitpick_ignore_regex = [  # types that signatures name, and that the site does n
     ("py:.*", r"minibert\.(text\.(Tokenizer|Features)|storage\.bank\.TaskRecord)"),
 ]
 
+smartquotes = False
 html_theme = "furo"
 html_title = "minibert"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_show_copyright = False
 html_show_sourcelink = False
 html_show_sphinx = False
 html_copy_source = False

@@ -45,7 +45,8 @@ def code_pages(app: Sphinx):
     for path in sorted(app.linked_code):
         text = Path(app.srcdir, path).read_text(encoding="utf-8")
         code = app.builder.highlighter.highlight_block(text, SHOWN[Path(path).suffix], linenos="inline")
-        yield code_page(path), {"title": path, "body": f"<h1>{path}</h1>\n{code}"}, "page.html"
+        body = f'<h1>{path}</h1>\n<div class="source">{code}</div>'
+        yield code_page(path), {"title": path, "body": body}, "page.html"
 
 
 # --------------------------------------------------------------------------------------------------------- docstrings
@@ -59,13 +60,12 @@ def as_written(app, what, name, obj, options, lines: list[str]) -> None:
 
 def _block(block: str) -> list[str]:
     lines = block.split("\n")
-    ragged = any(line.startswith(" ") for line in lines) or any(len(line) < 60 for line in lines[:-1])
-    if ragged:  # a formula, a list, a table
-        return [".. code-block:: text", "", *("   " + line for line in lines)]
-    text = " ".join(lines)
+    if any(line.startswith(" ") for line in lines) or sum(bool(re.search(r"\S {3,}\S", line)) for line in lines) > 1:
+        return [".. code-block:: text", "", *("   " + line for line in lines)]  # a formula, a list, a table
+    text = re.sub(r"(?m)^(.{,90})\n", r"\1\n\n", block)  # a line that ends early ends a paragraph
     parts = re.split(r"(`[^`]+`)", text)
     plain = (re.sub(r"([\\*_|`<>])", r"\\\1", part) if i % 2 == 0 else f"`{part}`" for i, part in enumerate(parts))
-    return ["".join(plain)]
+    return "".join(plain).split("\n")
 
 
 # -------------------------------------------------------------------------------------------------- files beside pages
