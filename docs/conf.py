@@ -28,8 +28,9 @@ nb_ipywidgets_js = {}  # no scripts from the network
 nb_merge_streams = True
 
 math_eqref_format = "({number})"
-mathjax_path = "mathjax/tex-chtml.js"  # copied by site_parts
+mathjax_path = "mathjax/startup.js"  # copied by site_parts
 mathjax3_config = {
+    "loader": {"load": ["input/tex", "output/chtml", "a11y/assistive-mml"]},
     "options": {"processHtmlClass": "tex2jax_process|mathjax_process|math|output_area"},
     "chtml": {"displayAlign": "left", "displayIndent": "1em"},
 }

@@ -14,6 +14,8 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 
 MATHJAX = "sphinx-mathjax-offline"  # a package that holds MathJax 3
+USED = ("startup.js", "core.js", "input/tex.js", "input/tex/extensions", "output/chtml.js", "output/chtml/fonts")
+USED += ("a11y/assistive-mml.js",)  # its files and folders that the pages load; the whole has 24 MB
 SHOWN = {".py": "python", ".toml": "toml", ".cfg": "ini"}  # endings of files that have a page: their language
 FIRST = '<meta http-equiv="refresh" content="0; url=docs/index.html"><a href="docs/index.html">minibert</a>'
 
@@ -72,14 +74,15 @@ def _block(block: str) -> list[str]:
 
 
 def copy_files(app: Sphinx, error: Exception | None) -> None:
-    """MathJax with its fonts, two of the 24 MB that the package holds; and a first page that leads to the index."""
+    """The part of MathJax that is used, and a first page that leads to the index."""
     if error is not None:
         return
     source = Path(find_spec(MATHJAX).origin).parent / "static" / "mathjax"
     target = Path(app.outdir, "_static", "mathjax")
-    fonts = Path("output", "chtml", "fonts", "woff-v2")
-    shutil.copytree(source / fonts, target / fonts, dirs_exist_ok=True)
-    shutil.copy(source / "tex-chtml.js", target)
+    for name in USED:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (source / name).is_dir() else shutil.copy
+        copy(source / name, target / name)
     Path(app.outdir, "index.html").write_text(f"<!doctype html><title>minibert</title>{FIRST}\n", encoding="utf-8")
 
 
