@@ -79,6 +79,7 @@ def copy_files(app: Sphinx, error: Exception | None) -> None:
         return
     source = Path(find_spec(MATHJAX).origin).parent / "static" / "mathjax"
     target = Path(app.outdir, "_static", "mathjax")
+    shutil.rmtree(target, ignore_errors=True)
     for name in USED:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (source / name).is_dir() else shutil.copy
