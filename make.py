@@ -7,6 +7,7 @@
     notebooks  run every lesson, solved and blank, and compare what it prints with what is stored
     notebooks-fast   the same with few training steps
     notebooks-write  write the notebooks from notebooks/src/
+    docs       build the site into build/site; a warning is an error
     clean      remove the environments, what tools leave, and runs/
 
 The Python that runs this file is the one whose version is used: 3.10 or later.
@@ -111,6 +112,15 @@ def notebooks_fast() -> None:
     notebooks("--fast")
 
 
+def docs() -> None:
+    """The site, without a network once its packages are there."""
+    python = environment(".venv", ".[docs]")
+    shutil.rmtree("build/site", ignore_errors=True)
+    strict = ["--fail-on-warning", "--keep-going", "--nitpicky", "--fresh-env", "--quiet"]
+    run(python, "-m", "sphinx", *strict, "--conf-dir", "docs", "--doctree-dir", "build/doctrees", ".", "build/site")
+    print("open build/site/index.html")
+
+
 def parity(data: "str | None" = None) -> None:
     """Beside transformers and PyTorch."""
     backbone()
@@ -128,6 +138,7 @@ def clean() -> None:
 
 TARGETS = {"demo": demo, "test": test, "parity": parity, "lint": lint}
 TARGETS |= {"notebooks": notebooks, "notebooks-fast": notebooks_fast, "notebooks-write": notebooks_write}
+TARGETS["docs"] = docs
 TARGETS["clean"] = clean
 
 

@@ -1,7 +1,8 @@
 """Every operation in plain NumPy: the formulas to read, and the oracle of all tests.
 
 MINIBERT_KERNELS=numpy runs the whole program on this file, so that each line can be stepped through in a debugger. The
-docstrings of the compiled twins (matmul.py, attention.py, layernorm.py, ...) give the shapes of all arguments.
+docstrings of the compiled twins (matmul.py, attention.py, layernorm.py, ...) give the shapes of all arguments, and
+docs/derivations.md derives the gradients.
 
 Functions return values and leave their arguments as they are. Two kinds of arrays are changed in place: gradients that
 are added to (dW, db, dgamma, dbeta), and what the optimizer moves.
@@ -29,17 +30,17 @@ def matmul_gelu(x, W, b=None):
 
 
 def matmul_dx(dy, W, dx_accum=None, act_grad=None):
-    """dx = (dy @ W.T + dx_accum) act_grad."""
+    """dx = (dy @ W.T + dx_accum) act_grad (derivations, eq. (4))."""
     return (dy @ W.T + (0 if dx_accum is None else dx_accum)) * (1 if act_grad is None else act_grad)
 
 
 def matmul_dw(x, dy, dW):
-    """dW += x.T @ dy."""
+    """dW += x.T @ dy (derivations, eq. (4))."""
     dW += x.T @ dy
 
 
 def bias_db(dy, db):
-    """db += the sum of dy over its rows."""
+    """db += the sum of dy over its rows (derivations, eq. (4))."""
     db += dy.sum(axis=0)
 
 
@@ -79,7 +80,7 @@ _erf = np.frompyfunc(math.erf, 1, 1)  # NumPy has no erf of its own
 
 
 def gelu(x):
-    """y = x cdf(x), and y' = cdf(x) + x pdf(x), of the standard normal distribution."""
+    """y = x cdf(x), and y' = cdf(x) + x pdf(x), of the standard normal distribution (derivations, eq. (12))."""
     cdf = 0.5 * (1.0 + _erf(x.astype(np.float64) / math.sqrt(2.0)).astype(np.float64))
     pdf = np.exp(-0.5 * x.astype(np.float64) ** 2) / math.sqrt(2.0 * math.pi)
     act_grad = cdf + np.where(pdf == 0, pdf, x * pdf)  # infinity * 0 is meant as 0
@@ -125,7 +126,10 @@ def layernorm(x, residual, gamma, beta, eps):
 
 
 def layernorm_backward(dy, normalized, inverse_std, gamma, dgamma=None, dbeta=None):
-    """ds = inverse_std (g - mean(g) - n mean(g n)) with g = dy gamma; dgamma += sum of dy n, dbeta += sum of dy."""
+    """ds = inverse_std (g - mean(g) - n mean(g n)) with g = dy gamma; dgamma += sum of dy n, dbeta += sum of dy.
+
+    (derivations, eqs. (14) to (16))
+    """
     if dgamma is not None:
         dgamma += (dy * normalized).sum(axis=0)
     if dbeta is not None:
@@ -202,7 +206,9 @@ def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
 def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=None):
     """dq, dk and dv. Forward was context = (P m) V with m the mask of dropout, so now, with dC the gradient of context,
 
-    dV = (P m).T dC,  dP = (dC V.T) m,  dS = P (dP - row_sum(dP P)) / sqrt(d_head),  dQ = dS K,  dK = dS.T Q.
+    dV = (P m).T dC,  dP = (dC V.T) m,  dS = P (dP - row_sum(dP P)) / sqrt(d_head),  dQ = dS K,  dK = dS.T Q
+
+    (derivations, eqs. (18) to (20)).
     """
     dq, dk, dv, position = np.empty_like(q), np.empty_like(k), np.empty_like(v), 0
     n_heads = lse.shape[1]
@@ -232,12 +238,12 @@ def embedding(ids, segments, positions, word, segment, position):
 
 
 def embedding_backward(dx, index, dW):
-    """dW[index[t]] += dx[t]."""
+    """dW[index[t]] += dx[t] (derivations, eq. (5))."""
     np.add.at(dW, index, dx)
 
 
 def softmax_cross_entropy(logits, labels):
-    """Mean of -log softmax(logits)[label], and (softmax(logits) - one_hot(labels)) / B."""
+    """Mean of -log softmax(logits)[label], and (softmax(logits) - one_hot(labels)) / B (derivations, eq. (10))."""
     rows = np.arange(len(labels))
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     log_softmax = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
@@ -247,7 +253,7 @@ def softmax_cross_entropy(logits, labels):
 
 
 def adam(p, g, m, v, lr, beta1, beta2, eps, weight_decay, step):
-    """One step of Adam with decoupled weight decay; p, m and v change in place."""
+    """One step of Adam with decoupled weight decay; p, m and v change in place (derivations, eqs. (25) to (27))."""
     m[...] = beta1 * m + (1 - beta1) * g
     v[...] = beta2 * v + (1 - beta2) * g**2
     p *= 1 - lr * weight_decay

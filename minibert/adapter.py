@@ -31,7 +31,7 @@ def adapter_forward(x, p, grads):
 
 
 def adapter_backward(dy, p, cache, grads):
-    """The same lines from the last to the first: dx, and the gradients of W and b are added into grads."""
+    """The same lines, last to first: dx, and the gradients of W and b are added into grads (derivations, eq. (23))."""
     x, h, act_grad = cache
     down, up = grads.get("down", {}), grads.get("up", {})
     # y was x + h W_up + b_up, and h was gelu(u): dW_up += h.T dy, db_up += sum of dy, du = (dy W_up.T) gelu'(u)

@@ -24,7 +24,7 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float = 0.1) -> fl
 
 def clip_by_global_norm(grads: dict[str, np.ndarray], largest: float) -> float:
     """Scale all gradients in place so that their norm together is at most `largest` (0: leave them). Returns the norm
-    before."""
+    before (derivations, eq. (29))."""
     if isinstance(grads, FlatParams):
         return math.sqrt(kernels.squared_norm(grads.all, largest))
     norm = math.sqrt(sum(kernels.squared_norm(g) for g in grads.values()))

@@ -133,7 +133,7 @@ def down(axes, start: tuple[float, float], end: tuple[float, float], dashed: boo
 
 BANDS = (  # of minibert/, from the highest to the lowest; rooms that stand side by side do not import each other
     (("cli/", "the command line; thin"),),
-    (("lab/", "sweeps, the paper's figures"), ("bench/", "timings")),
+    (("report/", "a run on a page"), ("lab/", "sweeps, figures"), ("bench/", "timings"), ("lessons/", "the course")),
     (("run.py  trial.py  train.py  evaluate.py  gradcheck.py", "one run as data; the training loop; checks"),),
     (("model.py  bert.py  heads.py  methods.py  text.py", "layer, encoder, head; what is trained; packed batches"),),
     (("adapter.py  attention.py  layers.py", "the maths, forward and backward: read here first"),),
