@@ -130,7 +130,7 @@ def test_so_it_is_of_a_backbone_file(tmp_path):
         ("flax_model.msgpack", "save it from a BertModel"),
         ("model.onnx", "save it from a BertModel"),
         ("model.fp16.safetensors", "to read a variant such as model.fp16.safetensors, call it model.safetensors"),
-        ("bert_model.ckpt.index", "save it from a BertModel"),
+        ("bert_model.ckpt", "save it from a BertModel"),
         ("adapter_model.safetensors", "adapters alone"),
     ],
 )
