@@ -17,6 +17,7 @@ MARKS = {  # the byte-order mark of each; UTF-32 before UTF-16, whose mark it be
 SAMPLE = 2**12  # bytes that are looked at
 LIKELY = "{likely}"  # in an advice: what `likely` says
 ODD = re.compile("[\udc80-\udcff]")  # what Python's "surrogateescape" makes of a byte that is not of the encoding
+_NOT_ODD = re.compile("[^\udc80-\udcff]+")
 _NOT_ASCII = re.compile("[^\x00-\x7f]")
 _CONTROLS = re.compile("[\x80-\x9f]")
 _RUN = re.compile(rb"[\x80-\xff]{3,}")
@@ -71,12 +72,12 @@ def likely(raw: bytes) -> str:
     wide = zeros_of(raw)
     if wide:
         return wide
-    odd = [ord(byte) & 0xFF for byte in ODD.findall(raw.decode("utf-8", "surrogateescape"))]
+    odd = _NOT_ODD.sub("", raw.decode("utf-8", "surrogateescape")).encode("ascii", "surrogateescape")
     if not odd and not raw.isascii():
         return "utf-8, which all of it is"
     if _has_runs(raw):
         return "such as cp1251, shift_jis, gbk or big5"
-    windows = [byte for byte in odd if byte < 0xA0]
+    windows = bytes(byte for byte in odd if byte < 0xA0)
     if 2 * sum(byte not in USUAL_OF_WINDOWS for byte in windows) > len(odd):
         return "such as mac_roman or cp437, if it is of an old Mac or of DOS"
     return "likely cp1252, as Windows writes it" if windows else "for example latin-1 or cp1252"
@@ -113,9 +114,9 @@ def misread_notes(name: str, text: str, encoding) -> tuple[str, ...]:
     is_western = codecs.lookup(encoding).name in WESTERN
     if whole > odd * (FEW if is_western else 1):
         return (f"{name}: {whole} characters are UTF-8, and are read as {encoding}: is --encoding to be left out?",)
-    controls = _CONTROLS.findall(text)
-    if controls:
-        told = f"it holds {len(controls)} control characters such as U+{ord(controls[0]):04X}"
+    if controls := _CONTROLS.search(text):
+        n = len(text) - len(_CONTROLS.sub("", text))
+        told = f"it holds {n} control characters such as U+{ord(controls[0]):04X}"
     elif is_western and _has_runs(raw):
         told = f"it holds words such as {shown(_words(text))}"
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 
 import pytest
 
@@ -120,3 +121,15 @@ def test_letters_of_no_western_language_are_told():
 )  # fmt: skip
 def test_nothing_is_told_of_what_is_read_right(text, encoding):
     assert misread_notes("f", text, encoding) == ()
+
+
+def test_the_memory_is_a_few_times_that_of_the_bytes():
+    """Many odd bytes are not made objects one by one."""
+    raw = b"caf\xe9 \x93quoted\x94 " * 20_000
+    text = raw.decode("latin-1")
+    tracemalloc.start()
+    likely(raw)
+    misread_notes("x.csv", text, "latin-1")
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert taken < 12 * len(raw)
