@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
+
+import numpy as np
 
 from minibert.errors import InputError, shown
 
@@ -15,10 +18,9 @@ MARKS = {  # the byte-order mark of each; UTF-32 before UTF-16, whose mark it be
     "utf-16-be": codecs.BOM_UTF16_BE,
 }
 SAMPLE = 2**12  # bytes that are looked at
+PIECE = 2**16  # characters
 LIKELY = "{likely}"  # in an advice: what `likely` says
 ODD = re.compile("[\udc80-\udcff]")  # what Python's "surrogateescape" makes of a byte that is not of the encoding
-_NOT_ODD = re.compile("[^\udc80-\udcff]+")
-_NOT_ASCII = re.compile("[^\x00-\x7f]")
 _CONTROLS = re.compile("[\x80-\x9f]")
 _RUN = re.compile(rb"[\x80-\xff]{3,}")
 USUAL_OF_WINDOWS = b"\x80\x85\x8a\x8c\x91\x92\x93\x94\x95\x96\x97\x99\x9a\x9c"  # € … Š Œ ‘ ’ “ ” • – — ™ š œ
@@ -72,7 +74,7 @@ def likely(raw: bytes) -> str:
     wide = zeros_of(raw)
     if wide:
         return wide
-    odd = _NOT_ODD.sub("", raw.decode("utf-8", "surrogateescape")).encode("ascii", "surrogateescape")
+    odd = b"".join(_odd(codes) for codes in _codes(raw.decode("utf-8", "surrogateescape")))
     if not odd and not raw.isascii():
         return "utf-8, which all of it is"
     if _has_runs(raw):
@@ -96,9 +98,21 @@ def advise(advice: str, raw: bytes) -> str:
 
 def count_utf8(raw: bytes) -> tuple[int, int]:
     """How many characters beyond ASCII are whole in UTF-8, and how many bytes belong to none."""
-    text = raw.decode("utf-8", "surrogateescape")
-    odd = len(text) - len(ODD.sub("", text))
-    return len(text) - len(_NOT_ASCII.sub("", text)) - odd, odd
+    beyond = odd = 0
+    for codes in _codes(raw.decode("utf-8", "surrogateescape")):
+        beyond, odd = beyond + int((codes > 0x7F).sum()), odd + len(_odd(codes))
+    return beyond - odd, odd
+
+
+def _codes(text: str) -> Iterator[np.ndarray]:
+    """The numbers of the characters, a piece at a time: one object for each would take a hundred times the text."""
+    for i in range(0, len(text), PIECE):
+        yield np.frombuffer(text[i : i + PIECE].encode("utf-32-le", "surrogatepass"), "<u4")
+
+
+def _odd(codes: np.ndarray) -> bytes:
+    """Of text that was decoded with "surrogateescape": the bytes that are not of the encoding."""
+    return (codes[(codes >= 0xDC80) & (codes <= 0xDCFF)] & 0xFF).astype(np.uint8).tobytes()
 
 
 def misread_notes(name: str, text: str, encoding) -> tuple[str, ...]:
@@ -115,7 +129,7 @@ def misread_notes(name: str, text: str, encoding) -> tuple[str, ...]:
     if whole > odd * (FEW if is_western else 1):
         return (f"{name}: {whole} characters are UTF-8, and are read as {encoding}: is --encoding to be left out?",)
     if controls := _CONTROLS.search(text):
-        n = len(text) - len(_CONTROLS.sub("", text))
+        n = sum(int(((codes >= 0x80) & (codes <= 0x9F)).sum()) for codes in _codes(text))
         told = f"it holds {n} control characters such as U+{ord(controls[0]):04X}"
     elif is_western and _has_runs(raw):
         told = f"it holds words such as {shown(_words(text))}"
