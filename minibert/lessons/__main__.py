@@ -25,10 +25,22 @@ def start(args) -> int:
 
 
 def status(args) -> int:
-    """Print how far a learner is."""
+    """Print how far each learner is."""
     from minibert.lessons import own
 
-    print(own.table(own.standings(own.load(args.folder))))
+    for folder in args.folders:
+        if len(args.folders) > 1:
+            print(f"{folder}:")
+        print(own.table(own.standings(own.load(folder))))
+    return 0
+
+
+def hint(args) -> int:
+    """Print a hint of an exercise."""
+    hints = find(args.name).hints
+    if not 1 <= args.number <= len(hints):
+        raise InputError(f"{args.name} has {len(hints)} hints, got {args.number}")
+    print(f"{args.name}, hint {args.number} of {len(hints)}: {hints[args.number - 1]}")
     return 0
 
 
@@ -92,7 +104,11 @@ def parser() -> argparse.ArgumentParser:
         return added
 
     command(start, "write your own files: a stub for each exercise, and tests", "a new folder")
-    command(status, "which exercises are right", "the folder with mine.py")
+    folders = command(status, "which exercises are right")
+    folders.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folders with a mine.py")
+    hints = command(hint, "a hint of an exercise: the first is a question, the last nearly the line")
+    hints.add_argument("name", metavar="EXERCISE", help="such as layernorm")
+    hints.add_argument("number", type=int, nargs="?", default=1, metavar="N", help="which one; default 1")
     whole = command(assemble, "your functions compute a real BERT, and train its adapters", "the folder with mine.py")
     whole.add_argument("--backbone", type=Path, metavar="FILE", help="default models/minilm-l6.h5")
     whole.add_argument("--max-steps", type=int, default=0, metavar="N", help="of training; default five epochs")
