@@ -133,13 +133,18 @@ def stored_form(blank, run):
     return blank
 
 
+def contents(cell) -> tuple:
+    """What a cell has from its source: text and settings."""
+    return cell.source, {name: value for name, value in cell.metadata.items() if name in source.SETTINGS}
+
+
 def check(path: Path, write: bool, fast: bool) -> str:
     """Run one lesson; what to tell of it. Raises Failure."""
     cells, target, start = source.read(path), ROOT / "notebooks" / f"{path.stem}.ipynb", time.perf_counter()
     solved, blank = source.solved(cells), source.blank(cells)
     if not write:
         stored = nbformat.read(target, as_version=4) if target.exists() else None
-        if stored is None or [c.source for c in stored.cells] != [c.source for c in blank.cells]:
+        if stored is None or [contents(c) for c in stored.cells] != [contents(c) for c in blank.cells]:
             raise Failure("its source has changed: write it again with make notebooks-write")
     execute(solved)
     told = f"{sum(c.cell_type == 'code' for c in solved.cells)} cells, solved in {time.perf_counter() - start:.0f} s"
@@ -153,7 +158,7 @@ def check(path: Path, write: bool, fast: bool) -> str:
         raise Failure(f"{len(text.encode()):,} bytes with its outputs; the limit is {LARGEST:,}")
     if str(ROOT) in text:
         raise Failure(f"the outputs tell where the repository lies: {ROOT}")
-    target.write_text(text, encoding="utf-8")
+    target.write_text(text, encoding="utf-8", newline="\n")
     return told + f", {len(text.encode()) / 1000:.0f} kB written"
 
 

@@ -91,6 +91,8 @@ def to_hdf5(source: Path, out: Path, force: bool = False, verbose: bool = False)
     if source.is_file() and not is_weights:
         names = ", ".join((*LAYOUTS, "*.ckpt.index"))
         raise InputError(f"{source}: weights are read from files called {names}; call it one of these")
+    if INDEX.fullmatch(f"{source.name}.index") and source.with_name(f"{source.name}.index").is_file():
+        source, is_weights = source.with_name(f"{source.name}.index"), True
     if not source.is_dir() and not is_weights:
         raise InputError(f"{source}: no such folder; expected one with {CONFIG}, {WEIGHTS} and {WHOLE} or {VOCAB}")
     weights = find_weights(source) if source.is_dir() else source

@@ -22,6 +22,7 @@ import numpy as np
 from minibert.config import TrainConfig
 from minibert.data import Task
 from minibert.data.builtin import opinions
+from minibert.errors import InputError
 from minibert.lessons import own
 from minibert.lessons.against_minibert import compare_gradients, compare_states
 from minibert.lessons.assembled import COMPARED_STEPS, Assembled, packed, tokens
@@ -60,6 +61,7 @@ def assemble(folder: Path, backbone_file: Path, max_steps: int = 0, say: Say = p
 
 
 def _run(functions: dict[str, Callable], backbone: Backbone, max_steps: int, say: Say) -> bool:
+    _check_kind(backbone)
     config, task = TrainConfig(max_steps=max_steps), opinions()
     splits, n_same = text_to_tensors(functions, backbone, task, config.max_length)
     say(f"text to tensors: {n_same:,} of {sum(map(len, splits.values())):,} sentences in the word pieces of minibert")
@@ -73,6 +75,16 @@ def _run(functions: dict[str, Callable], backbone: Backbone, max_steps: int, say
     say(f"gradients: {error:.0e} at most, of {n} tensors")
     assembled = Assembled(functions, backbone.config, model.parameters(), set(model.trained()))
     return train(assembled, splits, task, config, say)
+
+
+def _check_kind(backbone: Backbone) -> None:
+    """Raises InputError for a BERT that is not computed by the functions of the lessons."""
+    config = backbone.config
+    if config.activation != "gelu" or config.layernorm_eps != 1e-12:
+        raise InputError(
+            f"--backbone has the activation {config.activation} and a layernorm_eps of {config.layernorm_eps:g}; the "
+            "lessons compute a BERT with gelu and 1e-12, such as minilm-l6"
+        )
 
 
 def _away_from_the_identity(model: Model) -> Model:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dis
+import functools
 import importlib
 import sys
 import traceback
@@ -39,10 +41,27 @@ def load(folder: Path) -> dict[str, Callable]:
     with _alone(folder):
         try:
             module = importlib.import_module(MODULE)
-        except Exception as error:  # whatever a learner's file may raise
+        except (Exception, SystemExit) as error:  # whatever a learner's file may raise
             raise InputError(_why_not(folder, error)) from None
     found = {name: getattr(module, name, None) for name in EXERCISES}
-    return {name: function for name, function in found.items() if function is not None}
+    return {name: _in_folder(folder, function) for name, function in found.items() if function is not None}
+
+
+def _in_folder(folder: Path, function: Callable) -> Callable:
+    """The function, called so that an import in its body finds the learner's own files."""
+    if not _imports(getattr(function, "__code__", None)):
+        return function
+
+    @functools.wraps(function)
+    def called(*arguments, **options):
+        with _alone(folder):
+            return function(*arguments, **options)
+
+    return called
+
+
+def _imports(code) -> bool:
+    return code is not None and any(step.opname == "IMPORT_NAME" for step in dis.get_instructions(code))
 
 
 @contextmanager
@@ -68,10 +87,10 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _is_in(folder: Path, module) -> bool:
     file = getattr(module, "__file__", None)
-    return bool(file) and Path(file).parent == folder
+    return bool(file) and folder in Path(file).parents
 
 
-def _why_not(folder: Path, error: Exception) -> str:
+def _why_not(folder: Path, error: BaseException) -> str:
     """An error of an import: file, line and what it says, in a line."""
     kind = f"{type(error).__name__}: {one_line(error)}"
     if isinstance(error, SyntaxError) and error.filename:

@@ -13,6 +13,7 @@ import http.client
 import http.server
 import re
 import socket
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -34,6 +35,13 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         """Nothing: thirty laptops would fill the screen."""
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request, client_address) -> None:
+        """A laptop that breaks off is no error of ours."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def server(folder: Path, port: int, host: str = "") -> http.server.ThreadingHTTPServer:
     """A server of the folder, not yet running. host "": for the whole room. Raises InputError if that is no packed
     course, or if the port is taken."""
@@ -42,7 +50,7 @@ def server(folder: Path, port: int, host: str = "") -> http.server.ThreadingHTTP
             f"{folder} has no {SUMS}, so it is no packed course: python -m minibert.lessons pack --out DIR"
         )
     try:
-        return http.server.ThreadingHTTPServer((host, port), functools.partial(_Handler, directory=str(folder)))
+        return _Server((host, port), functools.partial(_Handler, directory=str(folder)))
     except (OSError, OverflowError) as error:
         raise InputError(f"port {port} cannot be served ({one_line(error)}); give another --port") from None
 
@@ -89,19 +97,33 @@ def fetch(url: str, folder: Path, say: Callable[[str], None] = print) -> None:
     Raises InputError if the server does not answer, or if what it sends is not what its SHA256SUMS says; a file of
     which not all came right is not written.
     """
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+    if not _is_address(url):
         raise InputError(f"--from is {shown(url)}; expected an address such as http://192.168.0.2:8000")
-    url = url.rstrip("/")
+    url, found = url.rstrip("/"), False
     for name, digest in read_sums(_download(f"{url}/{SUMS}").decode("utf-8", "replace"), url).items():
         if PurePosixPath(name).parts[0] not in FETCHED:
             continue
         path = folder / name
-        if path.exists() or path.is_symlink():
-            same = path.is_file() and sha256(path) == digest
-            say(f"{name}: there already" if same else f"{name}: kept as it is; it differs from the course's")
-            continue
-        _fetch_file(f"{url}/{urllib.parse.quote(name)}", path, digest)
-        say(f"{name}: {path.stat().st_size / 1e6:.1f} MB")
+        try:
+            if path.exists() or path.is_symlink():
+                same = path.is_file() and sha256(path) == digest
+                say(f"{name}: there already" if same else f"{name}: kept as it is; it differs from the course's")
+                found = True
+                continue
+            _fetch_file(f"{url}/{urllib.parse.quote(name)}", path, digest)
+            say(f"{name}: {path.stat().st_size / 1e6:.1f} MB")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read or written ({one_line(error)})") from None
+        found = True
+    if not found:
+        raise InputError(f"{url}: its {SUMS} lists neither notebooks nor weights, so it is no packed course")
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return urllib.parse.urlsplit(url).scheme in ("http", "https")
+    except ValueError:
+        return False
 
 
 def read_sums(text: str, where: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from copy import deepcopy
 from pathlib import Path
 
-from minibert.errors import InputError, require
+from minibert.errors import InputError, one_line, require
 
 BLANK = "...  # your code"
 BEGIN, END = "# solution", "# end"
@@ -28,7 +28,7 @@ SETTINGS = {"exercise", "figure", "alt", "compare", "tolerance"}
 
 def read(path: Path):
     """The cells as they stand in the source, an nbformat notebook. Raises InputError that names file and cell."""
-    notebook = require("a lesson's source", "jupytext", "notebooks").read(path, fmt="py:percent")
+    notebook = require("a lesson's source", "jupytext", "notebooks").reads(_text_of(path), fmt="py:percent")
     for number, cell in enumerate(notebook.cells, 1):
         cell.id = f"{path.stem}-{number}"
         unknown = set(cell.metadata) - SETTINGS - {"lines_to_next_cell"}
@@ -40,6 +40,13 @@ def read(path: Path):
         if lines.count(BEGIN) != lines.count(END) or bool(lines.count(BEGIN)) != ("exercise" in cell.metadata):
             raise InputError(f"{path}: cell {number}: an exercise, and nothing else, has {BEGIN!r} … {END!r}")
     return notebook
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as UTF-8 text ({one_line(error)})") from None
 
 
 def solved(notebook):

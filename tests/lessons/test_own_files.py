@@ -7,6 +7,7 @@ import pytest
 from learner import answered
 
 from minibert import lessons
+from minibert.errors import InputError
 from minibert.lessons import own, own_files, plain
 from minibert.lessons.__main__ import main
 
@@ -128,3 +129,14 @@ def test_pytest_shows_the_report_and_no_traceback(tmp_path):
     (tmp_path / "mine" / "mine.py").write_text("1 / 0")
     code, told = run_pytest(tmp_path / "mine", "-m", "gelu", "--strict-markers")
     assert code == 1 and "line 1: ZeroDivisionError" in told and "Traceback" not in told
+
+
+def test_an_import_in_a_function_finds_the_learners_files(tmp_path):
+    """Called after the files were loaded, it still sees the folder; and an exit is told, not obeyed."""
+    (tmp_path / "helpers.py").write_text("def twice(x):\n    return 2 * x\n")
+    (tmp_path / "mine.py").write_text("def gelu(x):\n    from helpers import twice\n\n    return twice(x), x\n")
+    assert own.load(tmp_path)["gelu"](3) == (6, 3)
+    assert "helpers" not in sys.modules
+    (tmp_path / "mine.py").write_text("import sys\nsys.exit(4)\n")
+    with pytest.raises(InputError, match=r"mine\.py, line 2: SystemExit: 4"):
+        own.load(tmp_path)

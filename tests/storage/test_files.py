@@ -132,7 +132,7 @@ def test_a_backbone_in_half_precision(tmp_path):
     with h5py.File(tmp_path / "half.h5") as file:
         assert file["params/pooler/W"].dtype == np.float16
     large = PARAMS | {"pooler/b": np.full(8, 1e5, np.float32)}
-    with pytest.raises(InputError, match="pooler/b holds inf"):
+    with pytest.raises(InputError, match="too large for float16"):
         write_backbone(tmp_path / "large.h5", CONFIG, large, *arguments, half=True)
 
 
