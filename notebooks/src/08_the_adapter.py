@@ -126,7 +126,7 @@ print("dx is dy:", np.array_equal(adapter_backward(dy, adapter(x, zero_up)[1])[0
 # ## 4. Initialization
 #
 # The paper draws both weight matrices from a Gaussian with mean 0 and standard deviation 0.01, truncated at two
-# standard deviations: a value that lies beyond is drawn again, until none does. The biases are zero.
+# standard deviations: values that lie beyond, and only those, are drawn again, until none does. The biases are zero.
 #
 # **Predict first:** why not set both matrices to zero, so that the adapter is exactly the identity? Look at your
 # backward pass: what are `dW_down` and `dW_up` then?
