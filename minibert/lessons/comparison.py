@@ -241,9 +241,15 @@ def _describe(name: str, found, wanted) -> str:
     relative = error(found, wanted)
     found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
     if not wanted.ndim:
-        return f"{name}: relative error {relative:.1e}: expected {wanted:.6g}, got {found:.6g}"
+        return f"{name}: relative error {relative:.1e}: {_both(wanted, found)}"
     difference = np.abs(found - wanted)
     where = np.unravel_index(np.argmax(np.where(np.isnan(difference), np.inf, difference)), wanted.shape)
     place = ", ".join(str(int(i)) for i in where)
-    numbers = f"expected {wanted[where]:.6g}, got {found[where]:.6g}"
+    numbers = _both(wanted[where], found[where])
     return f"{name} {wanted.shape}: relative error {relative:.1e}, largest at [{place}]: {numbers}"
+
+
+def _both(wanted: float, found: float) -> str:
+    """Two numbers with so many digits that they differ."""
+    digits = next((n for n in (6, 9) if f"{wanted:.{n}g}" != f"{found:.{n}g}"), 17)
+    return f"expected {wanted:.{digits}g}, got {found:.{digits}g}"

@@ -222,7 +222,7 @@ def differences(backward, x, p, dy):
     return found
 
 
-# %% figure="The mistakes that the checker knows, at three points. Away from the identity all are caught. At a fresh adapter some are not." alt="A grid of twelve mistakes by three points. In the column away, all are caught. In the column fresh, relative, the two mistakes in the bottleneck's share of dx are unseen. In the column fresh, absolute, eight of twelve are unseen, gradients of zeros among them."
+# %% figure="The mistakes that the checker knows, at three points. Away from the identity all are caught. At a fresh adapter some are not." alt="A grid of thirteen mistakes by three points. In the column away, all are caught. In the column fresh, relative, the two mistakes in the bottleneck's share of dx are unseen. In the column fresh, absolute, eight of thirteen are unseen, gradients of zeros among them."
 x, p = random_parameters(T=4, D=6, M=3)
 fresh, dy = adapter_init(6, 3, rng), rng.normal(size=x.shape)
 caught = {}

@@ -1,5 +1,8 @@
 """Answers that are nearly right, or right in another way than the solution, and what the checker says of each."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -34,7 +37,11 @@ def test_an_answer_in_float32_passes_and_says_so(name):
 
 def test_an_answer_that_is_as_far_off_as_half_precision_is_refused():
     assert said_of("linear", lambda x, W, b: (np.float16(x @ W + b), (x, W))).startswith("y is wrong")
-    assert said_of("gelu", lambda x: (plain.gelu(x)[0] * (1 + 1e-5), x))
+    report = lessons.check("gelu", lambda x: (plain.gelu(x)[0] * (1 + 1e-5), x))
+    assert not report
+    wanted, got = re.search("expected (.*), got (.*)", str(report)).groups()
+    assert wanted != got
+    assert not lessons.check("linear", lambda x, W, b: (x @ W + b + 1e-5 * (x.sum() > 0), (x, W)))
 
 
 def go_back(word, vocab, prefix=""):
@@ -214,6 +221,29 @@ def test_what_is_changed_in_place_is_named():
         return plain.linear_backward(dy, cache)
 
     assert said_of("linear_backward", changes_dy).startswith("it changes its argument dy in place")
+
+
+SOURCES = Path(__file__).resolve().parents[2] / "notebooks" / "src"
+
+
+def text_of(lesson):
+    return next(SOURCES.glob(f"{lesson}_*.py")).read_text(encoding="utf-8")
+
+
+def test_lessons_hand_in_the_learners_own_forward_function():
+    text = text_of("05")
+    for name in ("gelu", "layernorm"):
+        for call in ("check", "take"):
+            assert f'lessons.{call}("{name}_backward", {name}_backward, forward={name})' in text
+    assert "cache[" not in text  # a learner's cache may hold something else
+
+
+def test_what_lessons_say_of_their_data_is_so():
+    pieces = re.search('pieces = """(.*?)"""', text_of("02"), re.DOTALL).group(1).split()
+    one, other = re.search("So `(.*?)` and `(.*?)` are\n# two different entries", text_of("02")).groups()
+    assert {one, other} <= set(pieces) and other == f"##{one}" and len(pieces) == 35
+    assert len(lessons.EXERCISES["adapter_backward"].mistakes) + 1 == 13 and "A grid of thirteen" in text_of("08")
+    assert "dtype=float" in text_of("03")  # of q and k: a softmax in place needs floats
 
 
 def test_a_forgotten_return_is_asked_for_where_two_things_are_returned():
