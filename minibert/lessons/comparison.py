@@ -189,7 +189,8 @@ def same(a, b) -> bool:
     if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+        others = dict(b.items())
+        return a.keys() == others.keys() and all(same(part, others[key]) for key, part in a.items())
     if callable(a) or isinstance(a, str):
         return callable(b) or a == b
     return np.shape(a) == np.shape(b) and bool(np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f"))

@@ -8,7 +8,7 @@ import pytest
 
 from minibert import lessons
 from minibert.lessons import plain
-from minibert.lessons.checker import take
+from minibert.lessons.checker import _cases
 
 FLOAT32 = ("softmax", "attention", "linear", "linear_backward", "cross_entropy", "cross_entropy_backward", "gelu")
 FLOAT32 += ("gelu_backward", "layernorm", "layernorm_backward", "adapter", "adapter_backward", "embedding_backward")
@@ -87,6 +87,13 @@ def test_a_loop_without_an_end_is_ended():
     assert not said_of("wordpiece", lambda word, vocab: plain.wordpiece(word, dict(vocab)))
 
 
+def test_look_ups_are_counted_for_each_call():
+    for _ in range(3):
+        assert lessons.check("wordpiece", plain.wordpiece)
+    cases = _cases(lessons.EXERCISES["wordpiece"])
+    assert not any(vocab.n_look_ups for (_, vocab), _ in cases)
+
+
 def test_pack_is_given_lists_of_numbers():
     given = lessons.EXERCISES["pack"].cases(np.random.default_rng(0))
     assert all(type(number) is int for (sequences,) in given for sequence in sequences for number in sequence)
@@ -120,7 +127,7 @@ def test_the_cache_of_softmax_is_compared(cache):
 
 
 def test_a_remark_on_float32_is_no_remark_on_the_cache(capsys):
-    take("linear_backward", lambda dy, cache: None, lambda x, W, b: narrow(plain.linear(x, W, b)))
+    lessons.take("linear_backward", lambda dy, cache: None, lambda x, W, b: narrow(plain.linear(x, W, b)))
     assert "cache" not in capsys.readouterr().out
 
 

@@ -10,6 +10,9 @@ class Vocabulary(dict):
 
     n_look_ups = 0
 
+    def __deepcopy__(self, memo):
+        return Vocabulary(self.items())
+
     def _count(self):
         self.n_look_ups += 1
         if self.n_look_ups > MOST_LOOK_UPS:
