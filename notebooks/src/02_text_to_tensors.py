@@ -28,8 +28,8 @@ print(len(vocab), "pieces;", "film is number", vocab["film"])
 #
 # BERT computes with numbers, so each word needs a number: its place in a vocabulary. No vocabulary has every word.
 # BERT's has 30,522 entries, ours above has 35. A word that is not in it is cut into **pieces** that are: *films*
-# becomes `film ##s`. The mark `##` says that a piece goes on where another ended. So `able` and `##able` are two
-# different entries.
+# becomes `film ##s`. The mark `##` says that a piece goes on where another ended. So `watch` and `##watch` are
+# two different entries.
 #
 # WordPiece (Wu et al., 2016) cuts in this way:
 #

@@ -17,8 +17,9 @@ from minibert import lessons
 from minibert.lessons.plots import attention as plots
 
 words = ["the", "cat", "drank", "milk"]
-q = np.array([[2, 0, 0], [0, 2, 0], [1, 0, 2], [0, 2, 0]])  # what each token looks for: a noun, a verb, a living thing
-k = np.array([[0, 0, 0], [1, 0, 1], [0, 1, 0], [1, 0, 0]])  # what each token is
+# what each token looks for: a noun, a verb, a living thing; and what it is
+q = np.array([[2, 0, 0], [0, 2, 0], [1, 0, 2], [0, 2, 0]], dtype=float)
+k = np.array([[0, 0, 0], [1, 0, 1], [0, 1, 0], [1, 0, 0]], dtype=float)
 scores = q @ k.T  # (T, d) @ (d, T) -> (T, T)
 
 # %% [markdown]

@@ -315,8 +315,8 @@ fig = plots.difference_error(epsilons, errors)
 # ## 7. Blind checks
 #
 # A check that cannot fail is worth nothing, so we plant mistakes. Each is looked for at five points: with five
-# choices of parameters, ids and labels. At the last two, gradients are near zero. There many people accept any
-# difference below some fixed number, here 1e-3.
+# choices of parameters, ids and labels. At the last two some gradients, or all, are near zero. There many people
+# accept any difference below some fixed number, here 1e-3.
 
 
 # %%

@@ -79,20 +79,22 @@ def gelu_backward(dy, cache):
 
 
 # %%
-lessons.check("gelu_backward", gelu_backward)
+lessons.check("gelu_backward", gelu_backward, forward=gelu)
 
 # %%
-gelu_backward = lessons.take("gelu_backward", gelu_backward)
-zero = np.zeros(1)
-print("derivative at 0:", gelu_backward(np.ones(1), zero)[0])
+gelu_backward = lessons.take("gelu_backward", gelu_backward, forward=gelu)
+_, cache = gelu(np.zeros((1, 1)))
+print("derivative at 0:", gelu_backward(np.ones((1, 1)), cache)[0, 0])
 
 # %% [markdown]
 # It is one half: near 0, GELU passes half of its input. Remember that for [lesson 8](08_the_adapter.ipynb), where
 # adapters start with inputs near 0. The picture has two surprises: GELU falls before it rises, and its derivative exceeds 1.
 
 # %% figure="GELU and its derivative. Left of −0.75 the function falls: its derivative is negative there." alt="A line that is near zero on the left, dips slightly below zero near minus 0.75, and then rises like y = x. A dashed line, its derivative, goes from 0 through 0.5 at x = 0 to slightly above 1 near x = 1.4."
-x = np.linspace(-4, 3, 141)
-fig = plots.function_and_derivative(x, gelu(x)[0], gelu_backward(np.ones_like(x), x), "gelu")
+x = np.linspace(-4, 3, 141)[None]  # one row: (1, 141)
+y, cache = gelu(x)
+slope = gelu_backward(np.ones_like(x), cache)
+fig = plots.function_and_derivative(x[0], y[0], slope[0], "gelu")
 
 # %% [markdown]
 # Many programs approximate $\Phi$ by a `tanh`. BERT's weights were trained with the exact form. Hand in the approximation,
@@ -176,19 +178,20 @@ def layernorm_backward(dy, cache):
 
 
 # %%
-lessons.check("layernorm_backward", layernorm_backward)
+lessons.check("layernorm_backward", layernorm_backward, forward=layernorm)
 
 # %%
 # lessons.hint("layernorm_backward")      # a question first; call it again for more
 
 # %%
-layernorm_backward = lessons.take("layernorm_backward", layernorm_backward)
+layernorm_backward = lessons.take("layernorm_backward", layernorm_backward, forward=layernorm)
 gamma, beta = rng.normal(1, 0.3, 8), rng.normal(size=8)
 y, cache = layernorm(x, gamma, beta)
 dy = rng.normal(size=y.shape)
 dx, dgamma, dbeta = layernorm_backward(dy, cache)
 print("sum of each row of dx:       ", np.abs(dx.sum(axis=1)).max() < 1e-12)
-print("each row of dx times n:      ", np.abs((dx * cache[0]).sum(axis=1)).max() < 1e-9)
+n = (y - beta) / gamma
+print("each row of dx times n:      ", np.abs((dx * n).sum(axis=1)).max() < 1e-9)
 
 # %% [markdown]
 # Both are zero. A number added to the whole row is subtracted again, and a row that is stretched is scaled back: LayerNorm
@@ -196,7 +199,7 @@ print("each row of dx times n:      ", np.abs((dx * cache[0]).sum(axis=1)).max()
 # out of $g$ what lies along $(1, 1, \dots, 1)$ and along $n$.
 
 # %% figure="How much of the gradient lies along the two directions that LayerNorm does not see: before the backward pass (g), some; after it (dx), nothing." alt="Bars for three rows. The cosines of g with the direction of ones and with n are between 0 and 0.7. Those of dx with both directions are zero and cannot be seen."
-g, n = dy * gamma, cache[0]
+g = dy * gamma
 ones = np.ones_like(n)
 fig = plots.share_along(
     np.concatenate([g, dx]),

@@ -126,7 +126,7 @@ print("dx is dy:", np.array_equal(adapter_backward(dy, adapter(x, zero_up)[1])[0
 # ## 4. Initialization
 #
 # The paper draws both weight matrices from a Gaussian with mean 0 and standard deviation 0.01, truncated at two
-# standard deviations: a value that lies beyond is drawn again, until none does. The biases are zero.
+# standard deviations: values that lie beyond, and only those, are drawn again, until none does. The biases are zero.
 #
 # **Predict first:** why not set both matrices to zero, so that the adapter is exactly the identity? Look at your
 # backward pass: what are `dW_down` and `dW_up` then?
@@ -222,7 +222,7 @@ def differences(backward, x, p, dy):
     return found
 
 
-# %% figure="The mistakes that the checker knows, at three points. Away from the identity all are caught. At a fresh adapter some are not." alt="A grid of twelve mistakes by three points. In the column away, all are caught. In the column fresh, relative, the two mistakes in the bottleneck's share of dx are unseen. In the column fresh, absolute, eight of twelve are unseen, gradients of zeros among them."
+# %% figure="The mistakes that the checker knows, at three points. Away from the identity all are caught. At a fresh adapter some are not." alt="A grid of thirteen mistakes by three points. In the column away, all are caught. In the column fresh, relative, the two mistakes in the bottleneck's share of dx are unseen. In the column fresh, absolute, eight of thirteen are unseen, gradients of zeros among them."
 x, p = random_parameters(T=4, D=6, M=3)
 fresh, dy = adapter_init(6, 3, rng), rng.normal(size=x.shape)
 caught = {}

@@ -75,8 +75,12 @@ def with_repeat(sequences):
 
 
 @form("pack")
-def as_floats(sequences):
-    return tuple(np.asarray(a, float) for a in plain.pack(sequences))
+def with_sums_of_lists(sequences):
+    ids = []
+    for sequence in sequences:
+        ids += sequence
+    positions = [i for sequence in sequences for i in range(len(sequence))]
+    return ids, positions, [sum(map(len, sequences[:b])) for b in range(len(sequences) + 1)]
 
 
 @form("softmax")
@@ -263,13 +267,14 @@ def on_a_flat_copy(f, x, epsilon=1e-5):
 
 
 @form("central_difference")
-def with_another_epsilon(f, x):
-    return on_a_flat_copy(f, x, 1e-4 / 3)
+def with_another_default(f, x, h=1e-4 / 3):
+    return on_a_flat_copy(f, x, h)
 
 
 @form("central_difference")
-def of_fourth_order(f, x, h=1e-3):
-    return (4 * on_a_flat_copy(f, x, h) - on_a_flat_copy(f, x, 2 * h)) / 3
+def with_unit_arrays(f, x, epsilon=1e-5):
+    steps = epsilon * np.eye(x.size).reshape(-1, *x.shape)
+    return np.array([(f(x + step) - f(x - step)) / (2 * epsilon) for step in steps]).reshape(x.shape)
 
 
 _erf = np.vectorize(math.erf)

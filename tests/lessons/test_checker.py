@@ -80,7 +80,10 @@ def test_ours_does_not_fit_another_cache_and_says_so(capsys):
 
 
 ANSWERS = {
-    "nothing": (lambda x, W, b: None, "it returns None; it must return two things: y, cache"),
+    "nothing": (
+        lambda x, W, b: None,
+        "it returns None; it must return two things: y, cache: is there a return at the end?",
+    ),
     "y alone": (lambda x, W, b: x @ W + b, r"it returns \(4, 3\); it must return two things"),
     "text": (lambda x, W, b: ("y", ()), "y is 'y'; expected numbers"),
     "ragged": (lambda x, W, b: ([[1], [1, 2]], ()), "y is a list of 2; expected numbers"),
@@ -93,7 +96,7 @@ ANSWERS = {
     "nan": (lambda x, W, b: (np.nan * (x @ W + b), ()), "y is wrong: it has elements that are NaN"),
     "too few": (lambda x, W: (x @ W, ()), "it cannot be called: TypeError"),
     "raises": (lambda x, W, b: (W @ x + b, ()), "it raises ValueError: matmul.*\n  in line .*W @ x"),
-    "in place": (lambda x, W, b: (np.add(x, 1, out=x) @ W + b, ()), "it changes its arguments in place"),
+    "in place": (lambda x, W, b: (np.add(x, 1, out=x) @ W + b, ()), "it changes its argument x in place: the caller"),
     "no function": (np.ones(3), r"this is no function, but \(3,\)"),
 }
 

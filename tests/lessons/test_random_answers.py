@@ -64,3 +64,41 @@ def test_the_numbers_are_told():
     report = lessons.check("adapter_init", scaled)
     assert not report.named and "down/W (100, 60) with std = 0.01: mean" in str(report)
     assert "4 results have the properties" in str(lessons.check("adapter_init", plain.adapter_init))
+
+
+def wholly_again(D, M, rng, std):
+    """Draws the whole matrix again while a value lies beyond: without an end."""
+
+    def draw(shape):
+        while (np.abs(values := rng.standard_normal(shape)) > 2).any():
+            pass
+        return std * values
+
+    return {"down/W": draw((D, M)), "up/W": draw((M, D)), "down/b": np.zeros(M), "up/b": np.zeros(D)}
+
+
+def test_a_matrix_that_is_drawn_again_as_a_whole_ends():
+    report = lessons.check("adapter_init", wholly_again)
+    assert "numbers are drawn: are values drawn again that lie within the limit?" in report.diagnosis
+    assert "in line" in report.diagnosis and "rng.standard_normal(shape)" in report.diagnosis
+
+
+def test_the_numbers_are_those_of_the_std_that_failed():
+    def fixed_limit(D, M, rng, std):
+        def draw(shape):
+            values = rng.normal(0, std, shape)
+            while (outside := np.abs(values) > 0.02).any():
+                values[outside] = rng.normal(0, std, outside.sum())
+            return values
+
+        return {"down/W": draw((D, M)), "up/W": draw((M, D)), "down/b": np.zeros(M), "up/b": np.zeros(D)}
+
+    report = lessons.check("adapter_init", fixed_limit)
+    assert report.named and report.diagnosis == "the limit is 0.02, whatever std is; it is 2 std"
+    assert "down/W (70, 90) with std = 0.1: mean" in str(report)
+
+    def too_large(D, M, rng, std):
+        return plain.adapter_init(D, M, rng, std if std < 0.05 else 1.3 * std)
+
+    told = str(lessons.check("adapter_init", too_large))
+    assert "with std = 0.1" in told and "with std = 0.01" not in told

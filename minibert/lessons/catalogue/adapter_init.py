@@ -1,10 +1,13 @@
 """The adapter's initialization: random, so judged by its properties."""
 
+import copy
+
 import numpy as np
 
 from minibert.lessons.exercise import Exercise
 
 STD_OF_TRUNCATED = 0.8796  # of a standard normal distribution, truncated at two standard deviations
+MOST_DRAWN = 2_000_000  # numbers, of two matrices of 6,000: a right answer draws some 13,000, or whole ones some times
 NEAR = 0.06  # relative: about seven standard errors of the standard deviation of 6,000 draws
 
 BOTH_ZERO = "both weight matrices are zero: the gradients of both are zero, too, and they never change"
@@ -24,33 +27,59 @@ CLIPPED = "values beyond two standard deviations are set to the limit, where the
 DRAWN_ONCE = "values are drawn again once only: what is drawn again may lie outside, too. Repeat until none does"
 NOT_TRUNCATED = "there are values beyond two standard deviations; draw those again"
 SET_TO_ZERO = "values beyond two standard deviations are set to zero; draw them again"
+CLIPPED_LATER = "values that lie beyond the limit again are set to it; draw them again until none lies beyond"
+FIXED_LIMIT = "the limit is 0.02, whatever std is; it is 2 std"
 UNIFORM = "this is a uniform distribution; the paper's is Gaussian"
 CUT_AT_ONE = "the weights are truncated at one standard deviation; the paper truncates at two"
 RESCALED = "the weights are divided by 0.88; the paper's std is that of the Gaussian before it is truncated"
+
+
+class Generator(np.random.Generator):
+    """A generator that ends a loop that never ends. Raises RuntimeError after MOST_DRAWN numbers."""
+
+    n_drawn = 0
+
+    def __deepcopy__(self, memo):
+        return Generator(copy.deepcopy(self.bit_generator, memo))
+
+    def _count(self, drawn):
+        self.n_drawn += np.size(drawn)
+        if self.n_drawn > MOST_DRAWN:
+            raise RuntimeError(f"{MOST_DRAWN:,} numbers are drawn: are values drawn again that lie within the limit?")
+        return drawn
+
+    def standard_normal(self, *arguments, **options):
+        """As NumPy's."""
+        return self._count(super().standard_normal(*arguments, **options))
+
+    def normal(self, *arguments, **options):
+        """As NumPy's."""
+        return self._count(super().normal(*arguments, **options))
 
 
 def _cases(rng):
     """The same twice, another seed, and another std."""
     one, other = (int(seed) for seed in rng.integers(2**31, size=2))
     cases = ((100, 60, one, 1e-2), (100, 60, one, 1e-2), (100, 60, other, 1e-2), (70, 90, other, 0.1))
-    return [(D, M, np.random.default_rng(seed), std) for D, M, seed, std in cases]
+    return [(D, M, Generator(np.random.PCG64(seed)), std) for D, M, seed, std in cases]
 
 
 def _judge(cases, results):
     """What strikes first, from the whole to the shape of the distribution."""
     results = [{name: np.asarray(array, np.float64) for name, array in result.items()} for result in results]
-    pairs = [
-        (result[name], case[3]) for case, result in zip(cases, results, strict=True) for name in ("down/W", "up/W")
-    ]
+    stds = [case[3] for case in cases]
     with np.errstate(all="ignore"):  # equal weights have the standard deviation 0
-        told = (
-            _of_nan(results[0])
-            or _of_zeros(results[0])
-            or _of_seeds(*results)
-            or _of_std(results[0]["down/W"], results[-1]["down/W"])
-            or next(filter(None, (_of_distribution(W, std) for W, std in pairs)), "")
-        )
-    return (told, *(_numbers(name, results[0][name], cases[0][3]) for name in ("down/W", "up/W"))) if told else ()
+        told = _of_nan(results[0]) or _of_zeros(results[0]) or _of_seeds(*results)
+        shown = {0}
+        if not told:
+            told, shown = _of_std(results[0]["down/W"], results[-1]["down/W"]), {0, len(cases) - 1}
+        for i, (result, std) in enumerate(zip(results, stds, strict=True)):
+            for W in (result["down/W"], result["up/W"]):
+                if not told:
+                    told, shown = _of_distribution(W, std), {i}
+    if not told:
+        return ()
+    return (told, *(_numbers(name, results[i][name], stds[i]) for i in sorted(shown) for name in ("down/W", "up/W")))
 
 
 def _numbers(name, W, std):
@@ -84,6 +113,8 @@ def _of_std(small, large):
     growth = large.std() / small.std()
     if _is_near(growth, 1):
         return NO_STD if 0.8 < small.std() < 1.2 else STD_IGNORED
+    if np.abs(large).max() < 0.020001 and np.abs(small).max() > 0.0195:
+        return FIXED_LIMIT
     return STD_SQUARED if _is_near(growth, 100) else STD_ROOT if _is_near(growth, 10**0.5) else ""
 
 
@@ -96,6 +127,8 @@ def _of_distribution(W, std):
         return ONE_SIGN
     if (size > 0.999999 * size.max()).mean() > 0.01:
         return CLIPPED
+    if (size == size.max()).sum() > 3:
+        return CLIPPED_LATER
     if (W == 0).mean() > 0.01:
         return SET_TO_ZERO
     if largest > 2.4:
@@ -116,6 +149,10 @@ def _is_near(value, wanted, relative=0.1):
 _RETURN = "return std * values"
 _DRAW = "values = rng.standard_normal(shape)"
 _LOOP = "while (outside := np.abs(values) > 2).any():"
+_AGAIN_THEN_CLIPPED = """
+        outside = np.abs(values) > 2
+        values[outside] = rng.standard_normal(outside.sum())
+        values = np.clip(values, -2, 2)"""
 _DOWN, _UP = '"down/W": truncated_normal((D, M))', '"up/W": truncated_normal((M, D))'
 _BETWEEN = ',\n        "down/b": np.zeros(M),\n        '
 
@@ -150,6 +187,8 @@ EXERCISES = (
             (_RETURN, "return std**0.5 * values", STD_ROOT),
             (_RETURN, "return std * np.abs(values)", ONE_SIGN),
             (_DRAW, "values = np.clip(rng.standard_normal(shape), -2, 2)", CLIPPED),
+            (_DRAW, _DRAW + _AGAIN_THEN_CLIPPED, CLIPPED_LATER),
+            (_LOOP, "while (outside := np.abs(std * values) > 0.02).any():", FIXED_LIMIT),
             (_DRAW, _DRAW + "; values[np.abs(values) > 2] = 0", SET_TO_ZERO),
             (_LOOP, "if " + _LOOP[len("while ") :], DRAWN_ONCE),
             (_LOOP, "while (outside := np.abs(values) > 99).any():", NOT_TRUNCATED),

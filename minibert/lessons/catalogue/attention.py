@@ -6,8 +6,11 @@ from minibert.lessons.exercise import Exercise
 
 
 def _softmax(rng):
-    """The last one overflows where the largest element is not subtracted."""
-    return [(rng.normal(scale=3, size=shape),) for shape in ((4, 5), (6, 2))] + [(rng.normal(scale=900, size=(3, 4)),)]
+    """The third overflows where the largest element is not subtracted. The last two are exact in float32: rows that lie
+    far apart, and all far below 0."""
+    usual = [(rng.normal(scale=scale, size=shape),) for scale, shape in ((3, (4, 5)), (3, (6, 2)), (900, (3, 4)))]
+    apart, low = rng.integers(-40, 40, size=(2, 2, 3)) / 16 + [[[900], [0]], [[-900], [-900]]]
+    return [*usual, (apart,), (low,)]
 
 
 def _attention(rng):
@@ -24,7 +27,7 @@ EXERCISES = (
     Exercise(
         "softmax",
         3,
-        outputs=("p", "p"),
+        outputs=("p", "cache"),
         cases=_softmax,
         hints=(
             "What is exp(900)? What may be subtracted from all scores of a row without changing the result?",
@@ -57,6 +60,11 @@ EXERCISES = (
                 "shifted = x - x.max(axis=1, keepdims=True)",
                 "shifted = x - x.max()",
                 "the largest of all rows is subtracted: those of another row may all become 0. Take the row's own",
+            ),
+            (
+                "shifted = x - x.max(axis=1, keepdims=True)",
+                "shifted = x - np.abs(x).max(axis=1, keepdims=True)",
+                "the largest absolute value is subtracted: scores that are all far below 0 become 0. Take the largest",
             ),
         ),
     ),

@@ -25,12 +25,14 @@ def _cross_entropy(rng):
 
 
 def _central_difference(rng):
-    """Of functions whose second derivative is not zero, and whose elements are not independent."""
+    """Of functions whose second derivative is not zero, and whose elements are not independent; the last with an
+    epsilon whose size can be seen in the result."""
     W = rng.normal(size=(3, 4))
     return [
         (lambda x: float(np.sum(np.exp(x)) + x[0] * x[-1]), rng.normal(size=4)),
         (lambda x: float(np.sum(W * x) ** 2), rng.normal(size=(3, 4))),
         (lambda x: float(np.prod(x)), rng.normal(size=(2, 2))),
+        (lambda x: float(np.sum(np.exp(x))), rng.normal(size=(2, 3)), 1e-2),
     ]
 
 
@@ -279,6 +281,11 @@ EXERCISES = (
                 "gradient[i] = (above - below)",
                 "gradient[i] += value + (above - below)",
                 "the value of x is added to the gradient",
+            ),
+            (
+                "x = np.array(x, np.float64)",
+                "epsilon = 1e-5; x = np.array(x, np.float64)",
+                "epsilon is not used: it is 1e-5, whatever is given",
             ),
         ),
     ),

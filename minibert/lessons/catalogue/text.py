@@ -2,17 +2,62 @@
 
 from minibert.lessons.exercise import Exercise
 
+MOST_LOOK_UPS = 10_000  # of one word: a right answer needs some fifty
+
+
+class Vocabulary(dict):
+    """A vocabulary that ends a loop that never ends. Raises RuntimeError after MOST_LOOK_UPS."""
+
+    n_look_ups = 0
+
+    def __deepcopy__(self, memo):
+        return Vocabulary(self.items())
+
+    def _count(self):
+        self.n_look_ups += 1
+        if self.n_look_ups > MOST_LOOK_UPS:
+            raise RuntimeError(f"{MOST_LOOK_UPS:,} look-ups for one word: does start move to the end of each piece?")
+
+    def __contains__(self, piece):
+        self._count()
+        return super().__contains__(piece)
+
+    def __getitem__(self, piece):
+        self._count()
+        return super().__getitem__(piece)
+
+    def get(self, piece, default=None):
+        """As of a dict."""
+        self._count()
+        return super().get(piece, default)
+
 
 def _wordpiece(rng):
-    begin, go_on = ["un", "unaff", "film", "fil", "play", "a", "b", "able", "aff"], ["aff", "able", "a", "b", "s", "ms"]
-    go_on += ["ing", "i", "ab", "ff"]
+    """unreal: the longest piece leads nowhere, a shorter one would not. filmplay: play may not go on a word."""
+    begin = ["un", "unaff", "unre", "film", "fil", "play", "a", "b", "able", "aff"]
+    go_on = ["aff", "able", "a", "b", "s", "ms", "ing", "i", "ab", "ff", "real"]
     vocab = {piece: i for i, piece in enumerate([*begin, *(f"##{piece}" for piece in go_on)])}
     words = ["unaffable", "films", "filmsing", "playing", "abab", "able", "xable", "playx", "film", "a", "ab", "unable"]
-    return [(word, vocab) for word in words]
+    words += ["unreal", "filmplay", "ing"]
+    return [(word, Vocabulary(vocab)) for word in words]
 
 
 def _pack(rng):
-    return [([rng.integers(0, 99, n) for n in lengths],) for lengths in ((3, 5, 1), (4,), (2, 2, 6, 1))]
+    return [([rng.integers(0, 99, n).tolist() for n in lengths],) for lengths in ((3, 5, 1), (4,), (2, 2, 6, 1))]
+
+
+_GOES_BACK = """def cut(start):
+        if start == len(word):
+            return []
+        for end in range(len(word), start, -1):
+            piece = ("##" if start > 0 else "") + word[start:end]
+            if piece in vocab and (rest := cut(end)) is not None:
+                return [piece, *rest]
+    return cut(0) or ["[UNK]"]
+    pieces, start = [], 0"""
+_WITHOUT_MARK = """if end is None and prefix:
+            prefix, end = "", next((end for end in ends if word[start:end] in vocab), None)
+        if end is None:"""
 
 
 EXERCISES = (
@@ -59,6 +104,16 @@ EXERCISES = (
                 "ends = range(len(word), start, -1)",
                 "ends = range(len(word) - 1, start, -1)",
                 "a piece that ends where the word ends is never tried: begin with end = len(word)",
+            ),
+            (
+                "pieces, start = [], 0",
+                _GOES_BACK,
+                "it goes back to a shorter piece if the rest has none; WordPiece never goes back: the word is [UNK]",
+            ),
+            (
+                "if end is None:",
+                _WITHOUT_MARK,
+                'a piece without "##" is taken in the middle of a word; if none with "##" fits, the word is [UNK]',
             ),
         ),
     ),
