@@ -83,8 +83,8 @@ def _announce(training: Training) -> list[str]:
 
 
 def _report(training: Training, result: dict, notes: list[str]) -> None:
-    """Write report.html. The run is over, and all its other files are there: nothing that happens here may end it as if
-    it had failed."""
+    """Write report.html. The run is over, and all its other files are there: no error here may end it as if it had
+    failed. Ctrl-C does, and the state stays: --resume writes the report."""
     if not result["best_epoch"]:
         return
     try:
@@ -92,7 +92,8 @@ def _report(training: Training, result: dict, notes: list[str]) -> None:
 
         write_report(training, result, notes)
     except KeyboardInterrupt:
-        print_notes([f"no {training.folder.report.name}: interrupted; the run itself is finished"])
+        print_notes([f"no {training.folder.report.name} yet: the same command and --resume writes it"])
+        raise
     except Exception as error:
         print_notes([f"no {training.folder.report.name}: {one_line(error)}"])
 

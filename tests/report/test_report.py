@@ -129,7 +129,7 @@ def test_several_labels_a_text_and_the_head_alone(place, tmp_path):
         )
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("a\nb"), KeyboardInterrupt(), MemoryError()])
+@pytest.mark.parametrize("error", [ZeroDivisionError("a\nb"), MemoryError()])
 def test_no_run_is_lost_by_its_report(place, tmp_path, monkeypatch, capsys, error):
     def fail(*_):
         raise error
@@ -140,6 +140,21 @@ def test_no_run_is_lost_by_its_report(place, tmp_path, monkeypatch, capsys, erro
     assert out == "" and re.fullmatch(r"note: no report.html: [^\n]+\n", err)
     assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["bank.h5", "history.csv", "result.json"]
     assert load_task(place / "tiny.h5", tmp_path / "run").predict([]) == []
+
+
+def test_interrupted_while_it_is_written(place, tmp_path, monkeypatch, capsys):
+    def press_ctrl_c(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "_scores", press_ctrl_c)
+        assert train(place, tmp_path / "run", "--label-column", "label", "--quiet") == 130
+    assert "note: no report.html yet: the same command and --resume writes it" in capsys.readouterr().err
+    before = {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()}
+    assert train(place, tmp_path / "run", "--label-column", "label", "--quiet", "--resume") == 0
+    after = sorted(file.name for file in (tmp_path / "run").iterdir())
+    assert after == ["bank.h5", "history.csv", "report.html", "result.json"] and len(before) == 4
+    assert (tmp_path / "run" / "history.csv").read_bytes() == before["history.csv"]
 
 
 def test_without_matplotlib_a_note_says_what_to_install(place, tmp_path, monkeypatch, capsys):
