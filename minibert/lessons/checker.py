@@ -93,7 +93,9 @@ def _judge(exercise: Exercise, function: Callable, forward: Callable | None) -> 
             with np.errstate(all="ignore"):  # what a learner overflows is told by the report
                 answer = function(*given)
         except Exception as error:  # whatever a learner's function may raise
-            return Report(exercise.name, _raised(error), (_describe_arguments(exercise, arguments),))
+            known, where = _known_error(exercise, arguments, error), _describe_arguments(exercise, arguments)
+            details = (_raised(error), where) if known else (where,)
+            return Report(exercise.name, known or _raised(error), details, named=bool(known))
         if not same(given, arguments):
             return Report(exercise.name, "it changes its arguments in place: compute new ones instead")
         answers.append(answer)
@@ -104,7 +106,7 @@ def _judge(exercise: Exercise, function: Callable, forward: Callable | None) -> 
             wrong = Report(exercise.name, found.problem, (*found.details, where))
     if wrong is None:
         passed = f"{len(answers)} inputs, largest relative error {worst:.0e}."
-        return Report(exercise.name, details=(passed, note) if note else (passed,))
+        return Report(exercise.name, details=(passed, _on_own_cache(exercise, note)) if note else (passed,))
     known = _known_mistake(exercise, answers)
     return Report(exercise.name, known, wrong.details, named=True) if known else wrong
 
@@ -152,6 +154,24 @@ def _known_mistake(exercise: Exercise, answers: list) -> str:
     return ""
 
 
+def _known_error(exercise: Exercise, arguments: tuple, error: Exception) -> str:
+    """The message of the first known mistake that raises the very same error; "" if none does."""
+    for mistake in exercise.mistakes:
+        try:
+            with_mistake(exercise.name, mistake)(*copy.deepcopy(arguments))
+        except Exception as other:  # whatever an edit may raise
+            if type(other) is type(error) and str(other) == str(error):
+                return mistake.message
+    return ""
+
+
+def _on_own_cache(exercise: Exercise, note: str) -> str:
+    """The note, and where the learner's own cache can be tried: by an exercise that runs forward for its inputs."""
+    backward = EXERCISES.get(f"{exercise.name}_backward")
+    tried = backward is not None and backward.cases is None
+    return note + (": check the backward pass with forward=…, yours" if tried else ", which does no harm")
+
+
 def _agree(exercise: Exercise, edited: Callable, case: tuple, answer) -> bool:
     try:
         with np.errstate(all="ignore"):
@@ -176,6 +196,8 @@ def _raised(error: Exception) -> str:
     """The error, and the learner's own line: the last one that is not of a library, nor of this program."""
     steps = [step for step in traceback.extract_tb(error.__traceback__)[1:] if not _is_of_a_library(step.filename)]
     kind = f"{type(error).__name__}: {error}"
+    if "tuple" in str(error):
+        kind += " (a forward function, such as embedding or linear, returns (y, cache): take y)"
     if not steps:
         return f"it cannot be called: {kind}"
     line = (steps[-1].line or linecache.getline(steps[-1].filename, steps[-1].lineno or 0)).strip()

@@ -81,7 +81,7 @@ def test_ours_does_not_fit_another_cache_and_says_so(capsys):
 
 ANSWERS = {
     "nothing": (lambda x, W, b: None, "it returns None; it must return two things: y, cache"),
-    "y alone": (lambda x, W, b: x @ W + b, r"it returns \(4, 3\); it must return two things"),
+    "y alone": (lambda x, W, b: x @ W + b, r"it returns one array of shape \(4, 3\); it must return two things"),
     "text": (lambda x, W, b: ("y", ()), "y is 'y'; expected numbers"),
     "ragged": (lambda x, W, b: ([[1], [1, 2]], ()), "y is a list of 2; expected numbers"),
     "transposed": (
