@@ -182,8 +182,7 @@ print("P is larger than q, k and v from", 3 * D // H + 1, "tokens on")
 
 # %% [markdown]
 # P can be computed again from q and k, which are kept anyway. Two things would still need a pass over a whole row. Both
-# are one number for each row and head: forward has the first already, and the second follows from `y`, which forward
-# has, and `dy`.
+# are one number for each row and head: forward has the first already, and the second follows from `y` and `dy`.
 #
 # **The normalization.** Forward keeps the log-sum-exp $\ell_i = \log\sum_j e^{S_{ij}}$ (and subtracts the largest score
 # before exp, as your softmax does). Then each element of P stands alone: $P_{ij} = e^{S_{ij} - \ell_i}$.

@@ -256,8 +256,8 @@ fig = plots.gradient_by_layer(
 #
 # For each token, a layer has: the attention input (D), which q, k and v share; q, k and v; lse (H), as in [lesson
 # 6](06_attention_backward.ipynb); attended (D), the input of the output product; the feed-forward input (D); the
-# derivative of GELU (F); h (F); for each LayerNorm n (D) and `inverse_std` (1). An adapter is
-# never frozen. If there is one, it keeps its input (D), the derivative of its GELU (M) and its h (M).
+# derivative of GELU (F); h (F); for each LayerNorm n (D) and `inverse_std` (1). An adapter is never
+# frozen. If there is one, it keeps its input (D), the derivative of its GELU (M) and its h (M).
 
 
 # %% exercise="cache_sizes"
@@ -316,7 +316,7 @@ fig = plots.memory_by_method(kept)
 # keeps two layers, and `head` none, so its encoder may even run once for all epochs.
 #
 # **Try it.** Stop your gradient in one place: leave `frozen_backward(dv, value)` out of `layer_backward`, and run the
-# check. Then leave out the gradients of both LayerNorms. The checker names both mistakes.
+# check. Then leave out the gradients of both LayerNorms. The checker names each mistake.
 #
 # ## What you learned
 #

@@ -30,8 +30,8 @@ rng = np.random.default_rng(12)
 # $$y_{ij} = \sum_k x_{ik} W_{kj}$$
 #
 # That is $TKN$ multiply-adds, in whatever order. Each needs one element of $x$ and one of $W$. A multiply-add takes a
-# fraction of a nanosecond. An element comes from the nearest cache in about one nanosecond, from memory in about a hundred. So
-# what counts is how often an element must come from memory.
+# fraction of a nanosecond. An element comes from the nearest cache in about one nanosecond, from memory in about a
+# hundred. So what counts is how often an element must come from memory.
 #
 # A **tile** is a block that fits the cache. In tiles of `(rows, columns, depth)`, a tile of $y$ stays in the cache
 # while the tiles of $x$ to its left and the tiles of $W$ above it go by. Dark below: the three tiles of one step.
