@@ -110,9 +110,9 @@ embeddings = lessons.take("embeddings", embeddings)
 # BERT normalizes **after** the sum (post-LN). GPT-2 and most later networks do so before the block (pre-LN): weights of
 # the one are useless in the other.
 #
-# Return `y` and one tuple of twelve, the caches of all steps in their order: query, key, value, attention, output, `()`,
-# LayerNorm, intermediate, GELU, output, `()`, LayerNorm. The two empty places are for the adapters of the next lesson.
-# A cache of your own passes, too: lesson 9 goes on with ours.
+# Return `y` and one tuple of twelve, the caches of all steps in their order: query, key, value, attention, output,
+# `()`, LayerNorm, intermediate, GELU, output, `()`, LayerNorm. The two empty places are for the adapters of the next
+# lesson. A cache of your own passes, too: lesson 9 goes on with ours.
 
 
 # %% exercise="layer"
@@ -146,7 +146,8 @@ layer = lessons.take("layer", layer)
 # ## 4. The encoder
 #
 # The embeddings, then the layers one after the other. Keep every hidden state under its name: `"embeddings"`, then
-# `"layer 0"`, `"layer 1"` and so on for what each layer gives. They are what we compare, so the check compares them, too.
+# `"layer 0"`, `"layer 1"` and so on for what each layer gives. They are what we compare, so the check does,
+# too.
 
 
 # %% exercise="encoder"
@@ -218,7 +219,8 @@ print("your BERT is right to 1e-5: ", max(by_layer["float32"].values()) < 1e-5)
 print("and to rounding in float64: ", max(by_layer["float64"].values()) < 1e-12)
 
 # %% [markdown]
-# What was left in float32 was rounding: with float64 on both sides it went away. **An error that stays in float64 is a mistake.**
+# What was left in float32 was rounding: with float64 on both sides it went away. **An error that stays in
+# float64 is a mistake.**
 #
 # ## 6. The same with mistakes
 #

@@ -67,8 +67,8 @@ def frozen_backward(dy, cache):
 # steps are frozen; adapters and LayerNorms train. In each half `x` is used twice, by the block and by the sum
 # `x + a` or `x + f`. **Where a tensor has two consumers, two gradients are added.**
 #
-# What the functions return: `gelu_backward` and `frozen_backward` return `dx`; `layernorm_backward` returns `dx, dgamma,
-# dbeta`; `attention_backward` returns `dq, dk, dv`; `adapter_backward` returns `dx` and a dict of four gradients,
+# What the functions return: `gelu_backward` and `frozen_backward` return `dx`; `layernorm_backward` returns `dx,
+# dgamma, dbeta`; `attention_backward` returns `dq, dk, dv`; `adapter_backward` returns `dx` and a dict of four gradients,
 # `"down/W"`, `"down/b"`, `"up/W"` and `"up/b"`. All take `dy` and the step's cache.
 
 

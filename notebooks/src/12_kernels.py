@@ -42,8 +42,8 @@ fig = plots.tiles(T=10, K=14, N=18, tile=(4, 5, 4), at=(1, 2, 1))
 
 # %% [markdown]
 # **Your turn.** How many elements move between memory and a cache that holds one tile of each array? $x$ is read once
-# for each tile of columns, $W$ once for each tile of rows. $y$ is written once. A smaller tile at the edge counts as one
-# tile, too.
+# for each tile of columns, $W$ once for each tile of rows. $y$ is written once. A smaller tile at the edge counts as
+# one tile, too.
 
 
 # %% exercise="fetched"
