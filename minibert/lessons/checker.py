@@ -95,7 +95,10 @@ def _judge(exercise: Exercise, function: Callable, forward: Callable | None) -> 
         try:
             with np.errstate(all="ignore"):  # what a learner overflows is told by the report
                 answers.append(function(*given))
-        except Exception as error:  # whatever a learner's function may raise
+        except (Exception, SystemExit) as error:  # whatever a learner's function may raise
+            known = _known_error(exercise, arguments, error) if wrong is None else ""
+            if known:
+                return Report(exercise.name, known, (_raised(error), where), named=True)
             failed = _raised(error)
         failed = failed or _changed(exercise, given, arguments)
         if failed:
@@ -119,8 +122,7 @@ def _right(exercise: Exercise, found: list[Comparison]) -> Report:
         details.append("It is right up to float32: float64 shows smaller mistakes.")
     own_cache = any(one.own_cache for one in found)
     if own_cache:
-        y = f"{exercise.outputs[0]} is right. The cache is not the one described"
-        details.append(f"{y}: check the backward pass with forward=…, yours")
+        details.append(_on_own_cache(exercise))
     return Report(exercise.name, details=tuple(details), own_cache=own_cache)
 
 
@@ -141,7 +143,7 @@ def _judge_random(exercise: Exercise, function: Callable) -> Report:
     for arguments, expected in _cases(exercise):
         try:
             answers.append(function(*copy.deepcopy(arguments)))
-        except Exception as error:  # whatever a learner's function may raise
+        except (Exception, SystemExit) as error:  # whatever a learner's function may raise
             return Report(exercise.name, _raised(error), (_describe_arguments(exercise, arguments),))
         if problem := wrong_form(answers[-1], expected, exercise.outputs[0]):
             return Report(exercise.name, problem, (_describe_arguments(exercise, arguments),))
@@ -179,6 +181,25 @@ def _known_mistake(exercise: Exercise, answers: list) -> str:
     return ""
 
 
+def _known_error(exercise: Exercise, arguments: tuple, error: Exception) -> str:
+    """The message of the first known mistake that raises the very same error; "" if none does."""
+    for mistake in exercise.mistakes:
+        try:
+            with_mistake(exercise.name, mistake)(*copy.deepcopy(arguments))
+        except Exception as other:  # whatever an edit may raise
+            if type(other) is type(error) and str(other) == str(error):
+                return mistake.message
+    return ""
+
+
+def _on_own_cache(exercise: Exercise) -> str:
+    """That it is another one, and where it can be tried: by an exercise that runs forward for its inputs."""
+    backward = EXERCISES.get(f"{exercise.name}_backward")
+    tried = backward is not None and backward.cases is None
+    told = f"{exercise.outputs[0]} is right. The cache is not the one described"
+    return told + (": check the backward pass with forward=…, yours" if tried else ", which does no harm")
+
+
 def _agree(exercise: Exercise, edited: Callable, case: tuple, answer) -> bool:
     try:
         with np.errstate(all="ignore"):
@@ -203,6 +224,8 @@ def _raised(error: Exception) -> str:
     """The error, and the learner's own line: the last one that is not of a library, nor of this program."""
     steps = [step for step in traceback.extract_tb(error.__traceback__)[1:] if not _is_of_a_library(step.filename)]
     kind = f"{type(error).__name__}: {error}"
+    if "tuple" in str(error):
+        kind += " (a forward function, such as embedding or linear, returns (y, cache): take y)"
     if not steps:
         return f"it cannot be called: {kind}"
     line = (steps[-1].line or linecache.getline(steps[-1].filename, steps[-1].lineno or 0)).strip()

@@ -1,7 +1,8 @@
 """An answer beside the solution's: do they agree, and if not, where does it begin to be wrong?
 
 A value is an array or a number, a text, or a tuple, list or dict of these. A forward function returns (y, cache). What
-it is judged by is y; its cache serves to find the first step that is wrong, and may hold something else.
+it is judged by is y; its cache serves to find the first step that is wrong, and may hold something else. The states of
+an encoder are no cache: they are judged.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ def compare(answer, expected, outputs: tuple, order: tuple[str, ...] = (), exact
     if problem := wrong_form(answer, expected, names):
         return Comparison(math.inf, problem)
     if exact and (extra := [key for key in answer if key not in expected]):
-        return Comparison(math.inf, f"{names} has {extra[0]}, which must not be there")
+        return Comparison(math.inf, f"{names} has {_quoted(extra[0])}, which must not be there")
     return _compare_tensors(_tensors(answer, names), _tensors(expected, names), order)
 
 
 def has_cache(outputs: tuple) -> bool:
     """Whether a function with these outputs returns (y, cache)."""
-    return len(outputs) == 2 and outputs[0] in ("y", "p", "loss")
+    return len(outputs) == 2 and outputs[0] in ("y", "p", "loss") and outputs[1] != "states"
 
 
 def judged(value, outputs: tuple):
@@ -59,7 +60,8 @@ def _compare_with_cache(answer, expected, outputs: tuple, order: tuple[str, ...]
     y = outputs[0]
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
         forgotten = ": is there a return at the end?" if answer is None else ""
-        return Comparison(math.inf, f"it returns {kind(answer)}; it must return two things: {y}, cache{forgotten}")
+        told = f"it returns {_returned(answer)}; it must return two things: {y}, cache{forgotten}"
+        return Comparison(math.inf, told)
     if problem := wrong_form(answer[0], expected[0], y):
         return Comparison(math.inf, problem)
     found, wanted = {y: answer[0]}, {y: expected[0]}
@@ -84,9 +86,11 @@ def _compare_tensors(found: dict, wanted: dict, order: tuple[str, ...]) -> Compa
     details = [_describe(name, found[name], wanted[name]) for name in shown]
     right = [name for name in wanted if name not in wrong]
     if right:
-        details.append(f"right: {list_some(right, MOST_SHOWN)}")
+        details.append(f"right: {_listed(right)}")
     which = "is the first that is wrong" if len(wrong) > 1 else "is wrong"
-    return Comparison(max(errors.values()), f"{first} {which}{_look(found[first], wanted[first])}", tuple(details))
+    return Comparison(
+        max(errors.values()), f"{_quoted(first)} {which}{_look(found[first], wanted[first])}", tuple(details)
+    )
 
 
 def _tensors(value, names) -> dict[str, object]:
@@ -109,17 +113,18 @@ def wrong_form(found, wanted, names) -> str:
     if found is None:
         return f"{_called(names)} is None: is there a return at the end?"
     if isinstance(names, tuple):
+        found = list(found) if _are_numbers_in_a_row(found, wanted) else found
         if not isinstance(found, (tuple, list)) or len(found) != len(names):
-            return f"it returns {kind(found)}; expected {len(names)} things: {', '.join(map(_called, names))}"
+            return f"it returns {_returned(found)}; expected {len(names)} things: {', '.join(map(_called, names))}"
         parts = zip(found, wanted, names, strict=True)
         return next(filter(None, (wrong_form(*part) for part in parts)), "")
     if isinstance(wanted, dict):
         if not isinstance(found, dict):
-            return f"{names} is {kind(found)}; expected a dict with {list_some(map(str, wanted), MOST_SHOWN)}"
+            return f"{names} is {kind(found)}; expected a dict with {_listed(wanted)}"
         missing = [key for key in wanted if key not in found]
         if missing:
-            return f"{names} has no {missing[0]}; it has {list_some(map(str, found), MOST_SHOWN) or 'nothing'}"
-        return next(filter(None, (wrong_form(found[key], part, str(key)) for key, part in wanted.items())), "")
+            return f"{names} has no {_quoted(missing[0])}; it has {_listed(found) or 'nothing'}"
+        return next(filter(None, (wrong_form(found[key], part, _quoted(key)) for key, part in wanted.items())), "")
     if isinstance(wanted, (str, tuple, list)):
         fits = isinstance(found, str) if isinstance(wanted, str) else isinstance(found, (tuple, list))
         return "" if fits else f"{names} is {kind(found)}; expected {kind(wanted)}"
@@ -137,6 +142,26 @@ def wrong_form(found, wanted, names) -> str:
 
 def _called(names) -> str:
     return names if isinstance(names, str) else "what it returns"
+
+
+def _returned(value) -> str:
+    """What a function returned, so that a shape is not taken for a tuple."""
+    return f"one array of shape {value.shape}" if isinstance(value, np.ndarray) else kind(value)
+
+
+def _are_numbers_in_a_row(found, wanted) -> bool:
+    """Whether an array stands for a tuple of as many numbers."""
+    row = isinstance(found, np.ndarray) and found.ndim == 1 and isinstance(wanted, (tuple, list))
+    return row and len(found) == len(wanted) and all(are_numbers(part) and not np.ndim(part) for part in wanted)
+
+
+def _quoted(name) -> str:
+    """A name, in quotes if there is a space in it: "q, k, v" is one name."""
+    return repr(name) if isinstance(name, str) and " " in name else str(name)
+
+
+def _listed(names) -> str:
+    return list_some(map(_quoted, names), MOST_SHOWN)
 
 
 def are_numbers(value) -> bool:
@@ -199,6 +224,7 @@ def same(a, b) -> bool:
 def agree(found, wanted) -> bool:
     """Whether two values are equal up to rounding, and not finite in the same places."""
     if isinstance(wanted, (tuple, list)):
+        found = list(found) if _are_numbers_in_a_row(found, wanted) else found
         return isinstance(found, (tuple, list)) and len(found) == len(wanted) and all(map(agree, found, wanted))
     if isinstance(wanted, dict):
         same_keys = isinstance(found, dict) and found.keys() == wanted.keys()
@@ -227,7 +253,7 @@ def _look(found, wanted) -> str:
     if found.ndim == 2 and found.shape[0] == found.shape[1] and error(found.T, wanted) <= TOLERANCE:
         return ": it is transposed"
     factor = float((found * wanted).sum() / max((wanted * wanted).sum(), 1e-300))
-    if factor and error(found, factor * wanted) <= TOLERANCE:
+    if factor and np.ptp(wanted) and error(found, factor * wanted) <= TOLERANCE:
         return f": it is {factor:.4g} times what is expected, in every element"
     rows = np.atleast_2d(np.abs(found - wanted)).max(axis=-1) > TOLERANCE * max(np.abs(wanted).max(), FLOOR)
     if 0 < rows.sum() < len(rows):
@@ -238,16 +264,18 @@ def _look(found, wanted) -> str:
 def _describe(name: str, found, wanted) -> str:
     """The relative error of a tensor, and the element where it is largest."""
     if isinstance(wanted, (bool, str, list, tuple, dict)):
-        return f"{name}: expected {wanted!r}, got {found!r}"
-    relative = error(found, wanted)
+        return f"{_quoted(name)}: expected {wanted!r}, got {found!r}"
+    relative = f"relative error {error(found, wanted):.1e}"
     found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
+    if not wanted.any():
+        relative = "expected all zero" if wanted.ndim else ""
     if not wanted.ndim:
-        return f"{name}: relative error {relative:.1e}: {_both(wanted, found)}"
+        return ": ".join(filter(None, (_quoted(name), relative, _both(wanted, found))))
     difference = np.abs(found - wanted)
     where = np.unravel_index(np.argmax(np.where(np.isnan(difference), np.inf, difference)), wanted.shape)
     place = ", ".join(str(int(i)) for i in where)
     numbers = _both(wanted[where], found[where])
-    return f"{name} {wanted.shape}: relative error {relative:.1e}, largest at [{place}]: {numbers}"
+    return f"{_quoted(name)} {wanted.shape}: {relative}, largest at [{place}]: {numbers}"
 
 
 def _both(wanted: float, found: float) -> str:

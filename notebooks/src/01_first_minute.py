@@ -14,6 +14,9 @@
 # ```
 # python -m weights_convert fetch minilm-l6 --out models/minilm-l6.h5
 # ```
+#
+# The stored outputs of all lessons are those of a solved notebook. If you like to guess before you look, clear them
+# first (in the menu, *Clear Outputs of All Cells*).
 
 # %%
 from minibert import AdapterConfig, Model, lessons, load_backbone

@@ -181,8 +181,8 @@ fig = plots.memory_by_length(n, {name: 4e-6 * size for name, size in megabytes.i
 print("P is larger than q, k and v from", 3 * D // H + 1, "tokens on")
 
 # %% [markdown]
-# P can be computed again from q and k, which are kept anyway. Two things would still need a pass over a whole row; both
-# are one number for each row and head, and forward has them already.
+# P can be computed again from q and k, which are kept anyway. Two things would still need a pass over a whole row. Both
+# are one number for each row and head: forward has the first already, and the second follows from `y` and `dy`.
 #
 # **The normalization.** Forward keeps the log-sum-exp $\ell_i = \log\sum_j e^{S_{ij}}$ (and subtracts the largest score
 # before exp, as your softmax does). Then each element of P stands alone: $P_{ij} = e^{S_{ij} - \ell_i}$.
@@ -235,8 +235,8 @@ print("the same output:   ", np.abs(y_lse - y).max() < 1e-12)
 print("the same gradients:", max(np.abs(a - b).max() for a, b in pairs) < 1e-12)
 
 # %% [markdown]
-# This is how `kernels/attention.py`, the program's own attention, does it: `lse` is all that it keeps beside q, k and
-# v. (It has the row sum from P, which it computes row by row.)
+# This is how `kernels/attention.py`, the program's own attention, does it: `lse` is kept in place of P. Your function
+# needs y, too. The program does not, as it computes P row by row, and takes the row sum from that.
 #
 # **Try it.** Lose one thing in your function, and run its check again: first `lse`, then the row sum, then the division
 # in `dS`. Two of these mistakes leave `dv` right, as `dv` needs P alone. Which two?

@@ -102,16 +102,17 @@ embeddings = lessons.take("embeddings", embeddings)
 #      └───────────────┘              └─────────────────┘
 # ```
 #
-# - **Attention:** $q$, $k$, $v$ by three linear layers, `attention(q, k, v, offsets, n_heads)`, a linear layer
-#   `output`.
-# - **Feed-forward:** a linear layer `intermediate` from $D$ to $F$, GELU, a linear layer `output` back to $D$.
+# - **Attention:** $q$, $k$, $v$ by three linear layers; `attended` by `attention(q, k, v, offsets, n_heads)`; $a$ by a
+#   linear layer `output`.
+# - **Feed-forward:** $u$ by a linear layer `intermediate` from $D$ to $F$; $h$ by GELU; $f$ by a linear layer `output`
+#   back to $D$.
 #
 # BERT normalizes **after** the sum (post-LN). GPT-2 and most later networks do so before the block (pre-LN): weights of
 # the one are useless in the other.
 #
-# Return `y` and the caches of all steps, in their order: query, key, value, attention, output, `()`, LayerNorm;
-# intermediate, GELU, output, `()`, LayerNorm. The two empty places are for the adapters of the next lesson. A cache of
-# your own passes, too.
+# Return `y` and one tuple of twelve, the caches of all steps in their order: query, key, value, attention, output,
+# `()`, LayerNorm, intermediate, GELU, output, `()`, LayerNorm. The two empty places are for the adapters of the next
+# lesson. A cache of your own passes, too: lesson 9 goes on with ours.
 
 
 # %% exercise="layer"
@@ -144,7 +145,9 @@ layer = lessons.take("layer", layer)
 # %% [markdown]
 # ## 4. The encoder
 #
-# The embeddings, then the layers one after the other. Keep every hidden state under its name: they are what we compare.
+# The embeddings, then the layers one after the other. Keep every hidden state under its name: `"embeddings"`, then
+# `"layer 0"`, `"layer 1"` and so on for what each layer gives. They are what we compare, so the check does,
+# too.
 
 
 # %% exercise="encoder"
@@ -216,7 +219,8 @@ print("your BERT is right to 1e-5: ", max(by_layer["float32"].values()) < 1e-5)
 print("and to rounding in float64: ", max(by_layer["float64"].values()) < 1e-12)
 
 # %% [markdown]
-# What was left was rounding: it went away with float64. **An error that stays in float64 is a mistake.**
+# What was left in float32 was rounding: with float64 on both sides it went away. **An error that stays in
+# float64 is a mistake.**
 #
 # ## 6. The same with mistakes
 #

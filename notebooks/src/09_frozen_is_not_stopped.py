@@ -66,6 +66,10 @@ def frozen_backward(dy, cache):
 # On the right is the name of each step's cache. Its backward pass is these lines from the last to the first. The linear
 # steps are frozen; adapters and LayerNorms train. In each half `x` is used twice, by the block and by the sum
 # `x + a` or `x + f`. **Where a tensor has two consumers, two gradients are added.**
+#
+# What the functions return: `gelu_backward` and `frozen_backward` return `dx`; `layernorm_backward` returns `dx,
+# dgamma, dbeta`; `attention_backward` returns `dq, dk, dv`; `adapter_backward` returns `dx` and a dict of four gradients,
+# `"down/W"`, `"down/b"`, `"up/W"` and `"up/b"`. All take `dy` and the step's cache.
 
 
 # %% exercise="layer_backward"
@@ -245,13 +249,15 @@ fig = plots.gradient_by_layer(
 #
 # Training needs the memory of what forward keeps for backward. Ask of each step what its `dx` needs, and what its `dW`:
 #
-# - a product needs its input for `dW` alone: **kept if its own W trains**;
+# - a product $xW$ needs its input for `dW` alone: **kept if its own W trains** (a bias needs no input);
+# - attention's products $QK^\top$ and $PV$ have no W: the gradient of each factor needs the other. q, k and v are
+#   **always kept**;
 # - softmax, GELU and LayerNorm are not linear, and their `dx` needs something, **frozen or not**.
 #
 # For each token, a layer has: the attention input (D), which q, k and v share; q, k and v; lse (H), as in [lesson
 # 6](06_attention_backward.ipynb); attended (D), the input of the output product; the feed-forward input (D); the
-# derivative of GELU (F); h (F); for each LayerNorm n (D) and `inverse_std` (1). An adapter, if there is one, trains:
-# its input (D), the derivative of its GELU (M), its h (M).
+# derivative of GELU (F); h (F); for each LayerNorm n (D) and `inverse_std` (1). An adapter is never
+# frozen. If there is one, it keeps its input (D), the derivative of its GELU (M) and its h (M).
 
 
 # %% exercise="cache_sizes"
@@ -310,7 +316,7 @@ fig = plots.memory_by_method(kept)
 # keeps two layers, and `head` none, so its encoder may even run once for all epochs.
 #
 # **Try it.** Stop your gradient in one place: leave `frozen_backward(dv, value)` out of `layer_backward`, and run the
-# check. Then leave out a LayerNorm's gradients. The checker names both.
+# check. Then leave out the gradients of both LayerNorms. The checker names each mistake.
 #
 # ## What you learned
 #

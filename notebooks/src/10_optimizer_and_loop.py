@@ -286,8 +286,8 @@ print(f"loss of the first 10 steps {np.mean(log['loss'][:10]):.2f}, of the last 
 print(f"accuracy on {len(right)} sentences of dev: {right.mean():.2f}")
 
 # %% [markdown]
-# A real BERT, trained by your code alone. Now take the safeguards away: once the warm-up; and to try clipping, all
-# gradients of step 15 are multiplied by 1,000, as by one odd batch.
+# A real BERT, trained by your code alone. Now take the safeguards away, one at a time. One run has no warm-up.
+# Two have an odd batch: all gradients of step 15 are multiplied by 1,000. One of these clips, the other does not.
 #
 # **Predict first:** there will be four lines. Which of them will lie on each other, and which one will not learn?
 

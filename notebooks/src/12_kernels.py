@@ -30,8 +30,8 @@ rng = np.random.default_rng(12)
 # $$y_{ij} = \sum_k x_{ik} W_{kj}$$
 #
 # That is $TKN$ multiply-adds, in whatever order. Each needs one element of $x$ and one of $W$. A multiply-add takes a
-# fraction of a nanosecond. An element comes from the nearest cache in about one, from memory in about a hundred. So
-# what counts is how often an element must come from memory.
+# fraction of a nanosecond. An element comes from the nearest cache in about one nanosecond, from memory in about a
+# hundred. So what counts is how often an element must come from memory.
 #
 # A **tile** is a block that fits the cache. In tiles of `(rows, columns, depth)`, a tile of $y$ stays in the cache
 # while the tiles of $x$ to its left and the tiles of $W$ above it go by. Dark below: the three tiles of one step.
@@ -42,7 +42,8 @@ fig = plots.tiles(T=10, K=14, N=18, tile=(4, 5, 4), at=(1, 2, 1))
 
 # %% [markdown]
 # **Your turn.** How many elements move between memory and a cache that holds one tile of each array? $x$ is read once
-# for each tile of columns, $W$ once for each tile of rows. $y$ is written once. Smaller tiles count, too.
+# for each tile of columns, $W$ once for each tile of rows. $y$ is written once. A smaller tile at the edge counts as
+# one tile, too.
 
 
 # %% exercise="fetched"
@@ -86,6 +87,8 @@ fig = plots.fetches(sizes, [fetched(T, K, N, (n, n, n)) for n in sizes], smalles
 # - a tile of $y$ is overwritten where it should collect, or does not begin at zero (`np.empty` holds what lay there),
 # - a tile of $k$ is skipped,
 # - `np.zeros(shape)` is float64, which doubles the bytes: the result has the type of `x`.
+#
+# (`x @ W` alone passes the check, as it is the same product. It is the tiles that you are here to write.)
 
 
 # %% exercise="tiled_matmul"

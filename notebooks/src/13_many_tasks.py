@@ -269,24 +269,40 @@ fig = plots.memory(10, whole, own)
 
 
 # %%
+def returns_two(found, names):
+    """Whether a function returned two things; if not, say so."""
+    if found is None:
+        print("not written yet")
+    elif not isinstance(found, tuple) or len(found) != 2:
+        print(f"it must return two things: {names}")
+    else:
+        return True
+    return False
+
+
 def judge(forward, backward, seed=0):
     """Compare each gradient with central differences, away from the identity: T = 3, D = 5, M = 4."""
     rng = np.random.default_rng(seed)
     shapes = {"down/W": (5, 4), "down/b": (4,), "up/W": (4, 5), "up/b": (5,)}
     x, dy = rng.normal(size=(3, 5)), rng.normal(size=(3, 5))
     p = {name: rng.normal(size=shape) for name, shape in shapes.items()}
-    if forward(x, p) is None or backward(dy, forward(x, p)[1]) is None:
-        print("not written yet")
+    if not returns_two(forward(x, p), "y, cache"):
         return
-    dx, gradients = backward(dy, forward(x, p)[1])
+    found = backward(dy, forward(x, p)[1])
+    if not returns_two(found, "dx, gradients"):
+        return
+    dx, gradients = found
     for name, value in {"x": x, **p}.items():
 
         def loss(value, name=name):
             y, _ = forward(value, p) if name == "x" else forward(x, p | {name: value})
             return float((y * dy).sum())
 
+        if name != "x" and name not in gradients:
+            print(f"gradients has no {name}; it has {', '.join(gradients)}")
+            continue
         numeric = central_difference(loss, value)
-        gradient = dx if name == "x" else gradients.get(name)
+        gradient = dx if name == "x" else gradients[name]
         if np.shape(gradient) != numeric.shape:
             print(f"{name:8} must have the shape {numeric.shape}, has {np.shape(gradient)}")
             continue

@@ -102,11 +102,12 @@ def with_own_parts(ids, segments, positions, offsets, p, n_heads, n_layers):
 
 
 @form("encoder")
-def without_states(ids, segments, positions, offsets, p, n_heads, n_layers):
-    x, _ = rows_indexed(ids, segments, positions, plain.below(p, "embeddings"))
+def states_of_a_list(ids, segments, positions, offsets, p, n_heads, n_layers):
+    states = [rows_indexed(ids, segments, positions, plain.below(p, "embeddings"))[0]]
     for i in range(n_layers):
-        x, _ = projected_together(x, plain.below(p, f"encoder/layers/{i}"), offsets, n_heads)
-    return x, None
+        states.append(projected_together(states[-1], plain.below(p, f"encoder/layers/{i}"), offsets, n_heads)[0])
+    names = ["embeddings", *(f"layer {i}" for i in range(n_layers))]
+    return states[-1], dict(zip(names, states, strict=True))
 
 
 @form("encoder")

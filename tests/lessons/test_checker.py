@@ -84,7 +84,7 @@ ANSWERS = {
         lambda x, W, b: None,
         "it returns None; it must return two things: y, cache: is there a return at the end?",
     ),
-    "y alone": (lambda x, W, b: x @ W + b, r"it returns \(4, 3\); it must return two things"),
+    "y alone": (lambda x, W, b: x @ W + b, r"it returns one array of shape \(4, 3\); it must return two things"),
     "text": (lambda x, W, b: ("y", ()), "y is 'y'; expected numbers"),
     "ragged": (lambda x, W, b: ([[1], [1, 2]], ()), "y is a list of 2; expected numbers"),
     "transposed": (

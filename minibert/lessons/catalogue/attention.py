@@ -235,7 +235,11 @@ EXERCISES = (
                 "dq is made of the keys, not of the queries",
             ),
             ("math.sqrt(d_head)", "math.sqrt(q.shape[1])", "the scores were divided by sqrt(d_head), not by sqrt(D)"),
-            ("math.sqrt(d_head)", "d_head", "the scores were divided by sqrt(d_head), not by d_head"),
+            (
+                "math.sqrt(d_head)",
+                "d_head",
+                "the scores were divided by sqrt(d_head), not by d_head; or the division is there twice",
+            ),
             ("return dq, dk, dv", "return dk, dq, dv", "dq and dk are returned in the wrong order"),
             (
                 "softmax_backward(dP, P)",

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from minibert.lessons.catalogue.encoder_mistakes import IN_EMBEDDINGS, IN_ENCODER, IN_LAYER, OF_LAYER
 from minibert.lessons.exercise import Exercise
 
 V, N_POSITIONS, N_SEGMENTS = 9, 12, 2
-_TANH = "0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))"
 
 
 def _layer_parameters(rng, D, F):
@@ -55,151 +55,17 @@ def _encoder(rng):
     return [arguments([0, 3, 8], 2, 6, 5, 3), arguments([0, 4], 1, 4, 7, 1)]
 
 
-# ------------------------------------------------------------------------------------------------- edits that are long
+def _norm_names(norm):
+    return f"n of {norm}", f"inverse_std of {norm}", f"{norm}/gamma"
 
-_QUERY = 'q, query = linear(x, p["attention/query/W"], p["attention/query/b"])'
-_PRE_LN = f"""n, _ = layernorm(x, p["attention/norm/gamma"], p["attention/norm/beta"])
-    names = ("query", "key", "value")
-    q, k, v = (linear(n, p[f"attention/{{name}}/W"], p[f"attention/{{name}}/b"])[0] for name in names)
-    attended, _ = attention(q, k, v, offsets, n_heads)
-    x = x + linear(attended, p["attention/output/W"], p["attention/output/b"])[0]
-    n, _ = layernorm(x, p["feed_forward/norm/gamma"], p["feed_forward/norm/beta"])
-    h, _ = gelu(linear(n, p["feed_forward/intermediate/W"], p["feed_forward/intermediate/b"])[0])
-    return x + linear(h, p["feed_forward/output/W"], p["feed_forward/output/b"])[0], ()
-    {_QUERY}"""
-_NORM_A = 'layernorm(x + a, p["attention/norm/gamma"], p["attention/norm/beta"])'
-_NORM_F = 'layernorm(x + f, p["feed_forward/norm/gamma"], p["feed_forward/norm/beta"])'
-_NORM_E = 'y, norm_cache = layernorm(x, p["norm/gamma"], p["norm/beta"])'
 
-_IN_EMBEDDINGS = (
-    ("embeddings", _NORM_E, "y, norm_cache = x, ()", "the LayerNorm of the embeddings is missing"),
-    (
-        "embeddings",
-        "x = word + position + segment",
-        "x = word + position",
-        "the segments are forgotten: every token has a row of that table added, be it row 0",
-    ),
-    (
-        "embeddings",
-        "embedding(segments, ",
-        "embedding(0 * segments, ",
-        "every token has segment 0; in a pair of texts those of the second have segment 1",
-    ),
-    (
-        "embeddings",
-        "x = word + position + segment",
-        "x = word + segment",
-        "the positions are forgotten: without them a sentence is a bag of words",
-    ),
-    (
-        "embeddings",
-        "embedding(positions, ",
-        "embedding(np.arange(len(ids)), ",
-        "positions run on through the batch; they begin again at 0 in each sequence",
-    ),
-    ("layernorm", "eps=1e-12", "eps=1e-5", "eps is 1e-5, as in many programs; BERT has 1e-12"),
-)
-_IN_LAYER = (
-    (
-        "layer",
-        _QUERY,
-        _PRE_LN,
-        "this is pre-LN: LayerNorm before each block, as in GPT-2. BERT has it after the residual sum",
-    ),
-    ("gelu", "y = x * normal_cdf(x)", f"y = x * {_TANH}", "GELU is the tanh approximation; BERT has the exact form"),
-    (
-        "linear",
-        "y = x @ W + b",
-        "y = x @ (W.T if W.shape[0] == W.shape[1] else W) + b",
-        "the square weights are transposed: weights are (in, out) here, so y = x W + b",
-    ),
-    ("layer", _NORM_A, _NORM_A.replace("x + a", "a"), "the residual of the attention block is missing: x + a"),
-    ("layer", _NORM_F, _NORM_F.replace("x + f", "f"), "the residual of the feed-forward block is missing: x + f"),
-    (
-        "layer",
-        _NORM_F,
-        _NORM_F.replace("x + f", "query[0] + f"),
-        "the feed-forward block's residual is the input of the layer; it is the input of that block",
-    ),
-    (
-        "layer",
-        'linear(x, p["feed_forward/intermediate/W"]',
-        'linear(query[0], p["feed_forward/intermediate/W"]',
-        "the feed-forward block reads the input of the layer; it reads what the first LayerNorm gives",
-    ),
-    (
-        "layer",
-        "h, activation = gelu(u)",
-        "h, activation = np.maximum(u, 0), u",
-        "the nonlinearity of the feed-forward block is ReLU; BERT has GELU",
-    ),
-    (
-        "layer",
-        "h, activation = gelu(u)",
-        "h, activation = u, u",
-        "the nonlinearity of the feed-forward block is missing: gelu between the two products",
-    ),
-    (
-        "layer",
-        "attention(q, k, v, offsets, n_heads)",
-        "attention(q, k, v, [0, len(x)], n_heads)",
-        "the sequences of the batch see each other: attention needs the offsets",
-    ),
-    (
-        "layer",
-        "attention(q, k, v, offsets, n_heads)",
-        "attention(q, k, v, offsets, 1)",
-        "attention has one head of D; there are n_heads of D / n_heads",
-    ),
-    (
-        "layer",
-        'a, out_a = linear(attended, p["attention/output/W"], p["attention/output/b"])',
-        "a, out_a = attended, ()",
-        "the output projection of attention is missing",
-    ),
-)
-_OF_LAYER = (
-    ("layer", _NORM_A, "(x + a, ())", "the LayerNorm after attention is missing"),
-    ("layer", _NORM_F, "(x + f, ())", "the LayerNorm after the feed-forward block is missing"),
-    (
-        "layer",
-        _NORM_F,
-        _NORM_F.replace("feed_forward/norm", "attention/norm"),
-        "both LayerNorms have the parameters of the first: the second is feed_forward/norm",
-    ),
-    (
-        "layer",
-        'attention/value/W"], p["attention/value/b',
-        'attention/key/W"], p["attention/key/b',
-        "the values are projected by the weights of the keys",
-    ),
-    ("layernorm", "eps=1e-12", "eps=1e-5", "eps is 1e-5, as in many programs; BERT has 1e-12"),
-)
-_IN_ENCODER = (
-    (
-        "encoder",
-        'below(p, f"encoder/layers/{i}")',
-        'below(p, "encoder/layers/0")',
-        "every layer has the parameters of layer 0",
-    ),
-    ("encoder", "for i in range(n_layers):", "for i in range(n_layers - 1):", "the last layer is left out"),
-    (
-        "encoder",
-        "for i in range(n_layers):",
-        "for i in reversed(range(n_layers)):",
-        "the layers stand in the wrong order: layer 0 reads the embeddings",
-    ),
-    (
-        "encoder",
-        "x, _ = layer(x, ",
-        'x, _ = layer(states["embeddings"], ',
-        "every layer reads the embeddings; a layer reads what the one before it gives",
-    ),
-)
+_X_A = "x after attention/norm"
+_STEPS = (*(("x", f"attention/{name}/W") for name in ("query", "key", "value")),)
+_STEPS += (("q", "k", "v", "offsets", "n_heads", "P"), ("attended", "attention/output/W"))
+_STEPS += ("attention/adapter", _norm_names("attention/norm"), (_X_A, "feed_forward/intermediate/W"), "u")
+_STEPS += (("h", "feed_forward/output/W"), "feed_forward/adapter", _norm_names("feed_forward/norm"))
 
-_STEPS = (("x", "W_q"), ("x", "W_k"), ("x", "W_v"), ("q", "k", "v", "offsets", "n_heads", "P"), ("attended", "W_o"))
-_STEPS += ("adapter_a", ("n_a", "inverse_std_a", "gamma_a"), ("x_a", "W_1"), "u", ("h", "W_2"))
-_STEPS += ("adapter_f", ("n_f", "inverse_std_f", "gamma_f"))
+_TABLES = (("ids", "word"), ("positions", "position"), ("segments", "segment"))
 
 EXERCISES = (
     Exercise(
@@ -207,7 +73,10 @@ EXERCISES = (
         7,
         outputs=(
             "y",
-            (("ids", "V"), ("positions", "512"), ("segments", "2"), ("n", "inverse_std", "gamma")),
+            (
+                *((name, f"shape of {table}/W") for name, table in _TABLES),
+                ("n", "inverse_std", "norm/gamma"),
+            ),
         ),
         cases=_embeddings,
         hints=(
@@ -216,7 +85,7 @@ EXERCISES = (
             'word, _ = embedding(ids, p["word/W"]), and the same of positions and segments',
         ),
         order=("inverse_std", "n", "y"),
-        mistakes=_IN_EMBEDDINGS,
+        mistakes=IN_EMBEDDINGS,
     ),
     Exercise(
         "layer",
@@ -228,8 +97,8 @@ EXERCISES = (
             "Attention block: linear for q, k and v, attention, linear (output). Feed-forward: linear, gelu, linear.",
             "x = layernorm(x + a, …) with attention/norm; y = layernorm(x + f, …) with feed_forward/norm",
         ),
-        order=("q", "k", "v", "P", "attended", "n_a", "x_a", "u", "h", "n_f", "y"),
-        mistakes=_IN_LAYER + _OF_LAYER,
+        order=("q", "k", "v", "P", "attended", "n of attention/norm", _X_A, "u", "h", "n of feed_forward/norm", "y"),
+        mistakes=IN_LAYER + OF_LAYER,
     ),
     Exercise(
         "encoder",
@@ -241,7 +110,7 @@ EXERCISES = (
             'below(p, "embeddings") and below(p, f"encoder/layers/{i}") are the parameters of the parts.',
             'x, _ = layer(x, below(p, …), offsets, n_heads) in a loop, and states[f"layer {i}"] = x',
         ),
-        order=("embeddings", "layer 0", "layer 1", "layer 2"),
-        mistakes=_IN_ENCODER + _IN_EMBEDDINGS + _IN_LAYER,
+        order=("embeddings", "layer 0", "layer 1", "layer 2", "y"),
+        mistakes=IN_ENCODER + IN_EMBEDDINGS + IN_LAYER,
     ),
 )

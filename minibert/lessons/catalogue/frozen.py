@@ -51,6 +51,19 @@ EXERCISES = (
         ),
         mistakes=(
             (
+                "frozen_backward",
+                "return dy @ W.T",
+                "return 0 * (dy @ W.T)",
+                "the gradient stops at both blocks, and goes on through the residuals alone; frozen is not stopped",
+            ),
+            (
+                "adapter_if_any_backward",
+                "return adapter_backward(dy, cache) if",
+                "return (dy, adapter_backward(dy, cache)[1]) if",
+                "the gradient passes by both adapters: their dx is what goes on below them",
+            ),
+            ("frozen_backward(dq, query) + ", "", "the queries do not pass their gradient to x"),
+            (
                 _LAST,
                 "dx = dsum",
                 "the gradient stops at the frozen attention; frozen is not stopped: it goes on through q, k and v",

@@ -14,11 +14,12 @@ def _names(layers, with_adapters: bool) -> list[str]:
 
 
 def _is_trained(_):
-    """Every method, on names of a model of three layers; and of twelve, some of which have two digits."""
+    """Every method, on names of a model of three layers; and of twelve, some of which have two digits. top_k counts for
+    one method alone: others have it, too."""
     cases = []
-    for method, top_k in (("adapter", 0), ("full", 0), ("top_k", 1), ("top_k", 3), ("layernorm", 0), ("head", 0)):
+    for method, top_k in (("adapter", 3), ("full", 0), ("top_k", 1), ("top_k", 3), ("layernorm", 3), ("head", 3)):
         cases += [(name, method, 3, top_k) for name in _names(range(3), method == "adapter")]
-    return cases + [(name, "top_k", 12, 4) for name in _names((1, 7, 8, 10, 11), False)]
+    return cases + [(name, "top_k", 12, k) for k in (1, 4) for name in _names((1, 7, 8, 10, 11), False)]
 
 
 def _cache_sizes(rng):
@@ -41,9 +42,11 @@ def _cache_sizes(rng):
         {"attention/value/W", "feed_forward/output/W"},
     )
     methods += ({"attention/output/W", "attention/output/b"}, {"feed_forward/intermediate/W"})
+    methods += ({name for name in linear if name.endswith("/b")},)  # a bias alone does not keep the input
     return [(trained, *(int(n) for n in rng.choice(range(3, 40), 4, replace=False))) for trained in methods]
 
 
+_HEAD = 'name.startswith("head/")'
 _NORM = '"/norm/" in name'
 
 EXERCISES = (
@@ -95,6 +98,32 @@ EXERCISES = (
                 "return ",
                 "with top_k = n_layers everything trains, the embeddings too: that is full fine-tuning",
             ),
+            *(
+                (
+                    _HEAD,
+                    f'({_HEAD} and method != "{method}")',
+                    f"method {method} forgets the head: every method trains it",
+                )
+                for method in ("adapter", "layernorm", "top_k", "head")
+            ),
+            *(
+                (
+                    "return top_k == n_layers or in_layer >= n_layers - top_k",
+                    f"return in_layer {wrong}",
+                    f"top_k trains one layer too {which}, and with top_k = n_layers the embeddings must train, too",
+                )
+                for wrong, which in (("> n_layers - top_k", "few"), (">= max(0, n_layers - top_k - 1)", "many"))
+            ),
+            (
+                'method == "full"',
+                '(method == "full" or top_k == n_layers)',
+                'top_k counts for method "top_k" alone; here it makes others train everything',
+            ),
+            (
+                "in_layer >= n_layers - top_k",
+                '(in_layer >= 0 and name.split("/")[2] >= str(n_layers - top_k))',
+                'the number of the layer is compared as text, in which "8" is above "11": int(…)',
+            ),
             ("else -1", "else n_layers", "top_k trains the embeddings; they lie below the first layer"),
             (
                 'int(name.split("/")[2])',
@@ -130,6 +159,30 @@ EXERCISES = (
                 "the inputs of frozen products are kept: x is needed for dW = x.T dy alone",
             ),
             ('"q, k, v": 3 * D', '"q, k, v": 0', "q, k and v are not kept; the softmax needs them, frozen or not"),
+            (
+                '"q, k, v": 3 * D',
+                '"q, k, v": 3 * D * any(f"attention/{name}/W" in trained for name in ("query", "key", "value"))',
+                "q, k and v are kept only if their weights train; attention's own products need them, frozen or not",
+            ),
+            (
+                '"q, k, v": 3 * D',
+                '"q, k, v": D * sum(f"attention/{name}/W" in trained for name in ("query", "key", "value"))',
+                "each of q, k and v is kept only if its weight trains; attention's own products need all three",
+            ),
+            *(
+                (
+                    '"derivative of gelu": F',
+                    f'"derivative of gelu": F * ("feed_forward/{name}/W" in trained)',
+                    f"the derivative of gelu is kept only if the W of {name} trains; the gradient is multiplied by it "
+                    "on its way down, frozen or not",
+                )
+                for name in ("intermediate", "output")
+            ),
+            (
+                "return {",
+                'trained = trained | {f"{name[:-1]}W" for name in trained if name.endswith("/b")}\n    return {',
+                "a bias alone keeps an input: db is the sum of the rows of dy, and needs no x. Its own W decides",
+            ),
             (
                 '"derivative of gelu": F',
                 '"derivative of gelu": 0',

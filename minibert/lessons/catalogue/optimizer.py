@@ -16,7 +16,8 @@ def _adam_step(rng):
 
 
 def _learning_rate(rng):
-    return [(step, steps, 1e-3, warmup) for steps, warmup in ((20, 0.1), (7, 0.3), (5, 0.0)) for step in range(steps)]
+    runs = ((20, 0.1), (16, 0.1), (7, 0.3), (5, 0.0))
+    return [(step, steps, 1e-3, warmup) for steps, warmup in runs for step in range(steps)]
 
 
 def _clip(rng):
@@ -113,6 +114,11 @@ EXERCISES = (
                 "rising = round(warmup * steps)",
                 "rising = warmup * steps",
                 "the steps of the rise are not rounded: with half a step the fall starts above the peak",
+            ),
+            (
+                "round(warmup * steps)",
+                "int(warmup * steps)",
+                "int() cuts the steps of the rise off; round() takes the nearest whole number: 1.6 steps are 2",
             ),
             (
                 "peak * (steps - step) /",

@@ -30,7 +30,8 @@ EXERCISES = (
         hints=(
             "Which row of lse, and which column, belong to the scores of token i and head h?",
             "P is exp(scores) divided by its row sums. lse is their logarithm, so it is subtracted inside exp.",
-            "P = np.exp(scores - lse[rows, h, None]); inner = (dy y).sum(axis=1) over the columns of this head.",
+            "P = np.exp(scores - lse[rows, h, None]); inner = (dy y).sum(axis=1, keepdims=True) over the "
+            "columns of this head.",
         ),
         order=("dv", "dq", "dk"),
         mistakes=(
@@ -77,6 +78,11 @@ EXERCISES = (
                 _INNER,
                 "inner = (dy[rows, head] * y[rows, head]).sum()",
                 "dy y is summed over all tokens; each has its own sum",
+            ),
+            (
+                _INNER,
+                _INNER.replace(", keepdims=True", ""),
+                "the row sum of dy y is subtracted column by column: it lacks keepdims=True",
             ),
             (
                 _DS,
