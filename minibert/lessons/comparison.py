@@ -216,9 +216,10 @@ def same(a, b) -> bool:
     if isinstance(a, dict) and isinstance(b, dict):
         others = dict(b.items())
         return a.keys() == others.keys() and all(same(part, others[key]) for key, part in a.items())
-    if callable(a) or isinstance(a, str):
-        return callable(b) or a == b
-    return np.shape(a) == np.shape(b) and bool(np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f"))
+    if callable(a) or isinstance(a, str) or isinstance(b, str):
+        return callable(b) or (isinstance(a, str) and isinstance(b, str) and a == b)
+    both_float = np.asarray(a).dtype.kind == np.asarray(b).dtype.kind == "f"
+    return np.shape(a) == np.shape(b) and bool(np.array_equal(a, b, equal_nan=both_float))
 
 
 def agree(found, wanted) -> bool:

@@ -9,7 +9,8 @@
 # **Time** 20 minutes, of which the computer takes one or two · **Paper** sections 1 and 2.1 of
 # [Houlsby et al. (2019)](https://arxiv.org/abs/1902.00751) · **Needs** a little Python and NumPy
 #
-# Get the weights once (91 MB), in the project's folder:
+# Get the weights once (91 MB; those of a packed course are cut to fewer word pieces, and all counts below are smaller),
+# in the project's folder:
 #
 # ```
 # python -m weights_convert fetch minilm-l6 --out models/minilm-l6.h5

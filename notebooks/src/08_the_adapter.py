@@ -120,8 +120,9 @@ dy = rng.normal(size=x.shape)
 print("dx is dy:", np.array_equal(adapter_backward(dy, adapter(x, zero_up)[1])[0], dy))
 
 # %% [markdown]
-# It is `dy`: the skip connection carries the gradient past the bottleneck. Without it, 24 bottlenecks would stand
-# between the loss and the lowest layer. Fresh, each of them would make the gradient about a hundred times smaller.
+# It is `dy`: the skip connection carries the gradient past the bottleneck. Without it, what attention and feed-forward
+# compute, and the gradient that reaches them, would pass a fresh bottleneck and become about a hundred times smaller.
+# Only the layer's own skip connection would be left: no longer the pre-trained network.
 #
 # ## 4. Initialization
 #
@@ -237,7 +238,7 @@ fig = verdicts(caught)
 
 # %% [markdown]
 # `dW_down` comes through $W_{up}$, and $W_{up}$ is about 0.01; `dW_up` is made of $h$, which is as small. Next to an
-# absolute limit nothing that is wrong with them can be seen. And the bottleneck's share of `dx` passes two small
+# absolute limit nothing that is wrong with them can be seen, but a wrong shape. And the bottleneck's share of `dx` passes two small
 # matrices: here it is about a ten-thousandth of `dx`, below a relative limit of 1e-3, too. **Check away from the
 # identity**, in float64, relative to the gradient's size. The checker does so.
 #
@@ -253,7 +254,7 @@ fig = verdicts(caught)
 # %% tolerance=0.1
 def distance_and_gradient(std, D=384, M=64, T=64):
     """|y - x| / |x| of a fresh adapter, and |dW_down| / |dy|."""
-    x, dy = rng.normal(size=(2, T, D))  # rows as LayerNorm makes them: mean 0, variance 1
+    x, dy = rng.normal(size=(2, T, D))  # mean 0, variance 1
     y, cache = adapter(x, adapter_init(D, M, rng, std))
     dW_down = adapter_backward(dy, cache)[1]["down/W"]
     return np.linalg.norm(y - x) / np.linalg.norm(x), np.linalg.norm(dW_down) / np.linalg.norm(dy)
@@ -273,7 +274,7 @@ for std, distance, gradient in list(zip(stds, distances, gradients, strict=True)
 # The lower panel shows what training made of it: this program's runs on trec (six classes of questions; three seeds
 # each; `docs/reproduction.md`, figure 6).
 
-# %% figure="Above: a fresh adapter's distance from the identity and its gradient. Below: accuracy after training. Training fails where a fresh adapter changes x by more than x itself." alt="Two panels over the standard deviation from 1e-5 to 1. Above, on log-log axes, the distance from the identity is a line of slope 2, the gradient of W_down one of slope 1; the distance passes 1 between 0.1 and 0.3. Below, the accuracy is about 93 percent up to 0.03, 92 at 0.1, and about 50 from 0.3 on."
+# %% figure="Above: a fresh adapter's distance from the identity and its gradient. Below: accuracy after training. Training fails where a fresh adapter changes x by more than its size." alt="Two panels over the standard deviation from 1e-5 to 1. Above, on log-log axes, the distance from the identity is a line of slope 2, the gradient of W_down one of slope 1; the distance passes 1 between 0.1 and 0.3. Below, the accuracy is about 93 percent up to 0.03, 92 at 0.1, and about 50 from 0.3 on."
 measured = {1e-5: 92.6, 1e-4: 92.7, 1e-3: 92.7, 1e-2: 93.0, 3e-2: 93.3, 1e-1: 91.7, 3e-1: 53.0, 1.0: 49.5}
 fig = plots.initializations(stds, distances, gradients, measured)
 

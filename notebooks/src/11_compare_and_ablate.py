@@ -258,8 +258,9 @@ print(f"guessing the more frequent class: {100 * max(dev.labels.mean(), 1 - dev.
 #
 # ## 6. The test split, once
 #
-# The question is fixed: is the size that was best on dev better than LayerNorms and head alone? One look. (If you
-# dislike what you see, change a setting and run this cell again, the test split has become a second dev split.)
+# The question is fixed: is the size that was best on dev better than LayerNorms and head alone? One look. (Whoever
+# dislikes the answer, changes a setting and looks again, has made a second dev split of it. Lesson 1 has looked, too:
+# at one size, and it chose nothing.)
 
 # %% compare="never"
 best = max(SIZES[1:], key=lambda size: right[size].mean())
@@ -280,7 +281,7 @@ print(f"difference on test, 95 %: {100 * low:+.1f} to {100 * high:+.1f} points")
 # - An ablation takes out what it names and nothing else, and leaves the model as it was.
 # - Ask few questions, before you look. Seeds vary, too.
 #
-# **Go on:** `minibert sweep --task opinions --adapter-size 4,16,64 --seeds 0,1,2` trains the sizes with three seeds
-# each.
+# **Go on:** `minibert sweep --backbone models/minilm-l6.h5 --tasks opinions --adapter-size 4,16,64 --seeds 0,1,2
+# --ledger sizes.jsonl` trains the sizes with three seeds each; with `--dry-run` it tells how long that takes.
 #
 # [Next: 12 · Kernels](12_kernels.ipynb)
