@@ -91,12 +91,24 @@ class Form:
             return text.encode("utf-8", "surrogatepass")
         return text.encode(self.encoding, "replace")
 
+    def change_rows(self, rng: Random, rows: list) -> tuple[list, str]:
+        """Rows in which something is changed, and what."""
+        return _change_rows(rng, rows, self)
 
-def tables():
-    """The maker of files and folders of task csv, of which one file is mutated."""
+    def change_bytes(self, rng: Random, data: bytes, other: bytes) -> tuple[bytes, str]:
+        """The bytes of a file in which something is changed, and what. other: a good file of the same form."""
+        return _change_bytes(rng, data, other, self)
+
+    def readings(self, paths: dict[str, Path]) -> list[dict]:
+        """What is right to read, by other means: the oracle."""
+        return _readings(paths, self)
+
+
+def tables(form_of: type[Form] = Form):
+    """The maker of files and folders of task csv, of which one file is mutated. form_of: how they are written."""
 
     def make(rng: Random, folder: Path, mutate: bool = True) -> Case:
-        mutate, form = mutate and rng.random() >= UNCHANGED, Form(rng)
+        mutate, form = mutate and rng.random() >= UNCHANGED, form_of(rng)
         whole = form.ending == ".txt" or rng.random() < 0.6
         splits = ["data"] if whole else ["train", "dev", "test"][: rng.choice((1, 2, 3))]
         spoilt, what = rng.choice(splits), "unchanged"
@@ -104,10 +116,10 @@ def tables():
         for split in splits:
             rows, paths[split] = form.rows(rng, split), folder / f"{split}{form.ending}"
             if mutate and split == spoilt and rng.random() < 0.4:
-                rows, what = _change_rows(rng, rows, form)
+                rows, what = form.change_rows(rng, rows)
             data = form.write(rng, rows)
             if mutate and split == spoilt and what == "unchanged":
-                data, what = _change_bytes(rng, data, first or data, form)
+                data, what = form.change_bytes(rng, data, first or data)
             first = first or data
             paths[split].write_bytes(data)
         data = paths["data"] if whole else folder
@@ -115,7 +127,7 @@ def tables():
             [data] if whole else [folder],
             f"{spoilt}{form.ending}: {what}; {form.options}",
             lambda: load_task("csv", data, **form.options),
-            lambda: _readings(paths, form),
+            lambda: form.readings(paths),
             lambda task, plain: _same(task, plain, whole),
             may_refuse=mutate,
         )
@@ -188,7 +200,7 @@ def _readings(paths: dict[str, Path], form: Form) -> list[dict[str, list[tuple]]
         try:
             parts = {split: _plain(path.read_bytes(), form, split, cells_of) for split, path in paths.items()}
             parts = {split: rows for split, rows in parts.items() if rows is not None}
-            readings = [reading | {"unscored": len(parts) < len(paths)} for reading in _checked(parts, form)]
+            readings = [reading | {"unscored": len(parts) < len(paths)} for reading in checked(parts, form)]
         except Refuse as refusal:
             refusals.append(refusal)
             continue
@@ -205,7 +217,7 @@ def _plain_differs(paths: dict[str, Path], form: Form, parts: dict) -> bool:
         return True
 
 
-def _checked(parts: dict[str, list[tuple]], form: Form) -> list[dict[str, list[tuple]]]:
+def checked(parts: dict[str, list[tuple]], form: Form) -> list[dict[str, list[tuple]]]:
     """The readings of rows with labels as they are written: as scores if they are, those of a test set perhaps left
     out. Raises Refuse if labels cannot be used."""
     known = {label for *_, label in next(iter(parts.values()))}
@@ -247,7 +259,7 @@ def _label(label: str, known: set[str], form: Form, split: str):
     return label if label in known else NO_CLASS
 
 
-def _decoded(data: bytes, form: Form) -> str:
+def decoded_text(data: bytes, form: Form) -> str:
     kind = data.startswith((b"\x1f\x8b", b"\xff\xff\xff\xff"))  # gzip, or as Arrow's files begin
     try:
         text = decoded(data, form.encoding)
@@ -295,7 +307,7 @@ def _cells_without_spaces(text: str, delimiter: str, quoting: str) -> list[list[
 
 def _plain(data: bytes, form: Form, split: str, cells_of) -> list[tuple] | None:
     """(text, pair or None, label as it is written, or None) of each row; None for a test set that is not scored."""
-    text, delimiter = _decoded(data, form), form.delimiter
+    text, delimiter = decoded_text(data, form), form.delimiter
     mark = re.match(r'("?)sep=([^\r\n])\1[,;\t]*(?=[\r\n])', text, re.IGNORECASE)
     if form.ending == ".txt" and "delimiter" not in form.options:
         delimiter = "\t" if "\t" in re.split(r"[\r\n]", text.lstrip("\r\n"))[0] else ","

@@ -7,11 +7,9 @@ import re
 from pathlib import Path
 from random import Random
 
-from minibert.data import load_task
-
-from .case import Case, Refuse
-from .delimited_files import TEXTS, Form, _checked, _decoded, _same
-from .json_files import UNCHANGED
+from . import delimited_files
+from .case import Refuse
+from .delimited_files import TEXTS, Form, checked, decoded_text
 from .mutations import NUMBERS, mutate_text_bytes, odd_text
 
 ODD_VALUES = (None, True, False, 0, 1.5, "", " ", "NaN", [], ["a"], {}, {"a": {"b": [1]}}, "\ud800", "\0", "x" * 300)
@@ -21,8 +19,8 @@ ODD_LINES = (
 )
 
 
-class Table(Form):
-    """How the rows are written, and the options that say so."""
+class Objects(Form):
+    """How the objects are written, and the options that say so."""
 
     def __init__(self, rng: Random):
         super().__init__(rng)
@@ -30,7 +28,7 @@ class Table(Form):
             self.options.pop(option, None)
         self.quoting, self.header, self.ending = "csv", False, rng.choice((".jsonl", ".jsonl", ".ndjson"))
 
-    def objects(self, rng: Random, file: str) -> list[dict]:
+    def rows(self, rng: Random, file: str) -> list[dict]:
         """An object for each row; numbers as numbers where a label is one."""
         found, typed = [], rng.random() < 0.5
         for i in range(rng.randint(12, 30)):
@@ -42,37 +40,28 @@ class Table(Form):
             found.append({name: cells[name] for name in self.columns})
         return found
 
+    def write(self, rng: Random, rows: list[dict]) -> bytes:
+        """The bytes of a file."""
+        ascii_only, end = rng.random() < 0.5, rng.choice(("\n", "\n", "\r\n"))
+        text = "".join(json.dumps(value, ensure_ascii=ascii_only) + end for value in rows)
+        return text.encode(self.encoding, "replace")
+
+    def change_rows(self, rng: Random, rows: list[dict]) -> tuple[list, str]:
+        """Objects in which something is changed, and what."""
+        return _change_objects(rng, rows)
+
+    def change_bytes(self, rng: Random, data: bytes, other: bytes) -> tuple[bytes, str]:
+        """The same of a file's bytes."""
+        return _change_bytes(rng, data, other)
+
+    def readings(self, paths: dict[str, Path]) -> list[dict]:
+        """What is right to read, by other means."""
+        return _readings(paths, self)
+
 
 def tables():
     """The maker of files and folders, of which one file is mutated."""
-
-    def make(rng: Random, folder: Path, mutate: bool = True) -> Case:
-        mutate, form = mutate and rng.random() >= UNCHANGED, Table(rng)
-        whole = rng.random() < 0.6
-        splits = ["data"] if whole else ["train", "dev", "test"][: rng.choice((1, 2, 3))]
-        spoilt, what, first, paths = rng.choice(splits), "unchanged", None, {}
-        ascii_only, end = rng.random() < 0.5, rng.choice(("\n", "\n", "\r\n"))
-        for split in splits:
-            objects, paths[split] = form.objects(rng, split), folder / f"{split}{form.ending}"
-            if mutate and split == spoilt and rng.random() < 0.5:
-                objects, what = _change_objects(rng, objects)
-            text = "".join(json.dumps(value, ensure_ascii=ascii_only) + end for value in objects)
-            data = text.encode("utf-8" if form.encoding == "utf-8" else form.encoding, "replace")
-            if mutate and split == spoilt and what == "unchanged":
-                data, what = _change_bytes(rng, data, first or data)
-            first = first or data
-            paths[split].write_bytes(data)
-        data = paths["data"] if whole else folder
-        return Case(
-            [data] if whole else [folder],
-            f"{spoilt}{form.ending}: {what}; {form.options}",
-            lambda: load_task("csv", data, **form.options),
-            lambda: _readings(paths, form),
-            lambda task, plain: _same(task, plain, whole),
-            may_refuse=mutate,
-        )
-
-    return make
+    return delimited_files.tables(Objects)
 
 
 def _change_objects(rng: Random, objects: list[dict]) -> tuple[list, str]:
@@ -112,17 +101,17 @@ def _change_bytes(rng: Random, data: bytes, other: bytes) -> tuple[bytes, str]:
 # ---------------------------------------------------------------------------------------------------------- the oracle
 
 
-def _readings(paths: dict[str, Path], form: Table) -> list[dict[str, list[tuple]]]:
+def _readings(paths: dict[str, Path], form: Objects) -> list[dict[str, list[tuple]]]:
     """The readings that are right, as delimited_files has them. Raises Refuse if there is none."""
     parts = {split: _plain(path.read_bytes(), form, split) for split, path in paths.items()}
     parts = {split: rows for split, rows in parts.items() if rows is not None}
-    return [reading | {"unscored": len(parts) < len(paths)} for reading in _checked(parts, form)]
+    return [reading | {"unscored": len(parts) < len(paths)} for reading in checked(parts, form)]
 
 
-def _plain(data: bytes, form: Table, split: str) -> list[tuple] | None:
+def _plain(data: bytes, form: Objects, split: str) -> list[tuple] | None:
     """(text, pair or None, label as it is written, or None) of each row; None for a test set that is not scored."""
     objects = []
-    for line in _decoded(data, form).replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+    for line in decoded_text(data, form).replace("\r\n", "\n").replace("\r", "\n").split("\n"):
         if line.strip(" \t"):
             objects.append(_object(line.strip(" \t")))
     if not objects:
