@@ -31,7 +31,6 @@ from minibert.storage import cannot_be_written, read_backbone
 SUMS = "SHA256SUMS"
 MODEL = Path("models", "minilm-l6.h5")  # where `lessons.weights` looks for it
 EXTRA = "notebooks"
-WITH_IT = ("jupyterlab", "pytest")
 PARTS = ("minibert", "kernels", "weights_convert", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 Run = Callable[[list[str]], None]
 
@@ -41,7 +40,7 @@ Needs Python {pythons}, and {systems}.
 From this folder:
 
     python3 -m venv course
-    course/bin/pip install --no-index --find-links wheels "minibert[{extra}]" {more}
+    course/bin/pip install --no-index --find-links wheels "minibert[{extra}]"
     course/bin/jupyter lab notebooks
 
 On Windows: py -m venv course, then course\\Scripts\\pip and course\\Scripts\\jupyter in place of course/bin/...
@@ -115,7 +114,6 @@ def _readme(course: Course, n: int, source: str) -> str:
         pythons=" or ".join(dict.fromkeys(target.python for target in course.targets)),
         systems=" or ".join(dict.fromkeys(target.described for target in course.targets)),
         extra=EXTRA,
-        more=" ".join(WITH_IT),
         sums=SUMS,
         model=MODEL.as_posix(),
         source=source,
@@ -186,11 +184,11 @@ def download(target: Target, own: Path, folder: Path, run: Run) -> None:
     leaves out is got by its name, until nothing is missing.
     """
     arguments = ["download", "--only-binary", ":all:", "--dest", str(folder), *target.options]
-    wanted = [f"{own}[{EXTRA}]", *WITH_IT]
+    wanted = [f"{own}[{EXTRA}]"]
     tried: set[str] = set()
     while wanted:
         run([*arguments, *wanted])
-        wanted = missing(folder, target, [f"minibert[{EXTRA}]", *WITH_IT])
+        wanted = missing(folder, target, [f"minibert[{EXTRA}]"])
         if again := tried & set(wanted):
             raise InputError(f"pip got no wheel of {', '.join(sorted(again))} for {target.name}")
         tried |= set(wanted)

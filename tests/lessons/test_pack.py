@@ -18,7 +18,12 @@ from minibert.model import load_backbone
 pytest.importorskip("packaging")
 
 REQUIRES = {
-    "minibert": ["numpy", "jupytext; extra == 'notebooks'", "nothing; extra == 'other'"],
+    "minibert": [
+        "numpy",
+        "jupytext; extra == 'notebooks'",
+        "jupyterlab; extra == 'notebooks'",
+        "nothing; extra == 'other'",
+    ],
     "jupytext": ["Some_Thing>=1; python_version >= '3.10'"],
     "jupyterlab": ["pywinpty; sys_platform == 'win32'", "pexpect; sys_platform != 'win32'"],
     "pywinpty": ["for-pywinpty"],
@@ -44,9 +49,9 @@ class Pip:
             assert Path(arguments[-1], "setup.cfg").is_file()
             return write_wheel(Path(arguments[arguments.index("--wheel-dir") + 1]), "minibert")
         folder = Path(arguments[arguments.index("--dest") + 1])
-        known = [a for a in arguments if a in ("jupyterlab", "pytest", "pywinpty", "for-pywinpty")]
+        known = [a for a in arguments if a in ("pywinpty", "for-pywinpty")]
         if any(a.endswith(".whl[notebooks]") for a in arguments):
-            known += ["minibert", "numpy", "jupytext", "some-thing", "pexpect"]
+            known += ["minibert", "numpy", "jupytext", "jupyterlab", "some-thing", "pexpect"]
         for name in set(known) - set(self.lost):
             write_wheel(folder, name)
         return None
@@ -72,7 +77,7 @@ def test_what_is_packed(course, packed):
     assert "pywinpty-1.0-py3-none-any.whl" in names and "for_pywinpty-1.0-py3-none-any.whl" in names
     assert (packed / "notebooks" / "01_a.ipynb").read_bytes() == (course.project / "notebooks/01_a.ipynb").read_bytes()
     readme = (packed / "README.txt").read_text()
-    assert 'pip install --no-index --find-links wheels "minibert[notebooks]" jupyterlab pytest' in readme
+    assert 'pip install --no-index --find-links wheels "minibert[notebooks]"\n' in readme
     assert (
         "Python 3.12" in readme
         and "windows on AMD64 or linux on x86_64" in readme
@@ -137,7 +142,7 @@ def test_targets_that_are_unknown(given, said):
 def test_missing_follows_extras_and_conditions(tmp_path):
     for name in ("minibert", "numpy", "jupytext", "jupyterlab"):
         write_wheel(tmp_path, name)
-    wanted = ["minibert[notebooks]", "jupyterlab"]
+    wanted = ["minibert[notebooks]"]
     assert missing(tmp_path, Target("windows", "3.12"), wanted) == ["Some_Thing>=1", "pywinpty"]
     assert missing(tmp_path, Target("macos", "3.12"), wanted) == ["Some_Thing>=1", "pexpect"]
     (tmp_path / "x-1-py3-none-any.whl").write_text("no zip")
@@ -222,4 +227,4 @@ def test_what_cannot_be_served(packed, tmp_path, capsys):
     with pytest.raises(InputError, match="port 70000"):
         serve.server(packed, 70000)
     said = serve.instructions("10.0.0.7", 8000)
-    assert "--trusted-host 10.0.0.7 --find-links http://10.0.0.7:8000/wheels/" in said
+    assert '--trusted-host 10.0.0.7 --find-links http://10.0.0.7:8000/wheels/ "minibert[notebooks]"\n' in said
