@@ -1,5 +1,7 @@
 """A packed course, served and fetched, without a network: pip is a stand-in that writes small wheels."""
 
+import subprocess
+import sys
 import threading
 import zipfile
 from contextlib import contextmanager
@@ -110,6 +112,33 @@ def test_a_pack_that_fails_leaves_nothing(course, tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
         pack.pack(course, tmp_path / "file" / "out", run=Pip())
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
+
+
+def test_what_a_killed_pack_left_is_removed_by_the_next(course, tmp_path):
+    killed = """
+import os, sys
+from pathlib import Path
+from minibert.scratch import temporary_folder
+with temporary_folder(".out-", Path(sys.argv[1])) as work:
+    (work / "ready").mkdir()
+    os._exit(1)
+"""
+    subprocess.run([sys.executable, "-c", killed, str(tmp_path)], check=False)
+    assert list(tmp_path.glob(".out-*"))
+    pack.pack(course, tmp_path / "out", run=Pip())
+    (tmp_path / "usual").mkdir()
+    assert not list(tmp_path.glob(".out*"))
+    assert (tmp_path / "out").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_the_current_folder_is_not_replaced(course, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run = Pip()
+    for name in (".", "../here"):
+        with pytest.raises(InputError, match=f"^{name} is the folder that you are in"):
+            pack.pack(course, Path(name), run=run)
+    assert not run.calls and not list((tmp_path / "here").iterdir())
 
 
 def test_pip_itself_when_it_fails(tmp_path):
