@@ -128,7 +128,17 @@ def test_what_raises_is_named(tmp_path, backbone):
     said = []
     folder = answered(tmp_path / "mine", gelu=("y = x * normal", "assert len(x) < 20, 'too long'\n    y = x * normal"))
     assert not assemble(folder, backbone, 1, said.append)
-    assert said[-1].startswith("gelu: it raises AssertionError: too long")
+    assert said[-1].startswith("gelu: it raises AssertionError: too long\n  in line ")
+    assert ": assert len(x) < 20, 'too long'\n" in said[-1]
+
+
+def test_an_exit_is_told_and_not_obeyed(tmp_path, backbone):
+    said = []
+    folder = answered(
+        tmp_path / "mine", gelu=("y = x * normal", "if len(x) > 20:\n        exit(3)\n    y = x * normal")
+    )
+    assert not assemble(folder, backbone, 1, said.append)
+    assert said[-1].startswith("gelu: it raises SystemExit: 3\n  in line ") and ": exit(3)\n" in said[-1]
 
 
 def test_what_cannot_be_used(tmp_path, capsys):

@@ -140,3 +140,6 @@ def test_an_import_in_a_function_finds_the_learners_files(tmp_path):
     (tmp_path / "mine.py").write_text("import sys\nsys.exit(4)\n")
     with pytest.raises(InputError, match=r"mine\.py, line 2: SystemExit: 4"):
         own.load(tmp_path)
+    (tmp_path / "mine.py").write_text("import json\n\njson.loads('{')\n")
+    with pytest.raises(InputError, match=r"mine\.py, line 3: JSONDecodeError: "):
+        own.load(tmp_path)
