@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.errors import InputError
+from minibert.errors import InputError, did_you_mean, shown
 from minibert.lessons.comparison import Comparison, agree, compare, judged, kind, same, wrong_form
 from minibert.lessons.edits import with_mistake
 from minibert.lessons.exercise import Exercise
@@ -63,7 +63,9 @@ class Report:
 def find(name: str) -> Exercise:
     """The exercise of that name. Raises InputError that lists them."""
     if name not in EXERCISES:
-        raise InputError(f"there is no exercise {name!r}; there are {', '.join(EXERCISES)}")
+        known = ", ".join(EXERCISES)
+        alike = did_you_mean(str(name), EXERCISES)
+        raise InputError(f"there is no exercise {shown(name)}; there are {known}.{alike}".removesuffix("."))
     return EXERCISES[name]
 
 
@@ -249,12 +251,18 @@ def _is_of_a_library(path: str) -> bool:
 _SHOWN: dict[str, int] = {}
 
 
-def hint(name: str) -> str:
-    """The next hint of an exercise: a question, then where to look, then nearly the line."""
+def hint(name: str, number: int | None = None) -> str:
+    """A hint of an exercise: the first is a question, then where to look, the last nearly the line.
+
+    number: which, from 1; None: the next one. Raises InputError if there is none of that number.
+    """
     hints = find(name).hints
-    n = _SHOWN.get(name, 0)
-    _SHOWN[name] = n + 1
-    return f"{name}, hint {min(n, len(hints) - 1) + 1} of {len(hints)}: {hints[min(n, len(hints) - 1)]}"
+    if number is None:
+        number = min(_SHOWN.get(name, 0) + 1, len(hints))
+    if not isinstance(number, int) or not 1 <= number <= len(hints):
+        raise InputError(f"{name} has hints 1 to {len(hints)}, got {shown(number)}")
+    _SHOWN[name] = number
+    return f"{name}, hint {number} of {len(hints)}: {hints[number - 1]}"
 
 
 def take(name: str, function: Callable, forward: Callable | None = None) -> Callable:
