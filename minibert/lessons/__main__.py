@@ -10,6 +10,7 @@ from pathlib import Path
 from minibert.errors import InputError, printable
 from minibert.lessons import checker
 from minibert.lessons.exercises import EXERCISES
+from minibert.lessons.setting import MODEL
 
 SOURCES = Path("notebooks", "src")
 LEAST_CAUGHT = 0.99  # of the mutants that change a result
@@ -107,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
     hints.add_argument("name", metavar="EXERCISE", help="such as layernorm")
     hints.add_argument("number", type=int, nargs="?", metavar="N", help="which one; default 1")
     whole = command(assemble, "your functions compute a real BERT, and train its adapters", "the folder with mine.py")
-    whole.add_argument("--backbone", type=Path, metavar="FILE", help="default models/minilm-l6.h5")
+    whole.add_argument("--backbone", type=Path, metavar="FILE", help=f"default {MODEL.as_posix()}")
     whole.add_argument("--max-steps", type=int, default=0, metavar="N", help="of training; default five epochs")
     course = command(pack, "a course for laptops without a network: wheels, notebooks, weights")
     course.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
@@ -115,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
     course.add_argument(
         "--python", default="", metavar="VERSIONS", help="of Python, such as 3.11,3.12; default this one"
     )
-    course.add_argument("--backbone", type=Path, metavar="FILE", help="default models/minilm-l6.h5")
+    course.add_argument("--backbone", type=Path, metavar="FILE", help=f"default {MODEL.as_posix()}")
     served = command(serve, "offer a packed course to everyone in the network, over HTTP", "what pack wrote")
     served.add_argument("--port", type=int, default=8000, help="default 8000")
     fetched = command(fetch, "take notebooks and weights of a course that is served")

@@ -23,11 +23,11 @@ import minibert
 from minibert.data.builtin import opinions
 from minibert.errors import InputError, one_line
 from minibert.lessons import course_backbone
+from minibert.lessons.setting import MODEL
 from minibert.lessons.wheels import Target, missing
 from minibert.storage import cannot_be_written, read_backbone, temporary_folder
 
 SUMS = "SHA256SUMS"
-MODEL = Path("models", "minilm-l6.h5")  # where `lessons.weights` looks for it
 EXTRA = "notebooks"
 PARTS = ("minibert", "kernels", "weights_convert", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 Run = Callable[[list[str]], None]
