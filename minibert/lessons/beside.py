@@ -89,8 +89,7 @@ def compared(functions: dict[str, Callable]) -> dict[str, Callable]:
         inside, backward = names[name], f"{name}_backward"
         names[name] = _forward(functions, name, inside)
         names[backward] = _backward(functions, backward, names[backward])
-    frozen = getattr(plain, "frozen_backward", None)
-    names["frozen_backward"] = lambda dy, cache: frozen(dy, cache.ours)
+    names["frozen_backward"] = lambda dy, cache: plain.frozen_backward(dy, cache.ours)
     return names
 
 

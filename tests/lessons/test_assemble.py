@@ -7,7 +7,6 @@ import pytest
 from learner import answered
 from tiny import write_tiny_backbone
 
-from minibert import lessons
 from minibert.config import TrainConfig
 from minibert.data.builtin import opinions
 from minibert.errors import InputError
@@ -20,10 +19,7 @@ from minibert.optim import Adam, clip_by_global_norm, learning_rate
 from minibert.storage.tokenizer import canonical, load_tokenizer, parse
 from minibert.text import Tokenizer
 
-pytestmark = [
-    pytest.mark.skipif("layer_backward" not in lessons.EXERCISES, reason="needs the exercises of lessons 7 and 9"),
-    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 
 @pytest.fixture(scope="module")
