@@ -5,12 +5,11 @@ NumPy is all that is needed for what a learner writes: no Numba, no tokenizers, 
 
 from minibert.lessons.checker import Report, WrongAnswer, check, hint, take
 from minibert.lessons.exercises import EXERCISES
-from minibert.lessons.real_heads import RealHeads, real_heads
+from minibert.lessons.real_heads import real_heads
 from minibert.lessons.setting import setting, weights
 
 __all__ = [
     "EXERCISES",
-    "RealHeads",
     "Report",
     "WrongAnswer",
     "check",

@@ -8,8 +8,9 @@ import warnings
 from pathlib import Path
 
 from minibert.errors import InputError, printable
-from minibert.lessons.checker import find
+from minibert.lessons import checker
 from minibert.lessons.exercises import EXERCISES
+from minibert.lessons.setting import MODEL
 
 SOURCES = Path("notebooks", "src")
 LEAST_CAUGHT = 0.99  # of the mutants that change a result
@@ -37,10 +38,7 @@ def status(args) -> int:
 
 def hint(args) -> int:
     """Print a hint of an exercise."""
-    hints = find(args.name).hints
-    if not 1 <= args.number <= len(hints):
-        raise InputError(f"{args.name} has {len(hints)} hints, got {args.number}")
-    print(f"{args.name}, hint {args.number} of {len(hints)}: {hints[args.number - 1]}")
+    print(checker.hint(args.name, args.number))
     return 0
 
 
@@ -55,7 +53,7 @@ def mutate(args) -> int:
     """1 if too few mutants were caught."""
     from minibert.lessons.mutate import run
 
-    return int(run([find(name).name for name in args.names] or list(EXERCISES)) < LEAST_CAUGHT)
+    return int(run([checker.find(name).name for name in args.names] or list(EXERCISES)) < LEAST_CAUGHT)
 
 
 def lint(args) -> int:
@@ -108,9 +106,9 @@ def parser() -> argparse.ArgumentParser:
     folders.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folders with a mine.py")
     hints = command(hint, "a hint of an exercise: the first is a question, the last nearly the line")
     hints.add_argument("name", metavar="EXERCISE", help="such as layernorm")
-    hints.add_argument("number", type=int, nargs="?", default=1, metavar="N", help="which one; default 1")
+    hints.add_argument("number", type=int, nargs="?", metavar="N", help="which one; default 1")
     whole = command(assemble, "your functions compute a real BERT, and train its adapters", "the folder with mine.py")
-    whole.add_argument("--backbone", type=Path, metavar="FILE", help="default models/minilm-l6.h5")
+    whole.add_argument("--backbone", type=Path, metavar="FILE", help=f"default {MODEL.as_posix()}")
     whole.add_argument("--max-steps", type=int, default=0, metavar="N", help="of training; default five epochs")
     course = command(pack, "a course for laptops without a network: wheels, notebooks, weights")
     course.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
@@ -118,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
     course.add_argument(
         "--python", default="", metavar="VERSIONS", help="of Python, such as 3.11,3.12; default this one"
     )
-    course.add_argument("--backbone", type=Path, metavar="FILE", help="default models/minilm-l6.h5")
+    course.add_argument("--backbone", type=Path, metavar="FILE", help=f"default {MODEL.as_posix()}")
     served = command(serve, "offer a packed course to everyone in the network, over HTTP", "what pack wrote")
     served.add_argument("--port", type=int, default=8000, help="default 8000")
     fetched = command(fetch, "take notebooks and weights of a course that is served")

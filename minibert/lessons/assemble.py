@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +22,14 @@ import numpy as np
 from minibert.config import TrainConfig
 from minibert.data import Task
 from minibert.data.builtin import opinions
-from minibert.errors import InputError
+from minibert.errors import InputError, shown
 from minibert.lessons import own
 from minibert.lessons.against_minibert import compare_gradients, compare_states
-from minibert.lessons.assembled import COMPARED_STEPS, Assembled, packed, tokens
+from minibert.lessons.assembled import COMPARED_STEPS, Assembled, packed, tokens, words_of
 from minibert.lessons.beside import Wrong
 from minibert.lessons.exercises import EXERCISES
 from minibert.model import Backbone, Model, load_backbone
+from minibert.storage.tokenizer import load_tokenizer
 
 WITH_BACKWARD = ("linear", "gelu", "layernorm", "softmax", "attention", "adapter", "layer", "cross_entropy")
 ALONE = ("wordpiece", "pack", "embedding", "embeddings", "encoder", "clip", "learning_rate", "adam_step")
@@ -63,8 +64,8 @@ def assemble(folder: Path, backbone_file: Path, max_steps: int = 0, say: Say = p
 def _run(functions: dict[str, Callable], backbone: Backbone, max_steps: int, say: Say) -> bool:
     _check_kind(backbone)
     config, task = TrainConfig(max_steps=max_steps), opinions()
-    splits, n_same = text_to_tensors(functions, backbone, task, config.max_length)
-    say(f"text to tensors: {n_same:,} of {sum(map(len, splits.values())):,} sentences in the word pieces of minibert")
+    splits = text_to_tensors(functions, backbone, task, config.max_length)
+    say(f"text to tensors: {sum(map(len, splits.values())):,} sentences in the word pieces of minibert")
     model, lessons = Model(backbone, seed=config.seed), splits["train"][:COMPARED]
     batch, labels = packed(functions, lessons), task.train.labels[:COMPARED]
     away = _away_from_the_identity(model)
@@ -101,18 +102,32 @@ def _away_from_the_identity(model: Model) -> Model:
 # -------------------------------------------------------------------------------------------------------------- text
 
 
-def text_to_tensors(functions: dict[str, Callable], backbone: Backbone, task: Task, most: int) -> tuple[dict, int]:
-    """{split: the ids of each text}, and how many texts the learner's wordpiece gives the same ids; the others have
-    an odd character, and are cut otherwise before it. Raises Wrong if it gives a word other pieces than ours."""
+def text_to_tensors(functions: dict[str, Callable], backbone: Backbone, task: Task, most: int) -> dict[str, list]:
+    """{split: the ids of each text}, by the learner's wordpiece.
+
+    Raises Wrong if it gives a word other pieces than ours, InputError if ours gives other ones than the backbone's.
+    """
     vocab = {token: i for i, token in enumerate(backbone.tokenizer.vocab)}
+    tokenizer = load_tokenizer(backbone.tokenizer.json)
     most = min(most, backbone.config.max_positions)
     texts = {"train": task.train.texts, "dev": task.dev["dev"].texts, "test": task.test.texts}
-    ids, n_same = {}, 0
+    ids = {}
     for name, split in texts.items():
+        ids[name] = [tokens(functions, words_of(tokenizer, text), vocab, most) for text in split]
         batch = backbone.encode(split, max_length=most)
-        ids[name] = [batch.ids[a:b].tolist() for a, b in pairwise(batch.offsets)]
-        n_same += sum(tokens(functions, text, vocab, most) == row for text, row in zip(split, ids[name], strict=True))
-    return ids, n_same
+        for text, found, (a, b) in zip(split, ids[name], pairwise(batch.offsets), strict=True):
+            _check_pieces(text, found, batch.ids[a:b].tolist(), backbone.tokenizer.vocab)
+    return ids
+
+
+def _check_pieces(text: str, found: list[int], wanted: list[int], vocab: list[str]) -> None:
+    i = next((i for i, (a, b) in enumerate(zip_longest(found, wanted)) if a != b), None)
+    if i is not None:
+        ours, theirs = (shown(vocab[ids[i]]) if i < len(ids) else "none" for ids in (found, wanted))
+        raise InputError(
+            f"--backbone has a tokenizer of another kind than the lessons': of {shown(text)}, piece {i + 1} is "
+            f"{theirs}; wordpiece makes {ours}"
+        )
 
 
 # ---------------------------------------------------------------------------------------------------------- training
@@ -128,7 +143,7 @@ def train(assembled: Assembled, splits: dict[str, list], task: Task, config: Tra
         for i in range(0, n, size):
             rows = order[i : i + size]
             batch = packed(assembled.functions, [splits["train"][row] for row in rows])
-            losses.append(assembled.step(batch, task.train.labels[rows], total, config.lr))
+            losses.append(assembled.step(batch, task.train.labels[rows], total, config))
             if not math.isfinite(losses[-1]):
                 say(f"step {assembled.steps}: the loss is {losses[-1]}")
                 return False

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import tokenizers
 
-from minibert.config import BertConfig
+from minibert.config import BertConfig, TrainConfig
 from minibert.lessons import plain
 from minibert.lessons.beside import FORWARD, Wrong, agree, call, pair
 from minibert.storage.tokenizer import CLS, SEP
 
-CLIP, DECAY, WARMUP = 1.0, 0.01, 0.1  # as `minibert train`
 COMPARED_STEPS = 3  # of training: then the optimizer's functions are trusted
-WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
 
 
 class Packed(NamedTuple):
@@ -32,16 +29,15 @@ class Packed(NamedTuple):
         return np.zeros_like(self.ids)
 
 
-def words_of(text: str) -> list[str]:
+def words_of(tokenizer: tokenizers.Tokenizer, text: str) -> list[str]:
     """As BERT cuts a text before WordPiece: in lowercase, without accents, at spaces and around punctuation."""
-    letters = (c for c in unicodedata.normalize("NFD", text.lower()) if unicodedata.category(c) != "Mn")
-    return WORD.findall("".join(letters))
+    return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text))]
 
 
-def tokens(functions: dict[str, Callable], text: str, vocab: dict[str, int], max_length: int) -> list[int]:
+def tokens(functions: dict[str, Callable], words: list[str], vocab: dict[str, int], max_length: int) -> list[int]:
     """The ids of a text, by the learner's wordpiece. Raises Wrong if a word has other pieces than by ours."""
     ids = []
-    for word in words_of(text):
+    for word in words:
         found, wanted = call(functions, "wordpiece", word, vocab), plain.wordpiece(word, vocab)
         if not isinstance(found, (list, tuple)) or list(found) != wanted:
             raise Wrong("wordpiece", f"{word!r} is {found}; expected {wanted}")
@@ -65,14 +61,10 @@ class Assembled:
         self.m = {name: np.zeros_like(params[name]) for name in params if name in trained}
         self.v = {name: np.zeros_like(m) for name, m in self.m.items()}
         self.steps = 0
-        self._names = [self._below(f"encoder/layers/{i}/") for i in range(config.n_layers)]
-
-    def _below(self, prefix: str) -> dict[str, str]:
-        return {name.removeprefix(prefix): name for name in self.params if name.startswith(prefix)}
 
     def layer_params(self, i: int) -> dict[str, np.ndarray]:
         """The parameters of a layer, by their names below it."""
-        return {short: self.params[name] for short, name in self._names[i].items()}
+        return plain.below(self.params, f"encoder/layers/{i}")
 
     def embed(self, batch: Packed) -> tuple:
         """Three tables and a LayerNorm, whose cache is returned: it trains, too."""
@@ -118,14 +110,14 @@ class Assembled:
         grads |= {"embeddings/norm/gamma": dgamma, "embeddings/norm/beta": dbeta}
         return float(loss), {name: grads[name] for name in self.m if name in grads}
 
-    def step(self, batch: Packed, labels: np.ndarray, steps: int, peak: float) -> float:
+    def step(self, batch: Packed, labels: np.ndarray, steps: int, config: TrainConfig) -> float:
         """One step of training; its loss. steps: of the whole training."""
         loss, grads = self.loss_and_grads(batch, labels)
-        grads = self._optimizer("clip", grads, CLIP)
-        rate = self._optimizer("learning_rate", self.steps, steps, peak, WARMUP)
+        grads = self._optimizer("clip", grads, config.clip_norm)
+        rate = self._optimizer("learning_rate", self.steps, steps, config.lr, config.warmup)
         self.steps += 1
         for name, gradient in grads.items():
-            decay = DECAY if name.endswith("/W") else 0.0
+            decay = config.weight_decay if name.endswith("/W") else 0.0
             now = self.params[name], gradient, self.m[name], self.v[name], self.steps, rate, decay
             moved = self._optimizer("adam_step", *now)
             self.params[name], self.m[name], self.v[name] = (np.asarray(array, np.float32) for array in moved)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minibert.errors import one_line
 from minibert.lessons import plain
+from minibert.lessons.checker import raised
 from minibert.lessons.edits import copies
 
 STEPS = ("embedding", "linear", "gelu", "layernorm", "softmax", "attention", "adapter")  # of a layer, and below it
@@ -39,8 +39,8 @@ def call(functions: dict[str, Callable], name: str, *arguments):
     """Call a learner's function. Raises Wrong for whatever it raises."""
     try:
         return functions[name](*arguments)
-    except Exception as error:
-        raise Wrong(name, f"it raises {type(error).__name__}: {one_line(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise Wrong(name, raised(error)) from error
 
 
 def pair(functions: dict[str, Callable], name: str, *arguments) -> tuple:
@@ -89,8 +89,7 @@ def compared(functions: dict[str, Callable]) -> dict[str, Callable]:
         inside, backward = names[name], f"{name}_backward"
         names[name] = _forward(functions, name, inside)
         names[backward] = _backward(functions, backward, names[backward])
-    frozen = getattr(plain, "frozen_backward", None)
-    names["frozen_backward"] = lambda dy, cache: frozen(dy, cache.ours)
+    names["frozen_backward"] = lambda dy, cache: plain.frozen_backward(dy, cache.ours)
     return names
 
 

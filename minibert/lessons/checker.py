@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import functools
 import linecache
+import sysconfig
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.errors import InputError
+from minibert.errors import InputError, did_you_mean, shown
 from minibert.lessons.comparison import Comparison, agree, compare, judged, kind, same, wrong_form
 from minibert.lessons.edits import with_mistake
 from minibert.lessons.exercise import Exercise
@@ -62,7 +63,9 @@ class Report:
 def find(name: str) -> Exercise:
     """The exercise of that name. Raises InputError that lists them."""
     if name not in EXERCISES:
-        raise InputError(f"there is no exercise {name!r}; there are {', '.join(EXERCISES)}")
+        known = ", ".join(EXERCISES)
+        alike = did_you_mean(str(name), EXERCISES)
+        raise InputError(f"there is no exercise {shown(name)}; there are {known}.{alike}".removesuffix("."))
     return EXERCISES[name]
 
 
@@ -98,8 +101,8 @@ def _judge(exercise: Exercise, function: Callable, forward: Callable | None) -> 
         except (Exception, SystemExit) as error:  # whatever a learner's function may raise
             known = _known_error(exercise, arguments, error) if wrong is None else ""
             if known:
-                return Report(exercise.name, known, (_raised(error), where), named=True)
-            failed = _raised(error)
+                return Report(exercise.name, known, (raised(error), where), named=True)
+            failed = raised(error)
         failed = failed or _changed(exercise, given, arguments)
         if failed:
             if wrong is None:
@@ -144,7 +147,7 @@ def _judge_random(exercise: Exercise, function: Callable) -> Report:
         try:
             answers.append(function(*copy.deepcopy(arguments)))
         except (Exception, SystemExit) as error:  # whatever a learner's function may raise
-            return Report(exercise.name, _raised(error), (_describe_arguments(exercise, arguments),))
+            return Report(exercise.name, raised(error), (_describe_arguments(exercise, arguments),))
         if problem := wrong_form(answers[-1], expected, exercise.outputs[0]):
             return Report(exercise.name, problem, (_describe_arguments(exercise, arguments),))
     told = exercise.judge([arguments for arguments, _ in _cases(exercise)], answers)
@@ -220,20 +223,27 @@ def _short(value) -> str:
     return repr(value) if few else kind(value)
 
 
-def _raised(error: Exception) -> str:
-    """The error, and the learner's own line: the last one that is not of a library, nor of this program."""
-    steps = [step for step in traceback.extract_tb(error.__traceback__)[1:] if not _is_of_a_library(step.filename)]
+def raised(error: BaseException) -> str:
+    """What a learner's function raised, and in which line. The first step of the traceback is that of who called it."""
     kind = f"{type(error).__name__}: {error}"
     if "tuple" in str(error):
         kind += " (a forward function, such as embedding or linear, returns (y, cache): take y)"
-    if not steps:
+    step = own_step(error)
+    if step is None:
         return f"it cannot be called: {kind}"
-    line = (steps[-1].line or linecache.getline(steps[-1].filename, steps[-1].lineno or 0)).strip()
-    return f"it raises {kind}\n  in line {steps[-1].lineno}: {line}"
+    line = (step.line or linecache.getline(step.filename, step.lineno or 0)).strip()
+    return f"it raises {kind}\n  in line {step.lineno}: {line}"
+
+
+def own_step(error: BaseException) -> traceback.FrameSummary | None:
+    """The learner's own step of the traceback: the last one that is not of a library, nor of this program."""
+    steps = [step for step in traceback.extract_tb(error.__traceback__)[1:] if not _is_of_a_library(step.filename)]
+    return steps[-1] if steps else None
 
 
 def _is_of_a_library(path: str) -> bool:
-    return "site-packages" in path or Path(path).is_relative_to(Path(__file__).parents[1])
+    places = Path(__file__).parents[1], sysconfig.get_path("stdlib")
+    return "site-packages" in path or path.startswith("<frozen ") or any(map(Path(path).is_relative_to, places))
 
 
 # ------------------------------------------------------------------------------------------------------ hint, take
@@ -241,12 +251,18 @@ def _is_of_a_library(path: str) -> bool:
 _SHOWN: dict[str, int] = {}
 
 
-def hint(name: str) -> str:
-    """The next hint of an exercise: a question, then where to look, then nearly the line."""
+def hint(name: str, number: int | None = None) -> str:
+    """A hint of an exercise: the first is a question, then where to look, the last nearly the line.
+
+    number: which, from 1; None: the next one. Raises InputError if there is none of that number.
+    """
     hints = find(name).hints
-    n = _SHOWN.get(name, 0)
-    _SHOWN[name] = n + 1
-    return f"{name}, hint {min(n, len(hints) - 1) + 1} of {len(hints)}: {hints[min(n, len(hints) - 1)]}"
+    if number is None:
+        number = min(_SHOWN.get(name, 0) + 1, len(hints))
+    if not isinstance(number, int) or not 1 <= number <= len(hints):
+        raise InputError(f"{name} has hints 1 to {len(hints)}, got {shown(number)}")
+    _SHOWN[name] = number
+    return f"{name}, hint {number} of {len(hints)}: {hints[number - 1]}"
 
 
 def take(name: str, function: Callable, forward: Callable | None = None) -> Callable:

@@ -18,7 +18,6 @@ from minibert.storage.tokenizer import canonical, model_vocab, parse
 from minibert.text import Tokenizer
 
 PIECES = 8000  # if the texts need no more: with the commonest pieces a learner can write sentences of their own
-WORDS = "embeddings/word/W"
 
 
 def write(source: Path, out: Path, texts: list[str], pieces: int = PIECES) -> int:

@@ -21,7 +21,7 @@ NUMPY_ALONE = (2, 3, 4, 5, 6, 8)  # lessons that run in a browser
 ALLOWED = ("numpy", "math", "re", "matplotlib", "minibert.lessons")
 FORBIDDEN = ("mock", "unittest.mock", "inspect")
 FORBIDDEN_CALLS = ("exec", "eval", "compile")
-PLOTS = ("minibert.lessons.plots", "minibert.lab.plots")
+PLOTS = ("matplotlib", "minibert.lessons.plots")
 FIGURES = {"fig", "figure"}  # what a picture is called
 LINK = re.compile(r"\[Next[^\]]*\]\(([^)]+)\.ipynb\)")
 NOT_WORDS = re.compile(r"```.*?```|\$\$.*?\$\$|\$[^$]*\$|\]\([^)]*\)", re.DOTALL)  # code, formulas, where links lead
@@ -151,19 +151,14 @@ def _is_below(module: str, names: tuple[str, ...]) -> bool:
 
 def _pictures(code: Cells) -> Iterator[str]:
     """A cell that draws has a caption and an alt text."""
-    matplotlib, plots = set(FIGURES), set()
+    drawing = set(FIGURES)
     for i, cell, tree in code:
-        shown = [
-            node.value.func for node in tree.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
-        ]
-        draws = _names(tree) & matplotlib or any(_names(function) & plots for function in shown)
-        if draws and "figure" not in cell.metadata:
+        if _names(tree) & drawing and "figure" not in cell.metadata:
             yield f"cell {i} draws, and has neither caption nor alt text: {quoted(_first_line(cell))}"
         for setting in ("figure", "alt"):
             if not str(cell.metadata.get(setting, "given")).strip():
                 yield f"cell {i}: its {setting} is empty"
-        matplotlib |= _bound(tree, ("matplotlib",))
-        plots |= _bound(tree, PLOTS)
+        drawing |= _bound(tree, PLOTS)
 
 
 def _names(tree: ast.AST) -> set[str]:

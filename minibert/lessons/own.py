@@ -6,14 +6,13 @@ import dis
 import functools
 import importlib
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from minibert.errors import InputError, cut, one_line
-from minibert.lessons.checker import Report, check
+from minibert.lessons.checker import Report, check, own_step
 from minibert.lessons.exercises import EXERCISES
 
 MODULE = "mine"
@@ -92,11 +91,11 @@ def _is_in(folder: Path, module) -> bool:
 
 def _why_not(folder: Path, error: BaseException) -> str:
     """An error of an import: file, line and what it says, in a line."""
-    kind = f"{type(error).__name__}: {one_line(error)}"
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}: {type(error).__name__}: {error.msg}"
-    own = [step for step in traceback.extract_tb(error.__traceback__) if Path(step.filename).parent == folder]
-    return f"{own[-1].filename}, line {own[-1].lineno}: {kind}" if own else f"{folder / MODULE}.py: {kind}"
+    step = own_step(error)
+    where = f"{step.filename}, line {step.lineno}" if step else f"{folder / MODULE}.py"
+    return f"{where}: {type(error).__name__}: {one_line(error)}"
 
 
 # ------------------------------------------------------------------------------------------------------ the reports

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -25,13 +23,12 @@ import minibert
 from minibert.data.builtin import opinions
 from minibert.errors import InputError, one_line
 from minibert.lessons import course_backbone
+from minibert.lessons.setting import MODEL
 from minibert.lessons.wheels import Target, missing
-from minibert.storage import cannot_be_written, read_backbone
+from minibert.storage import cannot_be_written, read_backbone, temporary_folder
 
 SUMS = "SHA256SUMS"
-MODEL = Path("models", "minilm-l6.h5")  # where `lessons.weights` looks for it
 EXTRA = "notebooks"
-WITH_IT = ("jupyterlab", "pytest")
 PARTS = ("minibert", "kernels", "weights_convert", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 Run = Callable[[list[str]], None]
 
@@ -41,7 +38,7 @@ Needs Python {pythons}, and {systems}.
 From this folder:
 
     python3 -m venv course
-    course/bin/pip install --no-index --find-links wheels "minibert[{extra}]" {more}
+    course/bin/pip install --no-index --find-links wheels "minibert[{extra}]"
     course/bin/jupyter lab notebooks
 
 On Windows: py -m venv course, then course\\Scripts\\pip and course\\Scripts\\jupyter in place of course/bin/...
@@ -71,39 +68,43 @@ def project() -> Path:
 def pack(course: Course, out: Path, say: Callable[[str], None] = print, run: Run | None = None) -> None:
     """Make the folder `out`: whole, or not at all. run: runs pip with arguments.
 
-    Raises InputError if out is there and not empty, if pip fails, or if something cannot be read or written.
+    Raises InputError if out is there and not empty, or is the current folder; if pip fails; if something cannot be read
+    or written.
     """
-    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
-        raise InputError(f"{out} is there already; nothing was written: give another --out")
+    _check_place(out)
+    place = out.resolve()
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(f".{place.name}-", place.parent) as work:  # beside it: the last step is a rename
+            _fill(course, work, say, run or pip)
+            if place.exists():
+                place.rmdir()  # it was empty, and may be still
+            (work / "ready").rename(place)
     except OSError as error:
         raise cannot_be_written(out, error) from None
-    try:
-        _fill(course, building, say, run or pip)
-        building.chmod(0o755)
-        if out.exists():
-            out.rmdir()  # it was empty, and may be still
-        os.rename(building, out)
-    except OSError as error:
-        raise cannot_be_written(out, error) from None
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     total = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     say(f"{out}: {total / 1e6:,.0f} MB")
 
 
-def _fill(course: Course, folder: Path, say: Callable[[str], None], run: Run) -> None:
+def _check_place(out: Path) -> None:
+    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
+        raise InputError(f"{out} is there already; nothing was written: give another --out")
+    if out.resolve() == Path.cwd().resolve():
+        raise InputError(f"{out} is the folder that you are in, and is replaced as a whole: give another --out")
+
+
+def _fill(course: Course, work: Path, say: Callable[[str], None], run: Run) -> None:
+    """Make all of it, in the folder `ready` of `work`."""
+    folder = work / "ready"
     notebooks = sorted((course.project / "notebooks").glob("*.ipynb"))
     texts = [text for path in notebooks for text in texts_of(path)]
-    (folder / MODEL).parent.mkdir()
+    (folder / MODEL).parent.mkdir(parents=True)
     n = course_backbone.write(course.backbone, folder / MODEL, [*opinion_texts(), *texts])
     say(f"{MODEL}: {n:,} word pieces, {(folder / MODEL).stat().st_size / 1e6:.1f} MB")
     (folder / "notebooks").mkdir()
     for path in notebooks:
         shutil.copyfile(path, folder / "notebooks" / path.name)
-    _wheels(course, folder / "wheels", say, run)
+    _wheels(course, folder / "wheels", work, say, run)
     readme = _readme(course, len(notebooks), read_backbone(folder / MODEL).source)
     (folder / "README.txt").write_text(readme, encoding="utf-8")
     (folder / SUMS).write_text(sums(folder), encoding="utf-8", newline="\n")
@@ -115,7 +116,6 @@ def _readme(course: Course, n: int, source: str) -> str:
         pythons=" or ".join(dict.fromkeys(target.python for target in course.targets)),
         systems=" or ".join(dict.fromkeys(target.described for target in course.targets)),
         extra=EXTRA,
-        more=" ".join(WITH_IT),
         sums=SUMS,
         model=MODEL.as_posix(),
         source=source,
@@ -155,28 +155,28 @@ def texts_of(path: Path) -> list[str]:
 # ------------------------------------------------------------------------------------------------------------ wheels
 
 
-def _wheels(course: Course, folder: Path, say: Callable[[str], None], run: Run) -> None:
-    """The wheel of minibert, built in a copy of the project: setuptools leaves things where it builds."""
-    with tempfile.TemporaryDirectory() as temporary:
-        copy = Path(temporary, "project")
-        copy.mkdir()
-        for name in PARTS:
-            source = course.project / name
-            if source.is_dir():
-                shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-            elif source.exists():
-                shutil.copyfile(source, copy / name)
-        say("building the wheel of minibert")
-        run(["wheel", "--no-deps", "--wheel-dir", str(folder), str(copy)])
-        own = next(iter(folder.glob("minibert-*.whl")), None)
-        if own is None:
-            raise InputError(f"pip built no wheel of minibert from {course.project}")
-        for target in course.targets:
-            there = Path(temporary, target.name)
-            say(f"wheels for {target.name}")
-            download(target, own, there, run)
-            for wheel in there.glob("*.whl"):
-                shutil.copyfile(wheel, folder / wheel.name)
+def _wheels(course: Course, folder: Path, work: Path, say: Callable[[str], None], run: Run) -> None:
+    """The wheel of minibert, built in a copy of the project (setuptools leaves things where it builds), and all that it
+    needs. work: a folder for the copy, and for what pip downloads."""
+    copy = work / "project"
+    copy.mkdir()
+    for name in PARTS:
+        source = course.project / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copyfile(source, copy / name)
+    say("building the wheel of minibert")
+    run(["wheel", "--no-deps", "--wheel-dir", str(folder), str(copy)])
+    own = next(iter(folder.glob("minibert-*.whl")), None)
+    if own is None:
+        raise InputError(f"pip built no wheel of minibert from {course.project}")
+    for target in course.targets:
+        there = work / target.name
+        say(f"wheels for {target.name}")
+        download(target, own, there, run)
+        for wheel in there.glob("*.whl"):
+            shutil.copyfile(wheel, folder / wheel.name)
 
 
 def download(target: Target, own: Path, folder: Path, run: Run) -> None:
@@ -186,11 +186,11 @@ def download(target: Target, own: Path, folder: Path, run: Run) -> None:
     leaves out is got by its name, until nothing is missing.
     """
     arguments = ["download", "--only-binary", ":all:", "--dest", str(folder), *target.options]
-    wanted = [f"{own}[{EXTRA}]", *WITH_IT]
+    wanted = [f"{own}[{EXTRA}]"]
     tried: set[str] = set()
     while wanted:
         run([*arguments, *wanted])
-        wanted = missing(folder, target, [f"minibert[{EXTRA}]", *WITH_IT])
+        wanted = missing(folder, target, [f"minibert[{EXTRA}]"])
         if again := tried & set(wanted):
             raise InputError(f"pip got no wheel of {', '.join(sorted(again))} for {target.name}")
         tried |= set(wanted)

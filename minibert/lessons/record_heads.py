@@ -24,7 +24,7 @@ HEADS = [(0, 2), (2, 9), (3, 1)]  # the word before; [CLS], whatever the word; t
 def record(backbone, texts: list[str], heads: list[tuple[int, int]]) -> RealHeads:
     """Queries and keys of the heads, (layer, head), when the backbone reads the texts."""
     batch = backbone.encode(texts)
-    _, of_layers = encoder(backbone, batch)
+    of_layers = queries_and_keys(backbone, batch)
     d_head = backbone.config.hidden_size // backbone.config.n_heads
     columns = [(layer, slice(head * d_head, (head + 1) * d_head)) for layer, head in heads]
     q, k = (np.concatenate([of_layers[layer][i][:, head] for layer, head in columns], axis=1) for i in (0, 1))
@@ -32,29 +32,18 @@ def record(backbone, texts: list[str], heads: list[tuple[int, int]]) -> RealHead
     return RealHeads(words, batch.offsets, heads, q, k)
 
 
-def encoder(backbone, batch):
-    """Hidden states (T, D), and the queries and keys (T, D) of each layer, by the functions of plain/, in float64."""
+def queries_and_keys(backbone, batch) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Those of each layer, (T, D) each, in float64: plain.layer keeps them for backward."""
     params = {name: np.asarray(array, np.float64) for name, array in backbone.parameters().items()}
-    eps, all_queries_and_keys = backbone.config.layernorm_eps, []
-
-    def linear(x, name):
-        return plain.linear(x, params[f"{name}/W"], params[f"{name}/b"])[0]
-
-    def layernorm(x, name):
-        return plain.layernorm(x, params[f"{name}/norm/gamma"], params[f"{name}/norm/beta"], eps)[0]
-
-    tables = {"word": batch.ids, "position": batch.positions, "segment": batch.segments}
-    x = sum(plain.embedding(rows, params[f"embeddings/{name}/W"])[0] for name, rows in tables.items())
-    x = layernorm(x, "embeddings")
+    x, _ = plain.embeddings(batch.ids, batch.segments, batch.positions, plain.below(params, "embeddings"))
+    found = []
     for i in range(backbone.config.n_layers):
-        attention, feed_forward = f"encoder/layers/{i}/attention", f"encoder/layers/{i}/feed_forward"
-        q, k, v = (linear(x, f"{attention}/{name}") for name in ("query", "key", "value"))
-        all_queries_and_keys.append((q, k))
-        y, _ = plain.attention(q, k, v, batch.offsets, backbone.config.n_heads)
-        x = layernorm(x + linear(y, f"{attention}/output"), attention)
-        y, _ = plain.gelu(linear(x, f"{feed_forward}/intermediate"))
-        x = layernorm(x + linear(y, f"{feed_forward}/output"), feed_forward)
-    return x, all_queries_and_keys
+        x, (_, _, _, attention, *_) = plain.layer(
+            x, plain.below(params, f"encoder/layers/{i}"), batch.offsets, backbone.config.n_heads
+        )
+        q, k, *_ = attention
+        found.append((q, k))
+    return found
 
 
 def write(found: RealHeads, path: Path = FILE) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from minibert.errors import InputError, one_line, shown
-from minibert.lessons.pack import EXTRA, SUMS, WITH_IT, sha256
+from minibert.lessons.pack import EXTRA, SUMS, sha256
 from minibert.storage import cannot_be_written
 from minibert.storage.atomic import replacing
 
@@ -67,12 +67,12 @@ def serve(folder: Path, port: int, say: Callable[[str], None] = print) -> None:
 
 def instructions(host: str, port: int) -> str:
     """What the learners type."""
-    url, packages = f"http://{host}:{port}", " ".join([f'"minibert[{EXTRA}]"', *WITH_IT])
+    url = f"http://{host}:{port}"
     return f"""Everyone who can reach this machine can read the folder, at {url} until Ctrl-C.
 Each laptop, in a new folder (Windows: py for python3, course\\Scripts for course/bin):
 
     python3 -m venv course
-    course/bin/pip install --no-index --trusted-host {host} --find-links {url}/wheels/ {packages}
+    course/bin/pip install --no-index --trusted-host {host} --find-links {url}/wheels/ "minibert[{EXTRA}]"
     course/bin/python -m minibert.lessons fetch --from {url}
     course/bin/jupyter lab notebooks
 """

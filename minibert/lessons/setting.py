@@ -7,7 +7,8 @@ from pathlib import Path
 
 from minibert.errors import InputError
 
-FETCH = "python -m weights_convert fetch minilm-l6 --out models/minilm-l6.h5"
+MODEL = Path("models", "minilm-l6.h5")  # the course's BERT, in the folder where Jupyter is started
+FETCH = f"python -m weights_convert fetch minilm-l6 --out {MODEL.as_posix()}"
 
 
 def setting(full, fast):
@@ -20,7 +21,7 @@ def weights() -> Path:
     started or in one above it. Raises InputError that says how to get it."""
     given = os.environ.get("MINIBERT_BACKBONE")
     here = Path.cwd()
-    places = [Path(given)] if given else [folder / "models" / "minilm-l6.h5" for folder in (here, *here.parents)]
+    places = [Path(given)] if given else [folder / MODEL for folder in (here, *here.parents)]
     found = next((path for path in places if path.exists()), None)
     if found is None:
         raise InputError(f"{places[0]} is not there. In the project's folder, run once: {FETCH}")

@@ -23,6 +23,7 @@
 from minibert import AdapterConfig, Model, lessons, load_backbone
 from minibert.data import load_task
 from minibert.data.builtin import KINDS, opinion_kinds
+from minibert.lessons.plain import share_interval
 from minibert.lessons.plots import first as plots
 from minibert.methods import parameter_table
 from minibert.run import train_task
@@ -160,7 +161,7 @@ right = {
     "adapters": adapter_model.predict(test).argmax(axis=1) == task.test.labels,
 }
 for name, answers in right.items():
-    low, high = plots.interval(answers)
+    low, high = share_interval(answers)
     print(f"{name:10} {answers.mean():.2f} (95 % interval {low:.2f} to {high:.2f}); your guess: {my_guess[name]}")
 head, adapters = right.values()
 print(f"only the head is right: {(head & ~adapters).sum()}, only the adapters: {(adapters & ~head).sum()}")

@@ -7,19 +7,19 @@ import pytest
 from learner import answered
 from tiny import write_tiny_backbone
 
-from minibert import lessons
+from minibert.config import TrainConfig
 from minibert.data.builtin import opinions
+from minibert.errors import InputError
 from minibert.lessons import own, plain, special
 from minibert.lessons.__main__ import main
 from minibert.lessons.assemble import assemble, text_to_tensors
 from minibert.lessons.assembled import Assembled, packed, words_of
 from minibert.model import Model, load_backbone
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
+from minibert.storage.tokenizer import canonical, load_tokenizer, parse
+from minibert.text import Tokenizer
 
-pytestmark = [
-    pytest.mark.skipif("layer_backward" not in lessons.EXERCISES, reason="needs the exercises of lessons 7 and 9"),
-    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_the_solutions_agree_and_train(tmp_path, backbone, capsys):
     told = capsys.readouterr().out
     for line in (
         "24 of 24 right",
-        "2,240 of 2,240 sentences",
+        "2,240 sentences in",
         "hidden states: ",
         "gradients: ",
         "epoch 1/5: loss ",
@@ -45,7 +45,7 @@ def test_the_solutions_agree_and_train(tmp_path, backbone, capsys):
 def test_it_trains_as_minibert_without_dropout(tmp_path, backbone):
     loaded, task = load_backbone(backbone), opinions()
     functions = own.load(answered(tmp_path / "mine"))
-    ids = text_to_tensors(functions, loaded, task, 24)[0]["train"][:64]
+    ids = text_to_tensors(functions, loaded, task, 24)["train"][:64]
     batch, encoded, labels = (
         packed(functions, ids),
         loaded.encode(task.train.texts[:64], max_length=24),
@@ -59,7 +59,7 @@ def test_it_trains_as_minibert_without_dropout(tmp_path, backbone):
         loss, grads = model.loss_and_grads(encoded, labels[:64])
         clip_by_global_norm(grads, 1.0)
         optimizer.step(grads, learning_rate(step, 20, 1e-3))
-        losses.append([loss, assembled.step(batch, labels[:64], 20, 1e-3)])
+        losses.append([loss, assembled.step(batch, labels[:64], 20, TrainConfig())])
     np.testing.assert_allclose(*np.transpose(losses), rtol=1e-4)
     assert losses[-1][0] < losses[0][0]
     np.testing.assert_allclose(assembled.params["head/W"], model.parameters()["head/W"], atol=1e-4)
@@ -124,7 +124,17 @@ def test_what_raises_is_named(tmp_path, backbone):
     said = []
     folder = answered(tmp_path / "mine", gelu=("y = x * normal", "assert len(x) < 20, 'too long'\n    y = x * normal"))
     assert not assemble(folder, backbone, 1, said.append)
-    assert said[-1].startswith("gelu: it raises AssertionError: too long")
+    assert said[-1].startswith("gelu: it raises AssertionError: too long\n  in line ")
+    assert ": assert len(x) < 20, 'too long'\n" in said[-1]
+
+
+def test_an_exit_is_told_and_not_obeyed(tmp_path, backbone):
+    said = []
+    folder = answered(
+        tmp_path / "mine", gelu=("y = x * normal", "if len(x) > 20:\n        exit(3)\n    y = x * normal")
+    )
+    assert not assemble(folder, backbone, 1, said.append)
+    assert said[-1].startswith("gelu: it raises SystemExit: 3\n  in line ") and ": exit(3)\n" in said[-1]
 
 
 def test_what_cannot_be_used(tmp_path, capsys):
@@ -134,8 +144,20 @@ def test_what_cannot_be_used(tmp_path, capsys):
     assert capsys.readouterr().err.splitlines()[-1].endswith("--out FILE")
 
 
-def test_words_are_those_of_bert():
-    assert words_of("Café-bar, it's_50%!\n") == ["cafe", "-", "bar", ",", "it", "'", "s", "_", "50", "%", "!"]
+def test_words_are_those_of_bert(backbone):
+    tokenizer = load_tokenizer(load_backbone(backbone).tokenizer.json)
+    words = words_of(tokenizer, "Café-bar, it's_50%!\n")
+    assert words == ["cafe", "-", "bar", ",", "it", "'", "s", "_", "50", "%", "!"]
+
+
+def test_a_tokenizer_of_another_kind_is_refused(tmp_path, backbone):
+    """One that makes [UNK] of words that are longer than four letters."""
+    loaded = load_backbone(backbone)
+    parts = parse(loaded.tokenizer.json)
+    parts["model"]["max_input_chars_per_word"] = 4
+    loaded.tokenizer = Tokenizer(canonical(parts))
+    with pytest.raises(InputError, match=r"of another kind .* piece \d+ is '\[UNK\]'; wordpiece makes '"):
+        text_to_tensors(own.load(answered(tmp_path / "mine")), loaded, opinions(), 24)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -161,6 +161,10 @@ def test_hints_come_one_after_the_other(monkeypatch):
     found = [lessons.hint("softmax_backward") for _ in range(4)]
     assert [hint.split(":")[0] for hint in found[:3]] == [f"softmax_backward, hint {i} of 3" for i in (1, 2, 3)]
     assert found[3] == found[2]
+    assert lessons.hint("softmax_backward", 2) == found[1] and lessons.hint("softmax_backward") == found[2]
+    for number in (0, 4, -1, "2", 1.5):
+        with pytest.raises(InputError, match=f"softmax_backward has hints 1 to 3, got {number!r}"):
+            lessons.hint("softmax_backward", number)
 
 
 def test_take_is_yours_if_it_is_right(capsys):
@@ -173,7 +177,8 @@ def test_take_is_yours_if_it_is_right(capsys):
 
 
 def test_an_unknown_exercise():
-    with pytest.raises(InputError, match="there is no exercise 'lienar'; there are adapter_parameters, wordpiece"):
+    known = "there is no exercise 'lienar'; there are adapter_parameters, wordpiece"
+    with pytest.raises(InputError, match=rf"{known}.*\. Did you mean 'linear'\?$"):
         lessons.check("lienar", plain.linear)
 
 

@@ -93,7 +93,7 @@ def test_a_lesson_of_the_program_imports_what_it_needs(folder):
     ("cell", "draws"),
     [
         ("plots.curve(gelu)", True),
-        ("low = plots.interval([1])", False),
+        ("low = plain.share_interval([1])", False),
         ("import matplotlib.pyplot as plt\n# %%\nplt.plot([1])", True),
     ],
 )

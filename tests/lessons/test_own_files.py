@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from learner import answered
@@ -27,6 +28,11 @@ def test_a_stub_has_signature_and_docstring_and_no_answer(tmp_path):
         assert function.__doc__ == solution.__doc__ and function.__defaults__ == solution.__defaults__, name
         assert not own.is_written(function), name
     assert set(states(tmp_path / "mine").values()) == {own.NOT_WRITTEN}
+
+
+def test_the_files_are_called_as_the_notebooks():
+    sources = sorted(path.stem for path in Path(__file__).parents[2].glob("notebooks/src/*.py"))
+    assert [own_files.module_of(lesson) for lesson in own_files.LESSONS] == [f"lesson_{name}" for name in sources]
 
 
 def test_the_solutions_are_right(tmp_path):
@@ -139,4 +145,7 @@ def test_an_import_in_a_function_finds_the_learners_files(tmp_path):
     assert "helpers" not in sys.modules
     (tmp_path / "mine.py").write_text("import sys\nsys.exit(4)\n")
     with pytest.raises(InputError, match=r"mine\.py, line 2: SystemExit: 4"):
+        own.load(tmp_path)
+    (tmp_path / "mine.py").write_text("import json\n\njson.loads('{')\n")
+    with pytest.raises(InputError, match=r"mine\.py, line 3: JSONDecodeError: "):
         own.load(tmp_path)

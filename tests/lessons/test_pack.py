@@ -1,5 +1,7 @@
 """A packed course, served and fetched, without a network: pip is a stand-in that writes small wheels."""
 
+import subprocess
+import sys
 import threading
 import zipfile
 from contextlib import contextmanager
@@ -18,7 +20,12 @@ from minibert.model import load_backbone
 pytest.importorskip("packaging")
 
 REQUIRES = {
-    "minibert": ["numpy", "jupytext; extra == 'notebooks'", "nothing; extra == 'other'"],
+    "minibert": [
+        "numpy",
+        "jupytext; extra == 'notebooks'",
+        "jupyterlab; extra == 'notebooks'",
+        "nothing; extra == 'other'",
+    ],
     "jupytext": ["Some_Thing>=1; python_version >= '3.10'"],
     "jupyterlab": ["pywinpty; sys_platform == 'win32'", "pexpect; sys_platform != 'win32'"],
     "pywinpty": ["for-pywinpty"],
@@ -44,9 +51,9 @@ class Pip:
             assert Path(arguments[-1], "setup.cfg").is_file()
             return write_wheel(Path(arguments[arguments.index("--wheel-dir") + 1]), "minibert")
         folder = Path(arguments[arguments.index("--dest") + 1])
-        known = [a for a in arguments if a in ("jupyterlab", "pytest", "pywinpty", "for-pywinpty")]
+        known = [a for a in arguments if a in ("pywinpty", "for-pywinpty")]
         if any(a.endswith(".whl[notebooks]") for a in arguments):
-            known += ["minibert", "numpy", "jupytext", "some-thing", "pexpect"]
+            known += ["minibert", "numpy", "jupytext", "jupyterlab", "some-thing", "pexpect"]
         for name in set(known) - set(self.lost):
             write_wheel(folder, name)
         return None
@@ -72,7 +79,7 @@ def test_what_is_packed(course, packed):
     assert "pywinpty-1.0-py3-none-any.whl" in names and "for_pywinpty-1.0-py3-none-any.whl" in names
     assert (packed / "notebooks" / "01_a.ipynb").read_bytes() == (course.project / "notebooks/01_a.ipynb").read_bytes()
     readme = (packed / "README.txt").read_text()
-    assert 'pip install --no-index --find-links wheels "minibert[notebooks]" jupyterlab pytest' in readme
+    assert 'pip install --no-index --find-links wheels "minibert[notebooks]"\n' in readme
     assert (
         "Python 3.12" in readme
         and "windows on AMD64 or linux on x86_64" in readme
@@ -107,6 +114,33 @@ def test_a_pack_that_fails_leaves_nothing(course, tmp_path):
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
 
 
+def test_what_a_killed_pack_left_is_removed_by_the_next(course, tmp_path):
+    killed = """
+import os, sys
+from pathlib import Path
+from minibert.scratch import temporary_folder
+with temporary_folder(".out-", Path(sys.argv[1])) as work:
+    (work / "ready").mkdir()
+    os._exit(1)
+"""
+    subprocess.run([sys.executable, "-c", killed, str(tmp_path)], check=False)
+    assert list(tmp_path.glob(".out-*"))
+    pack.pack(course, tmp_path / "out", run=Pip())
+    (tmp_path / "usual").mkdir()
+    assert not list(tmp_path.glob(".out*"))
+    assert (tmp_path / "out").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_the_current_folder_is_not_replaced(course, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run = Pip()
+    for name in (".", "../here"):
+        with pytest.raises(InputError, match=f"^{name} is the folder that you are in"):
+            pack.pack(course, Path(name), run=run)
+    assert not run.calls and not list((tmp_path / "here").iterdir())
+
+
 def test_pip_itself_when_it_fails(tmp_path):
     with pytest.raises(InputError) as caught:
         pack.pip(["download", "--no-index", "--dest", str(tmp_path), "no-such-package-at-all"])
@@ -137,7 +171,7 @@ def test_targets_that_are_unknown(given, said):
 def test_missing_follows_extras_and_conditions(tmp_path):
     for name in ("minibert", "numpy", "jupytext", "jupyterlab"):
         write_wheel(tmp_path, name)
-    wanted = ["minibert[notebooks]", "jupyterlab"]
+    wanted = ["minibert[notebooks]"]
     assert missing(tmp_path, Target("windows", "3.12"), wanted) == ["Some_Thing>=1", "pywinpty"]
     assert missing(tmp_path, Target("macos", "3.12"), wanted) == ["Some_Thing>=1", "pexpect"]
     (tmp_path / "x-1-py3-none-any.whl").write_text("no zip")
@@ -222,4 +256,4 @@ def test_what_cannot_be_served(packed, tmp_path, capsys):
     with pytest.raises(InputError, match="port 70000"):
         serve.server(packed, 70000)
     said = serve.instructions("10.0.0.7", 8000)
-    assert "--trusted-host 10.0.0.7 --find-links http://10.0.0.7:8000/wheels/" in said
+    assert '--trusted-host 10.0.0.7 --find-links http://10.0.0.7:8000/wheels/ "minibert[notebooks]"\n' in said

@@ -255,6 +255,13 @@ def test_train_is_the_programs_loop():
         close(ours[name], array)
 
 
+def test_share_interval():
+    """Those of Brown, Cai and DasGupta (2001): it holds the share, is inside 0 to 1, and shrinks with n."""
+    assert plain.share_interval(np.ones(10, bool)) == pytest.approx((0.7225, 1.0), abs=1e-4)
+    low, high = plain.share_interval(np.arange(100) < 60)
+    assert (low, high) == pytest.approx((0.5020, 0.6906), abs=1e-4)
+
+
 def test_paired_interval():
     """By the counts of examples that one of the two has right alone; and by SciPy's interval of a mean."""
     a, b = RNG.random(80) < 0.8, RNG.random(80) < 0.6

@@ -32,13 +32,6 @@ def test_accuracy_by_kind():
     assert [label.get_text() for label in fig.axes[0].get_xticklabels()] == ["plain\n(N = 2)", "irony\n(N = 2)"]
 
 
-def test_interval():
-    """Those of Brown, Cai and DasGupta (2001): it holds the share, is inside 0 to 1, and shrinks with n."""
-    assert first.interval(np.ones(10, bool)) == pytest.approx((0.7225, 1.0), abs=1e-4)
-    low, high = first.interval(np.arange(100) < 60)
-    assert (low, high) == pytest.approx((0.5020, 0.6906), abs=1e-4)
-
-
 def test_error_by_layer():
     errors = {"right": {"embeddings": 0.0, "layer 0": 1e-16}, "wrong": {"embeddings": 1e-3, "layer 0": 1e-2}}
     ax = encoder.error_by_layer(errors, 1e-5).axes[0]

@@ -93,12 +93,16 @@ def tiny_backbone():
     return backbone
 
 
-def test_recording_computes_what_the_encoder_computes():
+def test_what_is_recorded_is_made_of_the_hidden_states():
     backbone = tiny_backbone()
-    batch = backbone.encode(["the film was good", "tea"])
-    hidden, queries_and_keys = record_heads.encoder(backbone, batch)
-    np.testing.assert_allclose(hidden, backbone.forward(batch), rtol=1e-9, atol=1e-11)
-    q, k = queries_and_keys[1]
+    batch, params, config = backbone.encode(["the film was good", "tea"]), backbone.parameters(), backbone.config
+    tables = batch.ids, batch.segments, batch.positions
+    last, states = plain.encoder(*tables, batch.offsets, params, config.n_heads, config.n_layers)
+    np.testing.assert_allclose(last, backbone.forward(batch), rtol=1e-9, atol=1e-11)
+    q, k = record_heads.queries_and_keys(backbone, batch)[1]
+    for name, found in (("query", q), ("key", k)):
+        W, b = (params[f"encoder/layers/1/attention/{name}/{letter}"] for letter in "Wb")
+        np.testing.assert_allclose(found, states["layer 0"] @ W + b, rtol=1e-9, atol=1e-11)
     found = record_heads.record(backbone, ["the film was good", "tea"], [(0, 0), (1, 1)])
     np.testing.assert_array_equal(found.q[:, 16:], q[:, 16:])
     np.testing.assert_array_equal(found.k[:, 16:], k[:, 16:])

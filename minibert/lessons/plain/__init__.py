@@ -23,7 +23,7 @@ from minibert.lessons.plain.block import (
 )
 from minibert.lessons.plain.bottleneck import adapter, adapter_backward, adapter_init
 from minibert.lessons.plain.counts import adapter_parameters, cache_sizes, is_trained
-from minibert.lessons.plain.evidence import ablate, paired_interval
+from minibert.lessons.plain.evidence import ablate, paired_interval, share_interval
 from minibert.lessons.plain.gradients import (
     central_difference,
     cross_entropy,
@@ -84,6 +84,7 @@ __all__ = [
     "pack",
     "paired_interval",
     "roof",
+    "share_interval",
     "softmax",
     "softmax_backward",
     "tiled_matmul",

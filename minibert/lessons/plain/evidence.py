@@ -1,10 +1,22 @@
-"""The interval of a difference, and parameters without some of their adapters."""
+"""The intervals of a share and of a difference, and parameters without some of their adapters."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+
+
+def share_interval(right, z=1.96):
+    """(low, high) of a share, such as an accuracy (Wilson, 1927): 95 % if z is 1.96.
+
+    right (n,) bool. Unlike p ± z standard errors it stays between 0 and 1, and has a width if all are right.
+    """
+    right = np.asarray(right, float)
+    n, p = len(right), right.mean()
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return middle - half, middle + half
 
 
 def paired_interval(right_a, right_b, z=1.96):

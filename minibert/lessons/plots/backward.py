@@ -75,7 +75,7 @@ def gradient_by_layer(norms: dict[str, dict[int, float]], label: str = "norm of 
     return fig
 
 
-PARTS = {  # of what a layer keeps: the tensors of plain.cache_sizes
+PARTS = {  # of what is kept: the tensors of plain.cache_sizes, a layer's, and the "embeddings norm" below them all
     "inputs of products": ("attention input", "attended", "feed-forward input", "h"),
     "q, k, v, lse": ("q, k, v", "lse"),
     "derivative of GELU": ("derivative of gelu",),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from minibert.lessons.plain import share_interval
+
 
 def share_trained(rows: list[tuple[str, int, int]]):
     """rows: (group, parameters, of which trained), the last one the total, as methods.parameter_table gives them.
@@ -34,19 +36,10 @@ def accuracy_by_kind(right: dict[str, np.ndarray], kinds: list[str], order):
     for i, ((name, answers), colour) in enumerate(zip(right.items(), colours, strict=True)):
         places = np.arange(len(order)) + 0.2 * (i - (len(right) - 1) / 2)
         p = np.array([answers[kinds == kind].mean() for kind in order])
-        low, high = np.transpose([interval(answers[kinds == kind]) for kind in order])
+        low, high = np.transpose([share_interval(answers[kinds == kind]) for kind in order])
         ax.vlines(places, low, high, color=colour, linewidth=1.5)
         ax.plot(places, p, "os^D"[i % 4], color=colour, markersize=8, label=name)
     ax.set_xticks(range(len(order)), [f"{kind}\n(N = {(kinds == kind).sum()})" for kind in order])
     ax.set(ylabel="share that is right", ylim=(0, 1.05))
     ax.legend(frameon=False, ncols=len(right), loc="lower left")
     return fig
-
-
-def interval(right) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson, 1927), from (N,) bool. Unlike p ± 1.96 standard errors it stays between 0
-    and 1, and has a width if all are right."""
-    n, p, z = len(right), float(np.mean(right)), 1.96
-    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    return float(middle - half), float(middle + half)
