@@ -145,6 +145,12 @@ def _add_reproduce(commands) -> None:
     p.add_argument("--epochs", type=comma_separated(int), metavar="N,…", help="a sweep tries all (3,10)")
     p.add_argument("--rates", type=int, choices=(1, 2, 3), help="learning rates that a sweep tries for a method (3)")
     p.add_argument("--sizes", type=comma_separated(int), metavar="M,…", help="adapter sizes (default: the paper's)")
+    p.add_argument(
+        "--top-ks",
+        type=comma_separated(int),
+        metavar="K,…",
+        help="how many top layers (default: each number; all are always tried)",
+    )
     p.add_argument("--train-rows", type=int, metavar="N", help="at most this many training rows a task (10,000)")
     p.add_argument("--dev-rows", type=int, metavar="N", help="at most this many dev rows a task (default: all)")
     p.add_argument("--out", metavar="DIR", help="for tables, pictures and runs (default results/NAME, or NAME_quick)")

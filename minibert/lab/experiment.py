@@ -42,6 +42,7 @@ class Scope:
     epochs: tuple[int, ...] = (3, 10)  # a sweep tries all; an experiment without one takes the first
     rates: int = 3  # how many learning rates of a method a sweep tries
     sizes: tuple[int, ...] | None = None  # of the adapters in tables and curves; None: the paper's
+    top_ks: tuple[int, ...] | None = None  # how many top layers are trained in tables and curves; None: each number
     train_rows: int | None = 10_000
     dev_rows: int | None = None
     quick: bool = False
@@ -128,8 +129,10 @@ Experiment = Generator[list[Trial], dict, Report]
 
 
 def ks_of(scope: Scope) -> list[int]:
-    """For how many top layers variable fine-tuning is tried."""
+    """For how many top layers variable fine-tuning is tried; all of them, which is full fine-tuning, is among them."""
     n = scope.n_layers
+    if scope.top_ks:
+        return sorted({*scope.top_ks, n})
     return sorted({1, n // 2, n}) if scope.quick else list(range(1, n + 1))
 
 

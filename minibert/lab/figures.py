@@ -38,23 +38,15 @@ def curve_points(scope: Scope, sizes) -> list[tuple[str, int | str, dict]]:
 def curve(scope: Scope, sizes, split: str = "dev") -> Experiment:
     """Rows (task, method, size or k, params, mean, sem) of the trade-off between parameters and score.
 
-    Learning rate and epochs of a method are those that are best on dev, by the first seed, at one point of its curve:
-    at size 64, and where all layers are trained.
+    Learning rate and epochs are chosen for each point by itself: those that are best on dev, by the first seed.
     """
     grids = {}
     for task in scope.tasks:
-        grids[task, "adapter"] = rates(scope, "adapter", adapter_size=SIZE)
-        grids[task, "top_k"] = rates(scope, "full")
-        grids[task, "layernorm"] = rates(scope, "layernorm")
-    chosen, results = yield from sweep_then_seeds(scope, grids)
-    groups = {}
-    for task in scope.tasks:
         for method, value, options in curve_points(scope, sizes):
-            best = chosen[task, method][0].train
-            groups[task, method, value] = scope.seeded(task, lr=best.lr, epochs=best.epochs, **options)
-    results |= yield [trial for trials in groups.values() for trial in trials]
+            grids[task, (method, value)] = rates(scope, **options)
+    chosen, results = yield from sweep_then_seeds(scope, grids)
     rows = []
-    for (task, method, value), trials in groups.items():
+    for (task, (method, value)), trials in chosen.items():
         row = {"task": task, "method": method, "size_or_k": value}
         row |= {"lr": trials[0].train.lr, "epochs": trials[0].train.epochs}
         rows.append(row | summary(trials, results, split))

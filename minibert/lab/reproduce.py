@@ -72,9 +72,10 @@ def _first_line(function: Callable) -> str:
 
 def _scope(args, recipe: Recipe) -> Scope:
     quick = {"seeds": (0,), "epochs": (3,), "rates": 1, "train_rows": 800, "dev_rows": 500} if args.quick else {}
-    given = {name: getattr(args, name) for name in ("seeds", "epochs", "rates", "sizes", "train_rows", "dev_rows")}
+    names = ("seeds", "epochs", "rates", "sizes", "top_ks", "train_rows", "dev_rows")
+    given = {name: getattr(args, name) for name in names}
     settings = quick | {name: value for name, value in given.items() if value is not None}
-    for name in ("seeds", "epochs", "sizes"):
+    for name in ("seeds", "epochs", "sizes", "top_ks"):
         if name in settings:
             settings[name] = tuple(settings[name])
     tasks = tuple(args.tasks) if args.tasks else _tasks_at_hand(args.name, recipe, args.data)

@@ -68,13 +68,15 @@ def test_a_second_run_trains_nothing_and_finds_the_same(run):
     _, out, _ = run("figure4")
     before, lines = (out / "figure4.csv").read_text(), (out / "ledger.jsonl").read_text()
     code, _, printed = run("figure4")
-    assert code == 0 and printed.out.count(" in the ledger, 0 to run") == 3
+    assert code == 0 and printed.out.count(" in the ledger, 0 to run") == 2
     assert ((out / "figure4.csv").read_text(), (out / "ledger.jsonl").read_text()) == (before, lines)
 
 
 def test_only_the_asked_sizes_are_tried(run):
     code, out, printed = run("figure4", "--sizes", "3,5", "--dry-run")
-    assert code == 0 and "6 trials" in printed.out, "two sizes, the tuning at size 64, two top-k, LayerNorms"
+    assert code == 0 and "5 trials" in printed.out, "two sizes, two top-k, LayerNorms"
+    code, out, printed = run("figure4", "--sizes", "3", "--top-ks", "2", "--dry-run")
+    assert code == 0 and "3 trials" in printed.out, "one size, all layers, LayerNorms"
     code, out, printed = run("table1", "--sizes", "64")
     assert [row["method"] for row in rows_of(out / "table1.csv")][1:] == ["adapters (best of 64)", "adapters (64)"]
     tried = [record["trial"]["adapter"] for record in read_ledger(out / "ledger.jsonl")]
@@ -227,15 +229,19 @@ def test_figure3_takes_percentiles_over_tasks_and_test_scores_where_there_are_an
     assert bands["GLUE", "top_k", 2]["p80"] == 0 and bands["GLUE", "top_k", 2]["params"] == 1000
 
 
-def test_a_curve_takes_the_rate_that_is_best_at_one_of_its_points(scope):
-    usual = {"adapter": 3e-3, "full": 3e-5, "top_k": 3e-5, "layernorm": 1e-3}
+def test_each_point_of_a_curve_takes_the_rate_and_epochs_that_are_best_for_it(scope):
+    def wanted(trial):
+        if trial.method == "adapter":
+            return (3e-3, 10) if trial.adapter.size < 64 else (3e-4, 3)
+        return {"full": (3e-5, 3), "top_k": (3e-4, 10), "layernorm": (1e-3, 10)}[trial.method]
 
     def score(trial):
-        return 0.5 + 0.1 * (trial.train.lr == usual[trial.method])
+        return 0.5 + 0.1 * ((trial.train.lr, trial.train.epochs) == wanted(trial))
 
-    found, asked = drive(figures.figure4, scope("trec", epochs=(3,)), score)
+    found, asked = drive(figures.figure4, scope("trec", epochs=(3, 10)), score)
     assert [row["mean"] for row in found["figure4"]] == pytest.approx([60] * 13)
-    assert len(found["figure4"]) == 10 + 2 + 1 and len(set(asked)) == 3 * 13 + 3 * 2
+    assert len(found["figure4"]) == 10 + 2 + 1 and len(set(asked)) == (3 * 2 + 2) * 13
+    assert {row["lr"] for row in found["figure4"]} == {3e-3, 3e-4, 3e-5, 1e-3}
     assert not any(trial.top_k == 2 for trial in asked), "all layers are full fine-tuning, and the same trial"
 
 
