@@ -6,7 +6,7 @@ import argparse
 
 from minibert.cli.bank_arguments import add_bank
 from minibert.cli.parser import Parser, Version
-from minibert.cli.settings import Lists, comma_separated, method_arguments, setting_arguments
+from minibert.cli.settings import Lists, comma_separated, method_arguments, rows_of_tasks, setting_arguments
 from minibert.config import HEADS, METHODS, PRESETS
 from minibert.data import TASK_NAMES
 
@@ -151,7 +151,8 @@ def _add_reproduce(commands) -> None:
         metavar="K,…",
         help="how many top layers (default: each number; all are always tried)",
     )
-    p.add_argument("--train-rows", type=int, metavar="N", help="at most this many training rows a task (10,000)")
+    rows = "at most this many training rows a task (10,000); 1000,cola=3000 gives one task another number"
+    p.add_argument("--train-rows", type=rows_of_tasks, metavar="N", help=rows)
     p.add_argument("--dev-rows", type=int, metavar="N", help="at most this many dev rows a task (default: all)")
     p.add_argument("--out", metavar="DIR", help="for tables, pictures and runs (default results/NAME, or NAME_quick)")
     p.add_argument("--ledger", metavar="FILE.jsonl", help="where trials are kept (default: ledger.jsonl in --out)")

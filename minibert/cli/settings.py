@@ -21,6 +21,19 @@ def comma_separated(kind: type):
     return parse
 
 
+def rows_of_tasks(text: str) -> dict[str | None, int]:
+    """A type for argparse: 1000,cola=3000 is {None: 1000, "cola": 3000}, a number of rows for each task that is not
+    named, and for one that is."""
+    parts = [part.strip().rpartition("=") for part in text.split(",")]
+    found = {name.strip() or None: int(rows) for name, _, rows in parts}
+    if len(found) < len(parts) or min(found.values()) < 1:
+        raise ValueError
+    return found
+
+
+rows_of_tasks.__name__ = "number of rows, as in 1000 or 1000,cola=3000"
+
+
 def _tuple_of(kind: type):
     """What is one value although it has commas: the layers of one adapter."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,7 @@ class Scope:
     sizes: tuple[int, ...] | None = None  # of the adapters in tables and curves; None: the paper's
     top_ks: tuple[int, ...] | None = None  # how many top layers are trained in tables and curves; None: each number
     train_rows: int | None = 10_000
+    train_rows_of: dict[str, int] = field(default_factory=dict)  # of tasks that have another number
     dev_rows: int | None = None
     quick: bool = False
     planning: bool = False  # nothing is run: only to find out which trials there will be
@@ -66,7 +67,7 @@ class Scope:
     def trial(self, task: str, method: str, seed: int, **options) -> Trial:
         """One run; settings that are not given are the scope's, and the method's usual learning rate."""
         usual = {"lr": LEARNING_RATES[method][0], "epochs": self.epochs[0]}
-        usual |= {"train_rows": self.train_rows, "dev_rows": self.dev_rows}
+        usual |= {"train_rows": self.train_rows_of.get(task, self.train_rows), "dev_rows": self.dev_rows}
         data = None if task == "opinions" else self.data
         return make_trial(task=task, data=data, method=method, seed=seed, **usual | options)
 

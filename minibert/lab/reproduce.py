@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minibert.data import FURTHER, load_task
-from minibert.errors import InputError
+from minibert.errors import InputError, shown
 from minibert.lab import figures, plots, stream, tables
 from minibert.lab.experiment import Keep, Planned, Report, Scope
 from minibert.lab.ledger import Ledger
@@ -72,15 +72,24 @@ def _first_line(function: Callable) -> str:
 
 def _scope(args, recipe: Recipe) -> Scope:
     quick = {"seeds": (0,), "epochs": (3,), "rates": 1, "train_rows": 800, "dev_rows": 500} if args.quick else {}
-    names = ("seeds", "epochs", "rates", "sizes", "top_ks", "train_rows", "dev_rows")
-    given = {name: getattr(args, name) for name in names}
+    given = {name: getattr(args, name) for name in ("seeds", "epochs", "rates", "sizes", "top_ks", "dev_rows")}
     settings = quick | {name: value for name, value in given.items() if value is not None}
     for name in ("seeds", "epochs", "sizes", "top_ks"):
         if name in settings:
             settings[name] = tuple(settings[name])
     tasks = tuple(args.tasks) if args.tasks else _tasks_at_hand(args.name, recipe, args.data)
+    settings |= _train_rows(args.train_rows or {}, tasks)
     out = Path(args.out or Path("results") / (f"{args.name}_quick" if args.quick else args.name))
     return Scope(Path(args.backbone), tasks, args.data, out, quick=args.quick, **settings)
+
+
+def _train_rows(given: dict[str | None, int], tasks: tuple[str, ...]) -> dict:
+    """The settings of --train-rows. Raises InputError if it names a task that is not among those that are run."""
+    others = {task: rows for task, rows in given.items() if task is not None}
+    for task in others:
+        if task not in tasks:
+            raise InputError(f"--train-rows names {shown(task)}, which is none of the tasks: {', '.join(tasks)}")
+    return ({"train_rows": given[None]} if None in given else {}) | {"train_rows_of": others}
 
 
 def _tasks_at_hand(name: str, recipe: Recipe, data: str | None) -> tuple[str, ...]:

@@ -83,6 +83,19 @@ def test_only_the_asked_sizes_are_tried(run):
     assert {adapter["size"] for adapter in tried if adapter} == {64}
 
 
+def test_a_task_may_have_its_own_number_of_training_rows(run, scope):
+    some = scope("cola", "trec", train_rows=1000, train_rows_of={"cola": 3000})
+    assert [some.trial(task, "full", 0).train_rows for task in ("cola", "trec")] == [3000, 1000]
+    code, out, printed = run("table1", "--train-rows", "40,opinions=48", "--sizes", "64")
+    assert code == 0, printed.err
+    assert {record["trial"]["train_rows"] for record in read_ledger(out / "ledger.jsonl")} == {48}
+    code, out, printed = run("table1", "--train-rows", "opinion=48")
+    assert code == 2 and "--train-rows names 'opinion', which is none of the tasks: opinions" in printed.err
+    for wrong in ("40,50", "opinions=", "x", "0"):
+        with pytest.raises(SystemExit):
+            run("table1", "--train-rows", wrong)
+
+
 @pytest.mark.parametrize(
     "name, n_trials", [("figure4", 7), ("figure6", 3), ("table1", 3), ("table2", 3), ("stream", 1)]
 )
