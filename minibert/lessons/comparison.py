@@ -198,15 +198,15 @@ def kind(value) -> str:
 # ---------------------------------------------------------------------------------------------------------- numbers
 
 
-def error(found, wanted) -> float:
-    """The largest difference, relative to the largest element expected; of texts 0 or infinity."""
+def error(found, wanted, floor: float = FLOOR) -> float:
+    """The largest difference, relative to the largest element expected, or to the floor; of texts 0 or infinity."""
     if isinstance(wanted, (str, list, tuple, dict)):
         return 0.0 if same(found, wanted) else math.inf
     found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
     if not wanted.size:
         return 0.0
     difference = np.abs(found - wanted).max()
-    return float(difference / max(np.abs(wanted).max(), FLOOR)) if np.isfinite(difference) else math.inf
+    return float(difference / max(np.abs(wanted).max(), floor)) if np.isfinite(difference) else math.inf
 
 
 def same(a, b) -> bool:
