@@ -15,7 +15,7 @@ from pathlib import Path
 
 from minibert.config import AdapterConfig, TrainConfig
 from minibert.data import CSV_OPTIONS, DEFAULT_MAX_LENGTH
-from minibert.errors import InputError, list_some, readable
+from minibert.errors import InputError, list_some, readable, shown
 from minibert.methods import DEFAULTS, check_options, check_pooler
 from minibert.options import ADAPTER_OPTIONS, MODEL_OPTIONS, TRAIN_OPTIONS, TUPLE_OPTIONS
 from minibert.params import flatten
@@ -59,6 +59,8 @@ class Trial:
         if self.method == "adapter" and self.adapter is None:
             object.__setattr__(self, "adapter", AdapterConfig())
         if self.data is not None:
+            if not isinstance(self.data, (str, os.PathLike)):
+                raise InputError(f"data is {shown(self.data)}, expected a path")
             object.__setattr__(self, "data", str(self.data))
 
     def to_dict(self) -> dict:

@@ -25,14 +25,13 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from minibert.errors import InputError
-from minibert.lessons import source
+from minibert.lessons import source, written
+from minibert.lessons.written import place
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 900  # seconds for one cell
 LARGEST = 1_000_000  # bytes of a stored notebook
-TOLERANCE = 0.01
 COLORS = re.compile(r"\x1b\[[0-9;]*m")  # of a traceback
-NUMBER = re.compile(r"(?<![\w.])[-+−]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
 COMPILING = ("compiling Numba kernels", "compiled ")  # stderr of a first run, no part of the lesson
 
 
@@ -47,11 +46,6 @@ def find(names: list[str]) -> list[Path]:
     if not chosen:
         raise Failure(f"no lesson is called {', '.join(names)}; there are {', '.join(p.stem for p in every)}")
     return chosen
-
-
-def place(number: int, cell) -> str:
-    """How to find a cell: its number and its first line."""
-    return f"cell {number} ({cell.source.strip().splitlines()[0]})"
 
 
 def execute(notebook) -> None:
@@ -86,74 +80,22 @@ def is_compile_message(output) -> bool:
     return bool(lines) and all(line.startswith(COMPILING) for line in lines)
 
 
-def printed(cell) -> str:
-    """The text of a cell's outputs."""
-    texts = []
-    for output in cell.get("outputs", []):
-        texts.append(output.get("text") or output.get("data", {}).get("text/plain", ""))
-    return "".join(texts)
-
-
-def compare(stored, run, fast: bool) -> None:
-    """Raise Failure if a number that was printed is not the stored one, within the cell's tolerance."""
-    for number, (then, now) in enumerate(zip(stored.cells, run.cells, strict=True), 1):
-        when = now.metadata.get("compare", "always")
-        if now.cell_type != "code" or when == "never" or (when == "full" and fast):
-            continue
-        texts = [NUMBER.sub("#", printed(cell)) for cell in (then, now)]
-        if texts[0] != texts[1] and "<Figure" not in texts[1]:
-            raise Failure(f"{place(number, now)} prints\n{printed(now)}instead of\n{printed(then)}")
-        tolerance = now.metadata.get("tolerance", TOLERANCE)
-        values = [[as_number(text) for text in NUMBER.findall(printed(cell))] for cell in (then, now)]
-        for was, value in zip(*values, strict=False):
-            if abs(value - was) > tolerance * abs(was) + 1e-12:
-                raise Failure(f"{place(number, now)} prints {value:g} instead of {was:g} (tolerance {tolerance:g})")
-
-
-def as_number(text: str) -> float:
-    """The number that was printed."""
-    return float(text.replace(",", "").replace("−", "-"))
-
-
-def stored_form(blank, run):
-    """The notebook that is stored: the blank cells with the outputs of the run, and nothing that differs from run to
-    run. A picture has its caption and its alt text as MyST-NB reads them."""
-    for empty, full in zip(blank.cells, run.cells, strict=True):
-        if empty.cell_type == "code":
-            empty.outputs = full.outputs
-            for output in empty.outputs:
-                output.pop("execution_count", None)
-                if output.output_type == "execute_result":
-                    output.execution_count = None
-        settings = empty.metadata
-        if "figure" in settings:
-            settings["mystnb"] = {"figure": {"caption": settings["figure"]}, "image": {"alt": settings["alt"]}}
-        settings.pop("lines_to_next_cell", None)
-        settings.pop("execution", None)
-    return blank
-
-
-def contents(cell) -> tuple:
-    """What a cell has from its source: text and settings."""
-    return cell.source, {name: value for name, value in cell.metadata.items() if name in source.SETTINGS}
-
-
 def check(path: Path, write: bool, fast: bool) -> str:
     """Run one lesson; what to tell of it. Raises Failure."""
     cells, target, start = source.read(path), ROOT / "notebooks" / f"{path.stem}.ipynb", time.perf_counter()
     solved, blank = source.solved(cells), source.blank(cells)
     if not write:
         stored = nbformat.read(target, as_version=4) if target.exists() else None
-        if stored is None or [contents(c) for c in stored.cells] != [contents(c) for c in blank.cells]:
+        if stored is None or [written.contents(c) for c in stored.cells] != [written.contents(c) for c in blank.cells]:
             raise Failure("its source has changed: write it again with make notebooks-write")
     execute(solved)
     told = f"{sum(c.cell_type == 'code' for c in solved.cells)} cells, solved in {time.perf_counter() - start:.0f} s"
     if not write:
-        compare(stored, solved, fast)
+        written.compare(stored, solved, fast)
         start = time.perf_counter()
         execute(blank)
         return told + f", blank in {time.perf_counter() - start:.0f} s"
-    text = nbformat.writes(stored_form(blank, solved)) + "\n"
+    text = nbformat.writes(written.stored_form(blank, solved)) + "\n"
     if len(text.encode()) > LARGEST:
         raise Failure(f"{len(text.encode()):,} bytes with its outputs; the limit is {LARGEST:,}")
     if str(ROOT) in text:

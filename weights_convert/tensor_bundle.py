@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minibert.errors import LONGEST_VALUE, InputError, list_some, need, readable, require, shown
+from minibert.storage import stand_in
 from weights_convert.tensor_types import ITEM_SIZE, is_shape, to_array
 
 INDEX = re.compile(r"(?P<prefix>.+\.ckpt(-\d+)?)\.index")
@@ -60,6 +61,8 @@ class Bundle:
         shards = [index.with_name(f"{prefix}.data-{i:05}-of-{n_shards:05}") for i in range(n_shards)]
         for path in shards:
             need(path.is_file(), f"{path}: no such file; it holds the tensors that {index.name} lists: get it, too")
+            if instead := stand_in(path):
+                raise InputError(f"{path}: {instead}")
         self.files = (index, *shards)
         self._names = {their_name(name): name for name in self._entries}
         need(len(self._names) == len(self._entries), f"{index}: lists a tensor twice")

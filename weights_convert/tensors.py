@@ -88,9 +88,6 @@ def open_tensors(path: Path) -> Tensors:
     Raises InputError that names the file and what is wrong with it.
     """
     need(path.is_file(), f"{path}: no such file, expected the weights (one of {', '.join(LAYOUTS)})")
-    if path.suffix == ".index":
-        bundle = Bundle(path)
-        return Tensors(path, bundle.stored, bundle.read, bundle.files)
     return _open_shards(path) if path.suffix == ".json" else _open_file(path)
 
 
@@ -99,6 +96,9 @@ def _open_file(path: Path) -> Tensors:
         raise InputError(f"{path}: {instead}")
     if path.suffix == ".safetensors":
         return _open_safetensors(path)
+    if path.suffix == ".index":
+        bundle = Bundle(path)
+        return Tensors(path, bundle.stored, bundle.read, bundle.files)
     file = read_torch_file(path)
     return Tensors(path, file.tensors, file.read, (path,))
 

@@ -105,7 +105,7 @@ def test_what_was_not_really_downloaded_is_told(tmp_path, name, content):
         read_checkpoint(folder / "model.safetensors")
 
 
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors.index.json"])
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors.index.json", "bert_model.ckpt.index"])
 def test_so_it_is_of_other_layouts(tmp_path, name):
     folder = write_checkpoint(tmp_path / "folder")
     (folder / "model.safetensors").unlink()

@@ -68,7 +68,7 @@ def test_one_that_tensorflow_wrote():
         assert array.reshape(-1)[0] == first and array.astype(np.float64).sum() == pytest.approx(total, abs=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(100))
 def test_a_changed_byte_is_found(tmp_path, seed):
     """Every byte counts, but for those of the block without entries and the rest of the footer."""
     save_bundle(tmp_path, TENSORS, a_block=3)
@@ -167,6 +167,12 @@ def test_which_checkpoint_of_a_folder(tmp_path):
         find_weights(tmp_path)
     (tmp_path / "model.ckpt-10.index").unlink()
     assert find_weights(tmp_path).name == "model.ckpt-20.index"
+
+
+def test_the_numbers_are_a_pointer(index):
+    index.with_name("bert_model.ckpt.data-00000-of-00001").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(InputError, match=r"data-00000-of-00001: is a pointer of Git LFS"):
+        Bundle(index)
 
 
 def test_the_numbers_are_missing(index):

@@ -6,13 +6,15 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 from tiny import environment
 
+from minibert.config import TrainConfig
 from minibert.errors import InputError
 from minibert.lab.ledger import HEADER, Ledger, latest, read_ledger
-from minibert.trial import make_trial
+from minibert.trial import Trial, make_trial
 
 HOLD = "import sys, time; from minibert.lab.ledger import Ledger; x = Ledger(sys.argv[1]); print(1, flush=True)"
 HOLD += "; time.sleep(60)"
@@ -133,6 +135,25 @@ def deep_list(depth):
 
 def with_result(**changes):
     return record(2) | {"result": record(2)["result"] | changes}
+
+
+FIELDS = [*(field.name for field in fields(Trial) if field.name not in ("train", "adapter"))]
+TRAIN = [field.name for field in fields(TrainConfig)]
+
+
+@pytest.mark.parametrize(("part", "name"), [*((None, n) for n in FIELDS), *(("train", n) for n in TRAIN)])
+@pytest.mark.parametrize("value", [deep_list(300), {"a": "x" * 100_000}, "y" * 100_000], ids=["deep", "wide", "long"])
+def test_a_huge_value_makes_no_huge_message(three, part, name, value):
+    lines, trial = three.read_text().split("\n"), {"task": "cola"}
+    trial |= {part: {name: value}} if part else {name: value}
+    lines[2] = json.dumps(record(2) | {"trial": trial})
+    three.write_text("\n".join(lines))
+    try:
+        read_ledger(three)
+    except InputError as error:
+        assert str(error).startswith(f"{three}, line 3") and len(str(error)) < 1000
+    else:
+        assert isinstance(value, str) or name == "task_options"
 
 
 @pytest.mark.parametrize(
