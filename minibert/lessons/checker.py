@@ -110,7 +110,7 @@ def _judge(exercise: Exercise, function: Callable, forward: Callable | None) -> 
             later = f"and on a later input {failed.splitlines()[0]}"
             wrong = replace(wrong, details=(*wrong.details, later))
             break
-        found.append(compare(answers[-1], expected, exercise.outputs, exercise.order, exercise.exact))
+        found.append(compare(answers[-1], expected, exercise))
         if found[-1].problem and wrong is None:
             wrong = Report(exercise.name, found[-1].problem, (*found[-1].details, where))
     if wrong is None:
@@ -207,7 +207,7 @@ def _agree(exercise: Exercise, edited: Callable, case: tuple, answer) -> bool:
     try:
         with np.errstate(all="ignore"):
             wrong = edited(*copy.deepcopy(case[0]))
-        return agree(judged(answer, exercise.outputs), judged(wrong, exercise.outputs))
+        return agree(judged(answer, exercise), judged(wrong, exercise))
     except Exception:  # an edit that cannot be computed on these inputs is not what the learner wrote
         return False
 

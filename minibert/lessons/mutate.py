@@ -123,7 +123,7 @@ def is_a_mistake(exercise: Exercise, function: Callable) -> bool:
             expected = exercise.solution(*copy.deepcopy(arguments))
             given = copy.deepcopy(arguments)
             try:
-                if compare(function(*given), expected, exercise.outputs, exact=exercise.exact).problem:
+                if compare(function(*given), expected, exercise).problem:
                     return True
             except Exception:  # a mutant may raise anything
                 return True
