@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from minibert.lessons.checker import check
+from minibert.lessons.checker import Report, check
 from minibert.lessons.comparison import TOLERANCE, compare
 from minibert.lessons.edits import function_with, source_of
 from minibert.lessons.exercise import Exercise
@@ -123,7 +123,9 @@ def is_a_mistake(exercise: Exercise, function: Callable) -> bool:
             expected = exercise.solution(*copy.deepcopy(arguments))
             given = copy.deepcopy(arguments)
             try:
-                if compare(function(*given), expected, exercise).problem:
+                with _limited():
+                    answer = function(*given)
+                if compare(answer, expected, exercise).problem:
                     return True
             except Exception:  # a mutant may raise anything
                 return True
@@ -158,7 +160,8 @@ def run(names=tuple(EXERCISES), say=print) -> float:
         total = 0
         for told, function in mutants(name):
             total += 1
-            with np.errstate(all="ignore"), _limited_report(name, function) as (report, took):
+            with np.errstate(all="ignore"):
+                report, took = _timed_report(name, function)
                 seconds += took
                 if report is None or not report.passed:
                     found.append(told)
@@ -176,12 +179,12 @@ def run(names=tuple(EXERCISES), say=print) -> float:
     return share
 
 
-@contextmanager
-def _limited_report(name: str, function: Callable):
+def _timed_report(name: str, function: Callable) -> tuple[Report | None, float]:
+    """The checker's report, or None if there was none in time; and how long it took, in seconds."""
     start = time.perf_counter()
     try:
         with _limited():
             report = check(name, function)
     except TimeoutError:
         report = None
-    yield report, time.perf_counter() - start
+    return report, time.perf_counter() - start
