@@ -27,12 +27,12 @@ def start(args) -> int:
 
 def status(args) -> int:
     """Print how far each learner is."""
-    from minibert.lessons import own
+    from minibert.lessons import own, own_import
 
     for folder in args.folders:
         if len(args.folders) > 1:
             print(f"{folder}:")
-        print(own.table(own.standings(own.load(folder))))
+        print(own.table(own.standings(own_import.load(folder))))
     return 0
 
 
