@@ -1,5 +1,6 @@
 """A learner's own files: written once and never over others; what status and pytest say of them."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -149,3 +150,13 @@ def test_an_import_in_a_function_finds_the_learners_files(tmp_path):
     (tmp_path / "mine.py").write_text("import json\n\njson.loads('{')\n")
     with pytest.raises(InputError, match=r"mine\.py, line 3: JSONDecodeError: "):
         own_import.load(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent")
+def test_ctrl_c_while_a_learners_file_runs(tmp_path):
+    (tmp_path / "mine.py").write_text("import time\n\nprint('here', flush=True)\ntime.sleep(60)\n")
+    command = [sys.executable, "-m", "minibert.lessons", "status", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "here\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30) == ("", "interrupted\n") and process.returncode == 130
