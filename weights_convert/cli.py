@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from minibert.endings import ended
 from minibert.errors import InputError, printable
 from minibert.params import flatten
 from minibert.storage import (
@@ -205,12 +205,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, or 2 with one line on stderr if the input cannot be used."""
-    given = vars(parser().parse_args(arguments))
+    """Run a command. Returns the exit code: 0, or those of `ended` (endings.py of minibert)."""
+    return ended(lambda: _run(vars(parser().parse_args(arguments))))
+
+
+def _run(given: dict) -> None:
     commands = {"fetch": fetch, "to-hdf5": to_hdf5, "to-hf": to_hf, "verify": verify}
-    try:
-        commands[given.pop("command")](**given)
-    except (InputError, OSError) as error:  # OSError: standard output on a full disk
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        return 2
-    return 0
+    commands[given.pop("command")](**given)

@@ -12,9 +12,8 @@ import zipfile
 from pathlib import Path
 
 from minibert.errors import InputError
-from minibert.storage import FULL
+from minibert.storage import FULL, sha256_of
 from weights_convert.hub import address, get_file, is_cached, is_offline, list_files
-from weights_convert.huggingface import sha256_of
 from weights_convert.registry import Entry
 from weights_convert.tensors import WEIGHTS
 from weights_convert.tokenizer_files import CASING, CONFIG, VOCAB

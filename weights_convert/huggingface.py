@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ import numpy as np
 
 from minibert.config import BertConfig
 from minibert.errors import InputError, shown
-from minibert.storage import BackboneFile, cannot_be_written, temporary_folder
+from minibert.storage import BackboneFile, cannot_be_written, sha256_of, temporary_folder
 from minibert.storage.tokenizer import bert_tokenizer, check_tokenizer, model_vocab, parse, token_ids
 from weights_convert.heads import TheirModel, encoder_alone
 from weights_convert.names import Account, has_pooler, to_ours, to_theirs
@@ -54,19 +53,6 @@ class Checkpoint:
     account: Account
     sha256: str  # of the file of the weights; of shards end to end
     notes: list[str] = field(default_factory=list)
-
-
-def sha256_of(*paths: Path) -> str:
-    """SHA-256 (hex) of a file, or of several end to end, read in pieces. Raises InputError if one cannot be read."""
-    digest = hashlib.sha256()
-    for path in paths:
-        try:
-            with open(path, "rb") as file:
-                while piece := file.read(1 << 20):
-                    digest.update(piece)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    return digest.hexdigest()
 
 
 def read_checkpoint(weights: Path, lowercase: bool | None = None, names=None) -> Checkpoint:

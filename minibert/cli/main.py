@@ -4,13 +4,13 @@ that MODULES names."""
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 
 from minibert import check_kernels
 from minibert.cli.arguments import build_parser
 from minibert.cli.parser import complete
-from minibert.errors import InputError, printable
+from minibert.endings import ended, tell
+from minibert.errors import InputError
 
 MODULES = {
     **dict.fromkeys(("train", "eval", "predict"), "minibert.cli.commands"),
@@ -46,48 +46,23 @@ def _run(args) -> int:
     try:
         return getattr(module, args.command)(args) or 0
     except NonFiniteLoss as error:
-        _tell(error)
+        tell(error)
         return 1
 
 
-def _tell(error: object) -> None:
-    """Print one line: what a message quotes from a file may hold line ends."""
-    print(f"error: {printable(str(error))}", file=sys.stderr)
-
-
-def _let_any_text_be_printed() -> None:
-    """A text that the terminal's encoding cannot show is printed with escapes, and is no error."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command. Returns the exit code: 0; 2 for unusable input; 1 if training failed; 130 after Ctrl-C; 141 if
-    the reader of our output went away."""
-    _let_any_text_be_printed()
+    """Run a command. Returns the exit code: 0; 1 if training failed; those of `ended` (endings.py) otherwise."""
+    return ended(lambda: _main(arguments))
+
+
+def _main(arguments: list[str] | None) -> int:
     parser = build_parser()
     complete(parser)
     args = parser.parse_args(arguments)
     if args.command is None:  # nothing was asked for, and nothing done
         parser.print_help(sys.stderr)
         return 2
-    try:
-        code = _run(args)
-        sys.stdout.flush()
-        return code
-    except InputError as error:
-        _tell(error)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python itself flushes at exit
-        return 141
-    except OSError as error:  # a full disk, a name that is too long, ...
-        _tell(error)
-        return 2
+    return _run(args)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from minibert.errors import InputError, printable
+from minibert.endings import ended
 from minibert.lessons import checker
 from minibert.lessons.exercises import EXERCISES
 from minibert.lessons.setting import MODEL
@@ -27,12 +27,12 @@ def start(args) -> int:
 
 def status(args) -> int:
     """Print how far each learner is."""
-    from minibert.lessons import own
+    from minibert.lessons import own, own_import
 
     for folder in args.folders:
         if len(args.folders) > 1:
             print(f"{folder}:")
-        print(own.table(own.standings(own.load(folder))))
+        print(own.table(own.standings(own_import.load(folder))))
     return 0
 
 
@@ -130,16 +130,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command. Returns the exit code: 0; 1 if something was found that is not as it must be; 2 for unusable
-    input."""
-    args = parser().parse_args(arguments)
+    """Run a command. Returns the exit code: 0; 1 if something was found that is not as it must be; those of `ended`
+    (endings.py) otherwise."""
+    return ended(lambda: _run(parser().parse_args(arguments)))
+
+
+def _run(args) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # mutants, and unfinished functions, divide by zero
-        try:
-            return args.run(args)
-        except InputError as error:
-            print(f"error: {printable(str(error))}", file=sys.stderr)
-            return 2
+        return args.run(args)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from minibert.bert import context_of, layer_context, layer_forward
 from minibert.layers import embeddings_forward
 from minibert.lessons import plain
 from minibert.lessons.assembled import Assembled, Packed
-from minibert.lessons.beside import BACKWARD, FORWARD, Wrong, agree, call, compared, pair, relative
+from minibert.lessons.beside import BACKWARD, FORWARD, TINY, Wrong, agree, call, compared, pair
+from minibert.lessons.comparison import error
 from minibert.model import Model
 from minibert.text import Batch
 
@@ -71,7 +72,7 @@ def _compare_layer(assembled: Assembled, given: tuple, wanted: np.ndarray, i: in
     found, _ = pair(assembled.functions, "layer", *given)
     x, p, *rest = given
     bare, _ = plain.layer(x, {name: array for name, array in p.items() if "/adapter/" not in name}, *rest)
-    if np.shape(found) == np.shape(bare) and relative(found, bare) <= FORWARD:
+    if np.shape(found) == np.shape(bare) and error(found, bare, TINY) <= FORWARD:
         raise Wrong("layer", "it leaves out the adapters, which p has below attention/adapter and feed_forward/adapter")
     return agree("layer", found, wanted, FORWARD, f"of layer {i}")
 

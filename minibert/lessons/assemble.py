@@ -23,7 +23,7 @@ from minibert.config import TrainConfig
 from minibert.data import Task
 from minibert.data.builtin import opinions
 from minibert.errors import InputError, shown
-from minibert.lessons import own
+from minibert.lessons import own, own_import
 from minibert.lessons.against_minibert import compare_gradients, compare_states
 from minibert.lessons.assembled import COMPARED_STEPS, Assembled, packed, tokens, words_of
 from minibert.lessons.beside import Wrong
@@ -46,7 +46,7 @@ def assemble(folder: Path, backbone_file: Path, max_steps: int = 0, say: Say = p
 
     Raises InputError if the folder or the file cannot be used.
     """
-    functions = own.load(folder)
+    functions = own_import.load(folder)
     reports = [own.report_on(name, functions) for name in sorted(NEEDED, key=list(EXERCISES).index)]
     for report in reports:
         if not report:

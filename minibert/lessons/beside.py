@@ -14,10 +14,12 @@ import numpy as np
 
 from minibert.lessons import plain
 from minibert.lessons.checker import raised
+from minibert.lessons.comparison import error
 from minibert.lessons.edits import copies
 
 STEPS = ("embedding", "linear", "gelu", "layernorm", "softmax", "attention", "adapter")  # of a layer, and below it
 FORWARD, BACKWARD = 1e-5, 1e-3  # largest relative difference; gradients are sums of many terms in float32
+TINY = 1e-12  # what a difference is relative to at least: real gradients may all be small
 
 
 class Wrong(Exception):
@@ -39,8 +41,8 @@ def call(functions: dict[str, Callable], name: str, *arguments):
     """Call a learner's function. Raises Wrong for whatever it raises."""
     try:
         return functions[name](*arguments)
-    except (Exception, SystemExit) as error:
-        raise Wrong(name, raised(error)) from error
+    except (Exception, SystemExit) as failure:
+        raise Wrong(name, raised(failure)) from failure
 
 
 def pair(functions: dict[str, Callable], name: str, *arguments) -> tuple:
@@ -67,18 +69,10 @@ def agree(name: str, found, wanted, tolerance: float, where: str = "") -> float:
         return max(agree(name, f, w, tolerance, f"of result {i}{at}") for i, (f, w) in enumerate(parts, 1))
     if np.shape(found) != np.shape(wanted):
         raise Wrong(name, f"the shape{at} is {np.shape(found)}; expected {np.shape(wanted)}")
-    difference = relative(found, wanted)
+    difference = error(found, wanted, TINY)
     if not difference <= tolerance:
         raise Wrong(name, f"the relative error{at} is {difference:.0e}, on arrays {np.shape(wanted)} of float32")
     return difference
-
-
-def relative(found, wanted) -> float:
-    """The largest difference, relative to the largest element of what is wanted."""
-    found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
-    if not wanted.size:
-        return 0.0
-    return float(np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1e-12))
 
 
 def compared(functions: dict[str, Callable]) -> dict[str, Callable]:

@@ -25,8 +25,10 @@ from minibert.lessons.comparison import Comparison, agree, compare, judged, kind
 from minibert.lessons.edits import with_mistake
 from minibert.lessons.exercise import Exercise
 from minibert.lessons.exercises import EXERCISES, arguments_of
+from minibert.lessons.time_limit import DoesNotEnd, limited
 
 SEED = 0
+SECONDS = 20.0  # for one call of a learner's function, which takes milliseconds
 
 
 class WrongAnswer(AssertionError):
@@ -69,36 +71,39 @@ def find(name: str) -> Exercise:
     return EXERCISES[name]
 
 
-def check(name: str, function: Callable, forward: Callable | None = None, strict: bool = False) -> Report:
+def check(
+    name: str, function: Callable, forward: Callable | None = None, strict: bool = False, seconds: float = SECONDS
+) -> Report:
     """Try a learner's function on the inputs of an exercise.
 
     forward: for a backward function, the learner's own forward function, if its cache is not the one that the exercise
-    describes. strict: raise WrongAnswer instead of returning a report that is not good.
+    describes. strict: raise WrongAnswer instead of returning a report that is not good. seconds: what a call may take.
     """
     exercise = find(name)
+    has_own = forward is not None and exercise.forward in EXERCISES
     if not callable(function):
         report = Report(name, f"this is no function, but {kind(function)}: give the function itself, without brackets")
-    elif exercise.forward in EXERCISES and forward is not None and not check(exercise.forward, forward):
+    elif has_own and not check(exercise.forward, forward, seconds=seconds):
         report = Report(name, f'the forward function is not right yet: lessons.check("{exercise.forward}", …)')
     else:
-        report = _judge(exercise, function, forward)
+        report = _judge(exercise, function, forward, seconds)
     if strict and not report:
         raise WrongAnswer(str(report))
     return report
 
 
-def _judge(exercise: Exercise, function: Callable, forward: Callable | None) -> Report:
+def _judge(exercise: Exercise, function: Callable, forward: Callable | None, seconds: float) -> Report:
     if exercise.judge:
-        return _judge_random(exercise, function)
+        return _judge_random(exercise, function, seconds)
     answers, found, wrong = [], [], None
     for arguments, expected in _cases(exercise, forward):
         where = _describe_arguments(exercise, arguments)
         given = copy.deepcopy(arguments)
         failed = ""
         try:
-            with np.errstate(all="ignore"):  # what a learner overflows is told by the report
+            with np.errstate(all="ignore"), limited(seconds):  # what a learner overflows is told by the report
                 answers.append(function(*given))
-        except (Exception, SystemExit) as error:  # whatever a learner's function may raise
+        except (Exception, SystemExit, DoesNotEnd) as error:  # whatever a learner's function may raise
             known = _known_error(exercise, arguments, error) if wrong is None else ""
             if known:
                 return Report(exercise.name, known, (raised(error), where), named=True)
@@ -110,7 +115,7 @@ def _judge(exercise: Exercise, function: Callable, forward: Callable | None) -> 
             later = f"and on a later input {failed.splitlines()[0]}"
             wrong = replace(wrong, details=(*wrong.details, later))
             break
-        found.append(compare(answers[-1], expected, exercise.outputs, exercise.order, exercise.exact))
+        found.append(compare(answers[-1], expected, exercise))
         if found[-1].problem and wrong is None:
             wrong = Report(exercise.name, found[-1].problem, (*found[-1].details, where))
     if wrong is None:
@@ -140,13 +145,14 @@ def _changed(exercise: Exercise, given: tuple, arguments: tuple) -> str:
     return ""
 
 
-def _judge_random(exercise: Exercise, function: Callable) -> Report:
+def _judge_random(exercise: Exercise, function: Callable, seconds: float) -> Report:
     """As _judge, of a function whose results need not be those of the solution: by their properties."""
     answers = []
     for arguments, expected in _cases(exercise):
         try:
-            answers.append(function(*copy.deepcopy(arguments)))
-        except (Exception, SystemExit) as error:  # whatever a learner's function may raise
+            with limited(seconds):
+                answers.append(function(*copy.deepcopy(arguments)))
+        except (Exception, SystemExit, DoesNotEnd) as error:  # whatever a learner's function may raise
             return Report(exercise.name, raised(error), (_describe_arguments(exercise, arguments),))
         if problem := wrong_form(answers[-1], expected, exercise.outputs[0]):
             return Report(exercise.name, problem, (_describe_arguments(exercise, arguments),))
@@ -184,7 +190,7 @@ def _known_mistake(exercise: Exercise, answers: list) -> str:
     return ""
 
 
-def _known_error(exercise: Exercise, arguments: tuple, error: Exception) -> str:
+def _known_error(exercise: Exercise, arguments: tuple, error: BaseException) -> str:
     """The message of the first known mistake that raises the very same error; "" if none does."""
     for mistake in exercise.mistakes:
         try:
@@ -207,7 +213,7 @@ def _agree(exercise: Exercise, edited: Callable, case: tuple, answer) -> bool:
     try:
         with np.errstate(all="ignore"):
             wrong = edited(*copy.deepcopy(case[0]))
-        return agree(judged(answer, exercise.outputs), judged(wrong, exercise.outputs))
+        return agree(judged(answer, exercise), judged(wrong, exercise))
     except Exception:  # an edit that cannot be computed on these inputs is not what the learner wrote
         return False
 
@@ -224,15 +230,17 @@ def _short(value) -> str:
 
 
 def raised(error: BaseException) -> str:
-    """What a learner's function raised, and in which line. The first step of the traceback is that of who called it."""
-    kind = f"{type(error).__name__}: {error}"
+    """What a learner's function raised, or that it did not end, and in which line. The first step of the traceback is
+    that of who called it."""
+    ends = not isinstance(error, DoesNotEnd)
+    kind = f"{type(error).__name__}: {error}" if ends else f"{error}: look at the condition of its loop"
     if "tuple" in str(error):
         kind += " (a forward function, such as embedding or linear, returns (y, cache): take y)"
     step = own_step(error)
     if step is None:
-        return f"it cannot be called: {kind}"
+        return f"it cannot be called: {kind}" if ends else kind
     line = (step.line or linecache.getline(step.filename, step.lineno or 0)).strip()
-    return f"it raises {kind}\n  in line {step.lineno}: {line}"
+    return f"{'it raises ' if ends else ''}{kind}\n  in line {step.lineno}: {line}"
 
 
 def own_step(error: BaseException) -> traceback.FrameSummary | None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minibert.errors import list_some
+from minibert.lessons.exercise import Exercise
 
 TOLERANCE = 2e-6  # of the largest element of the expected tensor: what is computed in float32 is no mistake
 ROUNDED = 1e-8  # an answer in float64 has smaller errors
@@ -34,30 +35,25 @@ class Comparison:
     rounded: bool = False
 
 
-def compare(answer, expected, outputs: tuple, order: tuple[str, ...] = (), exact: bool = False) -> Comparison:
-    """An answer with what the solution gives. outputs, order, exact: of the exercise."""
-    if has_cache(outputs):
-        return _compare_with_cache(answer, expected, outputs, order)
-    names = outputs if isinstance(expected, tuple) else outputs[0]
+def compare(answer, expected, exercise: Exercise) -> Comparison:
+    """An answer with what the exercise's solution gives."""
+    if exercise.cache is not None:
+        return _compare_with_cache(answer, expected, exercise)
+    names = exercise.outputs if isinstance(expected, tuple) else exercise.outputs[0]
     if problem := wrong_form(answer, expected, names):
         return Comparison(math.inf, problem)
-    if exact and (extra := [key for key in answer if key not in expected]):
+    if exercise.exact and (extra := [key for key in answer if key not in expected]):
         return Comparison(math.inf, f"{names} has {_quoted(extra[0])}, which must not be there")
-    return _compare_tensors(_tensors(answer, names), _tensors(expected, names), order)
+    return _compare_tensors(_tensors(answer, names), _tensors(expected, names), exercise.order)
 
 
-def has_cache(outputs: tuple) -> bool:
-    """Whether a function with these outputs returns (y, cache)."""
-    return len(outputs) == 2 and outputs[0] in ("y", "p", "loss") and outputs[1] != "states"
-
-
-def judged(value, outputs: tuple):
+def judged(value, exercise: Exercise):
     """The part of what a function returns that it is judged by: without the cache."""
-    return value[0] if has_cache(outputs) and isinstance(value, (tuple, list)) else value
+    return value[0] if exercise.cache is not None and isinstance(value, (tuple, list)) else value
 
 
-def _compare_with_cache(answer, expected, outputs: tuple, order: tuple[str, ...]) -> Comparison:
-    y = outputs[0]
+def _compare_with_cache(answer, expected, exercise: Exercise) -> Comparison:
+    y, names = exercise.outputs[0], exercise.cache
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
         forgotten = ": is there a return at the end?" if answer is None else ""
         told = f"it returns {_returned(answer)}; it must return two things: {y}, cache{forgotten}"
@@ -65,13 +61,13 @@ def _compare_with_cache(answer, expected, outputs: tuple, order: tuple[str, ...]
     if problem := wrong_form(answer[0], expected[0], y):
         return Comparison(math.inf, problem)
     found, wanted = {y: answer[0]}, {y: expected[0]}
-    is_as_described = not wrong_form(answer[1], expected[1], outputs[1])
+    is_as_described = not wrong_form(answer[1], expected[1], names)
     if is_as_described:
-        found, wanted = _tensors(answer[1], outputs[1]) | found, _tensors(expected[1], outputs[1]) | wanted
-    result = _compare_tensors(found, wanted, order)
+        found, wanted = _tensors(answer[1], names) | found, _tensors(expected[1], names) | wanted
+    result = _compare_tensors(found, wanted, exercise.order)
     if error(answer[0], expected[0]) <= TOLERANCE and (result.problem or not is_as_described):
         found, wanted = {y: answer[0]}, {y: expected[0]}
-        return dataclasses.replace(_compare_tensors(found, wanted, order), own_cache=True)
+        return dataclasses.replace(_compare_tensors(found, wanted, exercise.order), own_cache=True)
     return result
 
 
@@ -198,15 +194,15 @@ def kind(value) -> str:
 # ---------------------------------------------------------------------------------------------------------- numbers
 
 
-def error(found, wanted) -> float:
-    """The largest difference, relative to the largest element expected; of texts 0 or infinity."""
+def error(found, wanted, floor: float = FLOOR) -> float:
+    """The largest difference, relative to the largest element expected, or to the floor; of texts 0 or infinity."""
     if isinstance(wanted, (str, list, tuple, dict)):
         return 0.0 if same(found, wanted) else math.inf
     found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
     if not wanted.size:
         return 0.0
     difference = np.abs(found - wanted).max()
-    return float(difference / max(np.abs(wanted).max(), FLOOR)) if np.isfinite(difference) else math.inf
+    return float(difference / max(np.abs(wanted).max(), floor)) if np.isfinite(difference) else math.inf
 
 
 def same(a, b) -> bool:

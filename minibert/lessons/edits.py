@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import types
 from collections.abc import Callable
-from pathlib import Path
 
 from minibert.lessons import plain
 from minibert.lessons.exercise import Mistake
 
 
 @functools.cache
-def _sources() -> dict[str, str]:
-    """{function: its source} of plain/."""
-    files = sorted(Path(plain.__file__).parent.glob("*.py"))
-    parts = [part for file in files for part in file.read_text(encoding="utf-8").split("\ndef ")[1:]]
-    return {part.split("(", 1)[0]: "def " + part for part in parts}
-
-
 def source_of(function: str) -> str:
     """The text of a function of plain/."""
-    return _sources()[function]
+    return inspect.getsource(getattr(plain, function))
 
 
 def copies() -> dict:

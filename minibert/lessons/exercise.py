@@ -36,8 +36,9 @@ class Mistake(NamedTuple):
 class Exercise:
     """One function to write.
 
-    outputs   the names of what it returns: a tuple, in which a tuple stands for a tuple, such as ("y", ("x", "W"));
-              the arrays of a dict are called by its keys
+    outputs   the names of what it returns: one, or of a tuple several, in which a tuple stands for a tuple; the arrays
+              of a dict are called by its keys
+    cache     of a function that returns (y, cache): the names of its cache, such as ("x", "W"); outputs is then of y
     cases     a random generator -> the lists of arguments it is tried on; None for a backward function: those of its
               forward function serve
     hints     from a question to nearly the line
@@ -55,6 +56,7 @@ class Exercise:
     outputs: tuple
     cases: Cases | None
     hints: tuple[str, ...]
+    cache: tuple | str | None = None
     order: tuple[str, ...] = ()
     exact: bool = False
     mistakes: tuple[tuple[str, ...], ...] = ()

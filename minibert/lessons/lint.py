@@ -111,7 +111,7 @@ def _next(path: Path, texts: list[str], paths: list[Path]) -> Iterator[str]:
 
 def _forbidden(tree: ast.Module) -> Iterator[str]:
     for module in _imported(tree):
-        if module in FORBIDDEN or module.startswith(tuple(f"{name}." for name in FORBIDDEN)):
+        if _is_below(module, FORBIDDEN):
             yield f"imports {module}"
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FORBIDDEN_CALLS:

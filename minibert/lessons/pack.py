@@ -10,7 +10,6 @@ README.txt    how to install it; SHA256SUMS: of every file
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -25,7 +24,7 @@ from minibert.errors import InputError, one_line
 from minibert.lessons import course_backbone
 from minibert.lessons.setting import MODEL
 from minibert.lessons.wheels import Target, missing
-from minibert.storage import cannot_be_written, read_backbone, temporary_folder
+from minibert.storage import cannot_be_written, read_backbone, sha256_of, temporary_folder
 
 SUMS = "SHA256SUMS"
 EXTRA = "notebooks"
@@ -125,16 +124,7 @@ def _readme(course: Course, n: int, source: str) -> str:
 def sums(folder: Path) -> str:
     """Lines as sha256sum writes them, of every file in the folder."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return "".join(f"{sha256(folder / name)}  {name}\n" for name in names if name != SUMS)
-
-
-def sha256(path: Path) -> str:
-    """Of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return "".join(f"{sha256_of(folder / name)}  {name}\n" for name in names if name != SUMS)
 
 
 def opinion_texts() -> list[str]:

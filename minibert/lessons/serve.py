@@ -21,8 +21,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from minibert.errors import InputError, one_line, shown
-from minibert.lessons.pack import EXTRA, SUMS, sha256
-from minibert.storage import cannot_be_written
+from minibert.lessons.pack import EXTRA, SUMS
+from minibert.storage import cannot_be_written, sha256_of
 from minibert.storage.atomic import replacing
 
 PATIENCE = 30  # seconds without a byte
@@ -106,7 +106,7 @@ def fetch(url: str, folder: Path, say: Callable[[str], None] = print) -> None:
         path = folder / name
         try:
             if path.exists() or path.is_symlink():
-                same = path.is_file() and sha256(path) == digest
+                same = path.is_file() and sha256_of(path) == digest
                 say(f"{name}: there already" if same else f"{name}: kept as it is; it differs from the course's")
                 found = True
                 continue

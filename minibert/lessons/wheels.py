@@ -6,6 +6,7 @@ import email.parser
 import platform
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,11 +78,12 @@ def targets(systems: str = "", pythons: str = "") -> tuple[Target, ...]:
 def missing(folder: Path, target: Target, wanted: list[str]) -> list[str]:
     """The requirements, of those wanted and of what they require in turn, of which the folder has no wheel."""
     packaging = require("pack", "packaging.requirements", "notebooks", "packaging")
-    found, lacking, seen = _requirements(folder), [], set()
+    plain = require("pack", "packaging.utils", "notebooks", "packaging").canonicalize_name
+    found, lacking, seen = _requirements(folder, plain), [], set()
     waiting = [packaging.Requirement(text) for text in wanted]
     while waiting:
         requirement = waiting.pop()
-        key = (_plain(requirement.name), frozenset(requirement.extras))
+        key = (plain(requirement.name), frozenset(requirement.extras))
         if key in seen:
             continue
         seen.add(key)
@@ -96,8 +98,8 @@ def missing(folder: Path, target: Target, wanted: list[str]) -> list[str]:
     return sorted(set(lacking))
 
 
-def _requirements(folder: Path) -> dict[str, list[str]]:
-    """{name of a package: what its wheel requires}, of all wheels in a folder."""
+def _requirements(folder: Path, plain: Callable[[str], str]) -> dict[str, list[str]]:
+    """{name of a package, plain: what its wheel requires}, of all wheels in a folder."""
     found = {}
     for path in sorted(folder.glob("*.whl")):
         try:
@@ -106,9 +108,5 @@ def _requirements(folder: Path) -> dict[str, list[str]]:
                 metadata = email.parser.BytesParser().parsebytes(wheel.read(name))
         except (OSError, zipfile.BadZipFile, StopIteration) as error:
             raise InputError(f"{path.name}: is no wheel ({one_line(error)})") from None
-        found[_plain(path.name.split("-")[0])] = metadata.get_all("Requires-Dist", [])
+        found[plain(path.name.split("-")[0])] = metadata.get_all("Requires-Dist", [])
     return found
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-")

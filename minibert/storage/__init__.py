@@ -9,6 +9,7 @@ hdf5.py         what these three share: format, version, contents that are verif
 image.py        how HDF5 lays out a file in memory before it is written
 run_folder.py   the folder that a run leaves, with result.json and history.csv
 atomic.py       how a file is replaced: whole or not at all
+checksum.py     the SHA-256 of a file
 locks.py        how one program keeps the others from a bank or a run folder
 stand_ins.py    what lies in place of a file that was not really downloaded
 """
@@ -27,6 +28,7 @@ from minibert.storage.bank import (
     write_bank,
 )
 from minibert.storage.bank_edit import add_task, copy_task, extract_tasks, remove_tasks, rename_task
+from minibert.storage.checksum import sha256_of
 from minibert.storage.hdf5 import fingerprint
 from minibert.storage.run_folder import RunFolder, bank_file
 from minibert.storage.stand_ins import stand_in
@@ -55,6 +57,7 @@ __all__ = [
     "read_state",
     "remove_tasks",
     "rename_task",
+    "sha256_of",
     "stand_in",
     "temporary_folder",
     "write_backbone",

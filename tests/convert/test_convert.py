@@ -11,7 +11,7 @@ import safetensors.numpy
 from checkpoint import CONFIG, THEIR_CONFIG, VOCAB, random_tensors
 
 from minibert.params import flatten
-from minibert.storage import bert_tokenizer, read_backbone
+from minibert.storage import bert_tokenizer, read_backbone, sha256_of
 from weights_convert import huggingface
 from weights_convert.names import name_map
 from weights_convert.tensors import LAYOUTS
@@ -72,7 +72,7 @@ def test_linear_weights_are_transposed_and_embeddings_are_not(folder, tmp_path, 
     )
     np.testing.assert_array_equal(found.params["embeddings"]["word"]["W"], theirs["embeddings.word_embeddings.weight"])
     assert found.tokenizer == bert_tokenizer(VOCAB, lowercase=False, strip_accents=False)
-    assert found.source == "model" and found.source_sha256 == huggingface.sha256_of(folder / "model.safetensors")
+    assert found.source == "model" and found.source_sha256 == sha256_of(folder / "model.safetensors")
 
 
 def test_round_trip_is_bit_for_bit(folder, tmp_path, run):

@@ -15,8 +15,8 @@ from torch_files import save_zip, state_dict
 
 from minibert.config import BertConfig
 from minibert.errors import InputError
-from minibert.storage import bert_tokenizer, read_backbone
-from weights_convert import cli, huggingface, registry
+from minibert.storage import bert_tokenizer, read_backbone, sha256_of
+from weights_convert import cli, registry
 from weights_convert import fetch as fetching
 from weights_convert.fetch import url
 
@@ -24,7 +24,7 @@ from weights_convert.fetch import url
 @pytest.fixture
 def entry(folder, tmp_path, monkeypatch):
     """A registry entry for the checkpoint in `folder`; nothing may leave this machine."""
-    files = {name: ((folder / name).stat().st_size, huggingface.sha256_of(folder / name)) for name in FILES}
+    files = {name: ((folder / name).stat().st_size, sha256_of(folder / name)) for name in FILES}
     entry = registry.Entry("tiny", "someone/tiny", "f" * 40, 0, files, registry.Package("tiny==1.0", "tiny/model"))
     monkeypatch.setitem(registry.REGISTRY, "tiny", entry)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
@@ -73,7 +73,7 @@ def test_a_file_that_is_not_the_expected_one_stops_before_it_is_parsed(folder, e
     (folder / name).write_bytes(data)
     out = tmp_path / "models" / "tiny.h5"
     monkeypatch.setattr(cli, "read_checkpoint", lambda *_: pytest.fail("a file that was not checked was parsed"))
-    got = huggingface.sha256_of(folder / name)
+    got = sha256_of(folder / name)
     with hub(folder, monkeypatch):
         result = run("fetch", "tiny", "--out", out)
     assert result.code == 2 and f"expected SHA-256 {entry.files[name][1]}, got {got}" in result.err

@@ -11,8 +11,7 @@ from checkpoint import THEIR_CONFIG, VOCAB, random_tensors
 from torch_files import Parameter, save_legacy, save_zip, state_dict, tensor
 
 from minibert.config import BertConfig
-from minibert.storage import read_backbone
-from weights_convert.huggingface import sha256_of
+from minibert.storage import read_backbone, sha256_of
 from weights_convert.names import name_map
 from weights_convert.tensors import LAYOUTS
 

@@ -10,7 +10,7 @@ from tiny import write_tiny_backbone
 from minibert.config import TrainConfig
 from minibert.data.builtin import opinions
 from minibert.errors import InputError
-from minibert.lessons import own, plain, special
+from minibert.lessons import own, own_import, plain, special
 from minibert.lessons.__main__ import main
 from minibert.lessons.assemble import assemble, text_to_tensors
 from minibert.lessons.assembled import Assembled, packed, words_of
@@ -44,7 +44,7 @@ def test_the_solutions_agree_and_train(tmp_path, backbone, capsys):
 
 def test_it_trains_as_minibert_without_dropout(tmp_path, backbone):
     loaded, task = load_backbone(backbone), opinions()
-    functions = own.load(answered(tmp_path / "mine"))
+    functions = own_import.load(answered(tmp_path / "mine"))
     ids = text_to_tensors(functions, loaded, task, 24)["train"][:64]
     batch, encoded, labels = (
         packed(functions, ids),
@@ -103,7 +103,7 @@ LARGE = {  # function: (a line of it, what stands there instead)
 @pytest.mark.parametrize("name", LARGE)
 def test_a_mistake_on_larger_arrays_is_named(tmp_path, backbone, name):
     line, instead = LARGE[name]
-    functions = own.load(answered(tmp_path / "mine", **{name: (line, instead)}))
+    functions = own_import.load(answered(tmp_path / "mine", **{name: (line, instead)}))
     assert own.report_on(name, functions), "the checker sees it, so this tests nothing"
     said = []
     assert not assemble(tmp_path / "mine", backbone, 1, said.append)
@@ -157,7 +157,7 @@ def test_a_tokenizer_of_another_kind_is_refused(tmp_path, backbone):
     parts["model"]["max_input_chars_per_word"] = 4
     loaded.tokenizer = Tokenizer(canonical(parts))
     with pytest.raises(InputError, match=r"of another kind .* piece \d+ is '\[UNK\]'; wordpiece makes '"):
-        text_to_tensors(own.load(answered(tmp_path / "mine")), loaded, opinions(), 24)
+        text_to_tensors(own_import.load(answered(tmp_path / "mine")), loaded, opinions(), 24)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

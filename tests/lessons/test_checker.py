@@ -189,5 +189,5 @@ def test_mutants_of_an_exercise_are_caught(capsys):
 
 
 def test_a_checker_that_catches_nothing_is_found_out(monkeypatch, capsys):
-    monkeypatch.setattr(mutate, "check", lambda name, function: lessons.Report(name))
+    monkeypatch.setattr(mutate, "check", lambda name, function, seconds: lessons.Report(name))
     assert main(["mutate", "linear"]) == 1 and "not caught: x @ W + b -> " in capsys.readouterr().out

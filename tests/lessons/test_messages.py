@@ -73,7 +73,7 @@ def test_an_array_of_two_numbers_is_as_good_as_a_tuple():
 def test_a_factor_is_told_of_arrays_alone():
     assert "times" not in lessons.check("paired_interval", lambda *given: (0.5, 0.6)).diagnosis
     assert "times" not in lessons.check("cross_entropy", lambda *given: (3.3, ())).diagnosis
-    assert "3 times" in compare((3 * np.arange(4.0), ()), (np.arange(4.0), ()), ("y", ("x",))).problem
+    assert "3 times" in compare((3 * np.arange(4.0), ()), (np.arange(4.0), ()), lessons.EXERCISES["linear"]).problem
 
 
 def test_an_error_relative_to_zero_is_not_told():

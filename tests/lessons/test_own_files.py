@@ -1,5 +1,6 @@
 """A learner's own files: written once and never over others; what status and pytest say of them."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,19 +10,19 @@ from learner import answered
 
 from minibert import lessons
 from minibert.errors import InputError
-from minibert.lessons import own, own_files, plain
+from minibert.lessons import own, own_files, own_import, plain
 from minibert.lessons.__main__ import main
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 
 def states(folder):
-    return {standing.name: standing.state for standing in own.standings(own.load(folder))}
+    return {standing.name: standing.state for standing in own.standings(own_import.load(folder))}
 
 
 def test_a_stub_has_signature_and_docstring_and_no_answer(tmp_path):
     own_files.start(tmp_path / "mine")
-    functions = own.load(tmp_path / "mine")
+    functions = own_import.load(tmp_path / "mine")
     assert functions.keys() == lessons.EXERCISES.keys()
     for name, function in functions.items():
         solution = getattr(plain, name)
@@ -98,9 +99,9 @@ def test_functions_of_two_folders_are_not_mixed_up(tmp_path):
 
 
 def test_what_is_called_comes_first(tmp_path):
-    functions = own.load(answered(tmp_path, ["adapter", "linear", "linear_backward"]))
+    functions = own_import.load(answered(tmp_path, ["adapter", "linear", "linear_backward"]))
     assert "it calls gelu, which is not written yet" in own.report_on("adapter", functions).diagnosis
-    functions = own.load(answered(tmp_path / "b", gelu=("y = x *", "y = 3 * x *")))
+    functions = own_import.load(answered(tmp_path / "b", gelu=("y = x *", "y = 3 * x *")))
     assert "it calls gelu, which is not right yet" in own.report_on("adapter", functions).diagnosis
 
 
@@ -109,7 +110,7 @@ def test_a_cache_of_ones_own(tmp_path):
     edits = {"gelu": ("return y, x", "return y, [x]"), "gelu_backward": ("x = cache", "(x,) = cache")}
     assert states(answered(tmp_path / "a", ["gelu", "gelu_backward"], **edits))["gelu_backward"] == own.RIGHT
     del edits["gelu_backward"]
-    functions = own.load(answered(tmp_path / "b", ["gelu", "gelu_backward"], **edits))
+    functions = own_import.load(answered(tmp_path / "b", ["gelu", "gelu_backward"], **edits))
     assert "not with that of your gelu" in own.report_on("gelu_backward", functions).diagnosis
 
 
@@ -141,11 +142,21 @@ def test_an_import_in_a_function_finds_the_learners_files(tmp_path):
     """Called after the files were loaded, it still sees the folder; and an exit is told, not obeyed."""
     (tmp_path / "helpers.py").write_text("def twice(x):\n    return 2 * x\n")
     (tmp_path / "mine.py").write_text("def gelu(x):\n    from helpers import twice\n\n    return twice(x), x\n")
-    assert own.load(tmp_path)["gelu"](3) == (6, 3)
+    assert own_import.load(tmp_path)["gelu"](3) == (6, 3)
     assert "helpers" not in sys.modules
     (tmp_path / "mine.py").write_text("import sys\nsys.exit(4)\n")
     with pytest.raises(InputError, match=r"mine\.py, line 2: SystemExit: 4"):
-        own.load(tmp_path)
+        own_import.load(tmp_path)
     (tmp_path / "mine.py").write_text("import json\n\njson.loads('{')\n")
     with pytest.raises(InputError, match=r"mine\.py, line 3: JSONDecodeError: "):
-        own.load(tmp_path)
+        own_import.load(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent")
+def test_ctrl_c_while_a_learners_file_runs(tmp_path):
+    (tmp_path / "mine.py").write_text("import time\n\nprint('here', flush=True)\ntime.sleep(60)\n")
+    command = [sys.executable, "-m", "minibert.lessons", "status", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "here\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30) == ("", "interrupted\n") and process.returncode == 130

@@ -16,6 +16,7 @@ from minibert.lessons import course_backbone, pack, serve
 from minibert.lessons.__main__ import main
 from minibert.lessons.wheels import Target, missing, targets
 from minibert.model import load_backbone
+from minibert.storage import sha256_of
 
 pytest.importorskip("packaging")
 
@@ -88,7 +89,7 @@ def test_what_is_packed(course, packed):
     sums = serve.read_sums((packed / "SHA256SUMS").read_text(), "here")
     files = {path.relative_to(packed).as_posix(): path for path in packed.rglob("*") if path.is_file()}
     assert sums.keys() == files.keys() - {"SHA256SUMS"}
-    assert all(pack.sha256(files[name]) == digest for name, digest in sums.items())
+    assert all(sha256_of(files[name]) == digest for name, digest in sums.items())
     assert not list(packed.parent.glob(".out*"))
 
 

@@ -17,7 +17,8 @@ EXERCISES = (
     Exercise(
         "adapter",
         8,
-        outputs=("y", (("x", "down/W"), "u", ("h", "up/W"))),
+        outputs=("y",),
+        cache=(("x", "down/W"), "u", ("h", "up/W")),
         cases=_adapter,
         hints=(
             "What must y be if W_up and b_up are zero?",

@@ -27,7 +27,8 @@ EXERCISES = (
     Exercise(
         "softmax",
         3,
-        outputs=("p", "cache"),
+        outputs=("p",),
+        cache="cache",
         cases=_softmax,
         hints=(
             "What is exp(900)? What may be subtracted from all scores of a row without changing the result?",
@@ -71,7 +72,8 @@ EXERCISES = (
     Exercise(
         "attention",
         3,
-        outputs=("y", ("q", "k", "v", "offsets", "n_heads", "weights")),
+        outputs=("y",),
+        cache=("q", "k", "v", "offsets", "n_heads", "weights"),
         cases=_attention,
         hints=(
             "Which rows may a token look at? Which columns belong to one head?",

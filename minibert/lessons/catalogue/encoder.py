@@ -71,13 +71,8 @@ EXERCISES = (
     Exercise(
         "embeddings",
         7,
-        outputs=(
-            "y",
-            (
-                *((name, f"shape of {table}/W") for name, table in _TABLES),
-                ("n", "inverse_std", "norm/gamma"),
-            ),
-        ),
+        outputs=("y",),
+        cache=(*((name, f"shape of {table}/W") for name, table in _TABLES), ("n", "inverse_std", "norm/gamma")),
         cases=_embeddings,
         hints=(
             "How many tables are there in p, and what is the index of each?",
@@ -90,7 +85,8 @@ EXERCISES = (
     Exercise(
         "layer",
         7,
-        outputs=("y", _STEPS),
+        outputs=("y",),
+        cache=_STEPS,
         cases=_layer,
         hints=(
             "Two blocks. After each: add the block's input, then LayerNorm. Which x does the second block add?",

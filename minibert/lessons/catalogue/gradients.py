@@ -48,7 +48,8 @@ EXERCISES = (
     Exercise(
         "linear",
         4,
-        outputs=("y", ("x", "W")),
+        outputs=("y",),
+        cache=("x", "W"),
         cases=_linear,
         hints=("Weights are stored (in, out): which of x @ W and W @ x has fitting shapes?", "y = x @ W + b"),
         mistakes=(
@@ -100,7 +101,8 @@ EXERCISES = (
     Exercise(
         "embedding",
         4,
-        outputs=("y", ("ids", "shape")),
+        outputs=("y",),
+        cache=("ids", "shape"),
         cases=_embedding,
         hints=("A table with one row for each word: NumPy takes rows by an array of their numbers.", "y = W[ids]"),
         mistakes=(
@@ -152,7 +154,8 @@ EXERCISES = (
     Exercise(
         "cross_entropy",
         4,
-        outputs=("loss", ("p", "labels")),
+        outputs=("loss",),
+        cache=("p", "labels"),
         cases=_cross_entropy,
         hints=(
             "Which of the C probabilities of a row matters for its loss?",

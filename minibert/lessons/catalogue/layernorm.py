@@ -24,7 +24,8 @@ EXERCISES = (
     Exercise(
         "layernorm",
         5,
-        outputs=("y", ("n", "inverse_std", "gamma")),
+        outputs=("y",),
+        cache=("n", "inverse_std", "gamma"),
         cases=_layernorm,
         hints=(
             "Mean and variance of what: of a row, of a column, or of all? Divided by D, or by D - 1?",
