@@ -156,6 +156,7 @@ def _add_reproduce(commands) -> None:
     p.add_argument("--dev-rows", type=int, metavar="N", help="at most this many dev rows a task (default: all)")
     p.add_argument("--out", metavar="DIR", help="for tables, pictures and runs (default results/NAME, or NAME_quick)")
     p.add_argument("--ledger", metavar="FILE.jsonl", help="where trials are kept (default: ledger.jsonl in --out)")
+    p.add_argument("--from-ledger", action="store_true", help="only write and draw again what the ledger has")
     p.add_argument("--retry-failed", action="store_true", help="run trials again that failed before")
     _dry_run_argument(p)
     _where_arguments(p)

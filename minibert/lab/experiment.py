@@ -1,7 +1,8 @@
 """What the paper's experiments have in common: what they are run on, what they report, and small helpers.
 
-An experiment is a generator: it yields the trials it wants run, gets {trial: result} back, and returns a Report. Where
-trials run, and in what order, is not its business: `reproduce.py` hands them to a sweep.
+An experiment is a generator: it yields the trials it wants run, gets {trial: result} back, and returns a Report. What
+it finds out in another way it yields as a Measurement, and gets its rows back. Where trials run, and in what order, and
+what the ledger has already, is not its business: `reproduce.py` hands them to a sweep.
 
 Scores are those of the task's first metric, times 100: "points". A trial that failed is missing from the results.
 """
@@ -12,6 +13,7 @@ import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +49,7 @@ class Scope:
     train_rows_of: dict[str, int] = field(default_factory=dict)  # of tasks that have another number
     dev_rows: int | None = None
     quick: bool = False
-    planning: bool = False  # nothing is run: only to find out which trials there will be
+    recalls: bool = False  # nothing is run, and no data read: results are those of the ledger
 
     @property
     def backbone(self) -> Backbone:
@@ -86,17 +88,11 @@ class Scope:
 
     def trained(self, trial: Trial) -> TaskRecord:
         """The trained task itself, for what scores alone do not show; trained now if its run was not kept."""
-        self.all_trials_are_known()
         task = load(trial)
         folder = RunFolder(self.runs / trial_id(trial, data_fingerprint(task), self.backbone.fingerprint))
         if folder.read_result().get("finished") is not True:
             run_trial(trial, self.backbone_path, folder.path)
         return read_bank(folder.bank)[task.name]
-
-    def all_trials_are_known(self) -> None:
-        """Experiments call this before work that is no trial. It ends a planning."""
-        if self.planning:
-            raise Planned
 
     def reopened(self, trial: Trial, record: TaskRecord) -> tuple[Model, Split, tuple[str, ...]]:
         """The model of a trained task, its dev split, and its metrics, that which counts first."""
@@ -104,10 +100,6 @@ class Scope:
         dev = next(iter(task.dev.values()))
         split = tokenize(self.backbone, dev, trial.train.max_length)
         return Model.from_record(self.backbone, record), split, task.metrics
-
-
-class Planned(Exception):
-    """There will be no further trials."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +115,20 @@ class Keep(list):
     """Trials whose run folders are to be kept in `Scope.runs`, because the experiment needs what they trained."""
 
 
-Experiment = Generator[list[Trial], dict, Report]
+@dataclass(frozen=True)
+class Measurement:
+    """What is measured on trained models, or without any: kept in the ledger, so that it is done once.
+
+    what: says what it is. trials: those whose results it stands on; they have been run. rows: measures, and gives rows
+    of text and numbers.
+    """
+
+    what: str
+    trials: tuple[Trial, ...]
+    rows: Callable[[], list[dict]]
+
+
+Experiment = Generator["list[Trial] | Measurement", Any, Report]
 
 
 # ----------------------------------------------------------------------------------------------------- small helpers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from statistics import mean
 
 import numpy as np
@@ -13,6 +14,7 @@ from minibert.lab.experiment import (
     SIZE,
     Experiment,
     Keep,
+    Measurement,
     Report,
     Scope,
     format_rows,
@@ -22,6 +24,7 @@ from minibert.lab.experiment import (
     sweep_then_seeds,
     top_layers,
 )
+from minibert.trial import Trial
 
 INIT_STDS = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 
@@ -103,11 +106,17 @@ def figure6(scope: Scope) -> Experiment:
         found = summary(trials, results)
         init.append({"task": task, "std": std, **found})
     spans = []
-    for task, trial in usual.items():
-        model, split, metrics = scope.reopened(trial, scope.trained(trial))
-        metric = ablation_metric(metrics)
-        for row in ablation_rows(task, "score", *ablated_scores(model, split, metric)):
-            spans.append({**row, "metric": metric})
+    for trial in usual.values():
+        spans += yield Measurement("ablated spans of layers", (trial,), partial(_spans, scope, trial))
     text = format_rows(init) + "\n\n" + format_rows(spans)
     tables = {"figure6_init": init, "figure6_ablation": spans}
     return Report(tables, text, lambda path: plots.figure6(spans, init, path))
+
+
+def _spans(scope: Scope, trial: Trial) -> list[dict]:
+    """Rows (task, first, last, score, full, change, relative, metric): the score without the adapters of each span."""
+    model, split, metrics = scope.reopened(trial, scope.trained(trial))
+    metric = ablation_metric(metrics)
+    return [
+        {**row, "metric": metric} for row in ablation_rows(trial.task, "score", *ablated_scores(model, split, metric))
+    ]

@@ -7,6 +7,9 @@ The first line says that the file is a ledger. Each further one is a record:
     trial     its settings
     result    what the run gave, if done;  error: why it failed, if not
 
+What an experiment measured beside its trials has a record of its own: status "measured", what it is, the ids of the
+trials that it stands on, and its rows.
+
 One process writes at a time, and holds a lock while it does. A line is on the disk before the next trial is counted.
 A crash can tear the last line only. It is cut off when the ledger is opened again, with a note; if only its line end is
 missing, the record stays.
@@ -87,6 +90,16 @@ class _Record:
 
 
 @dataclass(frozen=True)
+class _Measured:
+    """What a record of status "measured" has."""
+
+    id: str
+    what: str
+    trials: tuple[str, ...]
+    rows: tuple[dict, ...]
+
+
+@dataclass(frozen=True)
 class _Result:
     """What the result of a trial that is done has, for those who read a ledger; the rest is for people."""
 
@@ -110,6 +123,9 @@ def _record(path, number: int, line: bytes) -> dict:
         record = None
     if not isinstance(record, dict) or not isinstance(record.get("id"), str) or "status" not in record:
         raise InputError(f"{where}: this is no record of a trial; the file was changed or damaged")
+    if record["status"] == "measured":
+        _check(_Measured, record, where)
+        return record
     _check(_Record, record, where)
     if record["status"] == "done":
         result = record.get("result")
@@ -136,12 +152,23 @@ def _check(cls: type, values, where: str) -> None:
 
 
 def latest(records: list[dict]) -> dict[str, dict]:
-    """{id: record}: the one that counts. A trial that failed may have been tried again; once done it stays done."""
+    """{id: record} of the trials: the one that counts. A trial that failed may have been tried again; once done it
+    stays done."""
     found: dict[str, dict] = {}
     for record in records:
+        if record["status"] == "measured":
+            continue
         if found.get(record["id"], {}).get("status") != "done":
             found[record["id"]] = record
     return found
+
+
+def measured(records: list[dict], what: str, trials: list[str]) -> list[dict] | None:
+    """The rows of a measurement on the trials of these ids; None if there is none."""
+    for record in records:
+        if record["status"] == "measured" and (record["what"], record["trials"]) == (what, trials):
+            return record["rows"]
+    return None
 
 
 class Ledger:

@@ -1,22 +1,25 @@
 """`minibert reproduce NAME`: a table or figure of the paper, from its trials to the picture.
 
 The experiment says which trials it needs, a sweep runs those that the ledger lacks, and out come NAME.csv, further
-tables beside it, and NAME.png.
+tables beside it, and NAME.png. With --from-ledger nothing is run, and no data is needed.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from minibert.data import FURTHER, load_task
 from minibert.errors import InputError, shown
 from minibert.lab import figures, plots, stream, tables
-from minibert.lab.experiment import Keep, Planned, Report, Scope
-from minibert.lab.ledger import Ledger
+from minibert.lab.experiment import Keep, Measurement, Report, Scope
+from minibert.lab.ledger import Ledger, latest, measured, read_ledger
 from minibert.lab.sweep import make_executor, run_trials, tell_plan
 from minibert.storage import write_rows
 from minibert.trial import Trial
@@ -53,10 +56,10 @@ def reproduce(args) -> int:
     print(f"{args.name} on {', '.join(scope.tasks)}, {len(scope.seeds)} seeds: {_first_line(recipe.run)}")
     if args.dry_run:
         print("all stages together, about, as later ones take what was best in the first:")
-        tell_plan(planned(recipe, scope), _ledger(args, scope), args)
+        tell_plan(planned(recipe, scope), _ledger(args), args)
         return 0
     failed: set[Trial] = set()
-    with _runner(args, scope, failed) as run:
+    with (_recaller if args.from_ledger else _runner)(args, scope, failed) as run:
         report = _drive(recipe.run(scope), run)
     for path in write_report(report, args.name, scope.out):
         print(path)
@@ -77,10 +80,12 @@ def _scope(args, recipe: Recipe) -> Scope:
     for name in ("seeds", "epochs", "sizes", "top_ks"):
         if name in settings:
             settings[name] = tuple(settings[name])
-    tasks = tuple(args.tasks) if args.tasks else _tasks_at_hand(args.name, recipe, args.data)
+    find_tasks = _tasks_recalled if args.from_ledger else _tasks_at_hand
+    tasks = tuple(args.tasks) if args.tasks else find_tasks(args, recipe)
     settings |= _train_rows(args.train_rows or {}, tasks)
-    out = Path(args.out or Path("results") / (f"{args.name}_quick" if args.quick else args.name))
-    return Scope(Path(args.backbone), tasks, args.data, out, quick=args.quick, **settings)
+    return Scope(
+        Path(args.backbone), tasks, args.data, _out(args), quick=args.quick, recalls=args.from_ledger, **settings
+    )
 
 
 def _train_rows(given: dict[str | None, int], tasks: tuple[str, ...]) -> dict:
@@ -92,8 +97,15 @@ def _train_rows(given: dict[str | None, int], tasks: tuple[str, ...]) -> dict:
     return ({"train_rows": given[None]} if None in given else {}) | {"train_rows_of": others}
 
 
-def _tasks_at_hand(name: str, recipe: Recipe, data: str | None) -> tuple[str, ...]:
+def _tasks_recalled(args, recipe: Recipe) -> tuple[str, ...]:
+    """The recipe's tasks of which the ledger has trials; else the built-in task."""
+    known = {record["trial"]["task"] for record in latest(read_ledger(_ledger(args))).values()}
+    return tuple(task for task in recipe.tasks if task in known) or ("opinions",)
+
+
+def _tasks_at_hand(args, recipe: Recipe) -> tuple[str, ...]:
     """The recipe's tasks that --data holds; without --data the built-in task. Raises InputError if there is none."""
+    name, data = args.name, args.data
     if data is None and recipe.tasks != ("squad",):
         return ("opinions",)
     found, why = [], {}
@@ -110,8 +122,16 @@ def _tasks_at_hand(name: str, recipe: Recipe, data: str | None) -> tuple[str, ..
     return tuple(found)
 
 
-def _ledger(args, scope: Scope) -> Path:
-    return Path(args.ledger or scope.out / "ledger.jsonl")
+def _out(args) -> Path:
+    return Path(args.out or Path("results") / (f"{args.name}_quick" if args.quick else args.name))
+
+
+def _ledger(args) -> Path:
+    return Path(args.ledger or _out(args) / "ledger.jsonl")
+
+
+class _AllTrialsAreKnown(Exception):
+    """What is left of an experiment is measurements."""
 
 
 def planned(recipe: Recipe, scope: Scope) -> list[Trial]:
@@ -119,29 +139,80 @@ def planned(recipe: Recipe, scope: Scope) -> list[Trial]:
     trials, scores = [], defaultdict(float)
     imagined = {"metric": "", "dev": scores, "test": scores, "trained_params": 0}
 
-    def imagine(wanted: list[Trial]) -> dict:
+    def imagine(wanted: list[Trial] | Measurement) -> dict:
+        if isinstance(wanted, Measurement):
+            raise _AllTrialsAreKnown
         trials.extend(wanted)
         return dict.fromkeys(wanted, imagined)
 
-    with suppress(Planned):
-        _drive(recipe.run(replace(scope, planning=True)), imagine)
+    with suppress(_AllTrialsAreKnown):
+        _drive(recipe.run(scope), imagine)
     return trials
 
 
-@contextmanager
-def _runner(args, scope: Scope, failed: set[Trial]) -> Iterator[Callable[[list[Trial]], dict]]:
-    """A function that runs trials and gives {trial: result} of those that did not fail; the others go to `failed`."""
-    with Ledger(_ledger(args, scope)) as ledger, make_executor(args) as executor:
+Run = Callable[["list[Trial] | Measurement"], Any]  # trials -> {trial: result} of those that did not fail; or rows
 
-        def run(trials: list[Trial]) -> dict:
-            keep = scope.runs if isinstance(trials, Keep) else None
+
+@contextmanager
+def _runner(args, scope: Scope, failed: set[Trial]) -> Iterator[Run]:
+    """Runs what the ledger does not have. Trials that failed go to `failed`."""
+    with Ledger(_ledger(args)) as ledger, make_executor(args) as executor:
+        found: dict[Trial, dict] = {}
+
+        def run(wanted: list[Trial] | Measurement) -> Any:
+            if isinstance(wanted, Measurement):
+                return _measure(wanted, [found[trial]["id"] for trial in wanted.trials], ledger)
+            keep = scope.runs if isinstance(wanted, Keep) else None
             options = {"retry_failed": args.retry_failed, "keep": keep}
-            records = run_trials(trials, executor, ledger, scope.backbone_path, **options)
-            done = {t: r["result"] for t, r in zip(trials, records, strict=True) if r["status"] == "done"}
-            failed.update(trial for trial in trials if trial not in done)
-            return done
+            records = run_trials(wanted, executor, ledger, scope.backbone_path, **options)
+            found.update(zip(wanted, records, strict=True))
+            return _done(wanted, found, failed)
 
         yield run
+
+
+def _measure(wanted: Measurement, trials: list[str], ledger: Ledger) -> list[dict]:
+    """The rows of the ledger, or, if it has none, of a measurement now, which is written there."""
+    rows = measured(ledger.records, wanted.what, trials)
+    if rows is None:
+        rows = json.loads(json.dumps(wanted.rows()))
+        name = hashlib.sha256(json.dumps([wanted.what, trials]).encode()).hexdigest()[:12]
+        ledger.append({"id": name, "status": "measured", "what": wanted.what, "trials": trials, "rows": rows})
+    return rows
+
+
+@contextmanager
+def _recaller(args, scope: Scope, failed: set[Trial]) -> Iterator[Run]:
+    """Runs nothing: gives what the ledger has, whatever folder the data was in. Raises InputError if it lacks some."""
+    path, backbone = _ledger(args), scope.backbone.fingerprint
+    records, found = read_ledger(path), {}
+    for record in latest(records).values():
+        if record.get("result", {}).get("backbone", backbone) == backbone:
+            found[_anywhere(Trial.from_dict(record["trial"]))] = record
+
+    def recall(wanted: list[Trial] | Measurement) -> Any:
+        if isinstance(wanted, Measurement):
+            rows = measured(records, wanted.what, [found[_anywhere(trial)]["id"] for trial in wanted.trials])
+            if rows is None:
+                raise InputError(f"{path} lacks a measurement ({wanted.what}): run this without --from-ledger")
+            return rows
+        missing = [trial for trial in dict.fromkeys(wanted) if _anywhere(trial) not in found]
+        if missing:
+            count = f"{len(missing)} of {len(set(wanted))} trials, such as {missing[0].describe()}"
+            raise InputError(f"{path} lacks {count}: run this without --from-ledger, or give the options of its sweep")
+        return _done(wanted, {trial: found[_anywhere(trial)] for trial in wanted}, failed)
+
+    yield recall
+
+
+def _anywhere(trial: Trial) -> Trial:
+    return replace(trial, data=None)
+
+
+def _done(trials: list[Trial], records: dict[Trial, dict], failed: set[Trial]) -> dict[Trial, dict]:
+    done = {trial: records[trial]["result"] for trial in trials if records[trial]["status"] == "done"}
+    failed.update(trial for trial in trials if trial not in done)
+    return done
 
 
 def _drive(experiment, run) -> Report:

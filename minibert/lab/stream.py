@@ -5,14 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from minibert.evaluate import predict
-from minibert.lab.experiment import Experiment, Keep, Report, Scope, format_rows
+from minibert.lab.experiment import Experiment, Keep, Measurement, Report, Scope, format_rows
 from minibert.storage import add_task, read_bank
+from minibert.trial import Trial
 
 
 def stream(scope: Scope) -> Experiment:
     """Add one task after another to one bank file; after each, ask all earlier ones again and compare bit for bit."""
     trials = {task: scope.trial(task, "adapter", scope.seeds[0]) for task in scope.tasks}
     yield Keep(trials.values())
+    rows = yield Measurement("stream", tuple(trials.values()), lambda: _added(scope, trials))
+    return Report({"stream": rows}, format_rows(rows))
+
+
+def _added(scope: Scope, trials: dict[str, Trial]) -> list[dict]:
+    """Rows (added, metric, dev, trained %, total parameters, earlier tasks, unchanged), one a task of the stream."""
     bank = scope.runs / "stream.h5"
     bank.unlink(missing_ok=True)
     answers, rows, total = {}, [], scope.backbone_params
@@ -35,7 +42,7 @@ def stream(scope: Scope) -> Experiment:
                 "unchanged": unchanged,
             }
         )
-    return Report({"stream": rows}, format_rows(rows))
+    return rows
 
 
 def _ask(scope: Scope, trial, record) -> tuple[np.ndarray, str, float]:

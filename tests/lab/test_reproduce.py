@@ -12,7 +12,7 @@ from minibert.cli import main
 from minibert.cli.arguments import EXPERIMENTS
 from minibert.errors import InputError
 from minibert.lab import figures, reproduce, tables
-from minibert.lab.experiment import Scope, best, format_rows, points, summary
+from minibert.lab.experiment import Measurement, Scope, best, format_rows, points, summary
 from minibert.lab.ledger import read_ledger
 from minibert.model import random_backbone
 from minibert.storage import bert_tokenizer, read_bank, write_backbone
@@ -70,6 +70,33 @@ def test_a_second_run_trains_nothing_and_finds_the_same(run):
     code, _, printed = run("figure4")
     assert code == 0 and printed.out.count(" in the ledger, 0 to run") == 2
     assert ((out / "figure4.csv").read_text(), (out / "ledger.jsonl").read_text()) == (before, lines)
+
+
+@pytest.mark.parametrize("name", ["figure3", "figure4", "figure6", "table1", "table2", "extensions", "stream"])
+def test_from_the_ledger_all_is_written_again_without_data_and_without_training(run, name, tmp_path, monkeypatch):
+    code, out, printed = run(name)
+    assert code == 0, printed.err
+    files = sorted(out.glob("*.csv"))
+    before = [path.read_bytes() for path in files]
+    for path in (*files, *out.glob("*.png")):
+        path.unlink()
+    for forbidden in ("minibert.run.run_trial", "minibert.lab.sweep.run_trials", "minibert.data.load_task"):
+        monkeypatch.setattr(forbidden, lambda *_, **__: pytest.fail("this trains, or reads data"))
+    ledger = (out / "ledger.jsonl").read_bytes()
+    code, _, again = run(name, "--from-ledger", "--data", str(tmp_path / "nowhere"))
+    assert code == 0, again.err
+    assert [path.read_bytes() for path in files] == before and (out / "ledger.jsonl").read_bytes() == ledger
+    assert again.out.split("\n\n", 1)[1] == printed.out.split("\n\n", 1)[1]
+
+
+def test_what_the_ledger_lacks_is_named(run):
+    code, out, printed = run("figure6")
+    code, _, printed = run("figure6", "--from-ledger", "--seeds", "0,1")
+    assert code == 2 and "lacks 3 of 6 trials, such as opinions adapter" in printed.err
+    lines = (out / "ledger.jsonl").read_text().splitlines(keepends=True)
+    (out / "ledger.jsonl").write_text("".join(line for line in lines if '"measured"' not in line))
+    code, _, printed = run("figure6", "--from-ledger")
+    assert code == 2 and "lacks a measurement (ablated spans of layers)" in printed.err
 
 
 def test_only_the_asked_sizes_are_tried(run):
@@ -162,6 +189,8 @@ def drive(experiment, scope, score):
     asked = []
 
     def run(trials):
+        if isinstance(trials, Measurement):
+            return trials.rows()
         asked.extend(trials)
         results = {}
         for trial in trials:
@@ -299,7 +328,10 @@ def test_stream_tells_of_a_task_that_changed(monkeypatch):
         backbone_params=10,
         runs=type("Runs", (), {"__truediv__": lambda self, name: bank})(),
     )
-    rows = reproduce._drive(stream.stream(scope), lambda trials: {}).tables["stream"]
+    report = reproduce._drive(
+        stream.stream(scope), lambda wanted: wanted.rows() if isinstance(wanted, Measurement) else {}
+    )
+    rows = report.tables["stream"]
     assert [(row["earlier_tasks"], row["unchanged"], row["total_params"]) for row in rows] == [(0, 0, 1.5), (1, 0, 2.0)]
 
 
