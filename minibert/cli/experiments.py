@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from minibert import plots
 from minibert.cli.inputs import open_rows, open_task, read_task
 from minibert.data import limit_train
 from minibert.data.rows import text_notes
 from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels
-from minibert.lab import plots
 from minibert.lab.ablate import ablated_scores, ablation_metric, ablation_rows, format_heatmap
 from minibert.lab.baseline import no_bert
 from minibert.storage import write_rows
@@ -43,7 +43,7 @@ def ablate(args) -> None:
     rows = open_rows(args, model, record)
     scored = rows.splits[0]
     if args.plot is not None:
-        plots.pyplot()  # missing: reported now
+        plots.check_installed()  # missing: reported now
     compile_kernels("predict")
     metric = ablation_metric(rows.metrics)
     full, scores = ablated_scores(model, scored.split, metric)

@@ -155,13 +155,14 @@ def points(result: dict, split: str = "dev", metric: str | None = None) -> float
 
 
 def summary(trials: list[Trial], results: dict, split: str = "dev", metric: str | None = None) -> dict[str, float]:
-    """Trained parameters of one setting, the mean over its seeds and its standard error, how many trials are in it and
-    how many failed. What is not known is NaN: the error of one seed, everything if all failed."""
+    """Trained parameters of one setting, the metric, its mean over the seeds and the standard error, how many trials
+    are in it and how many failed. What is not known is NaN: the error of one seed, everything if all failed."""
     found = [results[trial] for trial in trials if trial in results]
     average, error = mean_and_error([points(result, split, metric) for result in found])
     params = found[0]["trained_params"] if found else math.nan
+    metric = metric or (found[0]["metric"] if found else "")
     failed = len(trials) - len(found)
-    return {"params": params, "mean": average, "sem": error, "seeds": len(found), "failed": failed}
+    return {"params": params, "metric": metric, "mean": average, "sem": error, "seeds": len(found), "failed": failed}
 
 
 def best(settings: list[list[Trial]], results: dict) -> list[Trial]:

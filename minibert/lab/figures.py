@@ -7,8 +7,8 @@ from statistics import mean
 
 import numpy as np
 
+from minibert import plots
 from minibert.data.glue import GLUE
-from minibert.lab import plots
 from minibert.lab.ablate import ablated_scores, ablation_metric, ablation_rows
 from minibert.lab.experiment import (
     SIZE,
@@ -39,7 +39,8 @@ def curve_points(scope: Scope, sizes) -> list[tuple[str, int | str, dict]]:
 
 
 def curve(scope: Scope, sizes, split: str = "dev") -> Experiment:
-    """Rows (task, method, size or k, params, mean, sem) of the trade-off between parameters and score.
+    """The trade-off between parameters and score, as rows: task, method, size or k, rate, epochs, params, metric, mean,
+    its standard error, seeds, failed.
 
     Learning rate and epochs are chosen for each point by itself: those that are best on dev, by the first seed.
     """
@@ -65,7 +66,7 @@ def figure4(scope: Scope) -> Experiment:
 def figure5(scope: Scope) -> Experiment:
     """SQuAD: F1 against trained parameters."""
     rows = yield from curve(scope, scope.adapter_sizes((2, 8, 64, 256), (2, 64)))
-    return Report({"figure5": rows}, format_rows(rows), lambda path: plots.trade_off(rows, path, "dev F1 (%)"))
+    return Report({"figure5": rows}, format_rows(rows), lambda path: plots.trade_off(rows, path))
 
 
 def figure3(scope: Scope) -> Experiment:
@@ -83,6 +84,7 @@ def figure3(scope: Scope) -> Experiment:
                 p20, p50, p80 = np.percentile(differences, (20, 50, 80))
                 params = mean(r["params"] for r in members)
                 band = {"p20": float(p20), "p50": float(p50), "p80": float(p80), "tasks": len(differences)}
+                band["seeds"] = min(r["seeds"] for r in members)
                 bands.append({"suite": suite, "method": method, "size_or_k": value, "params": params, **band})
     tables = {"figure3": bands, "figure3_tasks": rows}
     return Report(tables, format_rows(bands), lambda path: plots.percentile_bands(bands, path))

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from minibert import plots
 from minibert.data import FURTHER, load_task
 from minibert.errors import InputError, shown
-from minibert.lab import figures, plots, stream, tables
+from minibert.lab import figures, stream, tables
 from minibert.lab.experiment import Keep, Measurement, Report, Scope
 from minibert.lab.ledger import Ledger, latest, measured, read_ledger
 from minibert.lab.sweep import make_executor, run_trials, tell_plan
@@ -51,7 +52,7 @@ RECIPES = {
 def reproduce(args) -> int:
     """Run an experiment, print what it found, write its tables and its picture. Returns 1 if trials failed, else 0."""
     recipe = RECIPES[args.name]
-    plots.pyplot()  # missing: reported now, not after hours
+    plots.check_installed()  # missing: reported now, not after hours
     scope = _scope(args, recipe)
     print(f"{args.name} on {', '.join(scope.tasks)}, {len(scope.seeds)} seeds: {_first_line(recipe.run)}")
     if args.dry_run:

@@ -1,4 +1,4 @@
-"""Taking trained adapters out again, and the pictures of what that does."""
+"""Taking trained adapters out again."""
 
 from dataclasses import replace
 
@@ -10,7 +10,6 @@ from minibert.config import AdapterConfig
 from minibert.errors import InputError
 from minibert.evaluate import Split, evaluate
 from minibert.gradcheck import away_from_identity, tiny_batch
-from minibert.lab import plots
 from minibert.lab.ablate import ablated_scores, ablation_rows, format_heatmap
 from minibert.model import Model, random_backbone
 from minibert.optim import Adam
@@ -83,101 +82,3 @@ def test_a_task_without_adapters_is_refused(batch):
     head = Model(random_backbone(CONFIG), method="head")
     with pytest.raises(InputError, match="method head: it has no adapters"):
         ablated_scores(head, Split(batch, np.zeros(3, int), 24), "accuracy")
-
-
-TRADE_OFF = [
-    {"task": task, "method": method, "params": params, "mean": 80 + i, "sem": 0.5}
-    for task in ("cola", "mrpc")
-    for i, (method, params) in enumerate([("adapter", 1e4), ("adapter", 1e5), ("top_k", 1e6), ("layernorm", 1e4)])
-]
-BANDS = [
-    {"suite": "GLUE", "method": method, "params": params, "p20": -2, "p50": -1, "p80": 0}
-    for method in ("adapter", "top_k")
-    for params in (1e4, 1e6)
-]
-SPANS = ablation_rows("made up", "accuracy", 0.9, np.array([[0.9, 0.5], [np.nan, 0.7]]))
-INIT = [{"task": "made up", "std": std, "mean": 70, "sem": 1} for std in (1e-7, 1e-2, 1)]
-
-
-@pytest.mark.parametrize(
-    "draw",
-    [
-        lambda path: plots.trade_off(TRADE_OFF, path),
-        lambda path: plots.percentile_bands(BANDS, path),
-        lambda path: plots.heatmap(SPANS, path),
-        lambda path: plots.figure6(SPANS, INIT, path),
-    ],
-    ids=["trade_off", "percentile_bands", "heatmap", "figure6"],
-)
-def test_pictures_are_drawn(draw, tmp_path):
-    path = tmp_path / "new" / "figure.png"
-    draw(path)
-    assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5000
-    with pytest.raises(InputError, match="cannot be written"):
-        draw(tmp_path / "figure.unknown")
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The axes of the picture that was drawn last."""
-    figures = []
-    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
-    return lambda: figures[-1].axes
-
-
-def test_trade_off_shows_means_with_one_standard_error(drawn):
-    rows = [
-        {"task": task, "method": method, "params": params, "mean": mean, "sem": sem}
-        for task in ("one", "two")
-        for method, params, mean, sem in (
-            ("adapter", 100, 80, 2),
-            ("adapter", 10, 70, 1),
-            ("top_k", 1000, 85, 0.5),
-            ("top_k", 9000, 90, 0.5),
-            ("layernorm", 5, 60, np.nan),
-        )
-    ]
-    plots.trade_off(rows, "x.png")
-    panels = drawn()
-    assert [ax.get_title() for ax in panels] == ["one", "two"] and all(ax.get_xscale() == "log" for ax in panels)
-    adapters, top, norms = panels[0].containers
-    assert [c.lines[0].get_color() for c in (adapters, top, norms)] == ["tab:orange", "tab:blue", "tab:green"]
-    assert adapters.lines[0].get_xydata().tolist() == [[10, 70], [100, 80]]
-    bars = [segment[:, 1].tolist() for segment in adapters.lines[2][0].get_segments()]
-    assert bars == [[69, 71], [78, 82]]
-    labels = [text.get_text() for text in panels[0].get_legend().get_texts()]
-    assert labels == ["adapters", "fine-tune top layers", "LayerNorms only"]
-
-
-def test_percentile_bands_reach_from_the_20th_to_the_80th(drawn):
-    rows = [
-        {"suite": "GLUE", "method": method, "params": params, "p20": low, "p50": middle, "p80": high}
-        for method, params, low, middle, high in (
-            ("adapter", 100, -2, -1, 0.5),
-            ("adapter", 10, -4, -3, -1),
-            ("top_k", 50, -9, -8, -7),
-        )
-    ]
-    plots.percentile_bands(rows, "x.png")
-    (ax,) = drawn()
-    adapters, top = ax.get_lines()[:2]
-    assert (adapters.get_color(), top.get_color(), ax.get_xscale()) == ("tab:orange", "tab:blue", "log")
-    assert adapters.get_xydata().tolist() == [[10, -3], [100, -1]]
-    corners = {tuple(corner) for corner in ax.collections[0].get_paths()[0].vertices.tolist()}
-    assert corners == {(10, -4), (10, -1), (100, -2), (100, 0.5)}
-
-
-def test_heatmap_has_the_first_layer_down_and_the_last_across(drawn):
-    scores = np.array([[0.9, 0.6, 0.3], [np.nan, 0.81, 0.7], [np.nan, np.nan, 0.45]])
-    rows = ablation_rows("one", "accuracy", 0.9, scores)
-    plots.heatmap(rows, "x.png", "change of accuracy, times 100")
-    ax, bar = drawn()
-    np.testing.assert_allclose(ax.images[0].get_array(), 100 * np.nan_to_num(scores - 0.9), atol=1e-9)
-    assert bar.get_ylabel() == "change of accuracy, times 100"
-    printed = format_heatmap(0.9, scores).splitlines()[1].split()[1:]
-    assert printed == ["+0.0", "-30.0", "-60.0"]  # what is printed is what is drawn
-    plots.figure6(rows, INIT, "x.png")
-    np.testing.assert_allclose(drawn()[0].images[0].get_array(), 100 * np.nan_to_num(scores - 0.9) / 0.9, atol=1e-9)
-    frames = [patch.get_xy() for patch in ax.patches]
-    assert frames == [(i - 0.5, i - 0.5) for i in range(3)]
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("last ablated layer", "first ablated layer")

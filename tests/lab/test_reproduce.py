@@ -356,7 +356,8 @@ def test_failed_trials_are_left_out_and_the_best_is_chosen_on_dev(tmp_path):
 
     results = {good[0]: result(0.9, 0.5), good[1]: result(0.7, None), poor[0]: result(0.75, 0.9)}
     assert best([poor, good], results) is good
-    expected = {"params": 7, "mean": pytest.approx(80), "sem": pytest.approx(10), "seeds": 2, "failed": 0}
+    expected = {"params": 7, "metric": "accuracy", "mean": pytest.approx(80), "sem": pytest.approx(10)}
+    expected |= {"seeds": 2, "failed": 0}
     assert summary(good, results) == expected
     one_seed = summary(poor, results)
     assert summary(poor, results, "test")["mean"] == pytest.approx(90) and np.isnan(one_seed["sem"])
