@@ -203,13 +203,15 @@ def heatmap(rows: list[dict], path: str | Path, label: str = "change, times 100"
 def figure6(ablation: list[dict], init: list[dict], path: str | Path) -> None:
     """Heatmaps, and beside them the score against the standard deviation of the adapters' initial weights.
 
-    ablation: task, first, last, relative, metric. init: task, std, metric, mean, sem (both in points), seeds.
+    ablation: task, first, last, relative, metric, seeds. init: task, std, metric, mean, sem (both in points), seeds.
     """
     tasks = _groups(ablation, "task")
     figure, axes = panels(len(tasks) + 1, 4.8, 4.0)
     for ax, (task, members) in zip(axes, tasks.items(), strict=False):
         matrix = spans_matrix(members, "relative")
-        draw_heatmap(ax, matrix, f"{task}: adapters removed", f"change of {members[0]['metric']} (%)")
+        draw_heatmap(
+            ax, matrix, f"{task}: adapters removed ({_seeds(members)})", f"change of {members[0]['metric']} (%)"
+        )
     last = axes[-1]
     for i, (task, line) in enumerate(_groups(init, "task").items()):
         line = sorted(line, key=lambda row: row["std"])

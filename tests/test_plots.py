@@ -47,7 +47,7 @@ def init_rows(*tasks):
 
 def span_rows(*tasks):
     found = [row for task in tasks for row in ablation_rows(task, "score", 0.9, SCORES)]
-    return [{**row, "metric": "accuracy"} for row in found]
+    return [{**row, "metric": "accuracy", "seeds": 3} for row in found]
 
 
 @pytest.mark.parametrize(
@@ -147,6 +147,6 @@ def test_figure6_has_relative_changes_and_the_initialization(drawn):
     first, second, last = (ax for ax in drawn().axes if ax.get_title())
     relative = 100 * (SCORES - 0.9) / 0.9
     np.testing.assert_allclose(first.images[0].get_array().filled(np.nan), relative, atol=1e-9)
-    assert second.get_title() == "two: adapters removed" and last.get_xscale() == "log"
+    assert second.get_title() == "two: adapters removed (3 seeds)" and last.get_xscale() == "log"
     assert len({container.lines[0].get_marker() for container in last.containers}) == 2
     assert [text.get_text() for text in last.get_legend().get_texts()] == ["one (accuracy)", "two (accuracy)"]

@@ -24,6 +24,7 @@ from minibert.lab.experiment import (
     sweep_then_seeds,
     top_layers,
 )
+from minibert.lab.summary import mean_and_error
 from minibert.trial import Trial
 
 INIT_STDS = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
@@ -100,16 +101,20 @@ def figure6(scope: Scope) -> Experiment:
     """Adapters removed from spans of layers, without training again; and the standard deviation of their start."""
     stds = (1e-7, 1e-2, 1.0) if scope.quick else INIT_STDS
     groups = {(task, std): scope.seeded(task, "adapter", init_std=std) for task in scope.tasks for std in stds}
-    usual = {task: scope.trial(task, "adapter", scope.seeds[0]) for task in scope.tasks}
-    results = dict((yield Keep(usual.values())))
+    usual = {task: scope.seeded(task, "adapter") for task in scope.tasks}
+    results = dict((yield Keep(trial for trials in usual.values() for trial in trials)))
     results |= yield [trial for trials in groups.values() for trial in trials]
     init = []
     for (task, std), trials in groups.items():
         found = summary(trials, results)
         init.append({"task": task, "std": std, **found})
     spans = []
-    for trial in usual.values():
-        spans += yield Measurement("ablated spans of layers", (trial,), partial(_spans, scope, trial))
+    for trials in usual.values():
+        of_seeds = []
+        for trial in trials:
+            if trial in results:
+                of_seeds.append((yield Measurement("ablated spans of layers", (trial,), partial(_spans, scope, trial))))
+        spans += _mean_spans(of_seeds)
     text = format_rows(init) + "\n\n" + format_rows(spans)
     tables = {"figure6_init": init, "figure6_ablation": spans}
     return Report(tables, text, lambda path: plots.figure6(spans, init, path))
@@ -122,3 +127,13 @@ def _spans(scope: Scope, trial: Trial) -> list[dict]:
     return [
         {**row, "metric": metric} for row in ablation_rows(trial.task, "score", *ablated_scores(model, split, metric))
     ]
+
+
+def _mean_spans(of_seeds: list[list[dict]]) -> list[dict]:
+    """The mean of each span's numbers over models that differ in the seed; sem: the standard error of `relative`."""
+    rows = []
+    for same in zip(*of_seeds, strict=True):
+        row = {name: same[0][name] for name in ("task", "first", "last", "metric")}
+        row |= {name: mean(one[name] for one in same) for name in ("score", "full", "change", "relative")}
+        rows.append(row | {"sem": mean_and_error([one["relative"] for one in same])[1], "seeds": len(same)})
+    return rows

@@ -92,7 +92,7 @@ def test_from_the_ledger_all_is_written_again_without_data_and_without_training(
 def test_what_the_ledger_lacks_is_named(run):
     code, out, printed = run("figure6")
     code, _, printed = run("figure6", "--from-ledger", "--seeds", "0,1")
-    assert code == 2 and "lacks 3 of 6 trials, such as opinions adapter" in printed.err
+    assert code == 2 and "lacks 1 of 2 trials, such as opinions adapter" in printed.err
     lines = (out / "ledger.jsonl").read_text().splitlines(keepends=True)
     (out / "ledger.jsonl").write_text("".join(line for line in lines if '"measured"' not in line))
     code, _, printed = run("figure6", "--from-ledger")
@@ -142,6 +142,30 @@ def test_figure6_removes_adapters_and_varies_their_start(run):
     ]
     assert [float(row["std"]) for row in rows_of(out / "figure6_init.csv")] == [1e-7, 1e-2, 1.0]
     assert (out / "figure6.png").exists() and len(list((out / "runs").iterdir())) == 1
+
+
+def test_figure6_averages_the_spans_over_seeds():
+    one, two = (
+        [
+            {
+                "task": "a",
+                "first": 0,
+                "last": last,
+                "metric": "f1",
+                "score": score,
+                "full": 0.5,
+                "change": 1,
+                "relative": r,
+            }
+        ]
+        for last, score, r in ((1, 0.25, -10.0), (1, 0.75, -30.0))
+    )
+    (row,) = figures._mean_spans([one, two])
+    assert row == {"task": "a", "first": 0, "last": 1, "metric": "f1", "score": 0.5, "full": 0.5, "change": 1} | {
+        "relative": -20.0,
+        "sem": pytest.approx(10.0),
+        "seeds": 2,
+    }
 
 
 def test_table1_has_the_papers_rows_and_columns(run):
