@@ -160,6 +160,8 @@ def _right(exercise: Exercise, found: list[Comparison]) -> Report:
     own_cache = any(one.own_cache for one in found)
     if own_cache:
         details.append(_on_own_cache(exercise))
+        unseen = {name for one in found for name in one.unseen}
+        details += [f"{name}: {why}." for name, why in exercise.unseen if unseen == {name}]
     return Report(exercise.name, details=tuple(details), own_cache=own_cache)
 
 

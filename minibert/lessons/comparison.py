@@ -37,13 +37,14 @@ TAKE_Y = "a forward function, such as embedding or linear, returns (y, cache): t
 @dataclass(frozen=True)
 class Comparison:
     """error: the largest of all tensors, relative. problem: a sentence, "" if all is right. details: tensor by tensor.
-    own_cache: whether the cache of a right answer is not the one described. rounded: whether a right answer is right
-    up to float32 only."""
+    own_cache: whether the cache of a right answer is not the one described; unseen: which parts of one that looks like
+    it are not. rounded: whether a right answer is right up to float32 only."""
 
     error: float = 0.0
     problem: str = ""
     details: tuple[str, ...] = ()
     own_cache: bool = False
+    unseen: tuple[str, ...] = ()
     rounded: bool = False
 
 
@@ -95,8 +96,9 @@ def _compare_with_cache(answer, expected, exercise: Exercise) -> Comparison:
         found, wanted = _tensors(answer[1], names) | found, _tensors(expected[1], names) | wanted
     result = _compare_tensors(found, wanted, exercise.order)
     if error(answer[0], expected[0]) <= TOLERANCE and (result.problem or not is_as_described):
+        unseen = tuple(name for name in wanted if not error(found[name], wanted[name]) <= TOLERANCE)
         found, wanted = {y: answer[0]}, {y: expected[0]}
-        return dataclasses.replace(_compare_tensors(found, wanted, exercise.order), own_cache=True)
+        return dataclasses.replace(_compare_tensors(found, wanted, exercise.order), own_cache=True, unseen=unseen)
     return result
 
 

@@ -1,5 +1,6 @@
 """What a report says where the cache, the order or the owner of a function is another than expected."""
 
+import copy
 import functools
 import warnings
 
@@ -196,3 +197,21 @@ def test_inputs_that_are_small_are_shown():
     assert "sequences [[84, " in str(lessons.check("pack", lambda sequences: None))
     assert "vocab with un, unaff, unre, film" in str(lessons.check("wordpiece", lambda word, vocab: None))
     assert "it returns an ellipsis; expected 3 things" in str(lessons.check("pack", lambda sequences: ...))
+
+
+def test_a_key_bias_that_is_not_there_is_told(capsys):
+    def layer(x, p, offsets, n_heads):
+        return plain.layer(x, p | {"attention/key/b": 0 * p["attention/key/b"]}, offsets, n_heads)
+
+    report = lessons.check("layer", layer)
+    assert report and "k: it differs from the one described, and y cannot show it. Is the bias of" in str(report)
+    assert "bias of the keys" not in str(lessons.check("layer", lambda *given: (plain.layer(*given)[0], None)))
+
+
+def test_a_group_that_is_not_there_is_named():
+    def encoder(ids, segments, positions, offsets, p, n_heads, n_layers):
+        x, _ = plain.embeddings(ids, segments, positions, plain.below(p, "embeddings"))
+        return plain.layer(x, plain.below(p, "encoder/layer/0"), offsets, n_heads)
+
+    assert "attention/query/W: no name begins with encoder/layer/0/" in lessons.check("encoder", encoder).diagnosis
+    assert plain.below({"a/b": 1}, "b") == {} and dict(copy.deepcopy(plain.below({}, "b"))) == {}
