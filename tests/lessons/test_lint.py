@@ -126,15 +126,9 @@ def test_what_cannot_be_read(tmp_path, capsys):
     assert "05_gelu.py: cell 1, line 1: " in error and error.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "- one\n# - two\n#   goes on\n# - three",
-        "1. one\n# 2. two",
-        "A lot:\n#\n# - one",
-        "```\n# a\n# - b\n# ```",
-        "a\n# 2.5",
-    ],
-)
+LISTS = ["- one\n# - two\n#   goes on\n# - three", "1. one\n# 2. two", "A lot:\n#\n# - one"]
+
+
+@pytest.mark.parametrize("text", [*LISTS, "```\n# a\n# - b\n# ```", "a\n# 2.5 times"])
 def test_lists_that_are_lists(folder, text):
     assert findings(folder, "# A lot.", f"#\n# {text}") == []
