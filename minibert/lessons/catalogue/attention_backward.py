@@ -12,6 +12,47 @@ _ALL_FIVE = f"""{_DV}
 _ONE_HEAD = _ALL_FIVE
 for _name in ("dq", "dk", "dv"):
     _ONE_HEAD = _ONE_HEAD.replace(f"{_name}[rows, head] =", f"{_name} =")
+AFTER_P = (  # in attention_lse_backward, too
+    (
+        "dv[rows, head] = P.T @ dy[rows, head]",
+        "dv[rows, head] = P @ dy[rows, head]",
+        "dv needs the transpose of P: token j collects from all that attended to it",
+    ),
+    (
+        "dk[rows, head] = dS.T @ q[rows, head]",
+        "dk[rows, head] = dS @ q[rows, head]",
+        "dk needs the transpose of dS: keys are its columns",
+    ),
+    (
+        "dk[rows, head] = dS.T @ q[rows, head]",
+        "dk[rows, head] = dS.T @ k[rows, head]",
+        "dk is made of the queries, not of the keys",
+    ),
+    (
+        "dq[rows, head] = dS @ k[rows, head]",
+        "dq[rows, head] = dS @ q[rows, head]",
+        "dq is made of the keys, not of the queries",
+    ),
+    (
+        "return dq, dk, dv",
+        "return dk, dq, dv",
+        "dq and dk are exchanged: dS @ k is dq, dS.T @ q is dk, and the order is dq, dk, dv",
+    ),
+    (_DQ, "dq[rows, head] = dS.T @ k[rows, head]", "dq needs dS as it is: queries are its rows"),
+    (
+        f"{_DQ}\n            {_DK}",
+        "dq[rows, head] = dS @ q[rows, head]; dk[rows, head] = dS.T @ k[rows, head]",
+        "q and k are exchanged: dq is made of the keys, dk of the queries",
+    ),
+    (_DV, "dv = P.T @ dy[rows, head]", "dv is one head's part: write it into dv[rows, head]"),
+    (_DQ, "dq = dS @ k[rows, head]", "dq is one head's part: write it into dq[rows, head]"),
+    (_DK, "dk = dS.T @ q[rows, head]", "dk is one head's part: write it into dk[rows, head]"),
+    (
+        _DK,
+        f"{_DK}; return dq, dk, dv",
+        "only one head of the first sequence has gradients: is the return inside the loop?",
+    ),
+)
 
 EXERCISES = (
     Exercise(
@@ -79,11 +120,6 @@ EXERCISES = (
         ),
         order=("dv", "dq", "dk"),
         mistakes=(
-            (
-                "dv[rows, head] = P.T @ dy[rows, head]",
-                "dv[rows, head] = P @ dy[rows, head]",
-                "dv needs the transpose of P: token j collects from all that attended to it",
-            ),
             (" / math.sqrt(d_head)", "", "the scale is lost: forward divided the scores by sqrt(d_head)"),
             (
                 "dS = softmax_backward(dP, P) / math.sqrt(d_head)",
@@ -100,31 +136,11 @@ EXERCISES = (
                 "dS = dP / math.sqrt(d_head)",
                 "the softmax is not differentiated",
             ),
-            (
-                "dk[rows, head] = dS.T @ q[rows, head]",
-                "dk[rows, head] = dS @ q[rows, head]",
-                "dk needs the transpose of dS: keys are its columns",
-            ),
-            (
-                "dk[rows, head] = dS.T @ q[rows, head]",
-                "dk[rows, head] = dS.T @ k[rows, head]",
-                "dk is made of the queries, not of the keys",
-            ),
-            (
-                "dq[rows, head] = dS @ k[rows, head]",
-                "dq[rows, head] = dS @ q[rows, head]",
-                "dq is made of the keys, not of the queries",
-            ),
             ("math.sqrt(d_head)", "math.sqrt(q.shape[1])", "the scores were divided by sqrt(d_head), not by sqrt(D)"),
             (
                 "math.sqrt(d_head)",
                 "d_head",
                 "the scores were divided by sqrt(d_head), not by d_head; or the division is there twice",
-            ),
-            (
-                "return dq, dk, dv",
-                "return dk, dq, dv",
-                "dq and dk are exchanged: dS @ k is dq, dS.T @ q is dk, and the order is dq, dk, dv",
             ),
             (
                 "softmax_backward(dP, P)",
@@ -136,12 +152,6 @@ EXERCISES = (
                 "dP = v[rows, head] @ dy[rows, head].T",
                 "dP is transposed: its rows are the queries, as those of dy are",
             ),
-            (_DQ, "dq[rows, head] = dS.T @ k[rows, head]", "dq needs dS as it is: queries are its rows"),
-            (
-                f"{_DQ}\n            {_DK}",
-                "dq[rows, head] = dS @ q[rows, head]; dk[rows, head] = dS.T @ k[rows, head]",
-                "q and k are exchanged: dq is made of the keys, dk of the queries",
-            ),
             (
                 "softmax_backward(dP, P)",
                 "softmax_backward(P, dP)",
@@ -152,21 +162,14 @@ EXERCISES = (
                 "dP = dy[rows] @ v[rows].T",
                 "head is left out in dP: all columns are in it, and a head has its own",
             ),
-            (_DV, "dv = P.T @ dy[rows, head]", "dv is one head's part: write it into dv[rows, head]"),
-            (_DQ, "dq = dS @ k[rows, head]", "dq is one head's part: write it into dq[rows, head]"),
-            (_DK, "dk = dS.T @ q[rows, head]", "dk is one head's part: write it into dk[rows, head]"),
             (
                 _ALL_FIVE,
                 _ONE_HEAD,
                 "these are one head's parts: write them into dv[rows, head], dq[rows, head] and dk[rows, head]",
             ),
-            (
-                _DK,
-                f"{_DK}; return dq, dk, dv",
-                "only one head of the first sequence has gradients: is the return inside the loop?",
-            ),
             ("dS @ k[rows, head]", "dS @ k[rows, head] * math.sqrt(d_head)", "the scale is lost in dq"),
             ("dS.T @ q[rows, head]", "dS.T @ q[rows, head] * math.sqrt(d_head)", "the scale is lost in dk"),
+            *AFTER_P,
         ),
     ),
 )
