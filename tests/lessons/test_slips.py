@@ -136,6 +136,14 @@ SLIPS = {
     "the sum is of dp over all rows": ("softmax_backward", lambda dp, p: dp * p - dp.sum() * p),
     "the sum is added": ("softmax_backward", lambda dp, p: p * (dp + (dp * p).sum(1)[:, None])),
     "the sign is wrong: p (dp - sum)": ("softmax_backward", lambda dp, p: p * (dp * p).sum(1)[:, None] - p * dp),
+    "keepdims=True is missing: mean and variance": (
+        "layernorm",
+        lambda x, gamma, beta, eps: (gamma * (x - x.mean(1)[:, None]) / np.sqrt(x.var(1) + eps) + beta, None),
+    ),
+    "keepdims=True is missing: the means": (
+        "layernorm_backward",
+        lambda dy, cache: (cache[1] * (dy * cache[2] - (dy * cache[2]).mean(1)), dy.sum(0), dy.sum(0)),
+    ),
     "a bracket is missing: dy multiplies both": (
         "gelu_backward",
         gelu_backward(lambda dy, x, cdf, phi: dy * cdf + x * phi),
