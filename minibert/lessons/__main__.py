@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 from minibert.endings import ended
-from minibert.lessons import checker
+from minibert.lessons import checker, going_on
 from minibert.lessons.exercises import EXERCISES
 from minibert.lessons.setting import MODEL
 
@@ -38,7 +38,7 @@ def status(args) -> int:
 
 def hint(args) -> int:
     """Print a hint of an exercise."""
-    print(checker.hint(args.name, args.number))
+    print(going_on.hint(args.name, args.number))
     return 0
 
 

@@ -15,7 +15,7 @@ from minibert.layers import embeddings_forward
 from minibert.lessons import plain
 from minibert.lessons.assembled import Assembled, Packed
 from minibert.lessons.beside import BACKWARD, FORWARD, TINY, Wrong, agree, call, compared, pair
-from minibert.lessons.comparison import error
+from minibert.lessons.values import error
 from minibert.model import Model
 from minibert.text import Batch
 

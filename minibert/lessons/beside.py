@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from minibert.lessons import plain
-from minibert.lessons.checker import raised
-from minibert.lessons.comparison import error
 from minibert.lessons.edits import copies
+from minibert.lessons.telling import raised
+from minibert.lessons.values import error
 
 STEPS = ("embedding", "linear", "gelu", "layernorm", "softmax", "attention", "adapter")  # of a layer, and below it
 FORWARD, BACKWARD = 1e-5, 1e-3  # largest relative difference; gradients are sums of many terms in float32

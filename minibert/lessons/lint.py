@@ -25,6 +25,7 @@ PLOTS = ("matplotlib", "minibert.lessons.plots")
 FIGURES = {"fig", "figure"}  # what a picture is called
 LINK = re.compile(r"\[Next[^\]]*\]\(([^)]+)\.ipynb\)")
 NOT_WORDS = re.compile(r"```.*?```|\$\$.*?\$\$|\$[^$]*\$|\]\([^)]*\)", re.DOTALL)  # code, formulas, where links lead
+ITEM = re.compile(r"( *)(?:[-*+]|\d+[.)]) ")  # of a list
 WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
 
 Cells = list  # of a notebook
@@ -52,6 +53,7 @@ def findings_of(path: Path, paths: list[Path]) -> list[str]:
     code = [(i, cell, _parsed(path, i, cell)) for i, cell in enumerate(cells, 1) if cell.cell_type == "code"]
     texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
     found = [*_share(code), *_words(texts), *_parts(texts), *_next(path, texts, paths), *_pictures(code)]
+    found += [finding for text in texts for finding in _lists(text)]
     for i, _, tree in code:
         found += [f"cell {i} {what}" for what in [*_forbidden(tree), *_private(tree), *_imports(tree, number)]]
     return found
@@ -104,6 +106,22 @@ def _next(path: Path, texts: list[str], paths: list[Path]) -> Iterator[str]:
         yield f"no link to the next lesson: [Next: …]({expected}.ipynb)"
     elif linked[-1] != expected:
         yield f"the link to the next lesson leads to {linked[-1]}; the next one is {expected}"
+
+
+def _lists(text: str) -> Iterator[str]:
+    """A line within a paragraph that begins with a dash or with a number and a dot is read as an item of a list."""
+    before, indents, is_code = "", set(), False
+    for line in text.splitlines():
+        item = ITEM.match(line)
+        is_code ^= line.lstrip().startswith("```")
+        begins = not before.strip() or before.startswith("#")
+        if begins:
+            indents = set()
+        if item and not is_code:
+            if not begins and len(item[1]) not in indents:
+                yield f"a line goes on from the one before, and begins like an item of a list: {quoted(line.strip())}"
+            indents.add(len(item[1]))
+        before = line
 
 
 # ---------------------------------------------------------------------------------------------------------- the code

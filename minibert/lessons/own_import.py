@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from minibert.errors import InputError, one_line
-from minibert.lessons.checker import own_step
 from minibert.lessons.exercises import EXERCISES
+from minibert.lessons.telling import own_step
 
 MODULE = "mine"
 

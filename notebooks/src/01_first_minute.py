@@ -9,8 +9,8 @@
 # **Time** 20 minutes, of which the computer takes one or two · **Paper** sections 1 and 2.1 of
 # [Houlsby et al. (2019)](https://arxiv.org/abs/1902.00751) · **Needs** a little Python and NumPy
 #
-# Get the weights once (91 MB; those of a packed course are cut to fewer word pieces, and all counts below are smaller),
-# in the project's folder:
+# Get the weights once (91 MB), in the project's folder. If you were given the whole course in a folder, they are in it:
+# cut to fewer word pieces, so that all counts below are smaller.
 #
 # ```
 # python -m weights_convert fetch minilm-l6 --out models/minilm-l6.h5
@@ -105,7 +105,8 @@ def looks_right(D, M, L, C):
 print(lessons.check("adapter_parameters", looks_right))
 
 # %% [markdown]
-# Now let the program count. The paper tries $M = 8$, 64 and 256; we take 64.
+# Now let the program count. The paper tries $M = 8$, 64 and 256; we take 64. The first line is in every lesson:
+# `lessons.take` goes on with your function if it is right, and with ours until then.
 
 # %%
 adapter_parameters = lessons.take("adapter_parameters", adapter_parameters)
@@ -125,7 +126,7 @@ fig = plots.share_trained(table)
 # needs: 0.03 for the head, 0.001 for adapters. Both keep the epoch that was best on `dev`.
 #
 # **Predict first.** A coin is right in half of the cases. Which share of `test` will each be right in? Write your
-# guess.
+# guess. (The first training on a machine compiles the program's kernels: up to 45 seconds, once.)
 
 # %%
 my_guess = {"head alone": 0.5, "adapters": 0.5}  # <- your numbers

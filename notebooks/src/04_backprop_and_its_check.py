@@ -48,8 +48,6 @@ lessons.check("linear", linear)
 linear = lessons.take("linear", linear)
 
 # %% [markdown]
-# The cell above goes on with your function if it is right, and with ours until then.
-#
 # The backward pass gets `dy`. It asks of every element that went in: *where was it used, and by what was it multiplied
 # there?* All these uses are added.
 #
@@ -309,14 +307,16 @@ for name, values in errors.items():
 fig = plots.difference_error(epsilons, errors)
 
 # %% [markdown]
-# In float32 the best one can see is an error of about one in ten thousand, and many small mistakes are smaller.
+# In float32 the best one can see is an error between 1e-5 and 1e-4, and many small mistakes are smaller.
 # **Gradients are checked in float64.**
 #
 # ## 7. Blind checks
 #
 # A check that cannot fail is worth nothing, so we plant mistakes. Each is looked for at five points: with five
-# choices of parameters, ids and labels. At the last two some gradients, or all, are near zero. There many people
-# accept any difference below some fixed number, here 1e-3.
+# choices of parameters, ids and labels. At the last two, gradients are near zero. *W near 0*: $W$ is 10,000 times
+# smaller, and so is all that goes back through it, `dx` and the gradient of the table. *Sure, right*: $W$ is 0 and the
+# bias gives class 0, the label of all tokens, a probability of nearly 1; so all gradients are near zero. At such
+# points many people accept any difference below some fixed number, here 1e-3.
 
 
 # %%

@@ -151,9 +151,11 @@ fig = plots.rows_before_and_after(x, layernorm(x, np.ones(8), np.zeros(8))[0])
 #
 # 1. on its own $n_i$: this alone would give $g_i$,
 # 2. on the mean $\mu$, which is subtracted from every element of the row: $-\frac1D\sum_j g_j$,
-# 3. on the variance, which scales every element of the row: $-\,n_i\,\frac1D\sum_j g_j n_j$.
+# 3. on $s = \sqrt{\sigma^2+\varepsilon}$, which divides every element of the row: $-\,n_i\,\frac1D\sum_j g_j n_j$.
 #
-# All three are multiplied by `inverse_std`:
+# The third takes two steps: $s$ grows with $x_i$ by $\frac{\partial s}{\partial x_i} = \frac{x_i-\mu}{D\,s} =
+# \frac{n_i}{D}$, and $n_j = (x_j - \mu)/s$ falls with $s$ by $\frac{\partial n_j}{\partial s} = -\frac{n_j}{s}$.
+# Their product, times $g_j$, is summed over $j$. All three are multiplied by `inverse_std`, that is, $1/s$:
 #
 # $$dx = \frac{1}{\sqrt{\sigma^2+\varepsilon}}\left(g - \overline{g} - n\,\overline{g\,n}\right)$$
 #

@@ -68,15 +68,18 @@ print("positions", *batch.positions[: batch.offsets[1]])
 # Three tables have a row for each token: `word/W` for its word piece, `position/W` for its place in the sequence,
 # `segment/W` for its segment. The three rows are added. Then comes a LayerNorm, as after every sum in BERT:
 #
-# $$x = \mathrm{LayerNorm}(W_\text{word}[\text{ids}] + W_\text{position}[\text{positions}]
-#   + W_\text{segment}[\text{segments}])$$
+# $$x = \mathrm{LayerNorm}(W_\text{word}[\text{ids}] + W_\text{position}[\text{positions}] +
+#   W_\text{segment}[\text{segments}])$$
 #
 # `embedding(ids, W)` takes rows, `layernorm(x, gamma, beta)` normalizes. Both return `y, cache`.
 
 
 # %% exercise="embeddings"
 def embeddings(ids, segments, positions, p):
-    """(T,) x 3 -> (T, D), and the caches of the four steps (for backward; not needed today)."""
+    """(T,) x 3 -> (T, D), and the caches of the four steps (for backward; not needed today).
+
+    p: {"word/W": (V, D), "norm/gamma": (D,), ...}, the names below "embeddings".
+    """
     # solution
     word, word_cache = embedding(ids, p["word/W"])
     position, position_cache = embedding(positions, p["position/W"])
@@ -300,9 +303,10 @@ means = {name: np.add.reduceat(states[name], b.first_rows) for name in ("embeddi
 fig = plots.cosines(means, sentences)
 
 # %% [markdown]
-# By topic. Whether a sentence praises is not what these states tell first: one reason why a head alone did poorly in
-# lesson
-# 1. (That the food is alike already at the embeddings is no miracle: these sentences share words.)
+# By topic: the three on food have cosines of 0.42 to 0.66 with each other, and of 0.20 at most with the two on travel.
+# Praise counts, too: *I loved the meal* is nearer to the other praise (0.66) than to *We hated the soup* (0.42). But it
+# comes second: one reason why a head alone did poorly in lesson 1. (That the food is alike already at the embeddings
+# is no miracle: these sentences share words.)
 #
 # **Predict first:** the word *bank* stands in four sentences, with two meanings. Which of its four hidden states will
 # be alike: at the embeddings, and after the last layer?

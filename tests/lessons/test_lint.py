@@ -57,6 +57,8 @@ def test_a_good_lesson(folder, capsys):
 MORE = "# %%\nprint(1)\n"
 BROKEN = {
     "share": ("# %% [markdown]\n# ## What", 5 * MORE + "# %% [markdown]\n# ## What", "2 of 9 code cells are"),
+    "list by number": ("# A lot.", "# as in lesson\n# 1. A lot.", "begins like an item of a list: '1. A lot.'"),
+    "list by dash": ("# A lot.", "# - two\n#   are\n#   - three", "begins like an item of a list: '- three'"),
     "words": ("# A lot.", "# " + 1500 * "many words ", "words; at most 1,500"),
     "goal": ("**You will**", "You may", "has no goal"),
     "summary": ("## What you learned", "## The end", "no summary"),
@@ -122,3 +124,11 @@ def test_what_cannot_be_read(tmp_path, capsys):
     assert main(["lint", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "05_gelu.py: cell 1, line 1: " in error and error.count("\n") == 1
+
+
+LISTS = ["- one\n# - two\n#   goes on\n# - three", "1. one\n# 2. two", "A lot:\n#\n# - one"]
+
+
+@pytest.mark.parametrize("text", [*LISTS, "```\n# a\n# - b\n# ```", "a\n# 2.5 times"])
+def test_lists_that_are_lists(folder, text):
+    assert findings(folder, "# A lot.", f"#\n# {text}") == []

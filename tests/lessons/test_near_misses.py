@@ -8,7 +8,7 @@ import pytest
 
 from minibert import lessons
 from minibert.lessons import plain
-from minibert.lessons.checker import _cases
+from minibert.lessons.known import cases
 
 FLOAT32 = ("softmax", "attention", "linear", "linear_backward", "cross_entropy", "cross_entropy_backward", "gelu")
 FLOAT32 += ("gelu_backward", "layernorm", "layernorm_backward", "adapter", "adapter_backward", "embedding_backward")
@@ -90,8 +90,7 @@ def test_a_loop_without_an_end_is_ended():
 def test_look_ups_are_counted_for_each_call():
     for _ in range(3):
         assert lessons.check("wordpiece", plain.wordpiece)
-    cases = _cases(lessons.EXERCISES["wordpiece"])
-    assert not any(vocab.n_look_ups for (_, vocab), _ in cases)
+    assert not any(vocab.n_look_ups for (_, vocab), _ in cases(lessons.EXERCISES["wordpiece"]))
 
 
 def test_pack_is_given_lists_of_numbers():

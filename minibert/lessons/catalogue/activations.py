@@ -83,6 +83,20 @@ EXERCISES = (
                 "density = np.exp(-0.5 * x**2)",
                 "phi is not divided by sqrt(2 pi)",
             ),
+            (
+                "dx = dy * (normal_cdf(x) + x * density)",
+                "dx = dy * normal_cdf(x) + x * density",
+                "a bracket is missing: dy multiplies both terms",
+            ),
+            (
+                "/ math.sqrt(2 * math.pi)",
+                "/ math.sqrt(2) * math.pi",
+                "a bracket is missing: / sqrt(2) * pi multiplies by pi; write / math.sqrt(2 * math.pi)",
+            ),
+            ("/ math.sqrt(2 * math.pi)", "/ (2 * math.pi)", "phi is divided by 2 pi; it must be its square root"),
+            ("/ math.sqrt(2 * math.pi)", "/ math.sqrt(math.pi)", "phi is divided by sqrt(pi); it must be sqrt(2 pi)"),
+            ("np.exp(-0.5 * x**2)", "np.exp(0.5 * x**2)", "the exponent of phi has the wrong sign: it is -x^2 / 2"),
+            ("np.exp(-0.5 * x**2)", "np.exp(-0.5 * x)", "x is not squared in the exponent of phi: it is -x^2 / 2"),
             ("np.exp(-0.5 * x**2)", "np.exp(-(x**2))", "the exponent of phi is -x^2 / 2"),
             (
                 "dx = dy * (normal_cdf(x) + x * density)",

@@ -23,6 +23,10 @@ def _attention(rng):
     return [arguments([0, 3, 8], 2, 3), arguments([0, 4, 5, 7], 3, 2), arguments([0, 6], 1, 5)]
 
 
+_ALL_LINES = """shifted = x - x.max(axis=1, keepdims=True)
+    e = np.exp(shifted)
+    p = e / e.sum(axis=1, keepdims=True)"""
+
 EXERCISES = (
     Exercise(
         "softmax",
@@ -35,6 +39,7 @@ EXERCISES = (
             "Each row is normalized by itself: axis=1, and keepdims=True lets the division broadcast.",
             "e = np.exp(x - x.max(axis=1, keepdims=True)); p = e / e.sum(axis=1, keepdims=True)",
         ),
+        order=("p", "cache"),
         mistakes=(
             (
                 "shifted = x - x.max(axis=1, keepdims=True)",
@@ -61,6 +66,41 @@ EXERCISES = (
                 "shifted = x - x.max(axis=1, keepdims=True)",
                 "shifted = x - x.max()",
                 "the largest of all rows is subtracted: those of another row may all become 0. Take the row's own",
+            ),
+            (
+                "shifted = x - x.max(axis=1, keepdims=True)",
+                "shifted = x - x.max(axis=1)",
+                "keepdims=True is missing: what is taken over axis 1 must stay a column, (T, 1)",
+            ),
+            (
+                _ALL_LINES,
+                "p = np.exp(x) / np.exp(x).sum()",
+                "sum() is over all elements; each row must sum to 1. And exp overflows: subtract the row's largest",
+            ),
+            (
+                _ALL_LINES,
+                "p = np.exp(x - x.max()) / np.exp(x - x.max()).sum()",
+                "max() and sum() are over all elements; each row has its own: axis=1, keepdims=True",
+            ),
+            (
+                _ALL_LINES,
+                "p = np.exp(x) / np.exp(x).sum(axis=0)",
+                "the columns sum to 1, not the rows; and exp overflows: subtract the row's largest first",
+            ),
+            (
+                "shifted = x - x.max(axis=1, keepdims=True)",
+                "shifted = x - x.max(axis=0, keepdims=True)",
+                "the largest of each column is subtracted; it must be that of the row, or the weights change",
+            ),
+            (
+                "shifted = x - x.max(axis=1, keepdims=True)",
+                "shifted = x - x.mean(axis=1, keepdims=True)",
+                "the mean of the row is subtracted: exp of its largest may still overflow. Take the largest",
+            ),
+            (
+                "shifted = x - x.max(axis=1, keepdims=True)",
+                "shifted = x - x.min(axis=1, keepdims=True)",
+                "the smallest of the row is subtracted: exp overflows all the sooner. Take the largest",
             ),
             (
                 "shifted = x - x.max(axis=1, keepdims=True)",
@@ -140,121 +180,20 @@ EXERCISES = (
                 "all columns are one head: split them into n_heads, each with d_head = D / n_heads columns",
             ),
             (
+                "y[rows, head] = P @ v[rows, head]",
+                "y = P @ v[rows, head]",
+                "y is one head's part: write it into y[rows, head]",
+            ),
+            (
+                "weights[b, h] = P",
+                "weights[b, h] = P; return y, (q, k, v, offsets, n_heads, weights)",
+                "only one head of the first sequence has a result: is the return inside the loop?",
+            ),
+            (
                 "for b in range(len(offsets) - 1):",
                 "for b in range(len(offsets) - 2):",
                 "the last sequence is left out: there are len(offsets) - 1 sequences",
             ),
-        ),
-    ),
-    Exercise(
-        "softmax_backward",
-        6,
-        outputs=("dx",),
-        cases=None,
-        hints=(
-            "Each p of a row depends on every x of that row: how do they meet again?",
-            "dp_i / dx_j = p_i (1[i = j] - p_j). Multiply by dp_i and sum over i.",
-            "dx = p * (dp - (dp * p).sum(axis=1, keepdims=True))",
-        ),
-        mistakes=(
-            (
-                "dx = p * (dp - inner)",
-                "dx = dp * p * (1 - p)",
-                "p (1 - p) is the diagonal alone: in a softmax each output depends on every input of its row",
-            ),
-            ("dx = p * (dp - inner)", "dx = p * dp", "the sum over the row is missing"),
-            ("dx = p * (dp - inner)", "dx = dp - inner", "the factor p is missing"),
-            ("dx = p * (dp - inner)", "dx = p * dp - inner", "the factor p is missing at the sum: p (dp - sum)"),
-            (
-                "inner = (dp * p).sum(axis=1, keepdims=True)",
-                "inner = dp.sum(axis=1, keepdims=True)",
-                "the sum is of dp p, not of dp",
-            ),
-            (
-                "inner = (dp * p).sum(axis=1, keepdims=True)",
-                "inner = (dp * p).mean(axis=1, keepdims=True)",
-                "dp p is averaged over the row; it must be a sum",
-            ),
-            (
-                "inner = (dp * p).sum(axis=1, keepdims=True)",
-                "inner = (dp * p).sum(axis=0, keepdims=True)",
-                "dp p is summed over the columns (axis 0); a row is normalized by itself",
-            ),
-            (
-                "inner = (dp * p).sum(axis=1, keepdims=True)",
-                "inner = (dp * p).sum()",
-                "dp p is summed over all rows; each row has its own sum",
-            ),
-            ("dx = p * (dp - inner)", "dx = p * (inner - dp)", "the sign is wrong: p (dp - sum)"),
-        ),
-    ),
-    Exercise(
-        "attention_backward",
-        6,
-        outputs=("dq", "dk", "dv"),
-        cases=None,
-        hints=(
-            "y = P v is a product: what is the gradient of each of its two factors?",
-            "dP = dy v.T, then through the softmax, then through scores = q k.T / sqrt(d_head).",
-            "dv = P.T dy; dS = softmax_backward(dP, P) / sqrt(d_head); dq = dS k; dk = dS.T q",
-        ),
-        order=("dv", "dq", "dk"),
-        mistakes=(
-            (
-                "dv[rows, head] = P.T @ dy[rows, head]",
-                "dv[rows, head] = P @ dy[rows, head]",
-                "dv needs the transpose of P: token j collects from all that attended to it",
-            ),
-            (" / math.sqrt(d_head)", "", "the scale is lost: forward divided the scores by sqrt(d_head)"),
-            (
-                "dS = softmax_backward(dP, P) / math.sqrt(d_head)",
-                "dS = dP * P * (1 - P) / math.sqrt(d_head)",
-                "P (1 - P) is the diagonal alone: the row sum of dP P is lost",
-            ),
-            (
-                "dS = softmax_backward(dP, P) / math.sqrt(d_head)",
-                "dS = dP * P / math.sqrt(d_head)",
-                "the row sum of dP P is lost",
-            ),
-            (
-                "dS = softmax_backward(dP, P) / math.sqrt(d_head)",
-                "dS = dP / math.sqrt(d_head)",
-                "the softmax is not differentiated",
-            ),
-            (
-                "dk[rows, head] = dS.T @ q[rows, head]",
-                "dk[rows, head] = dS @ q[rows, head]",
-                "dk needs the transpose of dS: keys are its columns",
-            ),
-            (
-                "dk[rows, head] = dS.T @ q[rows, head]",
-                "dk[rows, head] = dS.T @ k[rows, head]",
-                "dk is made of the queries, not of the keys",
-            ),
-            (
-                "dq[rows, head] = dS @ k[rows, head]",
-                "dq[rows, head] = dS @ q[rows, head]",
-                "dq is made of the keys, not of the queries",
-            ),
-            ("math.sqrt(d_head)", "math.sqrt(q.shape[1])", "the scores were divided by sqrt(d_head), not by sqrt(D)"),
-            (
-                "math.sqrt(d_head)",
-                "d_head",
-                "the scores were divided by sqrt(d_head), not by d_head; or the division is there twice",
-            ),
-            ("return dq, dk, dv", "return dk, dq, dv", "dq and dk are returned in the wrong order"),
-            (
-                "softmax_backward(dP, P)",
-                "softmax_backward(dP.T, P.T).T",
-                "the softmax is differentiated over the queries (columns); forward took it over the keys, row by row",
-            ),
-            (
-                "dP = dy[rows, head] @ v[rows, head].T",
-                "dP = v[rows, head] @ dy[rows, head].T",
-                "dP is transposed: its rows are the queries, as those of dy are",
-            ),
-            ("dS @ k[rows, head]", "dS @ k[rows, head] * math.sqrt(d_head)", "the scale is lost in dq"),
-            ("dS.T @ q[rows, head]", "dS.T @ q[rows, head] * math.sqrt(d_head)", "the scale is lost in dk"),
         ),
     ),
 )

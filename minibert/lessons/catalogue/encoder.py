@@ -94,6 +94,13 @@ EXERCISES = (
             "x = layernorm(x + a, …) with attention/norm; y = layernorm(x + f, …) with feed_forward/norm",
         ),
         order=("q", "k", "v", "P", "attended", "n of attention/norm", _X_A, "u", "h", "n of feed_forward/norm", "y"),
+        unseen=(
+            (
+                "k",
+                "it differs from the one described, and y cannot show it. Is the bias of the keys right? It adds the "
+                "same number to a whole row of scores, and the softmax cancels that",
+            ),
+        ),
         mistakes=IN_LAYER + OF_LAYER,
     ),
     Exercise(

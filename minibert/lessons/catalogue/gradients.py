@@ -20,10 +20,6 @@ def _embedding(rng):
     ]
 
 
-def _cross_entropy(rng):
-    return [(rng.normal(scale=2, size=(B, C)), rng.integers(0, C, B)) for B, C in ((4, 3), (1, 5), (7, 2))]
-
-
 def _central_difference(rng):
     """Of functions whose second derivative is not zero, and whose elements are not independent; the last with an
     epsilon whose size can be seen in the result."""
@@ -143,104 +139,16 @@ EXERCISES = (
                 "dW = np.ones(shape)",
                 "rows that were never taken have no gradient: they are zero",
             ),
+            (
+                "np.add.at(dW, ids, dy)",
+                "np.add.at(dW, ids[:1], dy[:1])",
+                "only the first token adds to dW: is the return inside the loop?",
+            ),
             ("np.add.at(dW, ids, dy)", "np.add.at(dW, ids, dy / len(ids))", "dW is a mean over the tokens, not a sum"),
             (
                 "np.add.at(dW, ids, dy)",
                 "np.add.at(dW, np.arange(len(ids)), dy)",
                 "the gradients go to the first rows, not to ids",
-            ),
-        ),
-    ),
-    Exercise(
-        "cross_entropy",
-        4,
-        outputs=("loss",),
-        cache=("p", "labels"),
-        cases=_cross_entropy,
-        hints=(
-            "Which of the C probabilities of a row matters for its loss?",
-            "p[np.arange(B), labels] takes one element of each row.",
-            "loss = -np.log(p[np.arange(B), labels]).mean()",
-        ),
-        order=("p", "loss"),
-        mistakes=(
-            (
-                "loss = -np.log(right).mean()",
-                "loss = -np.log(right).sum()",
-                "the loss is a sum over the rows, not a mean",
-            ),
-            ("loss = -np.log(right).mean()", "loss = np.log(right).mean()", "the sign is missing: the loss is above 0"),
-            ("loss = -np.log(right).mean()", "loss = 1 - right.mean()", "the logarithm is missing"),
-            ("loss = -np.log(right).mean()", "loss = -np.log(right.mean())", "the mean is inside the logarithm"),
-            (
-                "loss = -np.log(right).mean()",
-                "loss = -np.log(p).mean()",
-                "all classes are counted; the loss of a row is that of its own label alone",
-            ),
-            (
-                "loss = -np.log(right).mean()",
-                "loss = -np.log(p[:, labels]).mean()",
-                "p[:, labels] takes a column for each label; p[np.arange(B), labels] takes one element of each row",
-            ),
-            ("loss = -np.log(right).mean()", "loss = -np.log2(right).mean()", "this is the logarithm to base 2"),
-            (
-                "loss = -np.log(right).mean()",
-                "loss = -scores[np.arange(len(labels)), labels].mean()",
-                "the softmax is missing",
-            ),
-            (
-                "loss = -np.log(right).mean()",
-                "loss = -(np.log(right).sum() + np.log(1 - p).sum() - np.log(1 - right).sum()) / len(labels)",
-                "this is the loss of C independent yes-or-no questions; the classes exclude each other",
-            ),
-        ),
-    ),
-    Exercise(
-        "cross_entropy_backward",
-        4,
-        outputs=("dscores",),
-        cases=None,
-        hints=(
-            "What is the sum of a row of dscores? (Add 1 to all scores of a row: the loss does not change.)",
-            "(p - one_hot), and the loss was a mean over B rows.",
-            "dscores = p.copy(); dscores[np.arange(B), labels] -= 1; dscores /= B",
-        ),
-        mistakes=(
-            (
-                "dscores = (p - one_hot) / len(labels)",
-                "dscores = p - one_hot",
-                "the loss is a mean over B rows: divide by B",
-            ),
-            (
-                "dscores = (p - one_hot) / len(labels)",
-                "dscores = (one_hot - p) / len(labels)",
-                "the sign is wrong: p - one_hot",
-            ),
-            ("dscores = (p - one_hot) / len(labels)", "dscores = p / len(labels)", "1 is not subtracted at the label"),
-            (
-                "dscores = (p - one_hot) / len(labels)",
-                "dscores = (p - one_hot) / p.size",
-                "divided by B C; the mean is over B rows",
-            ),
-            (
-                "dscores = (p - one_hot) / len(labels)",
-                "dscores = (p - one_hot) / p.shape[1]",
-                "divided by the number of classes C; the mean is over B rows",
-            ),
-            (
-                "dscores = (p - one_hot) / len(labels)",
-                "dscores = (p - labels[:, None]) / len(labels)",
-                "the label's number is subtracted from a whole row; subtract 1 at the label alone",
-            ),
-            (
-                "dscores = (p - one_hot) / len(labels)",
-                "dscores = -one_hot / p / len(labels)",
-                "this is the gradient with respect to p; the softmax before it is missing",
-            ),
-            (
-                "dscores = (p - one_hot) / len(labels)",
-                "dscores = (p - one_hot) * p * (1 - p) / len(labels)",
-                "p (1 - p) is there once too often: it has cancelled already",
             ),
         ),
     ),
@@ -271,6 +179,16 @@ EXERCISES = (
                 "        x[i] = value\n        gradient",
                 "        gradient",
                 "the element is not put back: later elements are differentiated at another x",
+            ),
+            (
+                "(above - below) / (2 * epsilon)",
+                "above - below / (2 * epsilon)",
+                "a bracket is missing: the difference is divided, (f(x + eps) - f(x - eps)) / (2 eps)",
+            ),
+            (
+                "gradient[i] = (above - below) / (2 * epsilon)",
+                "gradient[i] = (above - below) / (2 * epsilon); return gradient",
+                "only the first element is differentiated: is the return inside the loop?",
             ),
             ("(above - below)", "(below - above)", "the sign is wrong: f(x + eps) - f(x - eps)"),
             ("below = f(x)", "below = 0", "f below x is not subtracted"),

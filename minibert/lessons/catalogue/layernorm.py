@@ -81,6 +81,11 @@ EXERCISES = (
                 "mean = x.mean()",
                 "the mean is over all elements; each row has its own",
             ),
+            (
+                "mean = x.mean(axis=1, keepdims=True)",
+                "mean = x.mean(axis=1)",
+                "keepdims=True is missing: mean and variance of the rows must stay columns, (T, 1)",
+            ),
             ("n = (x - mean) * inverse_std", "n = x * inverse_std", "the mean is not subtracted from x"),
             (
                 "variance = ((x - mean) ** 2)",
@@ -170,6 +175,11 @@ EXERCISES = (
                 _TWO_MEANS,
                 _TWO_MEANS.replace(".mean(", ".sum("),
                 "g and g n are summed over the row; both must be means",
+            ),
+            (
+                "mean_g = g.mean(axis=1, keepdims=True)",
+                "mean_g = g.mean(axis=1)",
+                "keepdims=True is missing: the means of the rows must stay columns, (T, 1)",
             ),
             (
                 "mean_gn = (g * n)",

@@ -3,6 +3,7 @@
 import numpy as np
 
 from minibert.lessons import plain
+from minibert.lessons.catalogue.attention_backward import AFTER_P
 from minibert.lessons.exercise import Exercise
 
 
@@ -90,17 +91,7 @@ EXERCISES = (
                 "dS is divided by sqrt(d_head) twice; forward divided the scores once",
             ),
             (_INNER, _INNER.replace("sum", "mean"), "dy y is averaged over the columns; it must be a sum"),
-            (
-                "dv[rows, head] = P.T @ dy[rows, head]",
-                "dv[rows, head] = P @ dy[rows, head]",
-                "dv needs the transpose of P: token j collects from all that attended to it",
-            ),
-            (
-                "dk[rows, head] = dS.T @ q[rows, head]",
-                "dk[rows, head] = dS @ q[rows, head]",
-                "dk needs the transpose of dS: keys are its columns",
-            ),
-            ("return dq, dk, dv", "return dk, dq, dv", "dq and dk are returned in the wrong order"),
+            *AFTER_P,
         ),
     ),
 )

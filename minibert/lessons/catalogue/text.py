@@ -91,6 +91,21 @@ EXERCISES = (
             ),
             ('return ["[UNK]"]', "return pieces", "a rest without a piece was dropped; the whole word is [UNK]"),
             (
+                'return ["[UNK]"]',
+                'return pieces or ["[UNK]"]',
+                "the rest of a word was dropped; if a rest has no piece, the whole word is [UNK]",
+            ),
+            (
+                'return ["[UNK]"]',
+                "start += 1; continue",
+                "a letter that begins no piece was skipped; if a rest has no piece, the whole word is [UNK]",
+            ),
+            (
+                "start = end",
+                "return pieces",
+                "there is never more than one piece: is the return inside the loop?",
+            ),
+            (
                 "pieces.append(prefix + word[start:end])",
                 "pieces.append(word[start:end])",
                 'the piece is found with "##", and must be returned with it, too',
@@ -147,6 +162,11 @@ EXERCISES = (
                 "offsets = np.concatenate([[0], np.cumsum(lengths)])",
                 "offsets = np.array(lengths)",
                 "these are the lengths; offsets are their cumulative sums, with a 0 in front",
+            ),
+            (
+                "offsets = np.concatenate([[0], np.cumsum(lengths)])",
+                "offsets = np.array([0, *lengths])",
+                "these are the lengths, with a 0 in front; offsets are their cumulative sums",
             ),
             (
                 "np.arange(length)",

@@ -10,7 +10,18 @@ from minibert.lessons.plain.packed_attention import attention, attention_backwar
 
 def below(p, group):
     """The part of a dict of flat names that is below a group: of "attention/norm/gamma", "gamma" below that norm."""
-    return {name.removeprefix(f"{group}/"): a for name, a in p.items() if name.startswith(f"{group}/")}
+    found = {name.removeprefix(f"{group}/"): a for name, a in p.items() if name.startswith(f"{group}/")}
+    return found or _Nothing(group)
+
+
+class _Nothing(dict):
+    """No parameters. Whoever wants one is told that no name begins with the group."""
+
+    def __init__(self, group):
+        self.group = group
+
+    def __missing__(self, name):
+        raise KeyError(f"{name}: no name begins with {self.group}/")
 
 
 def adapter_if_any(x, p):

@@ -29,7 +29,7 @@ def rows_before_and_after(x, y):
             ax.plot(row, np.full(len(row), t), "o", color="black", markersize=5, fillstyle="none")
             ax.plot(row.mean(), t, "|", color="tab:red", markersize=18, markeredgewidth=2)
         ax.set(title=title, xlabel="elements, and their mean (line)", yticks=range(len(values)))
-    axes[0].set_ylabel("row")
+    axes[0].set(ylabel="row", ylim=(-0.5, len(x) - 0.5))
     return fig
 
 

@@ -1,0 +1,70 @@
+"""What is said of a call: what it was tried on, and what it raised."""
+
+from __future__ import annotations
+
+import linecache
+import re
+import sysconfig
+import traceback
+from pathlib import Path
+
+from minibert.errors import list_some
+from minibert.lessons.comparison import TAKE_Y
+from minibert.lessons.exercise import Exercise
+from minibert.lessons.time_limit import DoesNotEnd
+from minibert.lessons.values import kind
+
+WIDEST = 100  # letters of an input that is shown as it is
+MOST_NAMES = 8  # of a dict
+BROADCAST = re.compile(r"from shape \(2,([\d,]+)\) into shape \(([\d,]+)\)")
+
+
+def arguments_told(exercise: Exercise, arguments: tuple) -> str:
+    """What a function was tried on, argument by argument."""
+    names = exercise.solution.__code__.co_varnames
+    return "tried on " + ", ".join(f"{n} {_short(a)}" for n, a in zip(names, arguments, strict=False))
+
+
+def _short(value) -> str:
+    """Few numbers and texts as they are, such as the sizes of a tile; the names of a dict; else what it is."""
+    if isinstance(value, dict) and value and all(isinstance(name, str) for name in value):
+        return f"with {list_some(value, MOST_NAMES)}"
+    return repr(value) if _is_plain(value) and len(repr(value)) <= WIDEST else kind(value)
+
+
+def _is_plain(value) -> bool:
+    """Whether it is a list of numbers and texts, or of such lists."""
+    return isinstance(value, (tuple, list)) and all(isinstance(v, (int, str)) or _is_plain(v) for v in value)
+
+
+def raised(error: BaseException) -> str:
+    """What a learner's function raised, or that it did not end, and in which line. The first step of the traceback is
+    that of who called it."""
+    ends = not isinstance(error, DoesNotEnd)
+    told = f"{type(error).__name__}: {error}" if ends else f"{error}: look at the condition of its loop"
+    if _of_a_pair(str(error)):
+        told += f" ({TAKE_Y})"
+    step = own_step(error)
+    if step is None:
+        return f"it cannot be called: {told}" if ends else told
+    line = (step.line or linecache.getline(step.filename, step.lineno or 0)).strip()
+    where = "" if step.name.startswith("<") else f" of {step.name}"  # a lambda, a comprehension
+    return f"{'it raises ' if ends else ''}{told}\n  in line {step.lineno}{where}: {line}"
+
+
+def _of_a_pair(message: str) -> bool:
+    """Whether an error says that a (y, cache) was taken for y: a tuple, or two arrays that were put into one."""
+    put = BROADCAST.search(message)
+    pair = put is not None and put[1].strip(",") == put[2].strip(",")
+    return pair or "tuple" in message or ("inhomogeneous" in message and "detected shape was (2,)" in message)
+
+
+def own_step(error: BaseException) -> traceback.FrameSummary | None:
+    """The learner's own step of the traceback: the last one that is not of a library, nor of this program."""
+    steps = [step for step in traceback.extract_tb(error.__traceback__)[1:] if not _is_of_a_library(step.filename)]
+    return steps[-1] if steps else None
+
+
+def _is_of_a_library(path: str) -> bool:
+    places = Path(__file__).parents[1], sysconfig.get_path("stdlib")
+    return "site-packages" in path or path.startswith("<frozen ") or any(map(Path(path).is_relative_to, places))
