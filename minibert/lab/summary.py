@@ -79,7 +79,7 @@ def summarize(records: list[dict]) -> str:
     lines = [f"{len(records) - len(failed)} trials done, {len(failed)} failed"]
     if rows:
         lines.append("best on dev by task and method: mean over seeds times 100, and its standard error")
-        lines += _align([("task", "method", "setting", "seeds", "metric", "dev", "test", "trained", "time"), *rows])
+        lines += align([("task", "method", "setting", "seeds", "metric", "dev", "test", "trained", "time"), *rows])
     for record in failed[:MOST_FAILED]:
         lines.append(f"failed: {Trial.from_dict(record['trial']).describe()}: {record['error']}")
     if len(failed) > MOST_FAILED:
@@ -103,7 +103,8 @@ def _score(values: list[float]) -> str:
     return f"{100 * mean:.1f}" + ("" if math.isnan(error) else f" ({100 * error:.1f})")
 
 
-def _align(rows: list[tuple[str, ...]]) -> list[str]:
+def align(rows: list[tuple[str, ...]]) -> list[str]:
+    """Lines in which each column is as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

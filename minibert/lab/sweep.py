@@ -23,6 +23,7 @@ from tqdm import tqdm
 from minibert.errors import InputError
 from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels
+from minibert.lab.differences import differences, format_differences, write_differences
 from minibert.lab.executors import Dask, InProcess, Processes
 from minibert.lab.ledger import Ledger, latest, read_ledger
 from minibert.lab.plan import Job, format_seconds, make_plan
@@ -206,6 +207,7 @@ def sweep(args) -> int:
     if args.summary:
         records = read_ledger(args.ledger)
         _report(list(latest(records).values()), args.csv)
+        _report_differences(records, args.differences)
         return 0
     missing = [f"--{name}" for name, value in (("backbone", args.backbone), ("tasks", args.task)) if value is None]
     if missing:
@@ -236,6 +238,16 @@ def make_executor(args) -> Executor:
     if args.dask is not None:
         return Dask(args.dask, args.threads)
     return InProcess() if args.processes is None else Processes(args.processes, args.threads)
+
+
+def _report_differences(records: list[dict], csv) -> None:
+    rows = differences(records)
+    if rows:
+        print("adapters against full fine-tuning, each at its best on dev; in brackets the standard error over seeds")
+        print(format_differences(rows))
+    if csv is not None:
+        write_differences(rows, csv)
+        print(csv)
 
 
 def _report(records: list[dict], csv) -> None:
