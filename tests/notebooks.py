@@ -5,6 +5,7 @@
 A notebook in notebooks/ is written from its source in notebooks/src/, and never edited: the outputs are those of the
 solved version, and the solutions are left out. Checked are: the notebook has the source's cells; both versions run, and
 write nothing to stderr; the numbers that the solved one prints are the stored ones (see minibert/lessons/source.py).
+Lessons that are to run in a browser run here without numba, tokenizers and h5py.
 --fast: few training steps, and numbers that depend on them are not compared.
 
 Not collected by pytest: it takes minutes, and some lessons need models/minilm-l6.h5. Needs the extra:
@@ -26,6 +27,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 from minibert.errors import InputError
 from minibert.lessons import source, written
+from minibert.lessons.lint import NUMPY_ALONE
 from minibert.lessons.written import place
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,8 +50,13 @@ def find(names: list[str]) -> list[Path]:
     return chosen
 
 
-def execute(notebook) -> None:
-    """Run every cell, from the root of the repository. Raises Failure that names the cell."""
+def execute(notebook, numpy_alone: bool) -> None:
+    """Run every cell, from the root of the repository. Raises Failure that names the cell.
+
+    numpy_alone: as if numba, tokenizers and h5py were not installed.
+    """
+    paths = [str(ROOT / "tests" / "numpy_alone")] if numpy_alone else []
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([*paths, *filter(None, [os.environ.get("PYTHONPATH")])])}
     cells = [(i, cell) for i, cell in enumerate(notebook.cells, 1) if cell.cell_type == "code"]
     client = NotebookClient(
         notebook,
@@ -60,7 +67,7 @@ def execute(notebook) -> None:
         extra_arguments=["--log-level=40"],  # the kernel's own remarks on its connection are not ours
     )
     try:
-        client.execute()
+        client.execute(env=env)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         number, cell = next(
             ((i, c) for i, c in cells if any(o.output_type == "error" for o in c.outputs)),
@@ -84,16 +91,17 @@ def check(path: Path, write: bool, fast: bool) -> str:
     """Run one lesson; what to tell of it. Raises Failure."""
     cells, target, start = source.read(path), ROOT / "notebooks" / f"{path.stem}.ipynb", time.perf_counter()
     solved, blank = source.solved(cells), source.blank(cells)
+    numpy_alone = int(path.stem[:2]) in NUMPY_ALONE
     if not write:
         stored = nbformat.read(target, as_version=4) if target.exists() else None
         if stored is None or [written.contents(c) for c in stored.cells] != [written.contents(c) for c in blank.cells]:
             raise Failure("its source has changed: write it again with make notebooks-write")
-    execute(solved)
+    execute(solved, numpy_alone)
     told = f"{sum(c.cell_type == 'code' for c in solved.cells)} cells, solved in {time.perf_counter() - start:.0f} s"
     if not write:
         written.compare(stored, solved, fast)
         start = time.perf_counter()
-        execute(blank)
+        execute(blank, numpy_alone)
         return told + f", blank in {time.perf_counter() - start:.0f} s"
     text = nbformat.writes(written.stored_form(blank, solved)) + "\n"
     if len(text.encode()) > LARGEST:
