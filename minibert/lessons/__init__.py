@@ -8,15 +8,18 @@ from minibert.lessons.exercises import EXERCISES
 from minibert.lessons.going_on import hint, take
 from minibert.lessons.real_heads import real_heads
 from minibert.lessons.setting import setting, weights
+from minibert.lessons.watching import Watched, watch
 
 __all__ = [
     "EXERCISES",
     "Report",
+    "Watched",
     "WrongAnswer",
     "check",
     "hint",
     "real_heads",
     "setting",
     "take",
+    "watch",
     "weights",
 ]

@@ -10,12 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minibert.bert import context_of, layer_context, layer_forward
-from minibert.layers import embeddings_forward
 from minibert.lessons import plain
 from minibert.lessons.assembled import Assembled, Packed
 from minibert.lessons.beside import BACKWARD, FORWARD, TINY, Wrong, agree, call, compared, pair
 from minibert.lessons.values import error
+from minibert.lessons.watching import watch
 from minibert.model import Model
 from minibert.text import Batch
 
@@ -26,16 +25,9 @@ def batch_of(packed: Packed) -> Batch:
     return Batch(ids, segments, positions, packed.offsets)
 
 
-def reference_states(model: Model, packed: Packed) -> list[np.ndarray]:
+def _states(model: Model, packed: Packed) -> list[np.ndarray]:
     """minibert's hidden states (T, D): of the embeddings, and of each layer."""
-    batch, tree = batch_of(packed), model.tree
-    context = context_of(batch, model.config, model.adapter)
-    x, _ = embeddings_forward(batch, tree["embeddings"], None, context.at("embeddings"))
-    states = [x]
-    for i in range(model.config.n_layers):
-        x, _ = layer_forward(x, x, tree["encoder"]["layers"][str(i)], None, layer_context(context, i))
-        states.append(x)
-    return states
+    return list(watch(model, batch_of(packed)).states.values())
 
 
 def _or_step_by_step(comparison: Callable[[], float], steps: Callable[[], object]) -> float:
@@ -50,7 +42,7 @@ def _or_step_by_step(comparison: Callable[[], float], steps: Callable[[], object
 def compare_states(assembled: Assembled, model: Model, batch: Packed) -> float:
     """The relative error of the last hidden state of the learner's encoder. Raises Wrong."""
     f, n_heads, n_layers = assembled.functions, assembled.config.n_heads, assembled.config.n_layers
-    wanted, steps = reference_states(model, batch), compared(f)
+    wanted, steps = _states(model, batch), compared(f)
     tables = plain.below(assembled.params, "embeddings")
     given = batch.ids, batch.segments, batch.positions, tables
     _or_step_by_step(
@@ -79,7 +71,7 @@ def _compare_layer(assembled: Assembled, given: tuple, wanted: np.ndarray, i: in
 
 def compare_gradients(assembled: Assembled, model: Model, batch: Packed, labels: np.ndarray) -> tuple[int, float]:
     """How many gradients the model has, and the largest relative error of the learner's. Raises Wrong."""
-    f, states, rng = assembled.functions, reference_states(model, batch), np.random.default_rng(1)
+    f, states, rng = assembled.functions, _states(model, batch), np.random.default_rng(1)
     _compare_loss(assembled, labels)
     steps = compared(f)
     for i in reversed(range(assembled.config.n_layers)):
