@@ -3,6 +3,7 @@
 wheels/       minibert, Jupyter and all that they need, for each of the systems that are asked for
 notebooks/    the lessons
 models/       the course's backbone (course_backbone.py)
+site/         the pages of the site, if what builds them is installed (the extra docs)
 README.txt    how to install it; SHA256SUMS: of every file
 
 `serve` offers the folder to the room, and `fetch` takes it from there (serve.py).
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +31,7 @@ from minibert.storage import cannot_be_written, read_backbone, sha256_of, tempor
 SUMS = "SHA256SUMS"
 EXTRA = "notebooks"
 PARTS = ("minibert", "kernels", "weights_convert", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
-Run = Callable[[list[str]], None]
+Run = Callable[[str, list[str]], None]
 
 README = """A course on BERT and adapters: {n} lessons, without a network.
 Needs Python {pythons}, and {systems}.
@@ -39,7 +41,7 @@ From this folder:
     python3 -m venv course
     course/bin/pip install --no-index --find-links wheels "minibert[{extra}]"
     course/bin/jupyter lab notebooks
-
+{site}
 On Windows: py -m venv course, then course\\Scripts\\pip and course\\Scripts\\jupyter in place of course/bin/...
 
 For a room of learners: course/bin/python -m minibert.lessons serve . says what they type on their laptops.
@@ -65,7 +67,8 @@ def project() -> Path:
 
 
 def pack(course: Course, out: Path, say: Callable[[str], None] = print, run: Run | None = None) -> None:
-    """Make the folder `out`: whole, or not at all. run: runs pip with arguments.
+    """Make the folder `out`: whole, or not at all. run: runs a module of Python,
+    pip or sphinx, with arguments.
 
     Raises InputError if out is there and not empty, or is the current folder; if pip fails; if something cannot be read
     or written.
@@ -75,7 +78,7 @@ def pack(course: Course, out: Path, say: Callable[[str], None] = print, run: Run
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with temporary_folder(f".{place.name}-", place.parent) as work:  # beside it: the last step is a rename
-            _fill(course, work, say, run or pip)
+            _fill(course, work, say, run or run_module)
             if place.exists():
                 place.rmdir()  # it was empty, and may be still
             (work / "ready").rename(place)
@@ -104,12 +107,24 @@ def _fill(course: Course, work: Path, say: Callable[[str], None], run: Run) -> N
     for path in notebooks:
         shutil.copyfile(path, folder / "notebooks" / path.name)
     _wheels(course, folder / "wheels", work, say, run)
-    readme = _readme(course, len(notebooks), read_backbone(folder / MODEL).source)
+    _site(course.project, folder, work, say, run)
+    readme = _readme(course, folder, len(notebooks))
     (folder / "README.txt").write_text(readme, encoding="utf-8")
     (folder / SUMS).write_text(sums(folder), encoding="utf-8", newline="\n")
 
 
-def _readme(course: Course, n: int, source: str) -> str:
+def _site(project: Path, folder: Path, work: Path, say: Callable[[str], None], run: Run) -> None:
+    """The site in folder/site, from the project's docs/ and notebooks/, if Sphinx is there to build it."""
+    if not all(map(find_spec, ("sphinx", "myst_nb", "furo"))):
+        say("no site goes with it: pip install 'minibert[docs]' gets what builds one")
+        return
+    say("building the site")
+    places = ["--conf-dir", str(project / "docs"), "--doctree-dir", str(work / "doctrees")]
+    run("sphinx", ["--quiet", *places, str(project), str(folder / "site")])
+
+
+def _readme(course: Course, folder: Path, n: int) -> str:
+    page = folder / "site" / "index.html"
     return README.format(
         n=n,
         pythons=" or ".join(dict.fromkeys(target.python for target in course.targets)),
@@ -117,7 +132,8 @@ def _readme(course: Course, n: int, source: str) -> str:
         extra=EXTRA,
         sums=SUMS,
         model=MODEL.as_posix(),
-        source=source,
+        source=read_backbone(folder / MODEL).source,
+        site="\nsite/index.html is the course's site, for a browser.\n" if page.exists() else "",
     )
 
 
@@ -157,7 +173,7 @@ def _wheels(course: Course, folder: Path, work: Path, say: Callable[[str], None]
         elif source.exists():
             shutil.copyfile(source, copy / name)
     say("building the wheel of minibert")
-    run(["wheel", "--no-deps", "--wheel-dir", str(folder), str(copy)])
+    run("pip", ["wheel", "--no-deps", "--wheel-dir", str(folder), str(copy)])
     own = next(iter(folder.glob("minibert-*.whl")), None)
     if own is None:
         raise InputError(f"pip built no wheel of minibert from {course.project}")
@@ -179,18 +195,20 @@ def download(target: Target, own: Path, folder: Path, run: Run) -> None:
     wanted = [f"{own}[{EXTRA}]"]
     tried: set[str] = set()
     while wanted:
-        run([*arguments, *wanted])
+        run("pip", [*arguments, *wanted])
         wanted = missing(folder, target, [f"minibert[{EXTRA}]"])
         if again := tried & set(wanted):
             raise InputError(f"pip got no wheel of {', '.join(sorted(again))} for {target.name}")
         tried |= set(wanted)
 
 
-def pip(arguments: list[str]) -> None:
-    """Run pip. Raises InputError with the last thing that it says if it fails."""
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
+def run_module(module: str, arguments: list[str]) -> None:
+    """Run a module of this Python, such as pip. Raises InputError with the last thing that it says if it fails."""
+    quiet = ["--disable-pip-version-check", "--quiet"] if module == "pip" else []
+    command = [sys.executable, "-m", module, *quiet, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines or ["it says nothing"]
-        raise InputError(f"pip {arguments[0]} failed: {one_line(Exception(errors[-1].removeprefix('ERROR: ')))}")
+        what = f"pip {arguments[0]}" if module == "pip" else module
+        raise InputError(f"{what} failed: {one_line(Exception(errors[-1].removeprefix('ERROR: ')))}")

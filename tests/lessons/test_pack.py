@@ -46,8 +46,11 @@ class Pip:
     def __init__(self, lost=()):
         self.calls, self.lost = [], lost
 
-    def __call__(self, arguments):
+    def __call__(self, module, arguments):
         self.calls.append(arguments)
+        if module == "sphinx":
+            (Path(arguments[-1])).mkdir()
+            return (Path(arguments[-1]) / "index.html").write_text(f"made of {arguments[-2]}")
         if arguments[0] == "wheel":
             assert Path(arguments[-1], "setup.cfg").is_file()
             return write_wheel(Path(arguments[arguments.index("--wheel-dir") + 1]), "minibert")
@@ -142,9 +145,22 @@ def test_the_current_folder_is_not_replaced(course, tmp_path, monkeypatch):
     assert not run.calls and not list((tmp_path / "here").iterdir())
 
 
+def test_the_site_goes_with_it_where_it_can_be_built(course, tmp_path, monkeypatch):
+    monkeypatch.setattr(pack, "find_spec", lambda name: name)
+    pack.pack(course, tmp_path / "with", lambda line: None, Pip())
+    assert (tmp_path / "with" / "site" / "index.html").read_text() == f"made of {course.project}"
+    assert "site/index.html is the course's site" in (tmp_path / "with" / "README.txt").read_text()
+    assert "  site/index.html\n" in (tmp_path / "with" / "SHA256SUMS").read_text()
+    said = []
+    monkeypatch.setattr(pack, "find_spec", lambda name: None if name == "myst_nb" else name)
+    pack.pack(course, tmp_path / "without", said.append, Pip())
+    assert not (tmp_path / "without" / "site").exists() and "minibert[docs]" in " ".join(said)
+    assert "site/" not in (tmp_path / "without" / "README.txt").read_text()
+
+
 def test_pip_itself_when_it_fails(tmp_path):
     with pytest.raises(InputError) as caught:
-        pack.pip(["download", "--no-index", "--dest", str(tmp_path), "no-such-package-at-all"])
+        pack.run_module("pip", ["download", "--no-index", "--dest", str(tmp_path), "no-such-package-at-all"])
     assert "pip download failed: " in str(caught.value) and "\n" not in str(caught.value)
 
 
