@@ -25,7 +25,7 @@ def _layer_backward(rng):
         x, dy = rng.normal(size=(offsets[-1], D)), rng.normal(size=(offsets[-1], D))
         return dy, plain.layer(x, parameters(D, F, M), np.array(offsets), n_heads)[1]
 
-    return [arguments([0, 3, 7], 2, 6, 5, 4), arguments([0, 4, 5], 1, 4, 7, 3)]
+    return [arguments([0, 3, 7], 3, 6, 5, 4), arguments([0, 1, 3, 4, 5], 2, 6, 7, 8)]
 
 
 _LAST = "dx = dsum + frozen_backward(dq, query) + frozen_backward(dk, key) + frozen_backward(dv, value)"

@@ -20,8 +20,8 @@ def _mixed_adapter(rng):
     sizes = {"speaker": 3, "opinion": 2, "negation": 4}
     return [
         arguments([3, 1, 4, 2], ["opinion", "negation", "opinion", "speaker"], sizes, 5),
-        arguments([2, 5], ["speaker", "negation"], sizes, 3),
-        arguments([4], ["opinion"], sizes, 4),
+        arguments([2, 1, 3, 1], ["speaker", "negation", "negation", "speaker"], sizes, 3),
+        arguments([4], ["opinion"], sizes, 6),
     ]
 
 
