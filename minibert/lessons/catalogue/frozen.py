@@ -62,6 +62,28 @@ EXERCISES = (
                 "return (dy, adapter_backward(dy, cache)[1]) if",
                 "the gradient passes by both adapters: their dx is what goes on below them",
             ),
+            *(
+                (
+                    _LAST,
+                    "dx = dsum + frozen_backward(" + ") + frozen_backward(".join(given) + ")",
+                    f"{which} are exchanged: the gradient of each goes back through its own weight, dq through query",
+                )
+                for which, given in {
+                    "dq and dk": ("dk, query", "dq, key", "dv, value"),
+                    "dq and dv": ("dv, query", "dk, key", "dq, value"),
+                    "dk and dv": ("dq, query", "dv, key", "dk, value"),
+                    "dq, dk and dv": ("dk, query", "dv, key", "dq, value"),
+                    "dv, dq and dk": ("dv, query", "dq, key", "dk, value"),
+                }.items()
+            ),
+            *(
+                (
+                    _LAST,
+                    f"dx = dsum + frozen_backward(dq + dk + dv, {name})",
+                    f"dq, dk and dv all go through the weight of {name}: each has its own, and the three dx are added",
+                )
+                for name in ("query", "key", "value")
+            ),
             ("frozen_backward(dq, query) + ", "", "the queries do not pass their gradient to x"),
             (
                 _LAST,

@@ -151,6 +151,20 @@ EXERCISES = (
                 "N / columns, T / rows",
                 "there are no parts of tiles: round up",
             ),
+            (
+                "math.ceil(N / columns), math.ceil(T / rows)",
+                "N // columns + 1, T // rows + 1",
+                "// and + 1 count one tile too many where the tile divides the size: round up, as math.ceil does",
+            ),
+            *(
+                (
+                    "T * K * beside + K * N * above + T * N",
+                    f"above * rows * {steps} * beside + {steps} * beside * columns * above + {y}",
+                    "every tile is counted as a full one; a smaller one at the edge holds fewer elements",
+                )
+                for steps in ("K", "tile[2] * math.ceil(K / tile[2])")
+                for y in ("T * N", "above * rows * beside * columns")
+            ),
             (" + T * N", "", "y is not counted: each of its elements is written once"),
             (
                 "T * K * beside + K * N * above",
@@ -191,6 +205,7 @@ EXERCISES = (
                 "operations / elements",
                 "this is operations per element: an element has itemsize bytes",
             ),
+            ("(itemsize *", "(4 *", "an element has itemsize bytes; here it is 4, whatever is given"),
             ("+ T * N", "+ 0 * N", "y is not counted: it is written to memory, too"),
             ("T * K + K * N", "K * N", "x is not counted"),
             ("+ K * N", "", "W is not counted"),
