@@ -83,7 +83,8 @@ def roofline(points, peak, bandwidth):
         heights[x] = max(y, 1.5 * heights.get(x, 0))  # no label covers the one below it
         axes.plot(x, y, "osD^vPX*<>"[number % 10], color="tab:blue", markeredgecolor="black")
         line = {"arrowstyle": "-", "linewidth": 0.5}
-        axes.annotate(name, (x, y), (1.35 * x, heights[x]), fontsize=9, va="center", arrowprops=line)
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # a label may lie on the roof
+        axes.annotate(name, (x, y), (1.35 * x, heights[x]), fontsize=9, va="center", arrowprops=line, bbox=box)
     axes.set(xscale="log", yscale="log", xlim=(left, right), xlabel="operations per byte", ylabel="GFLOP/s")
     axes.set_ylim(top=3 * max(peak, *heights.values()))
     axes.grid(True, alpha=0.3)
