@@ -1,4 +1,4 @@
-"""Mechanical mistakes: every solution with one operator, number, name or call changed. Is each of them caught?
+"""Mechanical mistakes: every solution with one operator, number, size or call changed. Is each of them caught?
 
     python -m minibert.lessons mutate
 

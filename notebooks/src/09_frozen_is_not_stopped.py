@@ -261,8 +261,8 @@ fig = plots.gradient_by_layer(
 # derivative of GELU (F); h (F); for each LayerNorm n (D) and `inverse_std` (1). An adapter is never
 # frozen. If there is one, it keeps its input (D), the derivative of its GELU (M) and its h (M).
 #
-# In lesson 6 the row sum of $dP \circ P$ was taken from $dy$ and $y$, the attended. The program takes it from $P$ itself,
-# which it computes again from lse, so attended is kept for the output product alone.
+# In lesson 6 the row sum of $dP \circ P$ was taken from $dy$ and $y$, the attended tokens. The program takes it from
+# $P$ itself, which it computes again from lse, so *attended* is kept for the output product alone.
 #
 # The products whose caches were `query`, `key`, `value`, `out_a`, `intermediate` and `out_f` have the parameters
 # `attention/query/W`, `attention/key/W`, `attention/value/W`, `attention/output/W`, `feed_forward/intermediate/W` and

@@ -254,10 +254,10 @@ print(f"guessing the more frequent class: {100 * max(dev.labels.mean(), 1 - dev.
 
 # %% [markdown]
 # In the paper, to take out one layer's adapters costs at most 2 %: the single layer that is missed most decides that,
-# the third line. But it was chosen as the worst of six, so by section 4 its loss looks larger than it is. Without all, the model guesses the more
-# frequent class. The lower ones are missed less than the higher ones. Which of these three does your run confirm, and
-# for which are the intervals too wide? Note what an ablation asks: what a *trained* model loses without a part. How
-# well a model would have learned without it is another experiment.
+# the third line. But it was chosen as the worst of six, so by section 4 its loss looks larger than it is. Without all
+# of them, the model guesses the more frequent class. The lower ones are missed less than the higher ones. Which of
+# these three does your run confirm, and for which are the intervals too wide? Note what an ablation asks: what a
+# *trained* model loses without a part. How well a model would have learned without it is another experiment.
 #
 # ## 6. The test split, once
 #

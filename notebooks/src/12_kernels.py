@@ -42,8 +42,8 @@ fig = plots.tiles(T=10, K=14, N=18, tile=(4, 5, 4), at=(1, 2, 1))
 
 # %% [markdown]
 # **Your turn.** How many elements move between memory and a cache that holds one tile of each array? $x$ is read once
-# for each tile of columns, $W$ once for each tile of rows. $y$ is written once. For a smaller tile at
-# the edge, too, $x$ or $W$ goes by once more, but the tile itself holds fewer elements.
+# for each tile of columns, $W$ once for each tile of rows. $y$ is written once. For a smaller tile at the edge, too,
+# $x$ or $W$ goes by once more, but the tile itself holds fewer elements.
 
 
 # %% exercise="fetched"
@@ -152,9 +152,9 @@ for rung in RUNGS:
 
 # %% [markdown]
 # (L2 is the second cache: some hundred thousand to a few million bytes for each core, slower than the first one, and
-# much faster than memory.) They all give what yours gives. Above them stands the engine, which the program itself
-# computes with: below it is the bar *5 micro kernel*. If the processor has AMX, a unit of newer Intel processors that
-# multiplies whole small tiles by one instruction, the engine has a second bar, *6 amx tiles*.
+# much faster than memory.) They all give what yours gives. Above them stands the engine, with which the program itself
+# computes. In the picture it is the bar *5 micro kernel*. If the processor has AMX, a unit of newer Intel processors
+# that multiplies whole small tiles by one instruction, the engine has a second bar, *6 amx tiles*.
 
 # %%
 expected = tiled_matmul(x, W, (32, 64, 64))

@@ -121,9 +121,9 @@ fig = plots.task_matrix(matrix, list(every), TASKS)
 
 # %% [markdown]
 # Each task is served best, or as well, by its own adapters, so each sentence goes through those of its task. Others
-# help, too:
-# *negation* lifts *opinion* from 0.70 to 0.80. But do not conclude that knowledge of negations was needed, for *long*
-# does nearly the same. The `[CLS]` of the plain BERT says little about a sentence; after training it says more.
+# help, too: *negation* lifts *opinion* from 0.70 to 0.80. But do not conclude that knowledge of negations was needed,
+# for *long* does nearly the same. The `[CLS]` of the plain BERT says little about a sentence; after training it says
+# more.
 #
 # ## 3. One batch, many tasks
 #
@@ -230,8 +230,8 @@ print("those of opinion are the same:", all(np.allclose(all_four[key], one[key])
 #
 # In the paper, tasks arrive one after another, and an old one must not be forgotten when a new one is learned. Networks
 # that are trained further do forget. A **bank** is one file with what several tasks have trained, each under its name:
-# adapters, LayerNorms, head, and no backbone. **Predict first:** a bank holds three tasks. We add the fourth. How many bits of
-# the other three change, and how many of the backbone?
+# adapters, LayerNorms, head, and no backbone. **Predict first:** a bank holds three tasks. We add the fourth. How many
+# bits of the other three change, and how many of the backbone?
 
 # %%
 with TemporaryDirectory() as folder:
@@ -323,8 +323,8 @@ judge(adapter, no_skip)
 
 # %% [markdown]
 # **Your turn.** Change the adapter as you like, and write its backward pass by hand. Ideas, all with the same four
-# parameters: tanh for GELU; half of the bottleneck's output; $u\,\sigma(u)$; a square; the adapter twice. (The output that is
-# stored below is that of ours: tanh for GELU, and half of the bottleneck's output.)
+# parameters: tanh for GELU; half of the bottleneck's output; $u\,\sigma(u)$; a square; the adapter twice. (The output
+# that is stored below is that of ours: tanh for GELU, and half of the bottleneck's output.)
 
 
 # %% exercise="own_variant"
