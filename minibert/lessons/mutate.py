@@ -1,4 +1,4 @@
-"""Mechanical mistakes: every solution with one operator, number, name or call changed. Is each of them caught?
+"""Mechanical mistakes: every solution with one operator, number, size or call changed. Is each of them caught?
 
     python -m minibert.lessons mutate
 
@@ -39,14 +39,16 @@ OPERATORS: dict[type, tuple[type, ...]] = {
 }
 METHODS = {"sum": ("mean", "max"), "mean": ("sum", "max"), "max": ("min", "sum"), "exp": ("tanh",), "sqrt": ("exp",)}
 METHODS |= {"zeros_like": ("ones_like",), "zeros": ("ones",), "min": ("max",)}
+DIMENSIONS = frozenset("BCDFHKLMNTVn") | {"rows", "columns", "depth", "d_head", "n_heads", "n_layers", "top_k"}
 
 
 def mutants(name: str) -> Iterator[tuple[str, Callable]]:
     """(what was changed, the changed function) of one solution."""
     source = source_of(name)
     tree = ast.parse(source)
+    sizes = _sizes(tree)
     for i, node in enumerate(ast.walk(tree)):
-        for change in _changes(node):
+        for change in (*_changes(node), *_other_sizes(node, sizes)):
             mutant = copy.deepcopy(tree)
             place = list(ast.walk(mutant))[i]
             before = ast.unparse(node)
@@ -80,6 +82,32 @@ def _changes(node: ast.AST) -> Iterator[tuple]:
         yield ("drop",)
 
 
+def _sizes(tree: ast.AST) -> list[str]:
+    """The sizes that a function computes with: D, x.shape[0], len(offsets) - 1, …; each once."""
+    return list(dict.fromkeys(text for node in ast.walk(tree) if (text := _size(node, tree))))
+
+
+def _size(node: ast.AST, tree: ast.AST) -> str:
+    """The text of a node that is a size, else "". A name that is given the result of a call, such as a slice, is none.
+
+    Of a product or a quotient of sizes each factor is one.
+    """
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in DIMENSIONS:
+        given = [a for a in ast.walk(tree) if isinstance(a, ast.Assign) and isinstance(a.value, ast.Call)]
+        return "" if any(ast.unparse(a.targets[0]) == node.id for a in given) else node.id
+    is_shape = isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute) and node.value.attr == "shape"
+    of_length = node.left if isinstance(node, ast.BinOp) and ast.unparse(node).endswith(") - 1") else node
+    is_length = isinstance(of_length, ast.Call) and ast.unparse(of_length.func) == "len"
+    return ast.unparse(node) if is_shape or is_length else ""
+
+
+def _other_sizes(node: ast.AST, sizes: list[str]) -> Iterator[tuple]:
+    """One size in the place of another, as the bound of a loop, the step of a range, or a factor."""
+    own = ast.unparse(node) if isinstance(node, (ast.Name, ast.Subscript, ast.Call, ast.BinOp)) else ""
+    if own in sizes and isinstance(getattr(node, "ctx", ast.Load()), ast.Load):
+        yield from (("size", ast.parse(other, mode="eval").body) for other in sizes if other != own)
+
+
 def _apply(tree: ast.AST, node: ast.AST, change: tuple) -> None:
     what, *value = change
     if what == "swap":
@@ -88,6 +116,8 @@ def _apply(tree: ast.AST, node: ast.AST, change: tuple) -> None:
         _replace(tree, node, getattr(node, value[0]))
     elif what == "drop":
         _replace(tree, node, ast.Pass())
+    elif what == "size":
+        _replace(tree, node, value[0])
     else:
         setattr(node, what, value[0])
 
@@ -105,6 +135,8 @@ def _replace(tree: ast.AST, node: ast.AST, other: ast.AST) -> None:
 def _told(node: ast.AST, change: tuple) -> str:
     if change[0] == "drop":
         return "(dropped)"
+    if change[0] == "size":
+        return ast.unparse(change[1])
     return ast.unparse(getattr(node, change[1]) if change[0] == "replace" else node)
 
 

@@ -175,6 +175,9 @@ def adapter_init(D, M, rng, std=1e-2):
 lessons.check("adapter_init", adapter_init)
 
 # %%
+# lessons.hint("adapter_init")      # a question first; call it again for more
+
+# %%
 adapter_init = lessons.take("adapter_init", adapter_init)
 fresh = adapter_init(48, 8, rng)
 distance = np.linalg.norm(adapter(x, fresh)[0] - x) / np.linalg.norm(x)
@@ -267,9 +270,11 @@ for std, distance, gradient in list(zip(stds, distances, gradients, strict=True)
     print(f"{std:.0e} {distance:10.1e} {gradient:12.1e}")
 
 # %% [markdown]
-# The distance grows a hundredfold, as two matrices are multiplied; the gradient tenfold, as it passes one. So a smaller
-# initialization is not better without end: it is nearer to the identity, but the gradient it starts with is smaller.
-# (Adam divides by the gradient's size, [lesson 10](10_optimizer_and_loop.ipynb): that is why tiny ones still train.)
+# From row to row the distance grows a hundredfold, as two matrices are multiplied, and the gradient tenfold, as it
+# passes one. (Between 0.01 and 0.1 both grow by a third more: $u$ leaves the range around 0 where gelu is nearly the
+# line $u/2$.) So a smaller initialization is not better without end: it is nearer to the identity, but the gradient it
+# starts with is smaller. (Adam divides by the gradient's size, [lesson 10](10_optimizer_and_loop.ipynb): that is why
+# tiny ones still train.)
 #
 # The lower panel shows what training made of it: this program's runs on trec (six classes of questions; three seeds
 # each; `docs/reproduction.md`, figure 6).

@@ -7,7 +7,7 @@
 # **One idea:** a frozen weight gets no gradient of its own, but the gradient passes through it, on its way to whatever
 # trains below.
 #
-# **Time** 35 minutes · **Needs** lessons [6](06_attention_backward.ipynb), [7](07_a_real_bert.ipynb) and
+# **Time** 45 minutes · **Needs** lessons [6](06_attention_backward.ipynb), [7](07_a_real_bert.ipynb) and
 # [8](08_the_adapter.ipynb) · **Paper** sections 2.1 and 3.3
 
 # %%
@@ -217,6 +217,8 @@ lessons.check("is_trained", is_trained)
 
 # %% [markdown]
 # **Predict first:** which percentage of the parameters does each method train? The last column asks the program.
+# (Lesson 1 counted 22.7 million. It counted the pooler, too, a layer of $D^2 + D$ parameters that BERT was pre-trained
+# with. No head of these lessons reads it, so these models leave it out.)
 
 # %%
 is_trained = lessons.take("is_trained", is_trained)
@@ -258,6 +260,13 @@ fig = plots.gradient_by_layer(
 # 6](06_attention_backward.ipynb); attended (D), the input of the output product; the feed-forward input (D); the
 # derivative of GELU (F); h (F); for each LayerNorm n (D) and `inverse_std` (1). An adapter is never
 # frozen. If there is one, it keeps its input (D), the derivative of its GELU (M) and its h (M).
+#
+# In lesson 6 the row sum of $dP \circ P$ was taken from $dy$ and $y$, the attended tokens. The program takes it from
+# $P$ itself, which it computes again from lse, so *attended* is kept for the output product alone.
+#
+# The products whose caches were `query`, `key`, `value`, `out_a`, `intermediate` and `out_f` have the parameters
+# `attention/query/W`, `attention/key/W`, `attention/value/W`, `attention/output/W`, `feed_forward/intermediate/W` and
+# `feed_forward/output/W`, each with a `/b` beside it.
 
 
 # %% exercise="cache_sizes"

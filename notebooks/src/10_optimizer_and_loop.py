@@ -52,8 +52,8 @@ print(f"loss {loss:.2f}, guessing {math.log(2):.2f}")
 # ## 2. Adam
 #
 # Gradient descent, $p - \eta\,g$, moves each parameter in proportion to its gradient. In [lesson
-# 8](08_the_adapter.ipynb) you saw that near the identity those of `W_down` are a hundred times smaller than those of
-# `b_up`. No one rate $\eta$ fits both. Adam (Kingma and Ba, 2014) divides by the size of the gradient. It keeps two
+# 8](08_the_adapter.ipynb) you saw that near the identity those of `W_down` are some fifteen times smaller than those
+# of `b_up`. No one rate $\eta$ fits both. Adam (Kingma and Ba, 2014) divides by the size of the gradient. It keeps two
 # running means for each element:
 #
 # $$m \leftarrow \beta_1 m + (1-\beta_1)\,g,\qquad v \leftarrow \beta_2 v + (1-\beta_2)\,g^2$$

@@ -42,8 +42,8 @@ fig = plots.tiles(T=10, K=14, N=18, tile=(4, 5, 4), at=(1, 2, 1))
 
 # %% [markdown]
 # **Your turn.** How many elements move between memory and a cache that holds one tile of each array? $x$ is read once
-# for each tile of columns, $W$ once for each tile of rows. $y$ is written once. A smaller tile at the edge counts as
-# one tile, too.
+# for each tile of columns, $W$ once for each tile of rows. $y$ is written once. For a smaller tile at the edge, too,
+# $x$ or $W$ goes by once more, but the tile itself holds fewer elements.
 
 
 # %% exercise="fetched"
@@ -151,7 +151,10 @@ for rung in RUNGS:
     print(f"{rung.__name__}: {rung.__doc__.splitlines()[0]}")
 
 # %% [markdown]
-# They all give what yours gives. Above them stands the engine, and on top, if the processor has them, its AMX tiles.
+# (L2 is the second cache: some hundred thousand to a few million bytes for each core, slower than the first one, and
+# much faster than memory.) They all give what yours gives. Above them stands the engine, with which the program itself
+# computes. In the picture it is the bar *5 micro kernel*. If the processor has AMX, a unit of newer Intel processors
+# that multiplies whole small tiles by one instruction, the engine has a second bar, *6 amx tiles*.
 
 # %%
 expected = tiled_matmul(x, W, (32, 64, 64))
@@ -159,7 +162,8 @@ print([bool(np.abs(rung(x, W) - expected).max() < 1e-4) for rung in RUNGS])
 
 # %% [markdown]
 # **Predict first:** how many times faster is the engine than the three loops? Your NumPy version is the last bar: its
-# tiles are multiplied by NumPy's own fast product, so only the loops around it cost.
+# tiles are multiplied by NumPy's own fast product, so only the loops around it cost. A bar's length is its speed in
+# **GFLOP/s**: billions of floating-point operations, multiplications or additions, a second.
 
 # %% compare="never"
 T, K, N = lessons.setting(256, 64), 384, 1536
@@ -176,7 +180,8 @@ fig = plots.ladder(gflops)
 # %% [markdown]
 # - *walk along rows*: the inner loop meets neighbours in memory, which are loaded together as one vector.
 # - *cache blocks*: your tiles. They pay where $W$ does not fit the cache.
-# - *micro tile*: tiles again, one level up. What is loaded from the cache into registers is used several times.
+# - *micro tile*: tiles again, one level up. What is loaded from the cache into **registers**, the few places inside a
+#   core that it computes with, is used several times.
 # - *micro kernel*: the sums stay in registers until they are complete.
 # - *yours*: NumPy's product has all of this inside. If yours is slow, NumPy's threads and Numba's compete for the cores.
 #

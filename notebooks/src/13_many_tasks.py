@@ -7,7 +7,7 @@
 # **One idea:** one backbone, many tasks. What a task learned is a small file of its own. The backbone never changes, so
 # tasks cannot disturb each other.
 #
-# **Time** 60 minutes, of which training takes 2 · **Needs** [lesson 4](04_backprop_and_its_check.ipynb),
+# **Time** 50 minutes, of which training takes 2 · **Needs** [lesson 4](04_backprop_and_its_check.ipynb),
 # [lesson 8](08_the_adapter.ipynb), [lesson 10](10_optimizer_and_loop.ipynb) · **Paper** section 1 (tasks arrive in a
 # stream) and 3.6 (variants)
 
@@ -120,9 +120,10 @@ matrix = [[readout(own, labels[task], new, truth[task]) for task in TASKS] for o
 fig = plots.task_matrix(matrix, list(every), TASKS)
 
 # %% [markdown]
-# Each task is served best by its own adapters, so each sentence must go through those of its task. Others help, too:
-# *negation* lifts *opinion* from 0.70 to 0.80. But do not conclude that knowledge of negations was needed, for *long*
-# does nearly the same. The `[CLS]` of the plain BERT says little about a sentence; after training it says more.
+# Each task is served best, or as well, by its own adapters, so each sentence goes through those of its task. Others
+# help, too: *negation* lifts *opinion* from 0.70 to 0.80. But do not conclude that knowledge of negations was needed,
+# for *long* does nearly the same. The `[CLS]` of the plain BERT says little about a sentence; after training it says
+# more.
 #
 # ## 3. One batch, many tasks
 #
@@ -228,8 +229,9 @@ print("those of opinion are the same:", all(np.allclose(all_four[key], one[key])
 # ## 4. A further task
 #
 # In the paper, tasks arrive one after another, and an old one must not be forgotten when a new one is learned. Networks
-# that are trained further do forget. **Predict first:** a bank holds three tasks. We add the fourth. How many bits of
-# the other three change, and how many of the backbone?
+# that are trained further do forget. A **bank** is one file with what several tasks have trained, each under its name:
+# adapters, LayerNorms, head, and no backbone. **Predict first:** a bank holds three tasks. We add the fourth. How many
+# bits of the other three change, and how many of the backbone?
 
 # %%
 with TemporaryDirectory() as folder:
@@ -321,8 +323,8 @@ judge(adapter, no_skip)
 
 # %% [markdown]
 # **Your turn.** Change the adapter as you like, and write its backward pass by hand. Ideas, all with the same four
-# parameters: tanh for GELU; half of the bottleneck's output; $u\,\sigma(u)$; a square; the adapter twice. The solution
-# takes tanh, and scales the output by one half.
+# parameters: tanh for GELU; half of the bottleneck's output; $u\,\sigma(u)$; a square; the adapter twice. (The output
+# that is stored below is that of ours: tanh for GELU, and half of the bottleneck's output.)
 
 
 # %% exercise="own_variant"

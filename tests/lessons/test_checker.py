@@ -29,7 +29,7 @@ def test_each_exercise_has_its_mistakes_hints_and_other_forms():
     assert FORMS.keys() == lessons.EXERCISES.keys()
     for name, exercise in lessons.EXERCISES.items():
         assert len(exercise.mistakes) >= 5 and len(FORMS[name]) >= 3 and len(exercise.hints) >= 2, name
-        assert len({mistake.message for mistake in exercise.mistakes}) == len(exercise.mistakes), name
+        assert len({mistake[:3] for mistake in exercise.mistakes}) == len(exercise.mistakes), name  # each once
 
 
 @pytest.mark.parametrize(("name", "mistake"), ALL, ids=[f"{name}: {mistake.message[:60]}" for name, mistake in ALL])

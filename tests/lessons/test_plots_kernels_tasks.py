@@ -1,5 +1,7 @@
 """The pictures of lessons 12 and 13 show what they are given."""
 
+from itertools import pairwise
+
 import matplotlib
 import pytest
 
@@ -36,6 +38,15 @@ def test_roofline_has_its_corner_and_its_points():
     roof, *points = kernels.roofline({"a": (0.5, 4.0), "b": (100.0, 300.0)}, 400.0, 20.0).axes[0].lines
     assert list(roof.get_xdata())[1] == 20 and max(roof.get_ydata()) == 400
     assert [(point.get_xdata()[0], point.get_ydata()[0]) for point in points] == [(0.5, 4.0), (100.0, 300.0)]
+
+
+def test_no_label_of_the_roofline_lies_on_the_roof_or_on_another_label():
+    points = {"amx": (70.0, 410.0), "near": (70.0, 395.0), "below": (70.0, 370.0), "far": (70.0, 1.0)}
+    texts = kernels.roofline(points, 400.0, 20.0).axes[0].texts[2:]
+    heights = {text.get_text(): text.xyann[1] for text in texts}
+    assert heights["amx"] > 1.2 * 400 and heights["near"] < 400 / 1.2 and heights["far"] == 1
+    ordered = sorted(heights.values())
+    assert all(high > 1.4 * low for low, high in pairwise(ordered))
 
 
 def test_task_matrix_has_a_number_in_each_cell_and_a_frame_on_the_best_of_a_column():

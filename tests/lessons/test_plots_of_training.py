@@ -32,7 +32,8 @@ def test_accuracy_by_size():
     left, right = evidence.accuracy_by_size(
         ["0", "4", "16"], [0.7, 0.8, 0.8], [0.05] * 3, [(0.0, 0.2), (0.05, 0.15)]
     ).axes
-    assert list(left.containers[0].lines[0].get_ydata()) == [0.7, 0.8, 0.8]
+    np.testing.assert_allclose(left.containers[0].lines[0].get_ydata(), [70, 80, 80])
+    assert left.get_ylabel() == "accuracy on dev, percent" and right.get_ylabel() == "points more than M = 0"
     np.testing.assert_allclose(right.containers[0].lines[0].get_ydata(), [10, 10])
     assert [label.get_text() for label in right.get_xticklabels()] == ["4", "16"]
 

@@ -10,7 +10,7 @@ def _adapter(rng):
         shapes = {"down/W": (D, M), "down/b": (M,), "up/W": (M, D), "up/b": (D,)}
         return rng.normal(size=(T, D)), {name: rng.normal(scale=0.8, size=shape) for name, shape in shapes.items()}
 
-    return [arguments(4, 5, 3), arguments(1, 3, 2), arguments(3, 4, 6)]
+    return [arguments(4, 5, 3), arguments(1, 3, 2), arguments(5, 4, 6)]
 
 
 EXERCISES = (

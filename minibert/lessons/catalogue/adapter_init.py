@@ -165,6 +165,8 @@ EXERCISES = (
         hints=(
             "What are the gradients of W_down and W_up if both are zero?",
             "rng.standard_normal(shape) draws for both matrices. Which values are too large, and what becomes of them?",
+            "Truncated: drawn again, not set to the limit. outside = np.abs(values) > 2 is a mask, and values[outside] "
+            "= … writes new draws there alone. They may lie outside, too, so repeat this while outside.any().",
             "while (outside := np.abs(values) > 2).any(): values[outside] = rng.standard_normal(outside.sum()); then "
             "std * values",
         ),

@@ -14,13 +14,14 @@ def _softmax(rng):
 
 
 def _attention(rng):
-    """Sequences of different lengths, one of a single token; heads of several columns."""
+    """Sequences of different lengths, one of a single token; heads of several columns. Now more sequences than heads,
+    now fewer, and so of every two sizes: one that is taken for another is seen."""
 
     def arguments(offsets, n_heads, d_head):
         q, k, v = (rng.normal(scale=1.5, size=(offsets[-1], n_heads * d_head)) for _ in range(3))
         return q, k, v, np.array(offsets), n_heads
 
-    return [arguments([0, 3, 8], 2, 3), arguments([0, 4, 5, 7], 3, 2), arguments([0, 6], 1, 5)]
+    return [arguments([0, 3, 8], 2, 3), arguments([0, 1, 3, 4, 7], 3, 2), arguments([0, 6], 4, 2)]
 
 
 _ALL_LINES = """shifted = x - x.max(axis=1, keepdims=True)

@@ -35,14 +35,14 @@ def _tokens(rng, offsets):
 
 
 def _embeddings(rng):
-    return [(*_tokens(rng, offsets), _embeddings_parameters(rng, D)) for offsets, D in (([0, 4, 7], 5), ([0, 3], 4))]
+    return [(*_tokens(rng, offsets), _embeddings_parameters(rng, D)) for offsets, D in (([0, 4, 10], 5), ([0, 3], 4))]
 
 
 def _layer(rng):
     def arguments(offsets, n_heads, D, F):
         return rng.normal(size=(offsets[-1], D)), _layer_parameters(rng, D, F), np.array(offsets), n_heads
 
-    return [arguments([0, 3, 7], 2, 6, 5), arguments([0, 4, 5], 3, 3, 4)]
+    return [arguments([0, 3, 7], 3, 6, 5), arguments([0, 2, 3, 5], 2, 6, 7)]
 
 
 def _encoder(rng):
@@ -52,7 +52,7 @@ def _encoder(rng):
             p |= {f"encoder/layers/{i}/{name}": a for name, a in _layer_parameters(rng, D, F).items()}
         return *_tokens(rng, offsets), np.array(offsets), p, n_heads, n_layers
 
-    return [arguments([0, 3, 8], 2, 6, 5, 3), arguments([0, 4], 1, 4, 7, 1)]
+    return [arguments([0, 8], 2, 6, 5, 3), arguments([0, 2, 3, 5], 2, 6, 7, 1)]
 
 
 def _norm_names(norm):

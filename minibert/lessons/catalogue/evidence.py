@@ -38,6 +38,7 @@ def _ablate(rng):
     return [arguments(1, 2), arguments(0, 0, 3), arguments(3, 6), arguments(1, 1), arguments(8, 11)]
 
 
+_DIFFERENCE = "difference = np.asarray(right_a, float) - np.asarray(right_b, float)"
 _VARIANCE = "variance = ((difference - mean) ** 2).sum() / (n - 1)"
 _PREFIX = 'f"encoder/layers/{i}/{half}/adapter/"'
 _LEFT = "if not name.startswith(removed)"
@@ -68,6 +69,22 @@ EXERCISES = (
                 "the variance of the differences",
             ),
             (
+                _DIFFERENCE,
+                "difference = np.asarray(right_a) - np.asarray(right_b)",
+                "NumPy does not subtract bool arrays, and ^, which it advises, loses the sign of the difference. Make "
+                "numbers of them first: right_a.astype(float)",
+            ),
+            (
+                _DIFFERENCE,
+                "difference = abs(np.asarray(right_a, float) - np.asarray(right_b, float))",
+                "the sign of the difference is lost (by !=, ^ or abs): where b alone is right, it is -1",
+            ),
+            (
+                "math.sqrt(variance / n)",
+                "variance / math.sqrt(n)",
+                "s^2 stands where s belongs: the root of the variance is missing",
+            ),
+            (
                 "math.sqrt(variance / n)",
                 "math.sqrt(variance)",
                 "this is the standard deviation of one difference; the standard error of the mean is that over sqrt(n)",
@@ -85,9 +102,8 @@ EXERCISES = (
                 "n is the number of examples where the two differ; it must be that of all examples",
             ),
             (
-                "    difference = np.asarray(right_a, float) - np.asarray(right_b, float)\n",
-                "    difference = np.asarray(right_a, float) - np.asarray(right_b, float)\n"
-                "    difference = difference[difference != 0]\n",
+                f"    {_DIFFERENCE}\n",
+                f"    {_DIFFERENCE}\n    difference = difference[difference != 0]\n",
                 "examples on which both are right, or both wrong, are left out: they are differences of 0, and count",
             ),
             (

@@ -25,7 +25,7 @@ def _layer_backward(rng):
         x, dy = rng.normal(size=(offsets[-1], D)), rng.normal(size=(offsets[-1], D))
         return dy, plain.layer(x, parameters(D, F, M), np.array(offsets), n_heads)[1]
 
-    return [arguments([0, 3, 7], 2, 6, 5, 4), arguments([0, 4, 5], 1, 4, 7, 3)]
+    return [arguments([0, 3, 7], 3, 6, 5, 4), arguments([0, 1, 3, 4, 5], 2, 6, 7, 8)]
 
 
 _LAST = "dx = dsum + frozen_backward(dq, query) + frozen_backward(dk, key) + frozen_backward(dv, value)"
@@ -61,6 +61,28 @@ EXERCISES = (
                 "return adapter_backward(dy, cache) if",
                 "return (dy, adapter_backward(dy, cache)[1]) if",
                 "the gradient passes by both adapters: their dx is what goes on below them",
+            ),
+            *(
+                (
+                    _LAST,
+                    "dx = dsum + frozen_backward(" + ") + frozen_backward(".join(given) + ")",
+                    f"{which} are exchanged: the gradient of each goes back through its own weight, dq through query",
+                )
+                for which, given in {
+                    "dq and dk": ("dk, query", "dq, key", "dv, value"),
+                    "dq and dv": ("dv, query", "dk, key", "dq, value"),
+                    "dk and dv": ("dq, query", "dv, key", "dk, value"),
+                    "dq, dk and dv": ("dk, query", "dv, key", "dq, value"),
+                    "dv, dq and dk": ("dv, query", "dq, key", "dk, value"),
+                }.items()
+            ),
+            *(
+                (
+                    _LAST,
+                    f"dx = dsum + frozen_backward(dq + dk + dv, {name})",
+                    f"dq, dk and dv all go through the weight of {name}: each has its own, and the three dx are added",
+                )
+                for name in ("query", "key", "value")
             ),
             ("frozen_backward(dq, query) + ", "", "the queries do not pass their gradient to x"),
             (

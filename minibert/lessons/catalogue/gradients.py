@@ -16,7 +16,7 @@ def _embedding(rng):
     return [
         (np.array([2, 0, 2, 5, 2]), rng.normal(size=(7, 3))),
         (np.array([1, 1]), rng.normal(size=(3, 4))),
-        (np.array([4]), rng.normal(size=(6, 2))),
+        (np.array([4, 0, 4, 2, 5, 4, 0]), rng.normal(size=(6, 2))),
     ]
 
 
@@ -27,7 +27,7 @@ def _central_difference(rng):
     return [
         (lambda x: float(np.sum(np.exp(x)) + x[0] * x[-1]), rng.normal(size=4)),
         (lambda x: float(np.sum(W * x) ** 2), rng.normal(size=(3, 4))),
-        (lambda x: float(np.prod(x)), rng.normal(size=(2, 2))),
+        (lambda x: float(np.prod(x)), rng.normal(size=(3, 2))),
         (lambda x: float(np.sum(np.exp(x))), rng.normal(size=(2, 3)), 1e-2),
     ]
 

@@ -15,13 +15,33 @@ _WHOLE_TILES = """    for i in range(0, x.shape[0] - rows + 1, rows):
 
 
 def _tiled_matmul(rng):
-    """Whole numbers in float32: their sums are exact in any order. The first divides evenly, the others do not."""
+    """Whole numbers in float32: their sums are exact in any order. The first divides evenly, the others do not. Each of
+    T, K and N is once larger than each other one by a tile: a loop that ends at another one's end loses a tile."""
 
     def arguments(T, K, N, tile):
         x, W = rng.integers(-9, 10, size=(T, K)), rng.integers(-9, 10, size=(K, N))
         return x.astype(np.float32), W.astype(np.float32), tile
 
-    return [arguments(4, 6, 10, (2, 5, 3)), arguments(5, 7, 8, (2, 3, 4)), arguments(3, 11, 4, (8, 3, 2))]
+    larger = arguments(11, 5, 7, (3, 2, 4))
+    any_size = arguments(*rng.integers(1, 17, size=3), tuple(rng.integers(1, 6, size=3).tolist()))
+    return [
+        arguments(4, 6, 10, (2, 5, 3)),
+        arguments(5, 7, 8, (2, 3, 4)),
+        arguments(3, 11, 5, (8, 3, 2)),
+        any_size,
+        larger,
+    ]
+
+
+def _other_ends():
+    """A loop of tiles that ends where another one must, as (line, instead, message)."""
+    ends = {"T": "x.shape[0]", "K": "x.shape[1]", "N": "W.shape[1]"}
+    loops = (("i", "T", "rows", "rows of x and y"), ("j", "N", "columns", "columns of W and y"))
+    loops += (("k", "K", "depth", "columns of x and rows of W"),)
+    for name, own, step, what in loops:
+        for other in sorted(ends.keys() - {own}):
+            message = f"the loop of {name} ends at {other}; it must end at {own}, the number of {what}"
+            yield f"range(0, {ends[own]}, {step})", f"range(0, {ends[other]}, {step})", message
 
 
 def _fetched(rng):
@@ -59,6 +79,7 @@ EXERCISES = (
                 _WHOLE_TILES,
                 "the ragged edges are lost: where a tile does not divide the size, the last tile is smaller",
             ),
+            *_other_ends(),
             (
                 "range(0, x.shape[0], rows)",
                 "range(0, x.shape[0] - rows + 1, rows)",
@@ -130,6 +151,20 @@ EXERCISES = (
                 "N / columns, T / rows",
                 "there are no parts of tiles: round up",
             ),
+            (
+                "math.ceil(N / columns), math.ceil(T / rows)",
+                "N // columns + 1, T // rows + 1",
+                "// and + 1 count one tile too many where the tile divides the size: round up, as math.ceil does",
+            ),
+            *(
+                (
+                    "T * K * beside + K * N * above + T * N",
+                    f"above * rows * {steps} * beside + {steps} * beside * columns * above + {y}",
+                    "every tile is counted as a full one; a smaller one at the edge holds fewer elements",
+                )
+                for steps in ("K", "tile[2] * math.ceil(K / tile[2])")
+                for y in ("T * N", "above * rows * beside * columns")
+            ),
             (" + T * N", "", "y is not counted: each of its elements is written once"),
             (
                 "T * K * beside + K * N * above",
@@ -170,6 +205,7 @@ EXERCISES = (
                 "operations / elements",
                 "this is operations per element: an element has itemsize bytes",
             ),
+            ("(itemsize *", "(4 *", "an element has itemsize bytes; here it is 4, whatever is given"),
             ("+ T * N", "+ 0 * N", "y is not counted: it is written to memory, too"),
             ("T * K + K * N", "K * N", "x is not counted"),
             ("+ K * N", "", "W is not counted"),

@@ -15,9 +15,9 @@ def _names(layers, with_adapters: bool) -> list[str]:
 
 def _is_trained(_):
     """Every method, on names of a model of three layers; and of twelve, some of which have two digits. top_k counts for
-    one method alone: others have it, too."""
+    one method alone: others have it, too. First those where most is False, and a return that is missing gives None."""
     cases = []
-    for method, top_k in (("adapter", 3), ("full", 0), ("top_k", 1), ("top_k", 3), ("layernorm", 3), ("head", 3)):
+    for method, top_k in (("head", 3), ("layernorm", 3), ("adapter", 3), ("full", 0), ("top_k", 1), ("top_k", 3)):
         cases += [(name, method, 3, top_k) for name in _names(range(3), method == "adapter")]
     return cases + [(name, "top_k", 12, k) for k in (1, 4) for name in _names((1, 7, 8, 10, 11), False)]
 
@@ -43,9 +43,12 @@ def _cache_sizes(rng):
     )
     methods += ({"attention/output/W", "attention/output/b"}, {"feed_forward/intermediate/W"})
     methods += ({name for name in linear if name.endswith("/b")},)  # a bias alone does not keep the input
+    methods += ({"attention/query/W"}, {"attention/key/W"})
     return [(trained, *(int(n) for n in rng.choice(range(3, 40), 4, replace=False))) for trained in methods]
 
 
+_BIASES = ("attention/output/b", "feed_forward/intermediate/b", "feed_forward/output/b")
+_BIASES += ("attention/query/b", "attention/key/b", "attention/value/b")
 _HEAD = 'name.startswith("head/")'
 _NORM = '"/norm/" in name'
 
@@ -182,6 +185,31 @@ EXERCISES = (
                 "return {",
                 'trained = trained | {f"{name[:-1]}W" for name in trained if name.endswith("/b")}\n    return {',
                 "a bias alone keeps an input: db is the sum of the rows of dy, and needs no x. Its own W decides",
+            ),
+            *(
+                (
+                    "return {",
+                    f'trained = trained | {{name[:-1] + "W" for name in trained if name in {biases!r}}}\n    return {{',
+                    f"a bias ({biases[0]}) keeps an input: db is the sum of the rows of dy, and needs no x. W decides",
+                )
+                for biases in (_BIASES[:1], _BIASES[1:2], _BIASES[2:3], _BIASES[:3], _BIASES[3:])
+            ),
+            *(
+                (
+                    '("query", "key", "value")',
+                    f"{left!r}",
+                    "the input of q, k and v is needed if any of their three weights trains; "
+                    f"{', '.join({'query', 'key', 'value'} - set(left))} alone is forgotten",
+                )
+                for left in (("key", "value"), ("query", "value"), ("query", "key"))
+            ),
+            *(
+                (
+                    '("query", "key", "value")',
+                    f'("{name}",)',
+                    f"only the W of {name} decides on the input of q, k and v; any of the three needs it",
+                )
+                for name in ("query", "key", "value")
             ),
             (
                 '"derivative of gelu": F',

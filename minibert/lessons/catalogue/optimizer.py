@@ -1,6 +1,4 @@
-"""Adam, the schedule of the learning rate, clipping, and the loop that they make."""
-
-import numpy as np
+"""Adam, the schedule of the learning rate, and clipping."""
 
 from minibert.lessons.exercise import Exercise
 
@@ -27,23 +25,6 @@ def _clip(rng):
     return [arguments(1.0, 2.0), arguments(1.0, 0.01), arguments(0.5, 1.0)]
 
 
-def _train(rng):
-    """Gradients whose norm is now above the limit and now below it: else clipping would change nothing, as Adam divides
-    by the size of what it gets."""
-
-    def arguments(steps, peak, largest, decay, *warmup):
-        p = {"down/W": rng.normal(size=(3, 2)), "down/b": rng.normal(size=2), "norm/gamma": rng.normal(size=4)}
-        goal = {name: rng.normal(size=a.shape) for name, a in p.items()}
-        sizes = rng.choice([0.1, 1.0, 5.0], size=steps)
-
-        def gradients(p, step):
-            return {name: sizes[step] * (np.asarray(a) - goal[name]) for name, a in p.items()}
-
-        return p, gradients, steps, peak, largest, decay, *warmup
-
-    return [arguments(3, 0.1, 1.0, 0.5), arguments(12, 0.2, 0.7, 0.1, 0.4), arguments(25, 0.1, 1.5, 0.3)]
-
-
 EXERCISES = (
     Exercise(
         "adam_step",
@@ -60,6 +41,13 @@ EXERCISES = (
             ("m_hat = m / (1 - beta1**step)", "m_hat = m", "the bias of m is not corrected: it began at zero"),
             ("v_hat = v / (1 - beta2**step)", "v_hat = v", "the bias of v is not corrected: it began at zero"),
             (
+                "return p, m, v",
+                "return p, m_hat, v_hat",
+                "m and v are returned after the correction: keep them uncorrected, and correct them for p alone",
+            ),
+            ("return p, m, v", "return p, m_hat, v", "m is returned after the correction: keep it uncorrected"),
+            ("return p, m, v", "return p, m, v_hat", "v is returned after the correction: keep it uncorrected"),
+            (
                 "m_hat = m / (1 - beta1**step)\n    v_hat = v / (1 - beta2**step)",
                 "m_hat, v_hat = m, v",
                 "m and v are not corrected for their start at zero",
@@ -75,6 +63,11 @@ EXERCISES = (
                 "g = g + weight_decay * p; weight_decay = 0; m = beta1 * m + (1 - beta1) * g",
                 "weight decay is added to g (L2 regularization); decoupled, it moves p itself",
             ),
+            (
+                "p = p - lr * weight_decay * p - lr * m_hat / (np.sqrt(v_hat) + eps)",
+                "p = p - lr * m_hat / (np.sqrt(v_hat) + eps); p = p - lr * weight_decay * p",
+                "the decay is taken of the new p, after the step: take both of the p that is given",
+            ),
             ("- lr * weight_decay * p", "- weight_decay * p", "weight decay is not multiplied by the learning rate"),
             ("- lr * weight_decay * p", "", "weight decay is missing"),
             ("(1 - beta2) * g**2", "(1 - beta2) * g", "v averages g; it must average g^2"),
@@ -84,6 +77,12 @@ EXERCISES = (
                 "the correction counts the steps from 0: step is 1 for the first",
             ),
             ("/ (np.sqrt(v_hat) + eps)", "/ (v_hat + eps)", "the square root of v is missing"),
+            ("return p, m, v", "return p, v, m", "m and v are returned in the wrong order"),
+            (
+                "m_hat = m / (1 - beta1**step)\n    v_hat = v / (1 - beta2**step)",
+                "m_hat = m / (1 - beta2**step)\n    v_hat = v / (1 - beta1**step)",
+                "beta1 and beta2 are exchanged in the correction: m has beta1, v has beta2",
+            ),
             ("- lr * m_hat", "+ lr * m_hat", "p goes up the gradient: the sign is wrong"),
         ),
     ),
@@ -149,6 +148,11 @@ EXERCISES = (
                 "gradients whose norm is small are enlarged; they must stay as they are",
             ),
             (
+                "largest / norm)",
+                "1.0 / norm)",
+                "the limit is 1.0, whatever is given: use the argument largest",
+            ),
+            (
                 "norm = math.sqrt(sum((g**2).sum() for g in grads.values()))",
                 "norm = sum((g**2).sum() for g in grads.values())",
                 "the square root of the norm is missing",
@@ -167,82 +171,6 @@ EXERCISES = (
                 "norm = math.sqrt(sum((g**2).sum() for g in grads.values()))",
                 "norm = max(abs(g).max() for g in grads.values())",
                 "the largest element is no norm of all of them",
-            ),
-        ),
-    ),
-    Exercise(
-        "train",
-        10,
-        outputs=("trained",),
-        cases=_train,
-        hints=(
-            "What is made once, before the first step, and what in every step? m and v remember all steps.",
-            "In each step: gradients, clip, the rate, then adam_step for every name.",
-            "The schedule counts its steps from 0, Adam from 1: "
-            "p[name], m[name], v[name] = adam_step(p[name], grads[name], m[name], v[name], step + 1, lr, decay)",
-        ),
-        mistakes=(
-            (
-                "v[name], step + 1, lr",
-                "v[name], step, lr",
-                "Adam is given the step from 0, and divides by 1 - beta^0 = 0: its first step is step + 1",
-            ),
-            (
-                "learning_rate(step, steps",
-                "learning_rate(step + 1, steps",
-                "the schedule is given step + 1; it counts from 0, and Adam from 1",
-            ),
-            (
-                "        grads = clip(",
-                "        m = {name: np.zeros_like(a) for name, a in p.items()}; v = dict(m)\n        grads = clip(",
-                "m and v begin at zero in every step: make them once, before the loop, and keep what adam_step returns",
-            ),
-            (
-                "clip(gradients(p, step), largest)",
-                "gradients(p, step)",
-                "the gradients are not clipped",
-            ),
-            (
-                'weight_decay if name.endswith("/W") else 0.0',
-                "weight_decay",
-                "biases and LayerNorms decay, too: weight decay is for the names that end in /W",
-            ),
-            (
-                'weight_decay if name.endswith("/W") else 0.0',
-                "0.0",
-                "nothing decays: the weights, whose names end in /W, must",
-            ),
-            (
-                "lr = learning_rate(step, steps, peak, warmup)",
-                "lr = peak",
-                "the learning rate is the peak in every step: the schedule is not used",
-            ),
-            (
-                "learning_rate(step, steps, peak, warmup)",
-                "learning_rate(step, steps, peak)",
-                "warmup is not given to learning_rate",
-            ),
-            (
-                "gradients(p, step)",
-                "gradients(p, 0)",
-                "every step has the gradients of the first batch: gradients(p, step)",
-            ),
-            (
-                "    for step in range(steps):\n        grads = clip(gradients(p, step), largest)",
-                "    p_0 = dict(p)\n    for step in range(steps):\n        grads = clip(gradients(p_0, step), largest)",
-                "the gradients are those at the first parameters in every step: they must be taken where p is now",
-            ),
-            (
-                "grads[name], m[name]",
-                "clip(gradients(p, step), largest)[name], m[name]",
-                "the gradients are computed again for each array, after others have moved: take them once a step",
-            ),
-            ("range(steps)", "range(steps - 1)", "the last step is missing: range(steps) ends at steps - 1"),
-            ("range(steps)", "range(1, steps)", "step 0 is missing: the loop begins at 1"),
-            (
-                "p[name], m[name], v[name] = adam_step(p[name], grads[name], m[name], v[name], step + 1, lr, decay)",
-                "p[name] = p[name] - lr * grads[name] - lr * decay * p[name]",
-                "this is plain gradient descent: adam_step is not used",
             ),
         ),
     ),

@@ -15,7 +15,7 @@ def _attention_lse_backward(rng):
         _, cache = plain.attention_lse(scale * q, scale * k, v, np.array(offsets), n_heads)
         return dy, cache
 
-    return [arguments([0, 3, 8], 2, 3, 1.2), arguments([0, 4, 5, 7], 3, 2, 1.5), arguments([0, 4], 2, 5, 30.0)]
+    return [arguments([0, 3, 8], 2, 3, 1.2), arguments([0, 1, 3, 4, 7], 3, 2, 1.5), arguments([0, 4], 2, 5, 30.0)]
 
 
 _P = "P = np.exp(scores - lse[rows, h, None])"

@@ -20,13 +20,22 @@ def _mixed_adapter(rng):
     sizes = {"speaker": 3, "opinion": 2, "negation": 4}
     return [
         arguments([3, 1, 4, 2], ["opinion", "negation", "opinion", "speaker"], sizes, 5),
-        arguments([2, 5], ["speaker", "negation"], sizes, 3),
-        arguments([4], ["opinion"], sizes, 4),
+        arguments([2, 1, 3, 1], ["speaker", "negation", "negation", "speaker"], sizes, 3),
+        arguments([4], ["opinion"], sizes, 6),
     ]
 
 
 def _mixed_gradients(rng):
     return [(rng.normal(size=x.shape), x, *others) for x, *others in _mixed_adapter(rng)]
+
+
+def _grouped(array, line):
+    """Rows that are written one task after the other, in whatever order the tasks come, as (line, instead, message)."""
+    for names in ("sorted(tasks)", "tasks", "list(adapters)", "list(set(tasks))"):
+        order = f"sorted(range(len(tasks)), key=lambda b: {names}.index(tasks[b]))"
+        joined = f"{array} = np.concatenate([{array}[offsets[b] : offsets[b + 1]] for b in {order}])"
+        message = f"the rows of {array} come back task by task: they must stay in the order of the batch"
+        yield line, f"{joined}\n    {line}", message
 
 
 EXERCISES = (
@@ -53,18 +62,7 @@ EXERCISES = (
                 "sequence b goes through adapter b of the dict: look it up by the name, tasks[b]",
             ),
             ("enumerate(tasks)", "enumerate(sorted(tasks))", "the tasks are sorted: sequence b has the task tasks[b]"),
-            (
-                "    return y\n",
-                "    order = np.argsort(tasks, kind='stable')\n"
-                "    return np.concatenate([y[offsets[b] : offsets[b + 1]] for b in order])\n",
-                "the rows come back sorted by task: they must stay in the order of the batch",
-            ),
-            (
-                "    return y\n",
-                "    order = sorted(range(len(tasks)), key=lambda b: tasks.index(tasks[b]))\n"
-                "    return np.concatenate([y[offsets[b] : offsets[b + 1]] for b in order])\n",
-                "the rows come back grouped by task: they must stay in the order of the batch",
-            ),
+            *_grouped("y", "return y"),
             (
                 "y[rows], _ = adapter(x[rows], adapters[task])",
                 "y[b :: len(tasks)], _ = adapter(x[b :: len(tasks)], adapters[task])",
@@ -155,6 +153,7 @@ EXERCISES = (
                 "the last token of each sequence is lost: the end of a slice is excluded already",
             ),
             ("enumerate(tasks)", "enumerate(sorted(tasks))", "the tasks are sorted: sequence b has the task tasks[b]"),
+            *_grouped("dx", "return dx, gradients"),
         ),
     ),
 )

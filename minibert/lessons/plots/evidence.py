@@ -9,14 +9,15 @@ def accuracy_by_size(sizes, accuracies, errors, differences):
     """Left the accuracy of each setting with its interval, right its difference to the first one.
 
     sizes: names of the settings, from small to large. accuracies: of each; errors: half the width of its interval.
-    differences: (low, high) of each setting minus the first, without the first.   -> a figure
+    differences: (low, high) of each setting minus the first, without the first. All are given from 0 to 1, and drawn
+    in percent, or in points.   -> a figure
     """
     import matplotlib.pyplot as plt
 
     fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
     places = np.arange(len(sizes))
-    left.errorbar(places, accuracies, yerr=errors, fmt="o", color="black", capsize=4)
-    left.set(xlabel="adapter size M (0: none)", ylabel="accuracy on dev", xticks=places, xticklabels=sizes)
+    left.errorbar(places, 100 * np.array(accuracies), yerr=100 * np.array(errors), fmt="o", color="black", capsize=4)
+    left.set(xlabel="adapter size M (0: none)", ylabel="accuracy on dev, percent", xticks=places, xticklabels=sizes)
     low, high = 100 * np.array(differences).T
     middle = (low + high) / 2
     right.errorbar(places[1:], middle, yerr=(high - low) / 2, fmt="s", color="black", capsize=4)

@@ -78,13 +78,21 @@ def roofline(points, peak, bandwidth):
     middle = (left * ridge) ** 0.5
     label = f"memory {bandwidth:,.0f} GB/s"
     axes.annotate(label, (middle, middle * bandwidth), (-6, 4), textcoords="offset points", ha="right")
-    heights: dict[float, float] = {}  # of the last label in each column
+    heights = _label_heights(points, peak)
     for number, (name, (x, y)) in enumerate(sorted(points.items(), key=lambda item: item[1][1])):
-        heights[x] = max(y, 1.5 * heights.get(x, 0))  # no label covers the one below it
         axes.plot(x, y, "osD^vPX*<>"[number % 10], color="tab:blue", markeredgecolor="black")
         line = {"arrowstyle": "-", "linewidth": 0.5}
-        axes.annotate(name, (x, y), (1.35 * x, heights[x]), fontsize=9, va="center", arrowprops=line)
+        axes.annotate(name, (x, y), (1.35 * x, heights[name]), fontsize=9, va="center", arrowprops=line)
     axes.set(xscale="log", yscale="log", xlim=(left, right), xlabel="operations per byte", ylabel="GFLOP/s")
     axes.set_ylim(top=3 * max(peak, *heights.values()))
     axes.grid(True, alpha=0.3)
     return figure
+
+
+def _label_heights(points, peak):
+    """{name: where its label stands}: beside its point, but not on the roof, and not on the label above it."""
+    heights, above = {}, {}  # above: the last label in each column
+    for name, (x, y) in sorted(points.items(), key=lambda item: -item[1][1]):
+        beside = max(y, 1.3 * peak) if y > peak else min(y, peak / 1.3)
+        heights[name] = above[x] = min(beside, above.get(x, np.inf) / 1.5)
+    return heights
