@@ -120,7 +120,9 @@ def _site(project: Path, folder: Path, work: Path, say: Callable[[str], None], r
         return
     say("building the site")
     places = ["--conf-dir", str(project / "docs"), "--doctree-dir", str(work / "doctrees")]
-    run("sphinx", ["--quiet", *places, str(project), str(folder / "site")])
+    built = work / "site" / "html"  # myst_nb leaves a folder beside what it builds
+    run("sphinx", ["--quiet", *places, str(project), str(built)])
+    built.rename(folder / "site")
 
 
 def _readme(course: Course, folder: Path, n: int) -> str:

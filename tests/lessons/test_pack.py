@@ -49,7 +49,8 @@ class Pip:
     def __call__(self, module, arguments):
         self.calls.append(arguments)
         if module == "sphinx":
-            (Path(arguments[-1])).mkdir()
+            Path(arguments[-1]).mkdir(parents=True)
+            (Path(arguments[-1]).parent / "jupyter_execute").mkdir()
             return (Path(arguments[-1]) / "index.html").write_text(f"made of {arguments[-2]}")
         if arguments[0] == "wheel":
             assert Path(arguments[-1], "setup.cfg").is_file()
@@ -148,6 +149,8 @@ def test_the_current_folder_is_not_replaced(course, tmp_path, monkeypatch):
 def test_the_site_goes_with_it_where_it_can_be_built(course, tmp_path, monkeypatch):
     monkeypatch.setattr(pack, "find_spec", lambda name: name)
     pack.pack(course, tmp_path / "with", lambda line: None, Pip())
+    folders = {path.name for path in (tmp_path / "with").iterdir() if path.is_dir()}
+    assert folders == {"models", "notebooks", "site", "wheels"}
     assert (tmp_path / "with" / "site" / "index.html").read_text() == f"made of {course.project}"
     assert "site/index.html is the course's site" in (tmp_path / "with" / "README.txt").read_text()
     assert "  site/index.html\n" in (tmp_path / "with" / "SHA256SUMS").read_text()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from minibert.plots import draw_heatmap
+
 
 def accuracy_by_size(sizes, accuracies, errors, differences):
     """Left the accuracy of each setting with its interval, right its difference to the first one.
@@ -30,24 +32,10 @@ def accuracy_by_size(sizes, accuracies, errors, differences):
 
 
 def ablation_heatmap(change, title: str = "change of the accuracy, in points"):
-    """change[i, j] (L, L): of the score without the adapters of layers i to j, both included; NaN where there is no
-    such span. Those cells are hatched; single layers, the diagonal, are framed.   -> a figure"""
+    """change[i, j] (L, L): of the score without the adapters of layers i to j, both counted in; NaN where there is no
+    such span.   -> a figure"""
     import matplotlib.pyplot as plt
 
-    change = np.asarray(change, float)
-    n_layers, largest = len(change), max(1.0, np.nanmax(np.abs(change)))
     fig, ax = plt.subplots(figsize=(5.6, 4.6), layout="constrained")
-    image = ax.imshow(change, cmap="viridis", vmin=-largest, vmax=0, zorder=1)
-    whole = plt.Rectangle((-0.5, -0.5), n_layers, n_layers, fill=False, hatch="////", edgecolor="lightgrey", zorder=0)
-    ax.add_patch(whole)
-    for i, j in np.ndindex(change.shape):
-        if np.isnan(change[i, j]):
-            continue
-        dark = change[i, j] < -largest / 2
-        ax.text(j, i, f"{change[i, j]:+.1f}", ha="center", va="center", color="white" if dark else "black", fontsize=9)
-        if i == j:
-            ax.add_patch(plt.Rectangle((i - 0.47, i - 0.47), 0.94, 0.94, fill=False, edgecolor="black", linewidth=2))
-    ax.set(title=title, xlabel="last ablated layer", ylabel="first ablated layer")
-    ax.set(xticks=range(n_layers), yticks=range(n_layers))
-    fig.colorbar(image, ax=ax, shrink=0.8, label="points")
+    draw_heatmap(ax, change, title, "points")
     return fig
