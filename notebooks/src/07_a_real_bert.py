@@ -15,8 +15,6 @@
 import numpy as np
 
 from minibert import lessons, load_backbone
-from minibert.bert import context_of, layer_forward
-from minibert.layers import embeddings_forward
 from minibert.lessons.edits import with_mistake
 from minibert.lessons.plain import attention, below, embedding, gelu, layernorm, linear
 from minibert.lessons.plots import encoder as plots
@@ -178,22 +176,12 @@ encoder = lessons.take("encoder", encoder)
 # %% [markdown]
 # ## 5. Real weights
 #
-# Here is the same walk through the program's own layers, which are written for speed. The program is the second
-# witness; tests compare it with the `transformers` library, too.
+# The program makes the same walk through its own layers, which are written for speed: `lessons.watch` runs them, and
+# keeps the hidden states under the same names. The program is the second witness; tests compare it with the
+# `transformers` library, too.
 
 
 # %%
-def program(backbone, batch):
-    """The hidden states of minibert itself, by name."""
-    params, context = backbone.params, context_of(batch, backbone.config)
-    x, _ = embeddings_forward(batch, params["embeddings"], None, context)
-    states = {"embeddings": x}
-    for i in range(backbone.config.n_layers):
-        x, _ = layer_forward(x, x, params["encoder"]["layers"][str(i)], None, context)
-        states[f"layer {i}"] = x
-    return states
-
-
 def errors(states, expected):
     """The largest difference, relative to the largest element, of each hidden state."""
     return {name: np.abs(states[name] - x).max() / np.abs(x).max() for name, x in expected.items()}
@@ -211,7 +199,7 @@ print("hidden states", y.shape)
 
 # %% compare="never"
 by_layer = {
-    name: errors(yours, program(b, batch))
+    name: errors(yours, lessons.watch(b, batch).states)
     for name, b in (("float32", backbone), ("float64", backbone.astype(np.float64)))
 }
 for name, found in by_layer.items():

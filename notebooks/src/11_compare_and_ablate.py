@@ -221,6 +221,16 @@ theirs = predict(model.without_adapters(range(2, 5)), few)
 print("largest difference of a probability:", np.abs(scores_without(2, 4, few) - theirs).max().round(6))
 
 # %% [markdown]
+# How much does each adapter change what passes through it? `lessons.watch` keeps what it reads, $x$, and what it gives,
+# $y$. **Predict first:** will the adapters that change most be those that are missed most?
+
+# %% compare="full" tolerance=0.2
+changes = lessons.watch(model, dev_batch).changes()
+for i in range(backbone.config.n_layers):
+    attention, feed_forward = changes[f"layer {i} attention"], changes[f"layer {i} feed_forward"]
+    print(f"layer {i}: |y - x| / |x| = {attention:.2f} after attention, {feed_forward:.2f} after feed-forward")
+
+# %% [markdown]
 # Now every span of layers. Row $i$ and column $j$ of the picture are the accuracy without the adapters of layers $i$ to
 # $j$, minus that with all of them. **Predict first:** which single layer is missed most? And what is left without all
 # of them?
