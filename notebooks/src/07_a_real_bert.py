@@ -7,7 +7,7 @@
 # **One idea:** your layers, real weights, an error below 1e-5. A wrong BERT does not crash, and it often seems to work.
 # Only a comparison of hidden states, one layer at a time, says that it is right, or where it begins to be wrong.
 #
-# **Time** 45 minutes, of which the computer takes one · **Needs** lessons [3](03_attention.ipynb) and
+# **Time** 45 minutes · **Needs** lessons [3](03_attention.ipynb) and
 # [5](05_gelu_and_layernorm.ipynb), and the weights of [lesson 1](01_first_minute.ipynb) · **Read** Devlin et al.
 # (2018), section 3
 
