@@ -7,7 +7,7 @@ import numpy as np
 from minibert.lessons.exercise import Exercise
 
 STD_OF_TRUNCATED = 0.8796  # of a standard normal distribution, truncated at two standard deviations
-MOST_DRAWN = 2_000_000  # numbers, of two matrices of 6,000: a right answer draws some 13,000, or whole ones some times
+MOST_DRAWN = 500_000  # numbers, of two matrices of 6,000: a right answer draws some 13,000, or whole ones some times
 NEAR = 0.06  # relative: about seven standard errors of the standard deviation of 6,000 draws
 
 BOTH_ZERO = "both weight matrices are zero: the gradients of both are zero, too, and they never change"
