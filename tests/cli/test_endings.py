@@ -16,11 +16,11 @@ import weights_convert.cli
 from minibert.cli import reports
 from minibert.endings import ended
 from minibert.errors import InputError
-from minibert.lessons import checker
+from minibert.lessons import going_on
 
 PROGRAMS = {  # a command that prints and needs little; the program's main; what it calls
     "minibert": (["params", "--config", "bert-base"], minibert.cli.main, (reports, "params")),
-    "minibert.lessons": (["hint", "gelu"], minibert.lessons.__main__.main, (checker, "hint")),
+    "minibert.lessons": (["hint", "gelu"], minibert.lessons.__main__.main, (going_on, "hint")),
     "weights_convert": (["verify", "tiny.h5"], weights_convert.cli.main, (weights_convert.cli, "verify")),
 }
 
