@@ -72,7 +72,10 @@ def test_a_second_run_trains_nothing_and_finds_the_same(run):
     assert ((out / "figure4.csv").read_text(), (out / "ledger.jsonl").read_text()) == (before, lines)
 
 
-@pytest.mark.parametrize("name", ["figure3", "figure4", "figure6", "table1", "table2", "extensions", "stream"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("table1", "extensions", "stream")]
+
+
+@pytest.mark.parametrize("name", ["figure3", "figure6", "table2", *SLOW])
 def test_from_the_ledger_all_is_written_again_without_data_and_without_training(run, name, tmp_path, monkeypatch):
     code, out, printed = run(name)
     assert code == 0, printed.err

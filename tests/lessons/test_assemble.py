@@ -100,7 +100,11 @@ LARGE = {  # function: (a line of it, what stands there instead)
 }
 
 
-@pytest.mark.parametrize("name", LARGE)
+# The others are slow: all together take some twenty seconds.
+FEW = ("pack", "softmax", "layer", "gelu_backward", "clip")
+
+
+@pytest.mark.parametrize("name", [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in LARGE])
 def test_a_mistake_on_larger_arrays_is_named(tmp_path, backbone, name):
     line, instead = LARGE[name]
     functions = own_import.load(answered(tmp_path / "mine", **{name: (line, instead)}))

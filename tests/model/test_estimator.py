@@ -306,6 +306,7 @@ def test_scores_far_from_0_are_told_and_scikit_learn_scales_them(path):
     assert plain.result_["dev"]["r2"] < -50
 
 
+@pytest.mark.slow
 def test_a_grid_search_gives_the_same_in_two_processes(path):
     def search(n_jobs):
         grid = {"adapter_size": [2, 8], "lr": [1e-2, 3e-2]}
