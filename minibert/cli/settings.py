@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 from argparse import ArgumentTypeError
 from dataclasses import fields
@@ -25,13 +26,14 @@ def rows_of_tasks(text: str) -> dict[str | None, int]:
     """A type for argparse: 1000,cola=3000 is {None: 1000, "cola": 3000}, a number of rows for each task that is not
     named, and for one that is."""
     parts = [part.strip().rpartition("=") for part in text.split(",")]
-    found = {name.strip() or None: int(rows) for name, _, rows in parts}
-    if len(found) < len(parts) or min(found.values()) < 1:
-        raise ValueError
+    try:
+        found = {name.strip() or None: int(rows) for name, _, rows in parts}
+    except ValueError:
+        found = {}
+    if not found or len(found) < len(parts) or min(found.values()) < 1:
+        expected = "expected one number of rows, at least 1, and others for single tasks, as in 1000,cola=3000"
+        raise argparse.ArgumentTypeError(f"{expected}; got {text!r}")
     return found
-
-
-rows_of_tasks.__name__ = "number of rows, as in 1000 or 1000,cola=3000"
 
 
 def _tuple_of(kind: type):

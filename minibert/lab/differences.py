@@ -7,35 +7,40 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.lab.summary import Setting, align, best_settings, mean_and_error
+from minibert.lab.summary import Setting, align, best_of, groups_of, mean_and_error
 from minibert.storage import write_rows
 
 SPLITS = ("dev", "test")
 PARTS = ("one", "other", "difference", "standard_error")
+COLUMNS = ("backbone", "task", "metric", "train_rows", "one_settings", "other_settings")
+COLUMNS += tuple(f"{split}_{part}" for split in SPLITS for part in PARTS)
 
 
 def differences(records: list[dict], one: str = "adapter", other: str = "full") -> list[dict]:
     """What a method has more than another: a row a task that has both on the same data (of a task with several data
-    sets that with most training rows), and last their mean.
+    sets that with most training rows), and last their mean; so for each backbone.
 
-    Keys: task, metric, train_rows, and in points for dev and test: dev_one, dev_other, dev_difference and
-    dev_standard_error, which is that of the difference, over seeds. The mean of test is over the tasks that have it.
+    Keys: backbone (the beginning of its fingerprint), task, metric, train_rows, one_settings and other_settings (how
+    many were tried), and in points for dev and test: dev_one, dev_other, dev_difference and dev_standard_error, which
+    is that of the difference, over seeds. The mean of test is over the tasks that have it.
     """
-    groups: dict[tuple, dict[str, Setting]] = {}
-    for setting in best_settings(records):
-        result = setting.results[0]
-        groups.setdefault((setting.trial.task, result["data"], result["backbone"]), {})[setting.trial.method] = setting
-    rows: dict[str, dict] = {}
-    for (task, *_), found in groups.items():
+    pairs: dict[tuple, dict[str, list[Setting]]] = {}
+    for (task, data, backbone, method), settings in groups_of(records).items():
+        pairs.setdefault((backbone, task, data), {})[method] = settings
+    rows: dict[str, dict[str, dict]] = {}
+    for (backbone, task, _), found in pairs.items():
         if one in found and other in found:
-            row = _difference(task, found[one], found[other])
-            if task not in rows or row["train_rows"] > rows[task]["train_rows"]:
-                rows[task] = row
-    return [*rows.values(), _mean(list(rows.values()))] if rows else []
+            row = {"backbone": backbone[:8], "task": task} | _difference(found[one], found[other])
+            tasks = rows.setdefault(backbone, {})
+            if task not in tasks or row["train_rows"] > tasks[task]["train_rows"]:
+                tasks[task] = row
+    return [row for tasks in rows.values() for row in (*tasks.values(), _mean(list(tasks.values())))]
 
 
-def _difference(task: str, one: Setting, other: Setting) -> dict:
-    row = {"task": task, "metric": one.metric, "train_rows": round(one.mean("train_rows"))}
+def _difference(ones: list[Setting], others: list[Setting]) -> dict:
+    one, other = best_of(ones), best_of(others)
+    row = {"metric": one.metric, "train_rows": round(one.mean("train_rows"))}
+    row |= {"one_settings": len(ones), "other_settings": len(others)}
     for split in SPLITS:
         (a, a_error), (b, b_error) = (mean_and_error(setting.scores(split)) for setting in (one, other))
         values = a, b, a - b, math.hypot(a_error, b_error)
@@ -44,7 +49,7 @@ def _difference(task: str, one: Setting, other: Setting) -> dict:
 
 
 def _mean(rows: list[dict]) -> dict:
-    mean = {"task": f"mean of {len(rows)}", "metric": "", "train_rows": ""}
+    mean = dict.fromkeys(COLUMNS, "") | {"backbone": rows[0]["backbone"], "task": f"mean of {len(rows)}"}
     for split in SPLITS:
         scored = [row for row in rows if not math.isnan(row[f"{split}_one"])]
         for part in PARTS:
@@ -55,11 +60,16 @@ def _mean(rows: list[dict]) -> dict:
 
 
 def format_differences(rows: list[dict], one: str = "adapter", other: str = "full") -> str:
-    """The table for people; the standard error of a difference stands in brackets."""
-    cells = [("task", "train rows", "metric", *(text for s in SPLITS for text in (f"{s}: {one}", other, "difference")))]
+    """The table for people; the standard error of a difference stands in brackets. The backbone is told if there are
+    several."""
+    several = len({row["backbone"] for row in rows}) > 1
+    first = ("backbone", "task") if several else ("task",)
+    scores = [text for split in SPLITS for text in (f"{split}: {one}", other, "difference")]
+    cells = [(*first, "train rows", "settings tried", "metric", *scores)]
     for row in rows:
+        tried = f"{row['one_settings']}, {row['other_settings']}" if row["metric"] else ""
         scores = [text for split in SPLITS for text in _cells(*(row[f"{split}_{part}"] for part in PARTS))]
-        cells.append((row["task"], str(row["train_rows"]), row["metric"], *scores))
+        cells.append((*(row[name] for name in first), str(row["train_rows"]), tried, row["metric"], *scores))
     return "\n".join(align(cells))
 
 
@@ -71,5 +81,4 @@ def _cells(one: float, other: float, difference: float, error: float) -> tuple[s
 
 def write_differences(rows: list[dict], path) -> None:
     """The same as CSV."""
-    columns = ("task", "metric", "train_rows", *(f"{split}_{part}" for split in SPLITS for part in PARTS))
-    write_rows(Path(path), rows, columns)
+    write_rows(Path(path), rows, COLUMNS)

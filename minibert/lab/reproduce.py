@@ -11,16 +11,17 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from minibert import plots
 from minibert.data import FURTHER, load_task
-from minibert.errors import InputError, shown
+from minibert.errors import InputError, list_some, shown
 from minibert.lab import figures, stream, tables
 from minibert.lab.experiment import Keep, Measurement, Report, Scope
 from minibert.lab.ledger import Ledger, latest, measured, read_ledger
+from minibert.lab.recall import Recall
 from minibert.lab.sweep import make_executor, run_trials, tell_plan
 from minibert.storage import write_rows
 from minibert.trial import Trial
@@ -51,10 +52,13 @@ RECIPES = {
 
 def reproduce(args) -> int:
     """Run an experiment, print what it found, write its tables and its picture. Returns 1 if trials failed, else 0."""
+    if args.from_ledger and (args.dry_run or args.retry_failed):
+        raise InputError("--from-ledger runs nothing: leave out --dry-run and --retry-failed")
     recipe = RECIPES[args.name]
     plots.check_installed()  # missing: reported now, not after hours
     scope = _scope(args, recipe)
-    print(f"{args.name} on {', '.join(scope.tasks)}, {len(scope.seeds)} seeds: {_first_line(recipe.run)}")
+    seeds = "1 seed" if len(scope.seeds) == 1 else f"{len(scope.seeds)} seeds"
+    print(f"{args.name} on {', '.join(scope.tasks)}, {seeds}: {_first_line(recipe.run)}")
     if args.dry_run:
         print("all stages together, about, as later ones take what was best in the first:")
         tell_plan(planned(recipe, scope), _ledger(args), args)
@@ -66,7 +70,8 @@ def reproduce(args) -> int:
         print(path)
     print(f"\n{report.text}")
     if failed:
-        print(f"{len(failed)} trials failed; their results are missing above (--retry-failed runs them again)")
+        again = "" if args.from_ledger else " (--retry-failed runs them again)"
+        print(f"{len(failed)} trials failed; their results are missing above{again}")
     return 1 if failed else 0
 
 
@@ -81,12 +86,19 @@ def _scope(args, recipe: Recipe) -> Scope:
     for name in ("seeds", "epochs", "sizes", "top_ks"):
         if name in settings:
             settings[name] = tuple(settings[name])
+            if len(set(settings[name])) < len(settings[name]):
+                raise InputError(
+                    f"--{name.replace('_', '-')} names a value twice: {', '.join(map(str, settings[name]))}"
+                )
     find_tasks = _tasks_recalled if args.from_ledger else _tasks_at_hand
     tasks = tuple(args.tasks) if args.tasks else find_tasks(args, recipe)
     settings |= _train_rows(args.train_rows or {}, tasks)
-    return Scope(
-        Path(args.backbone), tasks, args.data, _out(args), quick=args.quick, recalls=args.from_ledger, **settings
-    )
+    settings |= {"quick": args.quick, "recalls": args.from_ledger}
+    scope = Scope(Path(args.backbone), tasks, args.data, _out(args), **settings)
+    for k in scope.top_ks or ():
+        if not 1 <= k <= scope.n_layers:
+            raise InputError(f"--top-ks names {k}, and the backbone has {scope.n_layers} layers")
+    return scope
 
 
 def _train_rows(given: dict[str | None, int], tasks: tuple[str, ...]) -> dict:
@@ -99,9 +111,13 @@ def _train_rows(given: dict[str | None, int], tasks: tuple[str, ...]) -> dict:
 
 
 def _tasks_recalled(args, recipe: Recipe) -> tuple[str, ...]:
-    """The recipe's tasks of which the ledger has trials; else the built-in task."""
-    known = {record["trial"]["task"] for record in latest(read_ledger(_ledger(args))).values()}
-    return tuple(task for task in recipe.tasks if task in known) or ("opinions",)
+    """The recipe's tasks of which the ledger has trials, or the built-in task. Raises InputError if it has neither."""
+    path = _ledger(args)
+    known = {record["trial"]["task"] for record in latest(read_ledger(path)).values()}
+    found = tuple(task for task in recipe.tasks if task in known)
+    if not found and ("opinions" not in known or recipe.tasks == ("squad",)):
+        raise InputError(f"{args.name}: {path} has no trials of its tasks: {', '.join(recipe.tasks)}")
+    return found or ("opinions",)
 
 
 def _tasks_at_hand(args, recipe: Recipe) -> tuple[str, ...]:
@@ -175,7 +191,9 @@ def _runner(args, scope: Scope, failed: set[Trial]) -> Iterator[Run]:
 def _measure(wanted: Measurement, trials: list[str], ledger: Ledger) -> list[dict]:
     """The rows of the ledger, or, if it has none, of a measurement now, which is written there."""
     rows = measured(ledger.records, wanted.what, trials)
-    if rows is None:
+    if rows is not None:
+        print(f"{wanted.what}: as measured before, from the ledger")
+    else:
         rows = json.loads(json.dumps(wanted.rows()))
         name = hashlib.sha256(json.dumps([wanted.what, trials]).encode()).hexdigest()[:12]
         ledger.append({"id": name, "status": "measured", "what": wanted.what, "trials": trials, "rows": rows})
@@ -184,30 +202,19 @@ def _measure(wanted: Measurement, trials: list[str], ledger: Ledger) -> list[dic
 
 @contextmanager
 def _recaller(args, scope: Scope, failed: set[Trial]) -> Iterator[Run]:
-    """Runs nothing: gives what the ledger has, whatever folder the data was in. Raises InputError if it lacks some."""
-    path, backbone = _ledger(args), scope.backbone.fingerprint
-    records, found = read_ledger(path), {}
-    for record in latest(records).values():
-        if record.get("result", {}).get("backbone", backbone) == backbone:
-            found[_anywhere(Trial.from_dict(record["trial"]))] = record
+    """Runs nothing: gives what the ledger has. Raises InputError if it lacks something."""
+    recall = Recall(_ledger(args), scope.backbone.fingerprint)
+    if unknown := [task for task in scope.tasks if task not in recall.tasks]:
+        raise InputError(
+            f"{recall.path} has no trials of {', '.join(unknown)}; it has {list_some(sorted(recall.tasks))}"
+        )
 
-    def recall(wanted: list[Trial] | Measurement) -> Any:
+    def run(wanted: list[Trial] | Measurement) -> Any:
         if isinstance(wanted, Measurement):
-            rows = measured(records, wanted.what, [found[_anywhere(trial)]["id"] for trial in wanted.trials])
-            if rows is None:
-                raise InputError(f"{path} lacks a measurement ({wanted.what}): run this without --from-ledger")
-            return rows
-        missing = [trial for trial in dict.fromkeys(wanted) if _anywhere(trial) not in found]
-        if missing:
-            count = f"{len(missing)} of {len(set(wanted))} trials, such as {missing[0].describe()}"
-            raise InputError(f"{path} lacks {count}: run this without --from-ledger, or give the options of its sweep")
-        return _done(wanted, {trial: found[_anywhere(trial)] for trial in wanted}, failed)
+            return recall.rows(wanted)
+        return _done(wanted, recall.records(wanted), failed)
 
-    yield recall
-
-
-def _anywhere(trial: Trial) -> Trial:
-    return replace(trial, data=None)
+    yield run
 
 
 def _done(trials: list[Trial], records: dict[Trial, dict], failed: set[Trial]) -> dict[Trial, dict]:
@@ -217,14 +224,14 @@ def _done(trials: list[Trial], records: dict[Trial, dict], failed: set[Trial]) -
 
 
 def _drive(experiment, run) -> Report:
-    """Give an experiment the results of the trials that it yields, until it reports."""
+    """Give an experiment what it yields: the results of trials, or rows. Until it reports."""
     results = None
     while True:
         try:
-            trials = experiment.send(results)
+            wanted = experiment.send(results)
         except StopIteration as end:
             return end.value
-        results = run(trials)
+        results = run(wanted)
 
 
 def write_report(report: Report, name: str, out: Path) -> list[Path]:

@@ -14,7 +14,7 @@ def stream(scope: Scope) -> Experiment:
     """Add one task after another to one bank file; after each, ask all earlier ones again and compare bit for bit."""
     trials = {task: scope.trial(task, "adapter", scope.seeds[0]) for task in scope.tasks}
     yield Keep(trials.values())
-    rows = yield Measurement("stream", tuple(trials.values()), lambda: _added(scope, trials))
+    rows = yield Measurement("earlier tasks asked again", tuple(trials.values()), lambda: _added(scope, trials))
     return Report({"stream": rows}, format_rows(rows))
 
 

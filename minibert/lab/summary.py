@@ -54,22 +54,29 @@ def settings_of(records: list[dict]) -> list[Setting]:
     return [Setting(trial, tuple(results[seed] for seed in sorted(results))) for trial, results in found.values()]
 
 
-def best_settings(records: list[dict]) -> list[Setting]:
-    """For each task and method (and data, and backbone) the setting with the best mean on dev.
-
-    Only settings with as many seeds as any of the group has are compared: one lucky seed would beat a mean of three.
-    """
+def groups_of(records: list[dict]) -> dict[tuple[str, str, str, str], list[Setting]]:
+    """{(task, data, backbone, method): the settings that were tried}; data and backbone are fingerprints."""
     groups: dict[tuple, list[Setting]] = {}
     for setting in settings_of(records):
         result = setting.results[0]
         key = (setting.trial.task, result["data"], result["backbone"], setting.trial.method)
         groups.setdefault(key, []).append(setting)
-    best = []
-    for settings in groups.values():
-        most = max(len(setting.results) for setting in settings)
-        full = [setting for setting in settings if len(setting.results) == most]
-        best.append(max(full, key=lambda setting: np.mean(setting.scores("dev"))))
-    return best
+    return groups
+
+
+def best_settings(records: list[dict]) -> list[Setting]:
+    """For each task and method (and data, and backbone) the setting with the best mean on dev.
+
+    Only settings with as many seeds as any of the group has are compared: one lucky seed would beat a mean of three.
+    """
+    return [best_of(settings) for settings in groups_of(records).values()]
+
+
+def best_of(settings: list[Setting]) -> Setting:
+    """The setting with the best mean on dev, of those with most seeds."""
+    most = max(len(setting.results) for setting in settings)
+    full = [setting for setting in settings if len(setting.results) == most]
+    return max(full, key=lambda setting: np.mean(setting.scores("dev")))
 
 
 def summarize(records: list[dict]) -> str:

@@ -35,6 +35,10 @@ RECORDS = [
 ]
 
 
+def on_backbone(name, records):
+    return [{**record, "result": {**record["result"], "backbone": name}} for record in records]
+
+
 def test_each_task_has_a_row_and_their_mean_is_the_last():
     cola, trec, mean = differences(RECORDS)
     assert [row["task"] for row in (cola, trec, mean)] == ["cola", "trec", "mean of 2"]
@@ -44,8 +48,22 @@ def test_each_task_has_a_row_and_their_mean_is_the_last():
     assert mean["dev_difference"] == pytest.approx((-12 + 10) / 2)
     assert mean["dev_standard_error"] == pytest.approx(math.hypot(2, 4) / 2)
     assert (mean["test_one"], mean["test_difference"]) == pytest.approx((81, 11)), "of the task that has a test split"
+    assert (trec["one_settings"], trec["other_settings"]) == (2, 1)
     last = format_differences(differences(RECORDS)).splitlines()[-1].split()
     assert last == ["mean", "of", "2", "61.0", "62.0", "-1.00", "(2.24)", "81.0", "70.0", "+11.00", "(1.00)"]
+
+
+def test_backbones_are_not_mixed():
+    both = differences([*on_backbone("first", RECORDS[:4]), *on_backbone("second", RECORDS)])
+    assert [(row["backbone"], row["task"]) for row in both] == [
+        ("first", "cola"),
+        ("first", "mean of 1"),
+        ("second", "cola"),
+        ("second", "trec"),
+        ("second", "mean of 2"),
+    ]
+    assert str(both[2:]) == str(differences(on_backbone("second", RECORDS)))
+    assert format_differences(both).splitlines()[1].split()[:2] == ["first", "cola"]
 
 
 def test_methods_that_share_no_task_have_no_row():

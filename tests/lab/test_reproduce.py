@@ -1,8 +1,10 @@
 """Every experiment of the paper from its trials to its files, on a tiny random backbone and the built-in task."""
 
 import csv
+import json
 from argparse import Namespace
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +26,14 @@ def backbone_file(tmp_path_factory):
     config = replace(CONFIG, max_positions=128)
     write_backbone(path, config, random_backbone(config, std=0.15).params, bert_tokenizer(VOCAB), "random", "0" * 64)
     return path
+
+
+@pytest.fixture(scope="module")
+def ledger_of_figure4(backbone_file, tmp_path_factory):
+    path = tmp_path_factory.mktemp("figure4") / "ledger.jsonl"
+    command = ["reproduce", "figure4", "--quick", "--backbone", str(backbone_file), "--out", str(path.parent)]
+    assert main([*command, "--train-rows", "32", "--dev-rows", "24", "--epochs", "1"]) == 0
+    return str(path)
 
 
 @pytest.fixture
@@ -95,11 +105,65 @@ def test_from_the_ledger_all_is_written_again_without_data_and_without_training(
 def test_what_the_ledger_lacks_is_named(run):
     code, out, printed = run("figure6")
     code, _, printed = run("figure6", "--from-ledger", "--seeds", "0,1")
-    assert code == 2 and "lacks 1 of 2 trials, such as opinions adapter" in printed.err
+    assert code == 2 and "lacks trials (opinions 1 of 2), such as opinions adapter" in printed.err
     lines = (out / "ledger.jsonl").read_text().splitlines(keepends=True)
     (out / "ledger.jsonl").write_text("".join(line for line in lines if '"measured"' not in line))
     code, _, printed = run("figure6", "--from-ledger")
-    assert code == 2 and "lacks a measurement (ablated spans of layers)" in printed.err
+    assert code == 2 and "lacks what is measured beside the trials (ablated spans of layers)" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--tasks", "nonsense"), "has no trials of nonsense; it has opinions"),
+        (("--top-ks", "99"), "--top-ks names 99, and the backbone has 2 layers"),
+        (("--top-ks", "0"), "--top-ks names 0"),
+        (("--seeds", "0,0"), "--seeds names a value twice: 0, 0"),
+        (("--dry-run",), "--from-ledger runs nothing: leave out --dry-run"),
+        (("--retry-failed",), "--from-ledger runs nothing"),
+    ],
+)
+def test_options_that_do_not_fit_a_ledger(ledger_of_figure4, run, options, told):
+    code, _, printed = run("figure4", "--from-ledger", "--ledger", ledger_of_figure4, *options)
+    assert code == 2 and told in printed.err
+
+
+def test_figure5_needs_trials_of_squad(ledger_of_figure4, run):
+    code, _, printed = run("figure5", "--from-ledger", "--ledger", ledger_of_figure4)
+    assert code == 2 and "has no trials of its tasks: squad" in printed.err
+
+
+def changed(path, out, **changes):
+    """The ledger with each trial once more, its result changed."""
+    header, *lines = Path(path).read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    more = [
+        {**r, "id": f"x{r['id']}", **changes, "result": {**r["result"], **changes.get("result", {})}} for r in records
+    ]
+    out.write_text("\n".join([header, *lines, *map(json.dumps, more), ""]))
+    return str(out)
+
+
+def test_what_a_ledger_has_twice_is_not_guessed(ledger_of_figure4, run, tmp_path):
+    code, out, _ = run("figure4", "--from-ledger", "--ledger", ledger_of_figure4)
+    assert code == 0
+    expected = (out / "figure4.csv").read_bytes()
+    of_another_backbone = changed(
+        ledger_of_figure4, tmp_path / "b", result={"backbone": "b" * 64, "dev": {"accuracy": 0.0}}
+    )
+    assert run("figure4", "--from-ledger", "--ledger", of_another_backbone)[0] == 0
+    assert (out / "figure4.csv").read_bytes() == expected
+    failed = changed(ledger_of_figure4, tmp_path / "f", status="failed", error="nan")
+    assert run("figure4", "--from-ledger", "--ledger", failed)[0] == 0, "what is done stays done"
+    assert (out / "figure4.csv").read_bytes() == expected
+    on_other_data = changed(ledger_of_figure4, tmp_path / "d", result={"data": "d" * 64})
+    code, _, printed = run("figure4", "--from-ledger", "--ledger", on_other_data)
+    assert code == 2 and "on 2 data sets that differ in their rows" in printed.err
+    path = tmp_path / "only"
+    header, *lines = Path(of_another_backbone).read_text().splitlines()
+    path.write_text("\n".join([header, *(line for line in lines if '"id": "x' in line), ""]))
+    code, _, printed = run("figure4", "--from-ledger", "--ledger", str(path))
+    assert code == 2 and "has no trials on this --backbone" in printed.err
 
 
 def test_only_the_asked_sizes_are_tried(run):

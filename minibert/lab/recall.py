@@ -1,0 +1,69 @@
+"""`reproduce --from-ledger`: what the ledger has, in place of runs. Neither data nor training is needed."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+from minibert.errors import InputError, list_some
+from minibert.lab.experiment import Measurement
+from minibert.lab.ledger import latest, measured, read_ledger
+from minibert.trial import Trial
+
+
+class Recall:
+    """The trials of a ledger on one backbone, found by their settings, whatever folder their data was in.
+
+    Raises InputError: a ledger that cannot be read, or that has trials on other backbones alone.
+    """
+
+    def __init__(self, path: Path, backbone: str):
+        self.path, self._records = path, read_ledger(path)
+        self._done: dict[Trial, dict[str, dict]] = defaultdict(dict)  # trial: {fingerprint of its data: record}
+        self._failed: dict[Trial, dict] = {}  # these tell neither data nor backbone
+        for record in latest(self._records).values():
+            trial = _anywhere(Trial.from_dict(record["trial"]))
+            if record["status"] == "failed":
+                self._failed[trial] = record
+            elif record["result"]["backbone"] == backbone:
+                self._done[trial][record["result"]["data"]] = record
+        if not self._done:
+            raise InputError(f"{path} has no trials on this --backbone: give the one that they were run on")
+        self.tasks = {trial.task for trial in self._done}
+
+    def records(self, trials: list[Trial]) -> dict[Trial, dict]:
+        """{trial: its record}. Raises InputError that counts those that the ledger lacks."""
+        wanted = list(dict.fromkeys(trials))
+        found = {trial: self._record(trial) for trial in wanted}
+        if missing := [trial for trial in wanted if found[trial] is None]:
+            every, lacking = (Counter(trial.task for trial in group) for group in (wanted, missing))
+            counts = list_some(f"{task} {n} of {every[task]}" for task, n in lacking.items())
+            raise InputError(
+                f"{self.path} lacks trials ({counts}), such as {missing[0].describe()}: name the tasks that it has "
+                "by --tasks, give the options of its sweep, or run this without --from-ledger"
+            )
+        return found
+
+    def _record(self, trial: Trial) -> dict | None:
+        done = self._done.get(_anywhere(trial), {})
+        if len(done) > 1:
+            raise InputError(
+                f"{self.path} has {trial.describe()} on {len(done)} data sets that differ in their rows: "
+                "--from-ledger cannot know which is meant; give a ledger that has one of them"
+            )
+        return next(iter(done.values()), self._failed.get(_anywhere(trial)))
+
+    def rows(self, wanted: Measurement) -> list[dict]:
+        """The rows of a measurement. Raises InputError if the ledger has none."""
+        names = [record["id"] for record in self.records(list(wanted.trials)).values()]
+        rows = measured(self._records, wanted.what, names)
+        if rows is None:
+            raise InputError(
+                f"{self.path} lacks what is measured beside the trials ({wanted.what}): run this without --from-ledger"
+            )
+        return rows
+
+
+def _anywhere(trial: Trial) -> Trial:
+    return replace(trial, data=None)
