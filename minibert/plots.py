@@ -27,12 +27,13 @@ class Style(NamedTuple):
     marker: str
     line: str = "-"
     point: str = ""
+    places: tuple = ("right", "bottom", (-4, 2))  # where the name stands: alignment, and points from the marker
     hatch: str = ""
 
 
 STYLES = {
-    "adapter": Style("adapters of size M", "tab:orange", "o", "-", "{}", "///"),
-    "top_k": Style("the top k layers fine-tuned", "tab:blue", "s", "--", "k={}", "\\\\\\"),
+    "adapter": Style("adapters of size M", "tab:orange", "o", "-", "{}", hatch="///"),
+    "top_k": Style("the top k layers fine-tuned", "tab:blue", "s", "--", "k={}", ("left", "top", (5, -2)), "\\\\\\"),
     "full": Style("full fine-tuning", "tab:blue", "s"),
     "layernorm": Style("LayerNorms only", "tab:green", "D", ":"),
     "head": Style("head only", "tab:grey", "v"),
@@ -85,11 +86,9 @@ def _seeds(rows: list[dict]) -> str:
 
 
 def _name_points(ax, rows: list[dict], style: Style, x, y) -> None:
-    """Write M or k beside each point: left of it, above, or right of it, below."""
-    right = style.point.startswith("k")
-    side = (
-        {"ha": "left", "va": "top", "xytext": (5, -2)} if right else {"ha": "right", "va": "bottom", "xytext": (-4, 2)}
-    )
+    """Write M or k beside each point."""
+    ha, va, offset = style.places
+    side = {"ha": ha, "va": va, "xytext": offset}
     for row, place in zip(rows, zip(x, y, strict=True), strict=True):
         if style.point and np.isfinite(place[1]):
             text = style.point.format(row["size_or_k"])
