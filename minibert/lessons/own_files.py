@@ -64,12 +64,18 @@ from minibert.errors import InputError
 from minibert.lessons import EXERCISES, own
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=getattr(pytest.mark, name)) for name in EXERCISES])
-def test(name):
+@pytest.fixture(scope="module")
+def reports():
+    """Each file is read once, and each function checked once."""
     try:
-        report = own.report_on(name, own.load(Path(__file__).parent))
+        return own.Reports(own.load(Path(__file__).parent))
     except InputError as error:
         pytest.fail(str(error), pytrace=False)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=getattr(pytest.mark, name)) for name in EXERCISES])
+def test(name, reports):
+    report = reports.on(name)
     if not report:
         pytest.fail(str(report), pytrace=False)
 '''

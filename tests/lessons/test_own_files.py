@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,41 @@ def test_a_file_that_cannot_be_imported(tmp_path, capsys, text, said):
     assert "lesson_05_gelu_and_layernorm.py, " + said in error and error.count("\n") == 1
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="has no timer")
+@pytest.mark.parametrize("file", ["mine.py", "lesson_05_gelu_and_layernorm.py"])
+def test_a_file_that_does_not_end(tmp_path, capsys, monkeypatch, file):
+    monkeypatch.setattr(own_import, "SECONDS", 0.5)
+    answered(tmp_path, ["gelu"])
+    (tmp_path / file).write_text("i = 0\nwhile i < 10:\n    i = i\n")
+    assert main(["status", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert file in error and "it did not end within 0.5 s: look at the condition of the loop" in error
+    assert error.count("\n") == 1 and signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="has no timer")
+def test_what_does_not_end_is_waited_for_once(tmp_path, monkeypatch):
+    """Of all who call it only those are told to begin there that do call it; the others are right as before."""
+    monkeypatch.setattr(own, "SECONDS", 1.5)
+    monkeypatch.setattr(own, "SOON", 0.05)
+    functions = own_import.load(answered(tmp_path, gelu=("y = x *", "while True: pass\n    y = x *")))
+    start = time.monotonic()
+    found = {standing.name: standing for standing in own.standings(functions)}
+    assert time.monotonic() - start < 14 * 1.5
+    assert "it did not end within 1.5 s" in found["gelu"].report.diagnosis
+    for name in ("adapter", "layer"):
+        assert found[name].report.diagnosis == "it calls gelu, which is not right yet: begin there"
+    assert found["gelu_backward"].state == found["linear"].state == own.RIGHT
+
+
+def test_functions_that_call_each_other_are_reported(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def linear(x, W, b):\n    softmax(x)\n\n\ndef softmax(x):\n    linear(x, x, x)\n"
+    )
+    reports = own.Reports(own_import.load(tmp_path))
+    assert "RecursionError" in str(reports.on("linear")) and "begin there" in str(reports.on("softmax"))
+
+
 def test_no_folder_and_a_function_that_is_taken_out(tmp_path, capsys):
     assert main(["status", str(tmp_path / "none")]) == 2
     assert "start DIR writes one" in capsys.readouterr().err
@@ -130,7 +166,7 @@ def test_pytest_shows_the_report_and_no_traceback(tmp_path):
     lines = told.splitlines()
     first = next(i for i, line in enumerate(lines) if "FAILURES" in line)
     assert code == 1 and lines[first + 2].startswith("layernorm: not yet. ") and "Traceback" not in told
-    assert "own.report_on" not in told and "1 failed" in told
+    assert "reports.on" not in told and "1 failed" in told
     code, told = run_pytest(tmp_path / "mine", "-k", "gelu")
     assert code == 1 and "1 failed, 1 passed" in told and "gelu_backward: not yet. it is not written yet" in told
     (tmp_path / "mine" / "mine.py").write_text("1 / 0")
