@@ -26,6 +26,7 @@ from minibert.lessons.telling import arguments_told, raised
 from minibert.lessons.time_limit import SECONDS, DoesNotEnd, limited
 from minibert.lessons.values import kind, names_told, returned, same
 
+PUT_BACK = 1e-9  # relative: x + e - 2 e + e is x up to its last bits
 TO_YOURS = "Run the cell of your def again, then the check."
 
 
@@ -182,8 +183,10 @@ def _on_own_cache(exercise: Exercise) -> str:
 def _changed(exercise: Exercise, given: tuple, arguments: tuple) -> str:
     """What to say of an argument that is no longer what it was; "" if none is."""
     for name, now, before in zip(exercise.solution.__code__.co_varnames, given, arguments, strict=False):
-        if same(now, before):
+        if same(now, before, PUT_BACK):
             continue
+        if name in dict(exercise.put_back):
+            return dict(exercise.put_back)[name]
         of_cache = exercise.forward and name == "cache"
         what = "the cache, or a part of it," if of_cache else f"its argument {name}"
         return f"it changes {what} in place: the caller still needs it, so compute a new array instead"

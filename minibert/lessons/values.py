@@ -85,17 +85,21 @@ def is_lost(value) -> bool:
     return are_numbers(value) and np.size(value) > 0 and not np.isfinite(np.asarray(value, np.float64)).any()
 
 
-def same(a, b) -> bool:
-    """Whether two values are equal, bit for bit."""
+def same(a, b, rounding: float = 0.0) -> bool:
+    """Whether two values are equal, bit for bit; with rounding, a relative error, floats may differ by so much."""
     if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
-        return len(a) == len(b) and all(map(same, a, b))
+        return len(a) == len(b) and all(same(*parts, rounding) for parts in zip(a, b, strict=True))
     if isinstance(a, dict) and isinstance(b, dict):
         others = dict(b.items())
-        return a.keys() == others.keys() and all(same(part, others[key]) for key, part in a.items())
+        return a.keys() == others.keys() and all(same(part, others[key], rounding) for key, part in a.items())
     if callable(a) or isinstance(a, str) or isinstance(b, str):
         return callable(b) or (isinstance(a, str) and isinstance(b, str) and a == b)
     both_float = np.asarray(a).dtype.kind == np.asarray(b).dtype.kind == "f"
-    return np.shape(a) == np.shape(b) and bool(np.array_equal(a, b, equal_nan=both_float))
+    if np.shape(a) != np.shape(b):
+        return False
+    if both_float:
+        return bool(np.allclose(a, b, rtol=rounding, atol=rounding * FLOOR, equal_nan=True))
+    return bool(np.array_equal(a, b))
 
 
 def agree(found, wanted) -> bool:
