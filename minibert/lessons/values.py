@@ -42,8 +42,10 @@ def kind(value) -> str:
     """A value for people: its shape, or what it is."""
     if isinstance(value, np.ndarray):
         return f"{value.shape}" if value.dtype.kind == "f" else f"{value.shape} of {value.dtype}"
-    if isinstance(value, (bool, int, float, str)) or value is None:
-        return repr(value)
+    if isinstance(value, np.number):
+        return _number(value)
+    if isinstance(value, (bool, int, float, str, np.bool_)) or value is None:
+        return repr(bool(value) if isinstance(value, np.bool_) else value)
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, set):
@@ -54,7 +56,13 @@ def kind(value) -> str:
 
 def returned(value) -> str:
     """What a function returned, so that a shape is not taken for a tuple."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _number(value)
     return f"one array of shape {value.shape}" if isinstance(value, np.ndarray) else kind(value)
+
+
+def _number(value) -> str:
+    return f"the number {value:.4g}" if isinstance(value, (float, np.floating)) else f"the number {value}"
 
 
 def are_numbers_in_a_row(found, wanted) -> bool:
