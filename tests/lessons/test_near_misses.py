@@ -230,6 +230,24 @@ def test_what_is_changed_in_place_is_named():
     assert said_of("linear_backward", changes_dy).startswith("it changes its argument dy in place")
 
 
+def test_scores_of_a_thousand():
+    """Written in other ways: the logarithm of a sum of exp, and the softmax of each row."""
+
+    def log_of_sum(scores, labels):
+        loss = np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(len(labels)), labels]
+        return loss.mean(), None
+
+    def by_rows(scores, labels):
+        p = np.array([np.exp(row) / np.exp(row).sum() for row in scores])
+        return -np.log(p[np.arange(len(labels)), labels]).mean(), (p, labels)
+
+    assert lessons.check("cross_entropy", lambda s, labels: log_of_sum(s - s.max(axis=1, keepdims=True), labels))
+    for function in (log_of_sum, by_rows):
+        assert "overflow" in str(lessons.check("cross_entropy", function)), str(
+            lessons.check("cross_entropy", function)
+        )
+
+
 def moved_by_steps(f, x, epsilon=1e-5, last=1):
     """Back again up to the last bit."""
     gradient = np.zeros_like(x)
