@@ -243,9 +243,23 @@ def test_scores_of_a_thousand():
 
     assert lessons.check("cross_entropy", lambda s, labels: log_of_sum(s - s.max(axis=1, keepdims=True), labels))
     for function in (log_of_sum, by_rows):
-        assert "overflow" in str(lessons.check("cross_entropy", function)), str(
-            lessons.check("cross_entropy", function)
-        )
+        report = lessons.check("cross_entropy", function)
+        assert report.named and "overflow" in report.diagnosis, str(report)
+
+
+def test_scores_of_attention_that_are_large():
+    def attention(q, k, v, offsets, n_heads):
+        y, d = np.zeros_like(q), q.shape[1] // n_heads
+        for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+            for head in (np.s_[start:stop, h : h + d] for h in range(0, q.shape[1], d)):
+                e = np.exp(q[head] @ k[head].T / d**0.5)
+                y[head] = e / e.sum(axis=1, keepdims=True) @ v[head]
+        return y, None
+
+    report = lessons.check("attention", attention)
+    assert report.named and "as softmax does" in report.diagnosis, str(report)
+    in_float32 = lessons.check("attention_backward", lambda *given: plain.attention_backward(*narrow(given)))
+    assert in_float32, str(in_float32)
 
 
 def moved_by_steps(f, x, epsilon=1e-5, last=1):
