@@ -1,6 +1,7 @@
 """Answers that are nearly right, or right in another way than the solution, and what the checker says of each."""
 
 import functools
+import itertools
 import re
 from pathlib import Path
 
@@ -250,7 +251,7 @@ def test_scores_of_a_thousand():
 def test_scores_of_attention_that_are_large():
     def attention(q, k, v, offsets, n_heads):
         y, d = np.zeros_like(q), q.shape[1] // n_heads
-        for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+        for start, stop in itertools.pairwise(offsets):
             for head in (np.s_[start:stop, h : h + d] for h in range(0, q.shape[1], d)):
                 e = np.exp(q[head] @ k[head].T / d**0.5)
                 y[head] = e / e.sum(axis=1, keepdims=True) @ v[head]

@@ -10,7 +10,7 @@ from learner import answered
 
 from minibert import lessons
 from minibert.errors import InputError
-from minibert.lessons import own, own_files, own_import, plain
+from minibert.lessons import own, own_files, own_import, plain, source
 from minibert.lessons.__main__ import main
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -29,6 +29,30 @@ def test_a_stub_has_signature_and_docstring_and_no_answer(tmp_path):
         assert function.__doc__ == solution.__doc__ and function.__defaults__ == solution.__defaults__, name
         assert not own.is_written(function), name
     assert set(states(tmp_path / "mine").values()) == {own.NOT_WRITTEN}
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("linear", ["cache: (x, W)", "return y, cache"]),
+        ("linear_backward", ["cache: (x, W)", "return dx, dW, db"]),
+        ("softmax", ["cache: p", "return p, cache"]),
+        ("gelu_backward", ["cache: x", "return dx"]),
+        ("encoder", ["return y, states"]),
+    ],
+)
+def test_a_stub_tells_what_to_return(name, told):
+    assert own_files.stub(name).splitlines()[-len(told) - 1 :] == [
+        *(f"    # {line}" for line in told),
+        f"    {source.BLANK}",
+    ]
+
+
+def test_a_stub_tells_a_long_cache_part_by_part():
+    lines = own_files.stub("layer_backward").splitlines()
+    begin = lines.index("    # cache, a tuple of")
+    assert lines[begin + 1] == "    #     (x, attention/query/W)" and lines[-2] == "    # return dx, gradients"
+    assert len(lines) - begin - 3 == len(lessons.EXERCISES["layer"].cache)
 
 
 def test_the_files_are_called_as_the_notebooks():
