@@ -46,6 +46,7 @@ class Report:
     has_raised: bool = False  # whether nothing was compared, since it raised
     ends: bool = True  # whether each call ended in its time
     is_ours: bool = False  # whether it is our function and not the learner's
+    of_own_file: bool = False  # whether it is read in a terminal, not in a notebook
     begin: str = ""  # the exercise to begin with, if it is another one
 
     @property
@@ -62,7 +63,9 @@ class Report:
         if self.passed:
             return f"{self.exercise}: right. {' '.join(self.details)}"
         lines = [f"{self.exercise}: not yet. {self.diagnosis}", *(f"  {line}" for line in self.details)]
-        return "\n".join([*lines, f'  a hint: lessons.hint("{self.begin or self.exercise}")'])
+        name = self.begin or self.exercise
+        hint = f"python -m minibert.lessons hint {name}" if self.of_own_file else f'lessons.hint("{name}")'
+        return "\n".join([*lines, f"  a hint: {hint}"])
 
     __repr__ = __str__  # a notebook shows the last value of a cell
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from minibert.errors import cut
@@ -53,8 +54,12 @@ class Reports:
         self._begun: set[str] = set()
 
     def on(self, name: str) -> Report:
-        """The report on one function. A backward function must also go with the learner's own forward function, if that
-        is right; one that calls another of theirs needs that one first."""
+        """The report on one function, with the command that gives a hint."""
+        return replace(self._found(name), of_own_file=True)
+
+    def _found(self, name: str) -> Report:
+        """A backward function must also go with the learner's own forward function, if that is right; one that calls
+        another of theirs needs that one first."""
         function = self.functions.get(name)
         if function is None:
             return Report(name, f"{MODULE}.py has no {name}")
@@ -83,7 +88,7 @@ class Reports:
             if name != report.exercise and not self._check(name):
                 state = "right" if is_written(self.functions[name]) else "written"
                 said = f"it calls {name}, which is not {state} yet: begin there"
-                return Report(report.exercise, said, (report.diagnosis,))
+                return Report(report.exercise, said, (report.diagnosis,), begin=name)
         return report
 
 

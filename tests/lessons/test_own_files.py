@@ -181,6 +181,18 @@ def test_a_cache_of_ones_own(tmp_path):
     assert "not with that of your gelu" in own.report_on("gelu_backward", functions).diagnosis
 
 
+def test_the_way_to_a_hint_is_a_command(tmp_path, capsys):
+    reports = own.Reports(own_import.load(answered(tmp_path, ["adapter"])))
+    assert str(reports.on("linear")).endswith("  a hint: python -m minibert.lessons hint linear")
+    assert "it calls linear, " in str(reports.on("adapter")) and str(reports.on("adapter")).endswith(" hint linear")
+    assert main(["hint", "linear_backward"]) == 0
+    first = capsys.readouterr().out.splitlines()
+    assert first[0].startswith("linear_backward, hint 1 of 3: ")
+    assert first[1:] == ["  the next: python -m minibert.lessons hint linear_backward 2"]
+    assert main(["hint", "linear_backward", "3"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
 def run_pytest(folder, *options):
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(folder), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder.parent)
