@@ -14,7 +14,7 @@ from minibert.errors import list_some
 TOLERANCE = 2e-6  # of the largest element of the expected tensor: what is computed in float32 is no mistake
 ROUNDED = 1e-8  # an answer in float64 has smaller errors
 FLOOR = 1e-3  # and never of less than this: a gradient may be zero, and what is left of it rounding
-MOST_SHOWN = 4  # names of a set
+MOST_OF_A_SET = 4  # that are shown
 
 
 # ------------------------------------------------------------------------------------------------------------- kinds
@@ -49,7 +49,7 @@ def kind(value) -> str:
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, set):
-        return f"a set of {list_some(sorted(map(str, value)), MOST_SHOWN) or 'nothing'}"
+        return f"a set of {list_some(sorted(map(str, value)), MOST_OF_A_SET) or 'nothing'}"
     name = type(value).__name__
     return "a function" if callable(value) else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
@@ -153,18 +153,18 @@ def look(found, wanted) -> str:
 def described(name: str, found, wanted) -> str:
     """The relative error of a tensor, and the element where it is largest."""
     if isinstance(wanted, (bool, str, list, tuple, dict)):
-        return f"{quoted(name)}: expected {wanted!r}, got {found!r}"
+        return f"{in_quotes(name)}: expected {wanted!r}, got {found!r}"
     relative = f"relative error {error(found, wanted):.1e}"
     found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
     if not wanted.any():
         relative = "expected all zero" if wanted.ndim else ""
     if not wanted.ndim:
-        return ": ".join(filter(None, (quoted(name), relative, _both(wanted, found))))
+        return ": ".join(filter(None, (in_quotes(name), relative, _both(wanted, found))))
     difference = np.abs(found - wanted)
     where = np.unravel_index(np.argmax(np.where(np.isnan(difference), np.inf, difference)), wanted.shape)
     place = ", ".join(str(int(i)) for i in where)
     numbers = _both(wanted[where], found[where])
-    return f"{quoted(name)} {wanted.shape}: {relative}, largest at [{place}]: {numbers}"
+    return f"{in_quotes(name)} {wanted.shape}: {relative}, largest at [{place}]: {numbers}"
 
 
 def _both(wanted: float, found: float) -> str:
@@ -173,7 +173,7 @@ def _both(wanted: float, found: float) -> str:
     return f"expected {wanted:.{digits}g}, got {found:.{digits}g}"
 
 
-def quoted(name) -> str:
+def in_quotes(name) -> str:
     """A name, in quotes if there is a space in it: "q, k, v" is one name."""
     return repr(name) if isinstance(name, str) and " " in name else str(name)
 
