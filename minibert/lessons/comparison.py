@@ -22,15 +22,15 @@ from minibert.lessons.values import (
     are_numbers_in_a_row,
     described,
     error,
+    in_quotes,
     is_float32,
     is_index,
     kind,
     look,
-    in_quotes,
     returned,
 )
 
-MOST_TENSORS = 4  # that are shown
+MOST_TENSORS = 4  # or names, that are shown
 TAKE_Y = "a forward function, such as embedding or linear, returns (y, cache): take y"
 
 
