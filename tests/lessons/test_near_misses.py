@@ -1,7 +1,6 @@
 """Answers that are nearly right, or right in another way than the solution, and what the checker says of each."""
 
 import functools
-import itertools
 import re
 from pathlib import Path
 
@@ -229,38 +228,6 @@ def test_what_is_changed_in_place_is_named():
         return plain.linear_backward(dy, cache)
 
     assert said_of("linear_backward", changes_dy).startswith("it changes its argument dy in place")
-
-
-def test_scores_of_a_thousand():
-    """Written in other ways: the logarithm of a sum of exp, and the softmax of each row."""
-
-    def log_of_sum(scores, labels):
-        loss = np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(len(labels)), labels]
-        return loss.mean(), None
-
-    def by_rows(scores, labels):
-        p = np.array([np.exp(row) / np.exp(row).sum() for row in scores])
-        return -np.log(p[np.arange(len(labels)), labels]).mean(), (p, labels)
-
-    assert lessons.check("cross_entropy", lambda s, labels: log_of_sum(s - s.max(axis=1, keepdims=True), labels))
-    for function in (log_of_sum, by_rows):
-        report = lessons.check("cross_entropy", function)
-        assert report.named and "overflow" in report.diagnosis, str(report)
-
-
-def test_scores_of_attention_that_are_large():
-    def attention(q, k, v, offsets, n_heads):
-        y, d = np.zeros_like(q), q.shape[1] // n_heads
-        for start, stop in itertools.pairwise(offsets):
-            for head in (np.s_[start:stop, h : h + d] for h in range(0, q.shape[1], d)):
-                e = np.exp(q[head] @ k[head].T / d**0.5)
-                y[head] = e / e.sum(axis=1, keepdims=True) @ v[head]
-        return y, None
-
-    report = lessons.check("attention", attention)
-    assert report.named and "as softmax does" in report.diagnosis, str(report)
-    in_float32 = lessons.check("attention_backward", lambda *given: plain.attention_backward(*narrow(given)))
-    assert in_float32, str(in_float32)
 
 
 def moved_by_steps(f, x, epsilon=1e-5, last=1):
