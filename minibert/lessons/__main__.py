@@ -37,8 +37,10 @@ def status(args) -> int:
 
 
 def hint(args) -> int:
-    """Print a hint of an exercise."""
+    """Print a hint of an exercise, and the command for the next one."""
     print(going_on.hint(args.name, args.number))
+    if args.number < len(checker.find(args.name).hints):
+        print(f"  the next: python -m minibert.lessons hint {args.name} {args.number + 1}")
     return 0
 
 
@@ -106,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
     folders.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folders with a mine.py")
     hints = command(hint, "a hint of an exercise: the first is a question, the last nearly the line")
     hints.add_argument("name", metavar="EXERCISE", help="such as layernorm")
-    hints.add_argument("number", type=int, nargs="?", metavar="N", help="which one; default 1")
+    hints.add_argument("number", type=int, nargs="?", default=1, metavar="N", help="which one, from 1; default 1")
     whole = command(assemble, "your functions compute a real BERT, and train its adapters", "the folder with mine.py")
     whole.add_argument("--backbone", type=Path, metavar="FILE", help=f"default {MODEL.as_posix()}")
     whole.add_argument("--max-steps", type=int, default=0, metavar="N", help="of training; default five epochs")

@@ -47,7 +47,8 @@ def assemble(folder: Path, backbone_file: Path, max_steps: int = 0, say: Say = p
     Raises InputError if the folder or the file cannot be used.
     """
     functions = own_import.load(folder)
-    reports = [own.report_on(name, functions) for name in sorted(NEEDED, key=list(EXERCISES).index)]
+    found = own.Reports(functions)
+    reports = [found.on(name) for name in sorted(NEEDED, key=list(EXERCISES).index)]
     for report in reports:
         if not report:
             say(str(report))

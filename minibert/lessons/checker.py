@@ -23,11 +23,11 @@ from minibert.lessons.exercise import Exercise
 from minibert.lessons.exercises import EXERCISES
 from minibert.lessons.known import cases
 from minibert.lessons.telling import arguments_told, raised
-from minibert.lessons.time_limit import DoesNotEnd, limited
+from minibert.lessons.time_limit import SECONDS, DoesNotEnd, limited
 from minibert.lessons.values import kind, names_told, returned, same
 
+PUT_BACK = 1e-9  # relative: x + e - 2 e + e is x up to its last bits
 TO_YOURS = "Run the cell of your def again, then the check."
-SECONDS = 20.0  # for one call of a learner's function, which takes milliseconds
 
 
 class WrongAnswer(AssertionError):
@@ -44,7 +44,9 @@ class Report:
     named: bool = False  # whether it is a known mistake
     own_cache: bool = False  # whether the cache of a right forward function is not the one described
     has_raised: bool = False  # whether nothing was compared, since it raised
+    ends: bool = True  # whether each call ended in its time
     is_ours: bool = False  # whether it is our function and not the learner's
+    of_own_file: bool = False  # whether it is read in a terminal, not in a notebook
     begin: str = ""  # the exercise to begin with, if it is another one
 
     @property
@@ -61,7 +63,9 @@ class Report:
         if self.passed:
             return f"{self.exercise}: right. {' '.join(self.details)}"
         lines = [f"{self.exercise}: not yet. {self.diagnosis}", *(f"  {line}" for line in self.details)]
-        return "\n".join([*lines, f'  a hint: lessons.hint("{self.begin or self.exercise}")'])
+        name = self.begin or self.exercise
+        hint = f"python -m minibert.lessons hint {name}" if self.of_own_file else f'lessons.hint("{name}")'
+        return "\n".join([*lines, f"  a hint: {hint}"])
 
     __repr__ = __str__  # a notebook shows the last value of a cell
 
@@ -69,9 +73,9 @@ class Report:
 def find(name: str) -> Exercise:
     """The exercise of that name. Raises InputError that lists them."""
     if name not in EXERCISES:
-        known = ", ".join(EXERCISES)
         alike = did_you_mean(str(name), EXERCISES)
-        raise InputError(f"there is no exercise {shown(name)}; there are {known}.{alike}".removesuffix("."))
+        said = f"there is no exercise {shown(name)}; there are {', '.join(EXERCISES)}.{alike}"
+        raise InputError(said.removesuffix("."))
     return EXERCISES[name]
 
 
@@ -125,22 +129,19 @@ def _judge(exercise: Exercise, function: Callable, forward: Callable | None, sec
     for arguments, expected in cases(exercise, forward):
         where = arguments_told(exercise, arguments)
         given = copy.deepcopy(arguments)
-        failed = ""
-        try:
-            with np.errstate(all="ignore"), limited(seconds):  # what a learner overflows is told by the report
-                answers.append(function(*given))
-        except (Exception, SystemExit, DoesNotEnd) as error:  # whatever a learner's function may raise
-            if wrong is None:
-                told, message = raised(error), known.by_error(exercise, arguments, error)
-                details = (told, where) if message else (where,)
-                return Report(exercise.name, message or told, details, named=bool(message), has_raised=True)
-            failed = raised(error)
-        failed = failed or _changed(exercise, given, arguments)
+        answer, error = _call(function, given, seconds)
+        answers.append(answer)
+        if error is not None and wrong is None:
+            told, message = raised(error), known.by_error(exercise, arguments, error)
+            details = (told, where) if message else (where,)
+            ends = not isinstance(error, DoesNotEnd)
+            return Report(exercise.name, message or told, details, named=bool(message), has_raised=True, ends=ends)
+        failed = raised(error) if error is not None else _changed(exercise, given, arguments)
         if failed:
             if wrong is None:
                 return Report(exercise.name, failed, (where,))
             later = f"and on a later input {failed.splitlines()[0]}"
-            wrong = replace(wrong, details=(*wrong.details, later))
+            wrong = replace(wrong, details=(*wrong.details, later), ends=not isinstance(error, DoesNotEnd))
             break
         found.append(compare(answers[-1], expected, exercise))
         if found[-1].problem and wrong is None:
@@ -151,6 +152,15 @@ def _judge(exercise: Exercise, function: Callable, forward: Callable | None, sec
     if message and not is_certain:
         return replace(wrong, details=(*wrong.details, f"one mistake that leaves nothing finite: {message}"))
     return replace(wrong, diagnosis=message, named=True) if message else wrong
+
+
+def _call(function: Callable, arguments: tuple, seconds: float) -> tuple[object, BaseException | None]:
+    """What a learner's function gives, and what it raises, whatever that is: one of both is None."""
+    try:
+        with np.errstate(all="ignore"), limited(seconds):  # what a learner overflows is told by the report
+            return function(*arguments), None
+    except (Exception, SystemExit, DoesNotEnd) as error:
+        return None, error
 
 
 def _right(exercise: Exercise, found: list[Comparison]) -> Report:
@@ -176,8 +186,10 @@ def _on_own_cache(exercise: Exercise) -> str:
 def _changed(exercise: Exercise, given: tuple, arguments: tuple) -> str:
     """What to say of an argument that is no longer what it was; "" if none is."""
     for name, now, before in zip(exercise.solution.__code__.co_varnames, given, arguments, strict=False):
-        if same(now, before):
+        if same(now, before, PUT_BACK):
             continue
+        if name in dict(exercise.put_back):
+            return dict(exercise.put_back)[name]
         of_cache = exercise.forward and name == "cache"
         what = "the cache, or a part of it," if of_cache else f"its argument {name}"
         return f"it changes {what} in place: the caller still needs it, so compute a new array instead"
@@ -188,12 +200,12 @@ def _judge_random(exercise: Exercise, function: Callable, seconds: float) -> Rep
     """As _judge, of a function whose results need not be those of the solution: by their properties."""
     answers = []
     for arguments, expected in cases(exercise):
-        try:
-            with np.errstate(all="ignore"), limited(seconds):
-                answers.append(function(*copy.deepcopy(arguments)))
-        except (Exception, SystemExit, DoesNotEnd) as error:  # whatever a learner's function may raise
-            return Report(exercise.name, raised(error), (arguments_told(exercise, arguments),))
-        if problem := wrong_form(answers[-1], expected, exercise.outputs[0]):
+        answer, error = _call(function, copy.deepcopy(arguments), seconds)
+        if error is not None:
+            ends, where = not isinstance(error, DoesNotEnd), arguments_told(exercise, arguments)
+            return Report(exercise.name, raised(error), (where,), ends=ends)
+        answers.append(answer)
+        if problem := wrong_form(answer, expected, exercise.outputs[0]):
             return Report(exercise.name, problem, (arguments_told(exercise, arguments),))
     told = exercise.judge([arguments for arguments, _ in cases(exercise)], answers)
     if not told:

@@ -22,15 +22,15 @@ from minibert.lessons.values import (
     are_numbers_in_a_row,
     described,
     error,
+    in_quotes,
     is_float32,
     is_index,
     kind,
     look,
-    quoted,
     returned,
 )
 
-MOST_SHOWN = 4  # tensors
+MOST_TENSORS = 4  # or names, that are shown
 TAKE_Y = "a forward function, such as embedding or linear, returns (y, cache): take y"
 
 
@@ -60,7 +60,7 @@ def compare(answer, expected, exercise: Exercise) -> Comparison:
 
 def _is_right_in_another_order(answer, expected, exercise: Exercise) -> bool:
     both = isinstance(answer, (tuple, list)) and isinstance(expected, tuple)
-    if not both or not len(answer) == len(expected) <= MOST_SHOWN:
+    if not both or not len(answer) == len(expected) <= MOST_TENSORS:
         return False
     found = (_compared(order, expected, exercise) for order in itertools.permutations(answer))
     return any(not one.problem and not one.own_cache for one in found)
@@ -73,7 +73,7 @@ def _compared(answer, expected, exercise: Exercise) -> Comparison:
     if problem := wrong_form(answer, expected, names):
         return Comparison(math.inf, problem)
     if exercise.exact and (extra := [key for key in answer if key not in expected]):
-        return Comparison(math.inf, f"{names} has {quoted(extra[0])}, which must not be there")
+        return Comparison(math.inf, f"{names} has {in_quotes(extra[0])}, which must not be there")
     return _compare_tensors(_tensors(answer, names), _tensors(expected, names), exercise.order)
 
 
@@ -109,14 +109,14 @@ def _compare_tensors(found: dict, wanted: dict, order: tuple[str, ...]) -> Compa
         rounded = any(errors[name] > ROUNDED and not is_float32(value) for name, value in wanted.items())
         return Comparison(max(errors.values()), rounded=rounded)
     first = next((name for step in order for name in wrong if name.split("[")[0] == step), wrong[0])
-    shown = [first, *(name for name in wrong if name != first)][:MOST_SHOWN]
+    shown = [first, *(name for name in wrong if name != first)][:MOST_TENSORS]
     details = [described(name, found[name], wanted[name]) for name in shown]
     right = [name for name in wanted if name not in wrong]
     if right:
         details.append(f"right: {_listed(right)}")
     which = "is the first that is wrong" if len(wrong) > 1 else "is wrong"
     return Comparison(
-        max(errors.values()), f"{quoted(first)} {which}{look(found[first], wanted[first])}", tuple(details)
+        max(errors.values()), f"{in_quotes(first)} {which}{look(found[first], wanted[first])}", tuple(details)
     )
 
 
@@ -150,8 +150,8 @@ def wrong_form(found, wanted, names) -> str:
             return f"{names} is {kind(found)}; expected a dict with {_listed(wanted)}"
         missing = [key for key in wanted if key not in found]
         if missing:
-            return f"{names} has no {quoted(missing[0])}; it has {_listed(found) or 'nothing'}"
-        return next(filter(None, (wrong_form(found[key], part, quoted(key)) for key, part in wanted.items())), "")
+            return f"{names} has no {in_quotes(missing[0])}; it has {_listed(found) or 'nothing'}"
+        return next(filter(None, (wrong_form(found[key], part, in_quotes(key)) for key, part in wanted.items())), "")
     if isinstance(wanted, (str, tuple, list)):
         fits = isinstance(found, str) if isinstance(wanted, str) else isinstance(found, (tuple, list))
         return "" if fits else f"{names} is {kind(found)}; expected {kind(wanted)}"
@@ -179,4 +179,4 @@ def _called(names) -> str:
 
 
 def _listed(names) -> str:
-    return list_some(map(quoted, names), MOST_SHOWN)
+    return list_some(map(in_quotes, names), MOST_TENSORS)

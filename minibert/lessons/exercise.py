@@ -45,6 +45,7 @@ class Exercise:
     exact     whether a dict that is returned must have no further keys (further gradients do no harm)
     order     names of outputs in the order in which they are computed, to find the first that is wrong
     unseen    (the name of a part of the cache, why another one gives the same result) for those that surprise
+    put_back  (name of an argument, what to say if it is changed) where "compute a new array" would not help
     mistakes  those that are made most often first; each is (line, instead, message), or (function, line, instead,
               message) for a mistake in another function that this one calls
     judge     for a function that draws random numbers, where many results are right: (the lists of arguments, the
@@ -60,6 +61,7 @@ class Exercise:
     cache: tuple | str | None = None
     order: tuple[str, ...] = ()
     exact: bool = False
+    put_back: tuple[tuple[str, str], ...] = ()
     unseen: tuple[tuple[str, str], ...] = ()
     mistakes: tuple[tuple[str, ...], ...] = ()
     judge: Judge | None = None

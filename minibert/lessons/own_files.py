@@ -13,8 +13,10 @@ from pathlib import Path
 from minibert.errors import InputError, list_some
 from minibert.lessons import plain
 from minibert.lessons.edits import source_of
+from minibert.lessons.exercise import Exercise
 from minibert.lessons.exercises import EXERCISES
 from minibert.lessons.source import BLANK
+from minibert.lessons.values import names_told
 from minibert.storage import cannot_be_written
 
 LESSONS = {
@@ -32,6 +34,8 @@ LESSONS = {
     12: "kernels",
     13: "many_tasks",
 }
+
+LINE = 100
 
 FASTER = {"normal_cdf": "minibert.lessons.special"}  # of functions that are given: where they are quicker
 
@@ -64,12 +68,18 @@ from minibert.errors import InputError
 from minibert.lessons import EXERCISES, own
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=getattr(pytest.mark, name)) for name in EXERCISES])
-def test(name):
+@pytest.fixture(scope="module")
+def reports():
+    """Each file is read once, and each function checked once."""
     try:
-        report = own.report_on(name, own.load(Path(__file__).parent))
+        return own.Reports(own.load(Path(__file__).parent))
     except InputError as error:
         pytest.fail(str(error), pytrace=False)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=getattr(pytest.mark, name)) for name in EXERCISES])
+def test(name, reports):
+    report = reports.on(name)
     if not report:
         pytest.fail(str(report), pytrace=False)
 '''
@@ -98,10 +108,27 @@ def files() -> dict[str, str]:
 
 
 def stub(name: str) -> str:
-    """The exercise's signature and docstring, and an open body."""
+    """The exercise's signature and docstring, what it must return, and an open body."""
     source = source_of(name)
     docstring = ast.parse(source).body[0].body[0]
-    return "\n".join([*source.splitlines()[: docstring.end_lineno], f"    {BLANK}"])
+    told = [f"    # {line}" for line in _returned(EXERCISES[name])]
+    return "\n".join([*source.splitlines()[: docstring.end_lineno], *told, f"    {BLANK}"])
+
+
+def _returned(exercise: Exercise) -> list[str]:
+    """What the cache is that an exercise is given or makes, and what it returns: comments of its stub."""
+    made_by = EXERCISES.get(exercise.forward, exercise)
+    returned = ", ".join((*exercise.outputs, *(["cache"] if exercise.cache is not None else [])))
+    return [*_cache_told(made_by), f"return {returned}"]
+
+
+def _cache_told(exercise: Exercise) -> list[str]:
+    """One line; of a long cache a line for each part."""
+    cache = exercise.outputs[0] if exercise.cache == "cache" else exercise.cache  # the result itself
+    if cache is None:
+        return []
+    told = f"cache: {names_told(cache)}"
+    return [told] if len(told) <= LINE else ["cache, a tuple of", *(f"    {names_told(part)}" for part in cache)]
 
 
 def start(folder: Path) -> list[Path]:
@@ -166,6 +193,6 @@ def _is_function_of_plain(name: str) -> bool:
 
 def _import(module: str, names: list[str]) -> str:
     line = f"from {module} import {', '.join(sorted(names))}"
-    if len(line) <= 100:
+    if len(line) <= LINE:
         return line
     return "\n".join([f"from {module} import (", *(f"    {name}," for name in sorted(names)), ")"])

@@ -13,6 +13,7 @@ from pathlib import Path
 from minibert.errors import InputError, one_line
 from minibert.lessons.exercises import EXERCISES
 from minibert.lessons.telling import own_step
+from minibert.lessons.time_limit import SECONDS, DoesNotEnd, limited
 
 MODULE = "mine"
 
@@ -20,15 +21,17 @@ MODULE = "mine"
 def load(folder: Path) -> dict[str, Callable]:
     """{exercise: the learner's function}, of the folder's mine.py; those that it does not have are left out.
 
-    Raises InputError if there is no mine.py, or if it cannot be imported: then it names the learner's line.
+    Raises InputError if there is no mine.py, or if it cannot be imported or does not end: then it names the learner's
+    line.
     """
     folder = Path(folder).resolve()
     if not (folder / f"{MODULE}.py").is_file():
         raise InputError(f"{folder} has no {MODULE}.py; python -m minibert.lessons start DIR writes one")
     with _alone(folder):
         try:
-            module = importlib.import_module(MODULE)
-        except (Exception, SystemExit) as error:  # whatever a learner's file may raise
+            with limited(SECONDS):
+                module = importlib.import_module(MODULE)
+        except (Exception, SystemExit, DoesNotEnd) as error:  # whatever a learner's file may raise
             raise InputError(_why_not(folder, error)) from None
     found = {name: getattr(module, name, None) for name in EXERCISES}
     return {name: _in_folder(folder, function) for name, function in found.items() if function is not None}
@@ -83,4 +86,6 @@ def _why_not(folder: Path, error: BaseException) -> str:
         return f"{error.filename}, line {error.lineno}: {type(error).__name__}: {error.msg}"
     step = own_step(error)
     where = f"{step.filename}, line {step.lineno}" if step else f"{folder / MODULE}.py"
+    if isinstance(error, DoesNotEnd):
+        return f"{where}: {error}: look at the condition of the loop"
     return f"{where}: {type(error).__name__}: {one_line(error)}"

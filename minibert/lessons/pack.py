@@ -67,8 +67,7 @@ def project() -> Path:
 
 
 def pack(course: Course, out: Path, say: Callable[[str], None] = print, run: Run | None = None) -> None:
-    """Make the folder `out`: whole, or not at all. run: runs a module of Python,
-    pip or sphinx, with arguments.
+    """Make the folder `out`: whole, or not at all. run: runs a module of Python, pip or sphinx, with arguments.
 
     Raises InputError if out is there and not empty, or is the current folder; if pip fails; if something cannot be read
     or written.

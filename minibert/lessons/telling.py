@@ -16,6 +16,8 @@ from minibert.lessons.values import kind
 
 WIDEST = 100  # letters of an input that is shown as it is
 MOST_NAMES = 8  # of a dict
+BY_NAME = re.compile("tuple indices must be .*, not str")
+UNPACK = "a tuple, such as the cache, has no names: unpack it, as in x, W = cache"
 BROADCAST = re.compile(r"from shape \(2,([\d,]+)\) into shape \(([\d,]+)\)")
 
 
@@ -42,7 +44,9 @@ def raised(error: BaseException) -> str:
     that of who called it."""
     ends = not isinstance(error, DoesNotEnd)
     told = f"{type(error).__name__}: {error}" if ends else f"{error}: look at the condition of its loop"
-    if _of_a_pair(str(error)):
+    if BY_NAME.match(str(error)):
+        told += f" ({UNPACK})"
+    elif _of_a_pair(str(error)):
         told += f" ({TAKE_Y})"
     step = own_step(error)
     if step is None:

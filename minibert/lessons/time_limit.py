@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+SECONDS = 20.0  # for a call of what a learner wrote, which takes milliseconds
 AGAIN = 1.0  # seconds until it is raised once more, should it be lost: in a `__del__` errors are printed, and no more
 SOON = 1e-3  # a timer that ran out meanwhile
 

@@ -14,7 +14,7 @@ from minibert.errors import list_some
 TOLERANCE = 2e-6  # of the largest element of the expected tensor: what is computed in float32 is no mistake
 ROUNDED = 1e-8  # an answer in float64 has smaller errors
 FLOOR = 1e-3  # and never of less than this: a gradient may be zero, and what is left of it rounding
-MOST_SHOWN = 4  # names of a set
+MOST_OF_A_SET = 4  # that are shown
 
 
 # ------------------------------------------------------------------------------------------------------------- kinds
@@ -42,19 +42,27 @@ def kind(value) -> str:
     """A value for people: its shape, or what it is."""
     if isinstance(value, np.ndarray):
         return f"{value.shape}" if value.dtype.kind == "f" else f"{value.shape} of {value.dtype}"
-    if isinstance(value, (bool, int, float, str)) or value is None:
-        return repr(value)
+    if isinstance(value, np.number):
+        return _number(value)
+    if isinstance(value, (bool, int, float, str, np.bool_)) or value is None:
+        return repr(bool(value) if isinstance(value, np.bool_) else value)
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, set):
-        return f"a set of {list_some(sorted(map(str, value)), MOST_SHOWN) or 'nothing'}"
+        return f"a set of {list_some(sorted(map(str, value)), MOST_OF_A_SET) or 'nothing'}"
     name = type(value).__name__
     return "a function" if callable(value) else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def returned(value) -> str:
     """What a function returned, so that a shape is not taken for a tuple."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _number(value)
     return f"one array of shape {value.shape}" if isinstance(value, np.ndarray) else kind(value)
+
+
+def _number(value) -> str:
+    return f"the number {value:.4g}" if isinstance(value, (float, np.floating)) else f"the number {value}"
 
 
 def are_numbers_in_a_row(found, wanted) -> bool:
@@ -85,17 +93,21 @@ def is_lost(value) -> bool:
     return are_numbers(value) and np.size(value) > 0 and not np.isfinite(np.asarray(value, np.float64)).any()
 
 
-def same(a, b) -> bool:
-    """Whether two values are equal, bit for bit."""
+def same(a, b, rounding: float = 0.0) -> bool:
+    """Whether two values are equal, bit for bit; with rounding, a relative error, floats may differ by so much."""
     if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
-        return len(a) == len(b) and all(map(same, a, b))
+        return len(a) == len(b) and all(same(*parts, rounding) for parts in zip(a, b, strict=True))
     if isinstance(a, dict) and isinstance(b, dict):
         others = dict(b.items())
-        return a.keys() == others.keys() and all(same(part, others[key]) for key, part in a.items())
+        return a.keys() == others.keys() and all(same(part, others[key], rounding) for key, part in a.items())
     if callable(a) or isinstance(a, str) or isinstance(b, str):
         return callable(b) or (isinstance(a, str) and isinstance(b, str) and a == b)
     both_float = np.asarray(a).dtype.kind == np.asarray(b).dtype.kind == "f"
-    return np.shape(a) == np.shape(b) and bool(np.array_equal(a, b, equal_nan=both_float))
+    if np.shape(a) != np.shape(b):
+        return False
+    if both_float:
+        return bool(np.allclose(a, b, rtol=rounding, atol=rounding * FLOOR, equal_nan=True))
+    return bool(np.array_equal(a, b))
 
 
 def agree(found, wanted) -> bool:
@@ -141,18 +153,18 @@ def look(found, wanted) -> str:
 def described(name: str, found, wanted) -> str:
     """The relative error of a tensor, and the element where it is largest."""
     if isinstance(wanted, (bool, str, list, tuple, dict)):
-        return f"{quoted(name)}: expected {wanted!r}, got {found!r}"
+        return f"{in_quotes(name)}: expected {wanted!r}, got {found!r}"
     relative = f"relative error {error(found, wanted):.1e}"
     found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
     if not wanted.any():
         relative = "expected all zero" if wanted.ndim else ""
     if not wanted.ndim:
-        return ": ".join(filter(None, (quoted(name), relative, _both(wanted, found))))
+        return ": ".join(filter(None, (in_quotes(name), relative, _both(wanted, found))))
     difference = np.abs(found - wanted)
     where = np.unravel_index(np.argmax(np.where(np.isnan(difference), np.inf, difference)), wanted.shape)
     place = ", ".join(str(int(i)) for i in where)
     numbers = _both(wanted[where], found[where])
-    return f"{quoted(name)} {wanted.shape}: {relative}, largest at [{place}]: {numbers}"
+    return f"{in_quotes(name)} {wanted.shape}: {relative}, largest at [{place}]: {numbers}"
 
 
 def _both(wanted: float, found: float) -> str:
@@ -161,7 +173,7 @@ def _both(wanted: float, found: float) -> str:
     return f"expected {wanted:.{digits}g}, got {found:.{digits}g}"
 
 
-def quoted(name) -> str:
+def in_quotes(name) -> str:
     """A name, in quotes if there is a space in it: "q, k, v" is one name."""
     return repr(name) if isinstance(name, str) and " " in name else str(name)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minibert.errors import InputError
+from minibert.errors import InputError, shown
 
 if TYPE_CHECKING:
     from minibert.model import Backbone, Model
@@ -33,13 +33,16 @@ def watch(model: Model | Backbone, batch: Batch) -> Watched:
     """Run the encoder on a batch, without dropout, and keep what passes. All rows are computed in each layer, of the
     last one, too, of which a model needs the first row of a sequence alone.
 
-    Raises InputError for adapters that are not of the paper's form.
+    Raises InputError for adapters that are not of the paper's form, and for texts in place of a batch.
     """
     import kernels  # not before: lessons that need no Numba import this file, too
     from minibert.bert import context_of, layer_context, layer_forward
     from minibert.layers import embeddings_forward
     from minibert.model import Model
+    from minibert.text import Batch
 
+    if not isinstance(batch, Batch):
+        raise InputError(f"lessons.watch needs a batch, got {shown(batch)}: give backbone.encode(texts)")
     is_model = isinstance(model, Model)
     tree, adapter = (model.tree, model.adapter) if is_model else (model.params, None)
     if adapter is not None and adapter.is_variant:
@@ -54,8 +57,10 @@ def watch(model: Model | Backbone, batch: Batch) -> Watched:
             kept = {place: {"adapter": {}} for place in PLACES if "adapter" in p[place]}
             x, cache = layer_forward(x, x, p, kept or None, layer_context(context, i))
             states[f"layer {i}"] = x
-            for place in kept:
-                adapters[f"layer {i} {place}"] = _seen(cache[1 if place == "attention" else 4], p[place]["adapter"])
+            if kept:
+                _, of_attention, _, _, of_feed_forward, _ = cache
+                seen = {"attention": of_attention, "feed_forward": of_feed_forward}
+                adapters |= {f"layer {i} {place}": _seen(seen[place], p[place]["adapter"]) for place in kept}
     return Watched(states, adapters)
 
 

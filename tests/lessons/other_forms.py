@@ -221,7 +221,8 @@ def by_bincount(dy, cache):
 
 @form("cross_entropy")
 def by_log_softmax(scores, labels):
-    log_p = scores - np.log(np.exp(scores).sum(1, keepdims=True))
+    shifted = scores - np.amax(scores, 1)[:, None]
+    log_p = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
     return -log_p[range(len(labels)), labels].mean(), (np.exp(log_p), labels)
 
 
@@ -233,7 +234,8 @@ def by_one_hot_sum(scores, labels):
 
 @form("cross_entropy")
 def a_python_float(scores, labels):
-    return float(np.mean([np.log(np.exp(s).sum()) - s[y] for s, y in zip(scores, labels)])), (scores, labels)
+    losses = [max(s) - s[y] + np.log(np.exp(s - max(s)).sum()) for s, y in zip(scores, labels)]
+    return float(np.mean(losses)), (scores, labels)
 
 
 @form("cross_entropy_backward")

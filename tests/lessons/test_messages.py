@@ -92,6 +92,13 @@ def test_a_tuple_that_is_taken_for_an_array_is_explained():
     assert "embedding or linear, returns (y, cache): take y" in lessons.check("embeddings", without_index).diagnosis
 
 
+def test_a_tuple_that_is_taken_for_a_dict_is_explained():
+    said = lessons.check("linear_backward", lambda dy, cache: dy @ cache["W"].T).diagnosis
+    assert "has no names: unpack it, as in x, W = cache" in said and "take y" not in said
+    said = lessons.check("adapter", lambda x, p: plain.linear(x, p["down/W"], p["down/b"])[:, 0]).diagnosis
+    assert "take y" in said and "unpack" not in said
+
+
 def test_a_known_mistake_that_raises_is_named():
     def exchanged(ids, segments, positions, p):
         x = p["word/W"][ids] + p["position/W"][segments] + p["segment/W"][positions]

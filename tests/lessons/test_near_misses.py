@@ -1,5 +1,6 @@
 """Answers that are nearly right, or right in another way than the solution, and what the checker says of each."""
 
+import functools
 import re
 from pathlib import Path
 
@@ -227,6 +228,28 @@ def test_what_is_changed_in_place_is_named():
         return plain.linear_backward(dy, cache)
 
     assert said_of("linear_backward", changes_dy).startswith("it changes its argument dy in place")
+
+
+def moved_by_steps(f, x, epsilon=1e-5, last=1):
+    """Back again up to the last bit."""
+    gradient = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        x[i] += epsilon
+        above = f(x)
+        x[i] -= 2 * epsilon
+        below = f(x)
+        x[i] += last * epsilon
+        gradient[i] = (above - below) / (2 * epsilon)
+    return gradient
+
+
+def test_an_argument_that_is_put_back_up_to_rounding_is_not_changed():
+    assert lessons.check("central_difference", moved_by_steps)
+    for last in (0, 2):
+        report = lessons.check("central_difference", functools.partial(moved_by_steps, last=last))
+        assert report.diagnosis.startswith("x is not what it was: put each element back before the next"), str(report)
+    assert lessons.check("linear", lambda x, W, b: plain.linear(np.add(x, 1e-16, out=x), W, b))
+    assert "its argument x in place" in said_of("linear", lambda x, W, b: plain.linear(np.add(x, 1e-6, out=x), W, b))
 
 
 SOURCES = Path(__file__).resolve().parents[2] / "notebooks" / "src"

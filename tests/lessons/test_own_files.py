@@ -10,7 +10,7 @@ from learner import answered
 
 from minibert import lessons
 from minibert.errors import InputError
-from minibert.lessons import own, own_files, own_import, plain
+from minibert.lessons import own, own_files, own_import, plain, source
 from minibert.lessons.__main__ import main
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -29,6 +29,30 @@ def test_a_stub_has_signature_and_docstring_and_no_answer(tmp_path):
         assert function.__doc__ == solution.__doc__ and function.__defaults__ == solution.__defaults__, name
         assert not own.is_written(function), name
     assert set(states(tmp_path / "mine").values()) == {own.NOT_WRITTEN}
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("linear", ["cache: (x, W)", "return y, cache"]),
+        ("linear_backward", ["cache: (x, W)", "return dx, dW, db"]),
+        ("softmax", ["cache: p", "return p, cache"]),
+        ("gelu_backward", ["cache: x", "return dx"]),
+        ("encoder", ["return y, states"]),
+    ],
+)
+def test_a_stub_tells_what_to_return(name, told):
+    assert own_files.stub(name).splitlines()[-len(told) - 1 :] == [
+        *(f"    # {line}" for line in told),
+        f"    {source.BLANK}",
+    ]
+
+
+def test_a_stub_tells_a_long_cache_part_by_part():
+    lines = own_files.stub("layer_backward").splitlines()
+    begin = lines.index("    # cache, a tuple of")
+    assert lines[begin + 1] == "    #     (x, attention/query/W)" and lines[-2] == "    # return dx, gradients"
+    assert len(lines) - begin - 3 == len(lessons.EXERCISES["layer"].cache)
 
 
 def test_the_files_are_called_as_the_notebooks():
@@ -83,6 +107,49 @@ def test_a_file_that_cannot_be_imported(tmp_path, capsys, text, said):
     assert "lesson_05_gelu_and_layernorm.py, " + said in error and error.count("\n") == 1
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="has no timer")
+@pytest.mark.parametrize("file", ["mine.py", "lesson_05_gelu_and_layernorm.py"])
+def test_a_file_that_does_not_end(tmp_path, capsys, monkeypatch, file):
+    monkeypatch.setattr(own_import, "SECONDS", 0.5)
+    answered(tmp_path, ["gelu"])
+    (tmp_path / file).write_text("i = 0\nwhile i < 10:\n    i = i\n")
+    assert main(["status", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert file in error and "it did not end within 0.5 s: look at the condition of the loop" in error
+    assert error.count("\n") == 1 and signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="has no timer")
+def test_what_does_not_end_is_waited_for_once(tmp_path, monkeypatch):
+    """Those that call it are told to begin there; the others are right as before."""
+    monkeypatch.setattr(own, "SECONDS", 1.5)
+    monkeypatch.setattr(own, "SOON", 0.05)
+    functions = own_import.load(answered(tmp_path, gelu=("y = x *", "while True: pass\n    y = x *")))
+    waited = []
+
+    def checked(name, *given, seconds):
+        report = lessons.check(name, *given, seconds=seconds)
+        waited.extend([] if report.ends else [(name, seconds)])
+        return report
+
+    monkeypatch.setattr(own, "check", checked)
+    found = {standing.name: standing for standing in own.standings(functions)}
+    assert [name for name, seconds in waited if seconds == 1.5] == ["gelu"]
+    assert len({name for name, _ in waited}) == len(waited), "once each"
+    assert "it did not end within 1.5 s" in found["gelu"].report.diagnosis
+    for name in ("adapter", "layer"):
+        assert found[name].report.diagnosis == "it calls gelu, which is not right yet: begin there"
+    assert found["gelu_backward"].state == found["linear"].state == own.RIGHT
+
+
+def test_functions_that_call_each_other_are_reported(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def linear(x, W, b):\n    softmax(x)\n\n\ndef softmax(x):\n    linear(x, x, x)\n"
+    )
+    reports = own.Reports(own_import.load(tmp_path))
+    assert "RecursionError" in str(reports.on("linear")) and "begin there" in str(reports.on("softmax"))
+
+
 def test_no_folder_and_a_function_that_is_taken_out(tmp_path, capsys):
     assert main(["status", str(tmp_path / "none")]) == 2
     assert "start DIR writes one" in capsys.readouterr().err
@@ -114,6 +181,18 @@ def test_a_cache_of_ones_own(tmp_path):
     assert "not with that of your gelu" in own.report_on("gelu_backward", functions).diagnosis
 
 
+def test_the_way_to_a_hint_is_a_command(tmp_path, capsys):
+    reports = own.Reports(own_import.load(answered(tmp_path, ["adapter"])))
+    assert str(reports.on("linear")).endswith("  a hint: python -m minibert.lessons hint linear")
+    assert "it calls linear, " in str(reports.on("adapter")) and str(reports.on("adapter")).endswith(" hint linear")
+    assert main(["hint", "linear_backward"]) == 0
+    first = capsys.readouterr().out.splitlines()
+    assert first[0].startswith("linear_backward, hint 1 of 3: ")
+    assert first[1:] == ["  the next: python -m minibert.lessons hint linear_backward 2"]
+    assert main(["hint", "linear_backward", "3"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
 def run_pytest(folder, *options):
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(folder), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder.parent)
@@ -130,7 +209,7 @@ def test_pytest_shows_the_report_and_no_traceback(tmp_path):
     lines = told.splitlines()
     first = next(i for i, line in enumerate(lines) if "FAILURES" in line)
     assert code == 1 and lines[first + 2].startswith("layernorm: not yet. ") and "Traceback" not in told
-    assert "own.report_on" not in told and "1 failed" in told
+    assert "reports.on" not in told and "1 failed" in told
     code, told = run_pytest(tmp_path / "mine", "-k", "gelu")
     assert code == 1 and "1 failed, 1 passed" in told and "gelu_backward: not yet. it is not written yet" in told
     (tmp_path / "mine" / "mine.py").write_text("1 / 0")

@@ -111,6 +111,16 @@ def test_the_hint_is_that_of_what_comes_first():
     assert str(report).endswith('a hint: lessons.hint("gelu")')
 
 
+def test_a_number_is_told_as_a_number():
+    for number in (np.float64(1.6483904926100563), np.float32(1.6483905), 1.6483904926100563):
+        report = lessons.check("cross_entropy", lambda *given, number=number: number)
+        assert report.diagnosis.startswith("it returns the number 1.648; it must return two things")
+    report = lessons.check("linear_backward", lambda *given: np.int64(3))
+    assert report.diagnosis.startswith("it returns the number 3; expected 3 things")
+    report = lessons.check("adapter_backward", lambda dy, cache: (dy, np.float64(1.5)))
+    assert "is the number 1.5; expected a dict" in report.diagnosis
+
+
 def test_a_backward_pass_of_a_later_lesson_is_not_asked_for():
     report = lessons.check("softmax", lambda x: (plain.softmax(x)[0], x))
     assert "does no harm here" in str(report) and "forward=" not in str(report)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from minibert import lessons
-from minibert.lessons import mutate, plain
+from minibert.lessons import going_on, mutate, plain
 from minibert.lessons.time_limit import DoesNotEnd, limited
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="has no timer")
@@ -33,6 +33,18 @@ def test_of_a_function_that_draws_random_numbers():
 def test_of_a_forward_function():
     report = lessons.check("gelu_backward", plain.gelu_backward, forward=endless, seconds=0.2)
     assert report.diagnosis.startswith("the forward function is not right yet")
+
+
+def test_take_waits_once_for_a_forward_function(monkeypatch, capsys):
+    waited = []
+
+    def check(name, function, forward=None):
+        waited.append(name)
+        return lessons.check(name, function, forward, seconds=0.2)
+
+    monkeypatch.setattr(going_on, "check", check)
+    assert going_on.take("gelu_backward", plain.gelu_backward, endless) is plain.gelu_backward
+    assert waited == ["gelu_backward"] and "ours, until yours is right" in capsys.readouterr().out
 
 
 def test_of_a_later_input():

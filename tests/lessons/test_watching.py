@@ -56,6 +56,12 @@ def test_what_an_adapter_adds_is_what_is_lost_without_it(backbone, batch):
     np.testing.assert_array_equal(model.forward(batch), logits)
 
 
+@pytest.mark.parametrize("texts", [["a good film"], "a good film", None])
+def test_texts_are_no_batch(backbone, texts):
+    with pytest.raises(InputError, match=r"needs a batch, got .*: give backbone\.encode\(texts\)"):
+        lessons.watch(backbone, texts)
+
+
 def test_a_variant_is_refused(backbone, batch):
     model = Model(backbone, method="adapter", **SIZES | {"adapter": AdapterConfig(size=3, parallel=True)})
     with pytest.raises(InputError, match="paper's form"):

@@ -21,7 +21,10 @@ def _attention(rng):
         q, k, v = (rng.normal(scale=1.5, size=(offsets[-1], n_heads * d_head)) for _ in range(3))
         return q, k, v, np.array(offsets), n_heads
 
-    return [arguments([0, 3, 8], 2, 3), arguments([0, 1, 3, 4, 7], 3, 2), arguments([0, 6], 4, 2)]
+    usual = [arguments([0, 3, 8], 2, 3), arguments([0, 1, 3, 4, 7], 3, 2), arguments([0, 6], 4, 2)]
+    q, k, v = (rng.integers(-24, 24, size=(5, 4)) / 16 for _ in range(3))
+    q[:, 0], k[:, 0] = 400, 4  # scores of about 800, exact in float32: their exp overflows
+    return [*usual, (q, k, v, np.array([0, 2, 5]), 1)]
 
 
 _ALL_LINES = """shifted = x - x.max(axis=1, keepdims=True)
@@ -139,6 +142,11 @@ EXERCISES = (
                 "scores = q[rows, head] @ k[rows, head].T",
                 "scores = k[rows, head] @ q[rows, head].T",
                 "queries and keys are exchanged: row i of the scores is what token i asks",
+            ),
+            (
+                "P, _ = softmax(scores)",
+                "P = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)",
+                "exp overflows for large scores: subtract the largest score of the row first, as softmax does",
             ),
             (
                 "P, _ = softmax(scores)",

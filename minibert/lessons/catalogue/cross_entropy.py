@@ -1,10 +1,15 @@
 """Cross-entropy."""
 
+import numpy as np
+
 from minibert.lessons.exercise import Exercise
 
 
 def _cross_entropy(rng):
-    return [(rng.normal(scale=2, size=(B, C)), rng.integers(0, C, B)) for B, C in ((4, 3), (1, 5), (7, 2))]
+    """The last overflows where the largest score of a row is not subtracted; it is exact in float32."""
+    usual = [(rng.normal(scale=2, size=(B, C)), rng.integers(0, C, B)) for B, C in ((4, 3), (1, 5), (7, 2))]
+    large = rng.integers(-40, 40, size=(3, 4)) / 16 + np.array([[1000], [0], [-1000]])
+    return [*usual, (large, rng.integers(0, 4, 3))]
 
 
 EXERCISES = (
@@ -21,6 +26,11 @@ EXERCISES = (
         ),
         order=("p", "loss"),
         mistakes=(
+            (
+                "p, _ = softmax(scores)",
+                "p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)",
+                "exp overflows for large scores: subtract the largest score of the row first",
+            ),
             (
                 "loss = -np.log(right).mean()",
                 "loss = -np.log(right).sum()",

@@ -157,6 +157,7 @@ EXERCISES = (
         4,
         outputs=("gradient",),
         cases=_central_difference,
+        put_back=(("x", "x is not what it was: put each element back before the next one is changed, x[i] = value"),),
         hints=(
             "Two values of f on both sides of x: how far apart are they?",
             "Change one element, call f, and put the element back before the next one.",
