@@ -130,10 +130,12 @@ def _spans(scope: Scope, trial: Trial) -> list[dict]:
 
 
 def _mean_spans(of_seeds: list[list[dict]]) -> list[dict]:
-    """The mean of each span's numbers over models that differ in the seed; sem: the standard error of `relative`."""
+    """The mean of each span's numbers over models that differ in the seed, scores in points; sem: the standard error
+    of `relative`."""
     rows = []
     for same in zip(*of_seeds, strict=True):
         row = {name: same[0][name] for name in ("task", "first", "last", "metric")}
-        row |= {name: mean(one[name] for one in same) for name in ("score", "full", "change", "relative")}
+        row |= {name: 100 * mean(one[name] for one in same) for name in ("score", "full")}
+        row |= {name: mean(one[name] for one in same) for name in ("change", "relative")}
         rows.append(row | {"sem": mean_and_error([one["relative"] for one in same])[1], "seeds": len(same)})
     return rows

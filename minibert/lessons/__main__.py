@@ -7,7 +7,8 @@ import sys
 import warnings
 from pathlib import Path
 
-from minibert.endings import ended
+from minibert.endings import ended, tell
+from minibert.errors import InputError
 from minibert.lessons import checker, going_on
 from minibert.lessons.exercises import EXERCISES
 from minibert.lessons.setting import MODEL
@@ -26,14 +27,19 @@ def start(args) -> int:
 
 
 def status(args) -> int:
-    """Print how far each learner is."""
+    """Print how far each learner is. 2 if a folder cannot be read; the others are printed all the same."""
     from minibert.lessons import own, own_import
 
+    code = 0
     for folder in args.folders:
         if len(args.folders) > 1:
-            print(f"{folder}:")
-        print(own.table(own.standings(own_import.load(folder))))
-    return 0
+            print(f"{folder}:", flush=True)
+        try:
+            print(own.table(own.standings(own_import.load(folder))), flush=True)
+        except InputError as error:
+            tell(error)
+            code = 2
+    return code
 
 
 def hint(args) -> int:

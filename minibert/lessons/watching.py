@@ -16,13 +16,19 @@ if TYPE_CHECKING:
 PLACES = ("attention", "feed_forward")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Watched:
     """states: the hidden states (T, D) by name, "embeddings", then "layer 0" and so on. adapters: what each adapter
     reads and what it gives, both (T, D), by name, "layer 0 attention" and so on; empty of a model without adapters."""
 
     states: dict[str, np.ndarray]
     adapters: dict[str, tuple[np.ndarray, np.ndarray]]
+
+    def __repr__(self) -> str:
+        n_tokens, n_hidden = self.states["embeddings"].shape
+        lines = [f"{len(self.states)} hidden states ({n_tokens}, {n_hidden}): {', '.join(self.states)}"]
+        lines += [f"{name}: |y - x| / |x| = {share:.3f}" for name, share in self.changes().items()]
+        return "\n".join(lines)
 
     def changes(self) -> dict[str, float]:
         """How much each adapter changes: the norm of y - x by that of x. 0 is the identity."""

@@ -107,6 +107,14 @@ def test_a_file_that_cannot_be_imported(tmp_path, capsys, text, said):
     assert "lesson_05_gelu_and_layernorm.py, " + said in error and error.count("\n") == 1
 
 
+def test_a_folder_that_cannot_be_read_does_not_hide_the_others(tmp_path, capsys):
+    broken, whole = answered(tmp_path / "a"), answered(tmp_path / "b", ["gelu"])
+    (broken / "lesson_05_gelu_and_layernorm.py").write_text("def gelu(x:\n")
+    assert main(["status", str(broken), str(whole)]) == 2
+    out, err = capsys.readouterr()
+    assert f"{broken}:\n{whole}:\n" in out and "gelu" in out and "SyntaxError" in err and err.count("\n") == 1
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="has no timer")
 @pytest.mark.parametrize("file", ["mine.py", "lesson_05_gelu_and_layernorm.py"])
 def test_a_file_that_does_not_end(tmp_path, capsys, monkeypatch, file):

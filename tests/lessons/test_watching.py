@@ -42,6 +42,10 @@ def test_what_an_adapter_adds_is_what_is_lost_without_it(backbone, batch):
     before = {name: np.array(a) for name, a in model.parameters().items()}
     far, logits = lessons.watch(model, batch), model.forward(batch)
     assert min(far.changes().values()) > 1e-2
+    shown = repr(far).splitlines()
+    assert shown[0].startswith(f"{1 + CONFIG.n_layers} hidden states (12, {CONFIG.hidden_size}): embeddings, layer 0")
+    first = next(iter(far.changes().values()))
+    assert shown[1] == f"layer 0 attention: |y - x| / |x| = {first:.3f}" and len(shown) == 1 + len(far.adapters)
     for name, (x, y) in far.adapters.items():
         p = model.parameters()
         place = f"encoder/layers/{name.split()[1]}/{name.split()[2]}/adapter"
