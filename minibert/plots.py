@@ -15,7 +15,7 @@ import numpy as np
 
 from minibert.errors import InputError, require
 
-MOST_ACROSS = 4  # panels in a row
+MOST_ACROSS = 4  # subplots in a row
 MARKERS = "osD^vP*X"
 
 
@@ -45,7 +45,7 @@ def check_installed() -> None:
     require("a picture", "matplotlib", "plots")
 
 
-def panels(count: int, width: float = 4.4, height: float = 3.6) -> tuple:
+def subplots(count: int, width: float = 4.4, height: float = 3.6) -> tuple:
     """A figure that belongs to no window, and its axes: at most four in a row."""
     check_installed()
     from matplotlib.figure import Figure
@@ -96,7 +96,7 @@ def _name_points(ax, rows: list[dict], style: Style, x, y) -> None:
 
 
 def _explain(figure, axes: list, told: str) -> None:
-    """The legend, which is that of each panel, above all of them; below them what is shown."""
+    """The legend, which is that of each subplot, above all of them; below them what is shown."""
     handles, labels = axes[0].get_legend_handles_labels()
     across = 1 if len(axes) == 1 else len(labels)
     figure.legend(handles, labels, loc="outside upper center", ncols=across, frameon=False, fontsize=9)
@@ -107,12 +107,12 @@ def _explain(figure, axes: list, told: str) -> None:
 
 
 def trade_off(rows: list[dict], path: str | Path, split: str = "dev") -> None:
-    """Figures 4 and 5: the score against trained parameters, a panel a task, error bars of one standard error.
+    """Figures 4 and 5: the score against trained parameters, a subplot a task, error bars of one standard error.
 
     rows: task, method, size_or_k, params, metric, mean, sem (both in points), seeds. split: that the scores are of.
     """
     tasks = _groups(rows, "task")
-    figure, axes = panels(len(tasks))
+    figure, axes = subplots(len(tasks))
     for ax, (task, members) in zip(axes, tasks.items(), strict=True):
         for method, line in _groups(members, "method").items():
             line = sorted(line, key=lambda row: row["params"])
@@ -136,7 +136,7 @@ def percentile_bands(rows: list[dict], path: str | Path) -> None:
     fine-tuning.
     """
     suites = _groups(rows, "suite")
-    figure, axes = panels(len(suites), width=5.2)
+    figure, axes = subplots(len(suites), width=5.2)
     for ax, (suite, members) in zip(axes, suites.items(), strict=True):
         for method, line in _groups(members, "method").items():
             line = sorted(line, key=lambda row: row["params"])
@@ -193,7 +193,7 @@ def draw_heatmap(ax, change: np.ndarray, title: str, label: str) -> None:
 def heatmap(rows: list[dict], path: str | Path, label: str = "change, times 100") -> None:
     """The ablation of one or more tasks, in the unit in which it is printed. rows: task, first, last, change."""
     tasks = _groups(rows, "task")
-    figure, axes = panels(len(tasks), 5.0, 4.2)
+    figure, axes = subplots(len(tasks), 5.0, 4.2)
     for ax, (task, members) in zip(axes, tasks.items(), strict=True):
         draw_heatmap(ax, spans_matrix(members, "change"), task, label)
     save(figure, path)
@@ -205,7 +205,7 @@ def figure6(ablation: list[dict], init: list[dict], path: str | Path) -> None:
     ablation: task, first, last, relative, metric, seeds. init: task, std, metric, mean, sem (both in points), seeds.
     """
     tasks = _groups(ablation, "task")
-    figure, axes = panels(len(tasks) + 1, 4.8, 4.0)
+    figure, axes = subplots(len(tasks) + 1, 4.8, 4.0)
     for ax, (task, members) in zip(axes, tasks.items(), strict=False):
         matrix = spans_matrix(members, "relative")
         draw_heatmap(

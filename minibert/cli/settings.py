@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 from argparse import ArgumentTypeError
 from dataclasses import fields
@@ -32,7 +31,7 @@ def rows_of_tasks(text: str) -> dict[str | None, int]:
         found = {}
     if not found or len(found) < len(parts) or min(found.values()) < 1:
         expected = "expected one number of rows, at least 1, and others for single tasks, as in 1000,cola=3000"
-        raise argparse.ArgumentTypeError(f"{expected}; got {text!r}")
+        raise ArgumentTypeError(f"{expected}; got {text!r}")
     return found
 
 

@@ -60,8 +60,8 @@ def _mean(rows: list[dict]) -> dict:
 
 
 def format_differences(rows: list[dict], one: str = "adapter", other: str = "full") -> str:
-    """The table for people; the standard error of a difference stands in brackets. The backbone is told if there are
-    several."""
+    """The table for people; the standard error of a difference stands in brackets. The backbone is shown if there
+    are several."""
     several = len({row["backbone"] for row in rows}) > 1
     first = ("backbone", "task") if several else ("task",)
     scores = [text for split in SPLITS for text in (f"{split}: {one}", other, "difference")]

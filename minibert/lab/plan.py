@@ -117,7 +117,7 @@ def make_plan(trials: list[Trial], backbone_path, records: list[dict], retry_fai
         if name not in plan.ids:
             status = before.get(name, {}).get("status")
             plan.done += status == "done"
-            _check_config(before.get(name, {}).get("result", {}), trial, backbone)
+            check_config(before.get(name, {}).get("result", {}), trial, backbone)
             if status == "failed" and not retry_failed:
                 plan.failed += 1
             elif status != "done":
@@ -126,7 +126,7 @@ def make_plan(trials: list[Trial], backbone_path, records: list[dict], retry_fai
     return plan
 
 
-def _check_config(result: dict, trial: Trial, backbone: Backbone) -> None:
+def check_config(result: dict, trial: Trial, backbone: Backbone) -> None:
     """Raise InputError if a result is of the same weights with another config: the id tells a backbone by its weights
     alone. Results of older versions do not keep the config."""
     there, here = result.get("backbone_config"), asdict(backbone.config)

@@ -9,16 +9,19 @@ from pathlib import Path
 from minibert.errors import InputError, list_some
 from minibert.lab.experiment import Measurement
 from minibert.lab.ledger import latest, measured, read_ledger
+from minibert.lab.plan import check_config
+from minibert.model import Backbone
 from minibert.trial import Trial
 
 
 class Recall:
     """The trials of a ledger on one backbone, found by their settings, whatever folder their data was in.
 
-    Raises InputError: a ledger that cannot be read, or that has trials on other backbones alone.
+    Raises InputError: a ledger that cannot be read, that has trials on other backbones alone, or on one of the same
+    weights with another config.
     """
 
-    def __init__(self, path: Path, backbone: str):
+    def __init__(self, path: Path, backbone: Backbone):
         self.path, self._records = path, read_ledger(path)
         self._done: dict[Trial, dict[str, dict]] = defaultdict(dict)  # trial: {fingerprint of its data: record}
         self._failed: dict[Trial, dict] = {}  # these tell neither data nor backbone
@@ -26,7 +29,8 @@ class Recall:
             trial = _anywhere(Trial.from_dict(record["trial"]))
             if record["status"] == "failed":
                 self._failed[trial] = record
-            elif record["result"]["backbone"] == backbone:
+            elif record["result"]["backbone"] == backbone.fingerprint:
+                check_config(record["result"], trial, backbone)
                 self._done[trial][record["result"]["data"]] = record
         if not self._done:
             raise InputError(f"{path} has no trials on this --backbone: give the one that they were run on")

@@ -177,6 +177,7 @@ def _runner(args, scope: Scope, failed: set[Trial]) -> Iterator[Run]:
         found: dict[Trial, dict] = {}
 
         def run(wanted: list[Trial] | Measurement) -> Any:
+            """Trials by a sweep, a measurement at once."""
             if isinstance(wanted, Measurement):
                 return _measure(wanted, [found[trial]["id"] for trial in wanted.trials], ledger)
             keep = scope.runs if isinstance(wanted, Keep) else None
@@ -203,13 +204,14 @@ def _measure(wanted: Measurement, trials: list[str], ledger: Ledger) -> list[dic
 @contextmanager
 def _recaller(args, scope: Scope, failed: set[Trial]) -> Iterator[Run]:
     """Runs nothing: gives what the ledger has. Raises InputError if it lacks something."""
-    recall = Recall(_ledger(args), scope.backbone.fingerprint)
+    recall = Recall(_ledger(args), scope.backbone)
     if unknown := [task for task in scope.tasks if task not in recall.tasks]:
         raise InputError(
             f"{recall.path} has no trials of {', '.join(unknown)}; it has {list_some(sorted(recall.tasks))}"
         )
 
     def run(wanted: list[Trial] | Measurement) -> Any:
+        """Either from the ledger."""
         if isinstance(wanted, Measurement):
             return recall.rows(wanted)
         return _done(wanted, recall.records(wanted), failed)

@@ -209,6 +209,8 @@ def sweep(args) -> int:
         _report(list(latest(records).values()), args.csv)
         _report_differences(records, args.differences)
         return 0
+    if args.differences is not None:
+        raise InputError("--differences is for --summary, which compares what the ledger has")
     missing = [f"--{name}" for name, value in (("backbone", args.backbone), ("tasks", args.task)) if value is None]
     if missing:
         raise InputError(f"a sweep needs {' and '.join(missing)}; only --summary needs neither")

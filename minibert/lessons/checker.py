@@ -157,7 +157,7 @@ def _judge(exercise: Exercise, function: Callable, forward: Callable | None, sec
 def _call(function: Callable, arguments: tuple, seconds: float) -> tuple[object, BaseException | None]:
     """What a learner's function gives, and what it raises, whatever that is: one of both is None."""
     try:
-        with np.errstate(all="ignore"), limited(seconds):  # what a learner overflows is told by the report
+        with np.errstate(all="ignore"), limited(seconds):  # the report shows what a learner overflows
             return function(*arguments), None
     except (Exception, SystemExit, DoesNotEnd) as error:
         return None, error

@@ -9,13 +9,13 @@ from minibert.errors import InputError
 
 
 def sha256_of(*paths: Path) -> str:
-    """SHA-256 (hex) of a file, or of several end to end, read in pieces. Raises InputError if one cannot be read."""
+    """SHA-256 (hex) of a file, or of several end to end. Raises InputError if one cannot be read."""
     digest = hashlib.sha256()
     for path in paths:
         try:
             with open(path, "rb") as file:
-                while piece := file.read(1 << 20):
-                    digest.update(piece)
+                while block := file.read(1 << 20):
+                    digest.update(block)
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     return digest.hexdigest()

@@ -66,6 +66,11 @@ def test_backbones_are_not_mixed():
     assert format_differences(both).splitlines()[1].split()[:2] == ["first", "cola"]
 
 
+def test_differences_without_a_summary_are_refused(tmp_path, capsys):
+    assert main(["sweep", "--ledger", str(tmp_path / "l"), "--differences", str(tmp_path / "d.csv")]) == 2
+    assert "--differences is for --summary" in capsys.readouterr().err
+
+
 def test_methods_that_share_no_task_have_no_row():
     assert differences(RECORDS[:2]) == [] == differences([])
 

@@ -3,7 +3,7 @@
 import csv
 import json
 from argparse import Namespace
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +159,10 @@ def test_what_a_ledger_has_twice_is_not_guessed(ledger_of_figure4, run, tmp_path
     on_other_data = changed(ledger_of_figure4, tmp_path / "d", result={"data": "d" * 64})
     code, _, printed = run("figure4", "--from-ledger", "--ledger", on_other_data)
     assert code == 2 and "on 2 data sets that differ in their rows" in printed.err
+    config = {**asdict(CONFIG), "max_positions": 128, "n_heads": 1}
+    other_heads = changed(ledger_of_figure4, tmp_path / "h", result={"backbone_config": config})
+    code, _, printed = run("figure4", "--from-ledger", "--ledger", other_heads)
+    assert code == 2 and "same weights with another config (n_heads was 1" in printed.err
     path = tmp_path / "only"
     header, *lines = Path(of_another_backbone).read_text().splitlines()
     path.write_text("\n".join([header, *(line for line in lines if '"id": "x' in line), ""]))

@@ -15,7 +15,7 @@ def below(p, group):
 
 
 class _Nothing(dict):
-    """No parameters. Whoever wants one is told that no name begins with the group."""
+    """No parameters. To look one up raises a KeyError: no name begins with the group."""
 
     def __init__(self, group):
         self.group = group
