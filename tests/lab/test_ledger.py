@@ -13,7 +13,7 @@ from tiny import environment
 
 from minibert.config import TrainConfig
 from minibert.errors import InputError
-from minibert.lab.ledger import HEADER, Ledger, latest, read_ledger
+from minibert.lab.ledger import HEADER, Ledger, latest, measured, read_ledger
 from minibert.trial import Trial, make_trial
 
 HOLD = "import sys, time; from minibert.lab.ledger import Ledger; x = Ledger(sys.argv[1]); print(1, flush=True)"
@@ -276,3 +276,23 @@ def test_places_that_cannot_be_used_are_told(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         read_ledger(tmp_path / "none.jsonl")
     assert json.loads(HEADER)["version"] == 1
+
+
+def test_a_measurement_stands_on_the_very_trials_it_was_made_with(tmp_path):
+    def of(*trials, rows):
+        name = "-".join(trials)
+        return {"id": name, "status": "measured", "what": "spans", "trials": list(trials), "rows": [{"rows": rows}]}
+
+    with Ledger(tmp_path / "l.jsonl") as ledger:
+        for one in (record(0), of("a", rows=1), of("b", rows=2), of("a", "b", rows=3)):
+            ledger.append(one)
+        with pytest.raises(InputError, match="rows"):
+            ledger.append(of("c", rows=4) | {"rows": 5})
+    records = read_ledger(tmp_path / "l.jsonl")
+    assert [measured(records, "spans", trials) for trials in (["b"], ["a", "b"], ["b", "a"])] == [
+        [{"rows": 2}],
+        [{"rows": 3}],
+        None,
+    ]
+    assert measured(records, "stream", ["a"]) is None
+    assert list(latest(records)) == [record(0)["id"]], "it is no trial"
