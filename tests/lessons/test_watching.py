@@ -70,3 +70,13 @@ def test_a_variant_is_refused(backbone, batch):
     model = Model(backbone, method="adapter", **SIZES | {"adapter": AdapterConfig(size=3, parallel=True)})
     with pytest.raises(InputError, match="paper's form"):
         lessons.watch(model, batch)
+
+
+def test_each_adapter_reads_what_comes_before_it(backbone, batch):
+    model = Model(backbone, method="adapter", **SIZES)
+    before = lessons.watch(model, batch).adapters
+    model.trained()["encoder/layers/0/attention/adapter/up/b"] += 1
+    after = lessons.watch(model, batch).adapters
+    np.testing.assert_array_equal(before["layer 0 attention"][0], after["layer 0 attention"][0])
+    for name in ("layer 0 feed_forward", "layer 1 attention"):
+        assert np.abs(before[name][0] - after[name][0]).max() > 1e-3
