@@ -137,7 +137,7 @@ def _dry_run_argument(p) -> None:
 def _add_reproduce(commands) -> None:
     p = commands.add_parser("reproduce", help="a table or figure of the paper, from its trials to the picture")
     p.add_argument("name", choices=EXPERIMENTS)
-    _backbone_argument(p)
+    p.add_argument("--backbone", metavar="FILE.h5", help="made by python -m weights_convert; needed to run trials")
     p.add_argument("--data", metavar="DIR", help="the folder with the tasks' folders (default: the built-in task)")
     p.add_argument("--quick", action="store_true", help="minutes instead of hours: one seed, few settings")
     p.add_argument("--tasks", type=comma_separated(str), metavar="NAMES", help="default: those that --data holds")

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from minibert.config import BertConfig
 from minibert.data import data_fingerprint
 from minibert.evaluate import Split, tokenize
 from minibert.lab.summary import mean_and_error
@@ -34,9 +35,10 @@ LEARNING_RATES = {method: (usual, *FURTHER_RATES[usual]) for method, usual in DE
 
 @dataclass(frozen=True)
 class Scope:
-    """What an experiment is run on, and how thoroughly."""
+    """What an experiment is run on, and how thoroughly. config is that of the backbone."""
 
-    backbone_path: Path
+    backbone_path: Path | None  # None: nothing is run
+    config: BertConfig
     tasks: tuple[str, ...]
     data: str | None
     out: Path
@@ -59,12 +61,12 @@ class Scope:
     @property
     def n_layers(self) -> int:
         """L."""
-        return self.backbone.config.n_layers
+        return self.config.n_layers
 
     @property
     def backbone_params(self) -> int:
         """Numbers in the backbone, without the pooler that no task here reads."""
-        return sum(a.size for name, a in self.backbone.parameters().items() if not name.startswith("pooler/"))
+        return sum(math.prod(shape) for name, shape in self.config.shapes().items() if not name.startswith("pooler/"))
 
     def trial(self, task: str, method: str, seed: int, **options) -> Trial:
         """One run; settings that are not given are the scope's, and the method's usual learning rate."""

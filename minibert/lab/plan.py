@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from statistics import median
 
+from minibert.config import BertConfig
 from minibert.data import data_fingerprint
 from minibert.errors import InputError
 from minibert.evaluate import tokenize
@@ -117,7 +118,7 @@ def make_plan(trials: list[Trial], backbone_path, records: list[dict], retry_fai
         if name not in plan.ids:
             status = before.get(name, {}).get("status")
             plan.done += status == "done"
-            check_config(before.get(name, {}).get("result", {}), trial, backbone)
+            check_config(before.get(name, {}).get("result", {}), trial, backbone.config)
             if status == "failed" and not retry_failed:
                 plan.failed += 1
             elif status != "done":
@@ -126,10 +127,10 @@ def make_plan(trials: list[Trial], backbone_path, records: list[dict], retry_fai
     return plan
 
 
-def check_config(result: dict, trial: Trial, backbone: Backbone) -> None:
+def check_config(result: dict, trial: Trial, config: BertConfig) -> None:
     """Raise InputError if a result is of the same weights with another config: the id tells a backbone by its weights
     alone. Results of older versions do not keep the config."""
-    there, here = result.get("backbone_config"), asdict(backbone.config)
+    there, here = result.get("backbone_config"), asdict(config)
     if there is None or there == here:
         return
     name = next(name for name in here | there if there.get(name) != here.get(name))

@@ -1,4 +1,4 @@
-"""`reproduce --from-ledger`: what the ledger has, in place of runs. Neither data nor training is needed."""
+"""`reproduce --from-ledger`: what the ledger has, in place of runs. Neither data nor weights nor training is needed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
+from minibert.config import BertConfig
 from minibert.errors import InputError, list_some
 from minibert.lab.experiment import Measurement
 from minibert.lab.ledger import latest, measured, read_ledger
@@ -17,20 +18,26 @@ from minibert.trial import Trial
 class Recall:
     """The trials of a ledger on one backbone, found by their settings, whatever folder their data was in.
 
+    config is the backbone's. Without a backbone the ledger tells it, if it has trials on one alone.
+
     Raises InputError: a ledger that cannot be read, that has trials on other backbones alone, or on one of the same
-    weights with another config.
+    weights with another config; without a backbone, one that has trials on several, or none that tells the config.
     """
 
-    def __init__(self, path: Path, backbone: Backbone):
+    def __init__(self, path: Path, backbone: Backbone | None):
         self.path, self._records = path, read_ledger(path)
+        known = latest(self._records).values()
+        results = [record["result"] for record in known if record["status"] == "done"]
+        fingerprint = backbone.fingerprint if backbone else _only_backbone(path, results)
+        self.config = backbone.config if backbone else _config(path, results)
         self._done: dict[Trial, dict[str, dict]] = defaultdict(dict)  # trial: {fingerprint of its data: record}
         self._failed: dict[Trial, dict] = {}  # these tell neither data nor backbone
-        for record in latest(self._records).values():
+        for record in known:
             trial = _anywhere(Trial.from_dict(record["trial"]))
             if record["status"] == "failed":
                 self._failed[trial] = record
-            elif record["result"]["backbone"] == backbone.fingerprint:
-                check_config(record["result"], trial, backbone)
+            elif record["result"]["backbone"] == fingerprint:
+                check_config(record["result"], trial, self.config)
                 self._done[trial][record["result"]["data"]] = record
         if not self._done:
             raise InputError(f"{path} has no trials on this --backbone: give the one that they were run on")
@@ -67,6 +74,26 @@ class Recall:
                 f"{self.path} lacks what is measured beside the trials ({wanted.what}): run this without --from-ledger"
             )
         return rows
+
+
+def _only_backbone(path: Path, results: list[dict]) -> str:
+    """The fingerprint of the backbone that all results are of. Raises InputError if there is none, or several."""
+    found = {result["backbone"] for result in results}
+    if len(found) == 1:
+        return found.pop()
+    raise InputError(
+        f"{path} has trials on {len(found)} backbones: give the one that is meant by --backbone"
+        if found
+        else f"{path} has no trial that is done: run this without --from-ledger"
+    )
+
+
+def _config(path: Path, results: list[dict]) -> BertConfig:
+    """The config that the results tell. Raises InputError if they are all of an old version, which kept none."""
+    for result in reversed(results):
+        if "backbone_config" in result:
+            return BertConfig.from_dict(result["backbone_config"])
+    raise InputError(f"{path} does not tell the config of its backbone, as its trials are old: give it by --backbone")
 
 
 def _anywhere(trial: Trial) -> Trial:

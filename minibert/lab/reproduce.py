@@ -1,7 +1,7 @@
 """`minibert reproduce NAME`: a table or figure of the paper, from its trials to the picture.
 
 The experiment says which trials it needs, a sweep runs those that the ledger lacks, and out come NAME.csv, further
-tables beside it, and NAME.png. With --from-ledger nothing is run, and no data is needed.
+tables beside it, and NAME.png. With --from-ledger nothing is run, and neither data nor weights are needed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from minibert.data import FURTHER, load_task
 from minibert.errors import InputError, list_some, shown
 from minibert.lab import figures, stream, tables
 from minibert.lab.experiment import Keep, Measurement, Report, Scope
-from minibert.lab.ledger import Ledger, latest, measured, read_ledger
+from minibert.lab.ledger import Ledger, measured
 from minibert.lab.recall import Recall
 from minibert.lab.sweep import make_executor, run_trials, tell_plan
+from minibert.run import open_backbone
 from minibert.storage import write_rows
 from minibert.trial import Trial
 
@@ -54,9 +55,12 @@ def reproduce(args) -> int:
     """Run an experiment, print what it found, write its tables and its picture. Returns 1 if trials failed, else 0."""
     if args.from_ledger and (args.dry_run or args.retry_failed):
         raise InputError("--from-ledger runs nothing: leave out --dry-run and --retry-failed")
+    if not args.from_ledger and not args.backbone:
+        raise InputError("reproduce needs a --backbone; --from-ledger alone can do without")
     recipe = RECIPES[args.name]
     plots.check_installed()  # missing: reported now, not after hours
-    scope = _scope(args, recipe)
+    recall = Recall(_ledger(args), args.backbone and open_backbone(args.backbone)) if args.from_ledger else None
+    scope = _scope(args, recipe, recall)
     seeds = "1 seed" if len(scope.seeds) == 1 else f"{len(scope.seeds)} seeds"
     print(f"{args.name} on {', '.join(scope.tasks)}, {seeds}: {_first_line(recipe.run)}")
     if args.dry_run:
@@ -64,7 +68,7 @@ def reproduce(args) -> int:
         tell_plan(planned(recipe, scope), _ledger(args), args)
         return 0
     failed: set[Trial] = set()
-    with (_recaller if args.from_ledger else _runner)(args, scope, failed) as run:
+    with _recaller(recall, scope, failed) if recall else _runner(args, scope, failed) as run:
         report = _drive(recipe.run(scope), run)
     for path in write_report(report, args.name, scope.out):
         print(path)
@@ -79,7 +83,7 @@ def _first_line(function: Callable) -> str:
     return " ".join(function.__doc__.split("\n\n")[0].split())
 
 
-def _scope(args, recipe: Recipe) -> Scope:
+def _scope(args, recipe: Recipe, recall: Recall | None) -> Scope:
     quick = {"seeds": (0,), "epochs": (3,), "rates": 1, "train_rows": 800, "dev_rows": 500} if args.quick else {}
     given = {name: getattr(args, name) for name in ("seeds", "epochs", "rates", "sizes", "top_ks", "dev_rows")}
     settings = quick | {name: value for name, value in given.items() if value is not None}
@@ -90,11 +94,15 @@ def _scope(args, recipe: Recipe) -> Scope:
                 raise InputError(
                     f"--{name.replace('_', '-')} names a value twice: {', '.join(map(str, settings[name]))}"
                 )
-    find_tasks = _tasks_recalled if args.from_ledger else _tasks_at_hand
-    tasks = tuple(args.tasks) if args.tasks else find_tasks(args, recipe)
+    if args.tasks:
+        tasks = tuple(args.tasks)
+    else:
+        tasks = _tasks_recalled(args.name, recipe, recall) if recall else _tasks_at_hand(args, recipe)
     settings |= _train_rows(args.train_rows or {}, tasks)
     settings |= {"quick": args.quick, "recalls": args.from_ledger}
-    scope = Scope(Path(args.backbone), tasks, args.data, _out(args), **settings)
+    path = args.backbone and Path(args.backbone)
+    config = recall.config if recall else open_backbone(path).config
+    scope = Scope(path, config, tasks, args.data, _out(args), **settings)
     for k in scope.top_ks or ():
         if not 1 <= k <= scope.n_layers:
             raise InputError(f"--top-ks names {k}, and the backbone has {scope.n_layers} layers")
@@ -110,13 +118,11 @@ def _train_rows(given: dict[str | None, int], tasks: tuple[str, ...]) -> dict:
     return ({"train_rows": given[None]} if None in given else {}) | {"train_rows_of": others}
 
 
-def _tasks_recalled(args, recipe: Recipe) -> tuple[str, ...]:
+def _tasks_recalled(name: str, recipe: Recipe, recall: Recall) -> tuple[str, ...]:
     """The recipe's tasks of which the ledger has trials, or the built-in task. Raises InputError if it has neither."""
-    path = _ledger(args)
-    known = {record["trial"]["task"] for record in latest(read_ledger(path)).values()}
-    found = tuple(task for task in recipe.tasks if task in known)
-    if not found and ("opinions" not in known or recipe.tasks == ("squad",)):
-        raise InputError(f"{args.name}: {path} has no trials of its tasks: {', '.join(recipe.tasks)}")
+    found = tuple(task for task in recipe.tasks if task in recall.tasks)
+    if not found and ("opinions" not in recall.tasks or recipe.tasks == ("squad",)):
+        raise InputError(f"{name}: {recall.path} has no trials of its tasks: {', '.join(recipe.tasks)}")
     return found or ("opinions",)
 
 
@@ -202,9 +208,8 @@ def _measure(wanted: Measurement, trials: list[str], ledger: Ledger) -> list[dic
 
 
 @contextmanager
-def _recaller(args, scope: Scope, failed: set[Trial]) -> Iterator[Run]:
+def _recaller(recall: Recall, scope: Scope, failed: set[Trial]) -> Iterator[Run]:
     """Runs nothing: gives what the ledger has. Raises InputError if it lacks something."""
-    recall = Recall(_ledger(args), scope.backbone)
     if unknown := [task for task in scope.tasks if task not in recall.tasks]:
         raise InputError(
             f"{recall.path} has no trials of {', '.join(unknown)}; it has {list_some(sorted(recall.tasks))}"

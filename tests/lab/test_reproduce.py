@@ -16,7 +16,7 @@ from minibert.errors import InputError
 from minibert.lab import figures, reproduce, tables
 from minibert.lab.experiment import Measurement, Scope, best, format_rows, points, summary
 from minibert.lab.ledger import read_ledger
-from minibert.model import random_backbone
+from minibert.model import load_backbone, random_backbone
 from minibert.storage import bert_tokenizer, read_bank, write_backbone
 
 
@@ -38,8 +38,9 @@ def ledger_of_figure4(backbone_file, tmp_path_factory):
 
 @pytest.fixture
 def run(backbone_file, tmp_path, capsys):
-    def run(name, *options):
-        command = ["reproduce", name, "--quick", "--backbone", str(backbone_file), "--out", str(tmp_path / name)]
+    def run(name, *options, backbone=backbone_file):
+        command = ["reproduce", name, "--quick", "--out", str(tmp_path / name)]
+        command += ["--backbone", str(backbone)] if backbone else []
         code = main([*command, "--train-rows", "32", "--dev-rows", "24", "--epochs", "1", *options])
         return code, tmp_path / name, capsys.readouterr()
 
@@ -86,17 +87,18 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("table1", "exten
 
 
 @pytest.mark.parametrize("name", ["figure3", "figure6", "table2", *SLOW])
-def test_from_the_ledger_all_is_written_again_without_data_and_without_training(run, name, tmp_path, monkeypatch):
+def test_from_the_ledger_all_is_written_again_without_data_weights_and_training(run, name, tmp_path, monkeypatch):
     code, out, printed = run(name)
     assert code == 0, printed.err
     files = sorted(out.glob("*.csv"))
     before = [path.read_bytes() for path in files]
     for path in (*files, *out.glob("*.png")):
         path.unlink()
-    for forbidden in ("minibert.run.run_trial", "minibert.lab.sweep.run_trials", "minibert.data.load_task"):
-        monkeypatch.setattr(forbidden, lambda *_, **__: pytest.fail("this trains, or reads data"))
+    forbidden = ("run.run_trial", "lab.sweep.run_trials", "data.load_task", "run.load_backbone")
+    for function in forbidden:
+        monkeypatch.setattr(f"minibert.{function}", lambda *_, **__: pytest.fail("this trains, or reads a file"))
     ledger = (out / "ledger.jsonl").read_bytes()
-    code, _, again = run(name, "--from-ledger", "--data", str(tmp_path / "nowhere"))
+    code, _, again = run(name, "--from-ledger", "--data", str(tmp_path / "nowhere"), backbone=None)
     assert code == 0, again.err
     assert [path.read_bytes() for path in files] == before and (out / "ledger.jsonl").read_bytes() == ledger
     assert again.out.split("\n\n", 1)[1] == printed.out.split("\n\n", 1)[1]
@@ -126,6 +128,33 @@ def test_what_the_ledger_lacks_is_named(run):
 def test_options_that_do_not_fit_a_ledger(ledger_of_figure4, run, options, told):
     code, _, printed = run("figure4", "--from-ledger", "--ledger", ledger_of_figure4, *options)
     assert code == 2 and told in printed.err
+
+
+def test_a_ledger_that_does_not_tell_its_backbone_needs_one(ledger_of_figure4, run, tmp_path):
+    code, out, _ = run("figure4", "--from-ledger", "--ledger", ledger_of_figure4, backbone=None)
+    assert code == 0
+    other = changed(ledger_of_figure4, tmp_path / "other", result={"backbone": "b" * 64})
+    code, _, printed = run("figure4", "--from-ledger", "--ledger", other, backbone=None)
+    assert code == 2 and "has trials on 2 backbones: give the one that is meant by --backbone" in printed.err
+    header, *lines = Path(ledger_of_figure4).read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    for record in records:
+        del record["result"]["backbone_config"]
+    old = tmp_path / "old"
+    old.write_text("\n".join([header, *map(json.dumps, records), ""]))
+    before = (out / "figure4.csv").read_bytes()
+    assert run("figure4", "--from-ledger", "--ledger", str(old))[0] == 0
+    assert (out / "figure4.csv").read_bytes() == before
+    code, _, printed = run("figure4", "--from-ledger", "--ledger", str(old), backbone=None)
+    assert code == 2 and "does not tell the config of its backbone" in printed.err and "--backbone" in printed.err
+    old.write_text(header + "\n")
+    code, _, printed = run("figure4", "--from-ledger", "--ledger", str(old), backbone=None)
+    assert code == 2 and "has no trial that is done" in printed.err
+
+
+def test_runs_need_a_backbone(run):
+    code, _, printed = run("figure4", backbone=None)
+    assert code == 2 and "reproduce needs a --backbone" in printed.err
 
 
 def test_figure5_needs_trials_of_squad(ledger_of_figure4, run):
@@ -289,7 +318,8 @@ def drive(experiment, scope, score):
 
 @pytest.fixture
 def scope(backbone_file, tmp_path):
-    return lambda *tasks, **settings: Scope(backbone_file, tasks, str(tmp_path), tmp_path, **settings)
+    config = load_backbone(backbone_file).config
+    return lambda *tasks, **settings: Scope(backbone_file, config, tasks, str(tmp_path), tmp_path, **settings)
 
 
 def test_table1_tries_as_often_for_both_and_takes_the_best_size(scope):
@@ -425,7 +455,7 @@ def test_without_its_data_an_experiment_says_what_is_missing(run, tmp_path):
 
 
 def test_failed_trials_are_left_out_and_the_best_is_chosen_on_dev(tmp_path):
-    scope = Scope(tmp_path / "none.h5", ("opinions",), None, tmp_path, seeds=(0, 1))
+    scope = Scope(tmp_path / "none.h5", CONFIG, ("opinions",), None, tmp_path, seeds=(0, 1))
     good, poor = (scope.seeded("opinions", "adapter", adapter_size=size) for size in (4, 8))
 
     def result(dev, test):
