@@ -182,6 +182,8 @@ def _add_sweep(commands) -> None:
     p.add_argument("--retry-failed", action="store_true", help="run trials again that failed before")
     p.add_argument("--csv", metavar="FILE.csv", help="write the table here, too")
     p.add_argument("--differences", metavar="FILE.csv", help="with --summary: write adapters against full here")
+    repeat = "run N trials that it holds again, drawn at random (of --tasks, if given), and compare"
+    p.add_argument("--repeat", type=int, metavar="N", help=repeat)
     p.add_argument("--keep", metavar="DIR", help="keep the run folder of every trial, called by its id")
     _where_arguments(p)
     several = p.add_argument_group("what is tried: every combination of the values, which are comma-separated")

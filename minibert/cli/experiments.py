@@ -1,4 +1,4 @@
-"""The commands baseline and ablate. Each takes the parsed arguments and returns an exit code or None."""
+"""The commands baseline, ablate and sweep. Each takes the parsed arguments and returns an exit code or None."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ from minibert import plots
 from minibert.cli.inputs import open_rows, open_task, read_task
 from minibert.data import limit_train
 from minibert.data.rows import text_notes
+from minibert.errors import InputError
 from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels
 from minibert.lab.ablate import ablated_scores, ablation_metric, ablation_rows, format_heatmap
 from minibert.lab.baseline import no_bert
+from minibert.lab.differences import differences, format_differences, write_differences
+from minibert.lab.executors import make_executor
+from minibert.lab.ledger import Ledger, latest, read_ledger
+from minibert.lab.repeat import TOLERANCE, format_repeated, repeat
+from minibert.lab.summary import summarize, write_summary
+from minibert.lab.sweep import run_trials, tell_plan
 from minibert.storage import write_rows
+from minibert.trial import TRIAL_OPTIONS, grid
 
 
 def baseline(args) -> None:
@@ -55,3 +63,58 @@ def ablate(args) -> None:
         write_rows(Path(args.csv), found)
     if args.plot is not None:
         plots.heatmap(found, args.plot, f"change of {metric}, times 100")
+
+
+def sweep(args) -> int:
+    """Run a grid of trials, or only print what a ledger holds, or run some of its trials again."""
+    if args.summary:
+        return _summary(args)
+    if args.differences is not None:
+        raise InputError("--differences is for --summary, which compares what the ledger has")
+    needed = {"backbone": args.backbone} | ({} if args.repeat is not None else {"tasks": args.task})
+    missing = [f"--{name}" for name, value in needed.items() if value is None]
+    if missing:
+        raise InputError(f"a sweep needs {' and '.join(missing)}; only --summary needs neither")
+    if args.repeat is not None:
+        return _repeat(args)
+    trials = grid(**{name: getattr(args, name) for name in TRIAL_OPTIONS})
+    if args.dry_run:
+        tell_plan(trials, args.ledger, args)
+        return 0
+    with Ledger(args.ledger) as ledger, make_executor(args) as executor:
+        options = {"retry_failed": args.retry_failed, "keep": args.keep}
+        records = run_trials(trials, executor, ledger, args.backbone, **options)
+    _print_settings(list({record["id"]: record for record in records}.values()), args.csv)
+    return 1 if any(record["status"] == "failed" for record in records) else 0
+
+
+def _summary(args) -> int:
+    """Print the best settings that a ledger has, and adapters against full fine-tuning."""
+    records = read_ledger(args.ledger)
+    _print_settings(list(latest(records).values()), args.csv)
+    rows = differences(records)
+    if rows:
+        print("adapters against full fine-tuning, each at its best on dev; in brackets the standard error over seeds")
+        print(format_differences(rows))
+    if args.differences is not None:
+        write_differences(rows, args.differences)
+        print(args.differences)
+    return 0
+
+
+def _print_settings(records: list[dict], csv) -> None:
+    print(summarize(records))
+    if csv is not None:
+        write_summary(records, csv)
+        print(csv)
+
+
+def _repeat(args) -> int:
+    """Run trials of a ledger again, and compare. 1 if a score differs by more than another processor explains."""
+    with make_executor(args) as executor:
+        rows = repeat(read_ledger(args.ledger), args.repeat, executor, args.backbone, args.data, args.task)
+    print(format_repeated(rows))
+    if args.csv is not None:
+        write_rows(Path(args.csv), rows)
+        print(args.csv)
+    return 1 if any(abs(row["difference"]) > TOLERANCE for row in rows) else 0

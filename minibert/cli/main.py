@@ -16,8 +16,7 @@ MODULES = {
     **dict.fromkeys(("train", "eval", "predict"), "minibert.cli.commands"),
     "bank": "minibert.cli.bank",
     **dict.fromkeys(("params", "gradcheck", "download", "env"), "minibert.cli.reports"),
-    **dict.fromkeys(("baseline", "ablate"), "minibert.cli.experiments"),
-    "sweep": "minibert.lab.sweep",
+    **dict.fromkeys(("baseline", "ablate", "sweep"), "minibert.cli.experiments"),
     "reproduce": "minibert.lab.reproduce",
     "bench": "minibert.bench.command",
 }

@@ -199,3 +199,10 @@ def _on_worker(threads: int | None, function, *arguments):
     from distributed import get_worker
 
     return with_threads(threads or get_worker().state.nthreads, function, *arguments)
+
+
+def make_executor(args) -> Executor:
+    """The executor that --processes, --dask and --threads ask for."""
+    if args.dask is not None:
+        return Dask(args.dask, args.threads)
+    return InProcess() if args.processes is None else Processes(args.processes, args.threads)

@@ -19,10 +19,11 @@ from minibert import plots
 from minibert.data import FURTHER, load_task
 from minibert.errors import InputError, list_some, shown
 from minibert.lab import figures, stream, tables
+from minibert.lab.executors import make_executor
 from minibert.lab.experiment import Keep, Measurement, Report, Scope
 from minibert.lab.ledger import Ledger, measured
 from minibert.lab.recall import Recall
-from minibert.lab.sweep import make_executor, run_trials, tell_plan
+from minibert.lab.sweep import run_trials, tell_plan
 from minibert.run import open_backbone
 from minibert.storage import write_rows
 from minibert.trial import Trial

@@ -23,13 +23,11 @@ from tqdm import tqdm
 from minibert.errors import InputError
 from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels
-from minibert.lab.differences import differences, format_differences, write_differences
-from minibert.lab.executors import Dask, InProcess, Processes
+from minibert.lab.executors import InProcess, make_executor
 from minibert.lab.ledger import Ledger, latest, read_ledger
 from minibert.lab.plan import Job, format_seconds, make_plan
-from minibert.lab.summary import summarize, write_summary
 from minibert.run import run_trial
-from minibert.trial import TRIAL_OPTIONS, Trial, grid
+from minibert.trial import Trial
 
 RETRIES = 2  # how often a trial is run again whose worker died
 
@@ -199,32 +197,6 @@ class _Progress:
         return f"{format_seconds(predicted / max(1, at_once))} predicted" if predicted else "time left not known yet"
 
 
-# ------------------------------------------------------------------------------------------------------- the command
-
-
-def sweep(args) -> int:
-    """Run a grid of trials, or only print what a ledger holds."""
-    if args.summary:
-        records = read_ledger(args.ledger)
-        _report(list(latest(records).values()), args.csv)
-        _report_differences(records, args.differences)
-        return 0
-    if args.differences is not None:
-        raise InputError("--differences is for --summary, which compares what the ledger has")
-    missing = [f"--{name}" for name, value in (("backbone", args.backbone), ("tasks", args.task)) if value is None]
-    if missing:
-        raise InputError(f"a sweep needs {' and '.join(missing)}; only --summary needs neither")
-    trials = grid(**{name: getattr(args, name) for name in TRIAL_OPTIONS})
-    if args.dry_run:
-        tell_plan(trials, args.ledger, args)
-        return 0
-    with Ledger(args.ledger) as ledger, make_executor(args) as executor:
-        options = {"retry_failed": args.retry_failed, "keep": args.keep}
-        records = run_trials(trials, executor, ledger, args.backbone, **options)
-    _report(list({record["id"]: record for record in records}.values()), args.csv)
-    return 1 if any(record["status"] == "failed" for record in records) else 0
-
-
 def tell_plan(trials: list[Trial], ledger, args) -> None:
     """Print how many trials there are, and how long those will take that the ledger lacks."""
     records = read_ledger(ledger) if Path(ledger).exists() else []
@@ -233,27 +205,3 @@ def tell_plan(trials: list[Trial], ledger, args) -> None:
     if plan.jobs:
         with make_executor(args) as executor:
             print(plan.predict(executor, records, args.backbone))
-
-
-def make_executor(args) -> Executor:
-    """The executor that --processes, --dask and --threads ask for."""
-    if args.dask is not None:
-        return Dask(args.dask, args.threads)
-    return InProcess() if args.processes is None else Processes(args.processes, args.threads)
-
-
-def _report_differences(records: list[dict], csv) -> None:
-    rows = differences(records)
-    if rows:
-        print("adapters against full fine-tuning, each at its best on dev; in brackets the standard error over seeds")
-        print(format_differences(rows))
-    if csv is not None:
-        write_differences(rows, csv)
-        print(csv)
-
-
-def _report(records: list[dict], csv) -> None:
-    print(summarize(records))
-    if csv is not None:
-        write_summary(records, csv)
-        print(csv)

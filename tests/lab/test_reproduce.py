@@ -1,6 +1,5 @@
 """Every experiment of the paper from its trials to its files, on a tiny random backbone and the built-in task."""
 
-import csv
 import json
 from argparse import Namespace
 from dataclasses import asdict, replace
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sweeping import rows_of
 from tiny import CONFIG, VOCAB
 
 from minibert.cli import main
@@ -45,11 +45,6 @@ def run(backbone_file, tmp_path, capsys):
         return code, tmp_path / name, capsys.readouterr()
 
     return run
-
-
-def rows_of(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_the_command_line_knows_every_experiment():

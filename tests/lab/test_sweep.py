@@ -1,6 +1,5 @@
 """Sweeps: every trial is run once and recorded once, whatever fails, dies or is interrupted."""
 
-import csv
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from sweeping import (
     noted,
     options,
     raises_for_seed_1,
+    rows_of,
     statuses,
     sweep,
     wrong_name,
@@ -269,8 +269,7 @@ def test_the_table_and_its_csv(tmp_path):
     row = "cola adapter M=64 lr=0.001 epochs=5 3 matthews 42.0 (1.2) 50.0 (0.0) 5.00% 2 s"
     assert row in [" ".join(line.split()) for line in text.split("\n")]
     write_summary(RECORDS, tmp_path / "table.csv")
-    with open(tmp_path / "table.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(tmp_path / "table.csv")
     assert [(r["method"], r["split"], r["seeds"]) for r in rows] == [
         ("adapter", "dev", "3"),
         ("adapter", "test", "3"),

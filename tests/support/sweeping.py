@@ -1,5 +1,6 @@
 """What tests of sweeps share: trials, and what stands for run_trial where a test is not about training."""
 
+import csv
 import os
 import signal
 from pathlib import Path
@@ -14,6 +15,12 @@ from minibert.run import run_trial
 from minibert.trial import grid
 
 RUNS = "MINIBERT_TEST_RUNS"  # the file to which `noted` adds a line a run; workers inherit it
+
+
+def rows_of(path):
+    """The rows of a CSV file, {column: text}."""
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def write_place(place):
