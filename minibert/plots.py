@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -68,8 +68,9 @@ def save(figure, path: str | Path) -> None:
         raise InputError(f"{path}: the picture cannot be written ({error})") from None
 
 
-def _groups(rows: Iterable[dict], key: str) -> dict[str, list[dict]]:
-    groups: dict[str, list[dict]] = {}
+def grouped(rows: Iterable[dict], key: str) -> dict[Any, list[dict]]:
+    """The rows by what they have at a key, in the order in which each value comes first."""
+    groups: dict[Any, list[dict]] = {}
     for row in rows:
         groups.setdefault(row[key], []).append(row)
     return groups
@@ -111,10 +112,10 @@ def trade_off(rows: list[dict], path: str | Path, split: str = "dev") -> None:
 
     rows: task, method, size_or_k, params, metric, mean, sem (both in points), seeds. split: that the scores are of.
     """
-    tasks = _groups(rows, "task")
+    tasks = grouped(rows, "task")
     figure, axes = subplots(len(tasks))
     for ax, (task, members) in zip(axes, tasks.items(), strict=True):
-        for method, line in _groups(members, "method").items():
+        for method, line in grouped(members, "method").items():
             line = sorted(line, key=lambda row: row["params"])
             x, mean, sem = _columns(line, "params", "mean", "sem")
             style = STYLES[method]
@@ -135,10 +136,10 @@ def percentile_bands(rows: list[dict], path: str | Path) -> None:
     rows: suite, method, size_or_k, params, tasks, seeds, p20, p50, p80, the last three in points relative to full
     fine-tuning.
     """
-    suites = _groups(rows, "suite")
+    suites = grouped(rows, "suite")
     figure, axes = subplots(len(suites), width=5.2)
     for ax, (suite, members) in zip(axes, suites.items(), strict=True):
-        for method, line in _groups(members, "method").items():
+        for method, line in grouped(members, "method").items():
             line = sorted(line, key=lambda row: row["params"])
             x, low, middle, high = _columns(line, "params", "p20", "p50", "p80")
             style = STYLES[method]
@@ -192,7 +193,7 @@ def draw_heatmap(ax, change: np.ndarray, title: str, label: str) -> None:
 
 def heatmap(rows: list[dict], path: str | Path, label: str = "change, times 100") -> None:
     """The ablation of one or more tasks, in the unit in which it is printed. rows: task, first, last, change."""
-    tasks = _groups(rows, "task")
+    tasks = grouped(rows, "task")
     figure, axes = subplots(len(tasks), 5.0, 4.2)
     for ax, (task, members) in zip(axes, tasks.items(), strict=True):
         draw_heatmap(ax, spans_matrix(members, "change"), task, label)
@@ -204,7 +205,7 @@ def figure6(ablation: list[dict], init: list[dict], path: str | Path) -> None:
 
     ablation: task, first, last, relative, metric, seeds. init: task, std, metric, mean, sem (both in points), seeds.
     """
-    tasks = _groups(ablation, "task")
+    tasks = grouped(ablation, "task")
     figure, axes = subplots(len(tasks) + 1, 4.8, 4.0)
     for ax, (task, members) in zip(axes, tasks.items(), strict=False):
         matrix = spans_matrix(members, "relative")
@@ -212,7 +213,7 @@ def figure6(ablation: list[dict], init: list[dict], path: str | Path) -> None:
             ax, matrix, f"{task}: adapters removed ({_seeds(members)})", f"change of {members[0]['metric']} (%)"
         )
     last = axes[-1]
-    for i, (task, line) in enumerate(_groups(init, "task").items()):
+    for i, (task, line) in enumerate(grouped(init, "task").items()):
         line = sorted(line, key=lambda row: row["std"])
         x, mean, sem = _columns(line, "std", "mean", "sem")
         form = {"marker": MARKERS[i % len(MARKERS)], "linestyle": ("-", "--", ":", "-.")[i % 4]}

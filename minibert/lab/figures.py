@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
+from math import hypot, isnan
+from operator import itemgetter
 from statistics import mean
 
 import numpy as np
@@ -27,6 +29,7 @@ from minibert.lab.experiment import (
 from minibert.lab.summary import mean_and_error
 from minibert.trial import Trial
 
+SPREAD = 8, 256  # the sizes over which the paper calls the quality stable
 INIT_STDS = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 
 
@@ -61,7 +64,39 @@ def curve(scope: Scope, sizes, split: str = "dev") -> Experiment:
 def figure4(scope: Scope) -> Experiment:
     """Score against trained parameters, task by task: adapters of sizes 2^0 to 2^9, top k layers, LayerNorms only."""
     rows = yield from curve(scope, scope.adapter_sizes([2**n for n in range(10)], (1, 8, 64, 512)))
-    return Report({"figure4": rows}, format_rows(rows), lambda path: plots.trade_off(rows, path))
+    spread = spread_over_sizes(rows)
+    text = format_rows(rows) + f"\n\nadapters, sizes {SPREAD[0]} to {SPREAD[1]}\n{format_rows(spread)}"
+    return Report({"figure4": rows, "figure4_sizes": spread}, text, lambda path: plots.trade_off(rows, path))
+
+
+def spread_over_sizes(rows: list[dict]) -> list[dict]:
+    """Is the quality stable over sizes (section 3.6)? For each task the mean of each size from 8 to 256 at its best
+    setting, which are the best and the worst size, and how far they are apart, with the standard error; last the same
+    of the means over tasks, as in the paper. (Chance alone sets the best of several sizes apart from the worst.)"""
+    low, high = SPREAD
+    found = [row for row in rows if row["method"] == "adapter" and low <= row["size_or_k"] <= high]
+    found = [row for row in found if not isnan(row["mean"])]
+    tasks, sizes = plots.grouped(found, "task"), plots.grouped(found, "size_or_k")
+    spreads = [_spread(task, members) for task, members in tasks.items()]
+    if len(tasks) > 1:
+        means = [_mean_point(members) for members in sizes.values() if len(members) == len(tasks)]
+        spreads.append(_spread(f"mean of {len(tasks)}", means))
+    return spreads
+
+
+def _mean_point(rows: list[dict]) -> dict:
+    """A size's mean over tasks, and its standard error."""
+    together = hypot(*(row["sem"] for row in rows)) / len(rows)
+    return {"size_or_k": rows[0]["size_or_k"], "mean": mean(row["mean"] for row in rows), "sem": together}
+
+
+def _spread(task: str, rows: list[dict]) -> dict:
+    best, worst = (choose(rows, key=itemgetter("mean")) for choose in (max, min))
+    spread = {"task": task} | {
+        f"M = {row['size_or_k']}": row["mean"] for row in sorted(rows, key=itemgetter("size_or_k"))
+    }
+    spread |= {"best": best["size_or_k"], "worst": worst["size_or_k"], "difference": best["mean"] - worst["mean"]}
+    return spread | {"sem": hypot(best["sem"], worst["sem"])}
 
 
 def figure5(scope: Scope) -> Experiment:

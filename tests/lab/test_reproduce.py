@@ -394,6 +394,31 @@ def test_each_point_of_a_curve_takes_the_rate_and_epochs_that_are_best_for_it(sc
     assert not any(trial.top_k == 2 for trial in asked), "all layers are full fine-tuning, and the same trial"
 
 
+def test_figure4_tells_how_far_apart_sizes_are_on_each_task_and_in_the_mean(scope):
+    of_sizes = {
+        "cola": {2: 0.9, 8: 0.5, 64: 0.6, 256: 0.4, 512: 0.9},
+        "trec": {2: 0.1, 8: 0.6, 64: 0.7, 256: 0.9, 512: 0.1},
+    }
+
+    def score(trial):
+        if trial.method != "adapter":
+            return 0.99
+        return of_sizes[trial.task][trial.adapter.size] + 0.01 * (trial.train.seed - 1) * (trial.adapter.size == 64)
+
+    sizes = scope("cola", "trec", epochs=(3,), rates=1, sizes=(2, 256, 64, 8, 512))
+    cola, trec, both = drive(figures.figure4, sizes, score)[0]["figure4_sizes"]
+    sem = 1 / 3**0.5
+    assert (cola["task"], cola["best"], cola["worst"]) == ("cola", 64, 256)
+    assert (cola["difference"], cola["sem"]) == pytest.approx((20, sem)) and cola["M = 8"] == pytest.approx(50)
+    assert (trec["best"], trec["difference"], trec["sem"]) == (256, pytest.approx(30), pytest.approx(0))
+    assert [both[f"M = {size}"] for size in (8, 64, 256)] == pytest.approx([55, 65, 65])
+    assert (both["task"], both["worst"], both["difference"]) == ("mean of 2", 8, pytest.approx(10))
+    assert [name for name in both if name.startswith("M")] == ["M = 8", "M = 64", "M = 256"]
+    alone = drive(figures.figure4, scope("cola", epochs=(3,), rates=1, sizes=(64,)), score)[0]["figure4_sizes"]
+    assert [(row["task"], row["difference"]) for row in alone] == [("cola", 0)]
+    assert drive(figures.figure4, scope("cola", epochs=(3,), rates=1, sizes=(2,)), score)[0]["figure4_sizes"] == []
+
+
 def test_extensions_tries_every_variant(run):
     code, out, printed = run("extensions")
     assert code == 0, printed.err
