@@ -75,6 +75,11 @@ def shown(value) -> str:
     return cut(_SHORT.repr(value), LONGEST_VALUE)
 
 
+def counted(n: int, what: str) -> str:
+    """A number with its noun: 1 row, 1,234 rows."""
+    return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
 def readable(text: str, most: int = LONGEST_SHOWN) -> str:
     """A name from a file, for a message: cut short; without quotes and escapes if it can be read without."""
     return cut(text, most) if text.isprintable() else quoted(text)

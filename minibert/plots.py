@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minibert.errors import InputError, require
+from minibert.errors import InputError, counted, require
 
 MOST_ACROSS = 4  # subplots in a row
 MARKERS = "osD^vP*X"
@@ -83,7 +83,7 @@ def _columns(rows: list[dict], *keys: str) -> Iterable[np.ndarray]:
 def _seeds(rows: list[dict]) -> str:
     counts = [int(row["seeds"]) for row in rows]
     fewest, most = min(counts), max(counts)
-    return "1 seed" if most == 1 else f"{most} seeds" if fewest == most else f"{fewest} to {most} seeds"
+    return counted(most, "seed") if fewest == most else f"{fewest} to {most} seeds"
 
 
 def _name_points(ax, rows: list[dict], style: Style, x, y) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from minibert.cli.bank_arguments import EARLIER
 from minibert.cli.exchange import bank_export, bank_import
 from minibert.cli.inputs import print_notes
-from minibert.errors import InputError, list_some, need, printable, readable
+from minibert.errors import InputError, counted, list_some, need, printable, readable
 from minibert.evaluate import format_scores
 from minibert.methods import GROUPS, group_of
 from minibert.storage import (
@@ -188,8 +188,7 @@ def _report(args, path: Path, before: int, done: str, names: list[str]) -> None:
     between = " to " if done in ("copied", "renamed") else ", "
     what = between.join(names) if len(names) < 3 else list_some(map(readable, names))
     was = f", before {before / 1e6:.1f} MB" if before else ""
-    n = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
-    print(printable(f"{done} {what}; {path}: {n}, {size / 1e6:.1f} MB{was}"))
+    print(printable(f"{done} {what}; {path}: {counted(len(tasks), 'task')}, {size / 1e6:.1f} MB{was}"))
 
 
 def as_earlier(args) -> None:

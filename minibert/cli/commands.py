@@ -19,7 +19,7 @@ from minibert.data.builtin import opinion_kinds
 from minibert.data.labels import class_counts
 from minibert.data.squad import unlabelled
 from minibert.data.task import count_empty
-from minibert.errors import one_line, printable
+from minibert.errors import counted, one_line, printable
 from minibert.evaluate import format_scores, tokenize
 from minibert.evaluate import predict as predict_batch
 from minibert.interrupt import compile_kernels, sigterm_as_ctrl_c
@@ -73,7 +73,7 @@ def _announce(training: Training) -> list[str]:
     for note in about_texts:
         say(f"note: {note}")
     say(model.table())
-    steps = "1 step" if training.total_steps == 1 else f"{training.total_steps} steps"
+    steps = counted(training.total_steps, "step")
     if 0 < config.max_steps < training.total_steps:
         steps = f"{config.max_steps} (--max-steps) of {steps}"
     say(f"{steps} of up to {config.batch_size} texts, learning rate {config.lr:g}")

@@ -9,7 +9,7 @@ from minibert import plots
 from minibert.cli.inputs import open_rows, open_task, read_task
 from minibert.data import limit_train
 from minibert.data.rows import text_notes
-from minibert.errors import InputError
+from minibert.errors import InputError, counted
 from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels
 from minibert.lab.ablate import ablated_scores, ablation_metric, ablation_rows, format_heatmap
@@ -32,7 +32,7 @@ def baseline(args) -> None:
     if not args.json:
         for note in (*task.notes, *text_notes(task)):
             print(f"note: {note}")
-        settings = "1 setting" if args.trials == 1 else f"{args.trials} settings"
+        settings = counted(args.trials, "setting")
         print(f"task {task.name} ({len(task.train)} train), no BERT, {settings}, seed {args.seed}", flush=True)
     result = no_bert(task, args.trials, args.seed)
     if args.json:

@@ -26,7 +26,7 @@ from minibert.data.squad import unlabelled
 from minibert.data.stream import Row, Stream, open_input, open_stream
 from minibert.data.task import Examples, count_empty
 from minibert.data.write_table import LABEL_SEPARATOR, check_names, open_writer, output_form
-from minibert.errors import InputError
+from minibert.errors import InputError, counted
 from minibert.evaluate import predict as predict_batch
 from minibert.evaluate import tokenize
 from minibert.interrupt import compile_kernels
@@ -72,8 +72,7 @@ def predict_rows(args) -> None:
                 _write(writer, row, answer, name)
     print_notes(labels.notes())
     if args.out != "-":
-        n = "1 row" if labels.n == 1 else f"{labels.n:,} rows"
-        print(f"{n}, with {', '.join(map(show, added))}: {args.out}", file=sys.stderr)
+        print(f"{counted(labels.n, 'row')}, with {', '.join(map(show, added))}: {args.out}", file=sys.stderr)
 
 
 # ----------------------------------------------------------------------------------------------------------- options

@@ -12,7 +12,7 @@ from pathlib import Path
 from minibert.data.causes import KIND_ADVICE, SEPARATORS, kind_of, likely_cause
 from minibert.data.encodings import LIKELY, misread_notes
 from minibert.data.reading import BOM, LINE, read_text
-from minibert.errors import InputError, did_you_mean, list_some, shown
+from minibert.errors import InputError, counted, did_you_mean, list_some, shown
 
 QUOTINGS = ("csv", "none")
 MOST_COLUMNS = 20  # that a message lists
@@ -291,7 +291,7 @@ def _same_width(
             record, (header, text) = "".join(record), written
             cause = likely_cause(line, record, row, header, width, form.delimiter, form.quoting)
             raise InputError(
-                f"{path}, line {line}: found {_fields(len(row))}, expected {width} {named} "
+                f"{path}, line {line}: found {counted(len(row), 'field')}, expected {width} {named} "
                 f"({_spell(form.delimiter)} separates, quoting is {form.quoting}), in {shown(record.strip(_ENDS))}. "
                 f"{form.advice or _advice(path, text, form, cause)}"
             )
@@ -357,10 +357,6 @@ def _advice(path: Path, text: str, form: Format, cause: str) -> str:
     if other == "none":
         return f"{cause}. If quotes are ordinary characters in this file, use --quoting none"
     return f"{cause}. If double quotes enclose fields in this file, use --quoting csv"
-
-
-def _fields(n: int) -> str:
-    return "1 field" if n == 1 else f"{n} fields"
 
 
 def _spell(delimiter: str) -> str:

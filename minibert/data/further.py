@@ -15,7 +15,7 @@ from minibert.data.reading import encoding_note, read_text
 from minibert.data.releases import FURTHER, PublicTask
 from minibert.data.split import Cut, Uncut, check_split_seed
 from minibert.data.task import Examples, class_numbers, empty_texts, no_test_labels, unknown_labels
-from minibert.errors import InputError, list_some, shown
+from minibert.errors import InputError, counted, list_some, shown
 
 BESIDE_A_LABEL = (":confidence", ".confidence", "_confidence", ":gold", "_gold")  # ends of names of other columns
 
@@ -239,11 +239,11 @@ def _how_read(path: Path, task: PublicTask) -> list[str]:
     if task.layout != "folders":
         return encoding_note(path, task.encoding)
     loose = sum(not entry.is_dir() for entry in _visible(path))
-    return [f"{path.name}: left out {loose} files that are in no folder of a class"] if loose else []
+    return [f"{path.name}: left out {counted(loose, 'file')} in no folder of a class"] if loose else []
 
 
 def _left_out(path: Path, counts: Counter[str]) -> list[str]:
     if not counts:
         return []
     why = list_some((f"{n} with {what}" for what, n in counts.most_common()), 5)
-    return [f"{path.name}: left out {counts.total()} rows ({why})"]
+    return [f"{path.name}: left out {counted(counts.total(), 'row')} ({why})"]

@@ -18,7 +18,7 @@ from minibert.data.labels import is_missing
 from minibert.data.quotes import quote_note
 from minibert.data.reading import TO_UTF8, parse_score, read_text, tab_rows
 from minibert.data.task import Examples, Task, no_test_labels
-from minibert.errors import InputError, list_some, readable, shown
+from minibert.errors import InputError, counted, list_some, readable, shown
 
 ADVICE = f"GLUE's files are UTF-8: get the task again (minibert download NAME --out DIR), or {TO_UTF8}"
 
@@ -221,7 +221,9 @@ def _read_split(path: Path, task: GlueTask, columns: Columns, notes: list[str], 
         agreed = [cell != task.no_label for cell in cells]
         if not all(agreed):
             left_out = len(agreed) - sum(agreed)
-            notes.append(f"{path.name}: left out {left_out} rows on whose label the annotators did not agree")
+            notes.append(
+                f"{path.name}: left out {counted(left_out, 'row')} on whose label the annotators did not agree"
+            )
             kept = list(compress(kept, agreed))
         numbers = [_label(path, number, row[places.label], task) for number, row in kept]
         labels = np.array(numbers, np.int64 if task.classes else np.float32)
@@ -270,7 +272,7 @@ def _whole_rows(path: Path, rows: Iterator, places: _Places, task: GlueTask, not
             yield number, row
     if short:
         lines = list_some(map(str, short), 5)
-        notes.append(f"{path.name}: left out {len(short)} lines with too few columns (line {lines})")
+        notes.append(f"{path.name}: left out {counted(len(short), 'line')} with too few columns (line {lines})")
 
 
 def _from_header(path: Path, header: list[str], columns: Columns, is_test: bool) -> _Places:

@@ -19,7 +19,7 @@ import numpy as np
 
 from minibert.data.reading import NUMBER
 from minibert.data.task import Task, class_numbers, unknown_labels
-from minibert.errors import InputError, cut, quoted, shown
+from minibert.errors import InputError, counted, cut, quoted, shown
 
 MOST_GROUPS = 5  # notes about spellings
 LONGEST_NUMBER = 400  # characters; a longer row of digits is no class number
@@ -119,7 +119,10 @@ class LabelColumn:
     def check_numbers(self) -> None:
         """Raise InputError if two labels are the same number: 1 and 1.0, 7 and 07."""
         for same in _grouped(self.counts, number_of):
-            told = [f"{escaped(name)} ({_rows(self.counts[name])}, first on line {self.first[name]})" for name in same]
+            told = [
+                f"{escaped(name)} ({counted(self.counts[name], 'row')}, first on line {self.first[name]})"
+                for name in same
+            ]
             raise InputError(
                 f"{self.path}: the labels {' and '.join(told[:4])} are the same number. Write a class in one way; if "
                 "they are different classes, give them names that are not numbers"
@@ -147,8 +150,9 @@ class LabelColumn:
         notes = []
         for label, n in self.counts.items():
             if is_missing(label) and not plus_and_minus:
+                has = f"{counted(n, 'row')} {'has' if n == 1 else 'have'}"
                 notes.append(
-                    f"{self.path.name}: {_rows(n)} {'has' if n == 1 else 'have'} the label {escaped(label)}, which "
+                    f"{self.path.name}: {has} the label {escaped(label)}, which "
                     f"often stands for a missing one; it is a class here. {leave_out(label)}"
                 )
         return notes
@@ -201,10 +205,6 @@ def _difference(group: list[str]) -> str:
             if len({fold(label, names) for label in group}) == 1:
                 return " and ".join(names)
     return "their spelling"
-
-
-def _rows(n: int) -> str:
-    return "1 row" if n == 1 else f"{n} rows"
 
 
 def show(label: str) -> str:

@@ -12,7 +12,7 @@ from statistics import median
 
 from minibert.config import BertConfig
 from minibert.data import data_fingerprint
-from minibert.errors import InputError
+from minibert.errors import InputError, counted
 from minibert.evaluate import tokenize
 from minibert.heads import head_record
 from minibert.lab.ledger import latest
@@ -47,7 +47,7 @@ class Plan:
 
     def describe(self) -> str:
         """How many trials, and how many of them are there already."""
-        text = f"{len(set(self.ids))} trials: {self.done} in the ledger, {len(self.jobs)} to run"
+        text = f"{counted(len(set(self.ids)), 'trial')}: {self.done} in the ledger, {len(self.jobs)} to run"
         return text + (f", {self.failed} failed before (--retry-failed runs them again)" if self.failed else "")
 
     def predict(self, executor: Executor, records: list[dict], backbone_path) -> str:
@@ -74,7 +74,9 @@ class Plan:
 def _prediction(seconds: float, tokens: float, unknown: int, at_once: int) -> str:
     text = f"predicted machine time: {format_seconds(seconds / at_once)}"
     text += f" with {at_once} trials at once" if at_once > 1 else ""
-    return text + f" ({tokens:,.0f} tokens)" + (f", and {unknown} trials of unknown length" if unknown else "")
+    return (
+        text + f" ({tokens:,.0f} tokens)" + (f", and {counted(unknown, 'trial')} of unknown length" if unknown else "")
+    )
 
 
 def format_seconds(seconds: float) -> str:

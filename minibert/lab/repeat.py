@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from minibert.errors import InputError
+from minibert.errors import InputError, counted
 from minibert.lab.ledger import Ledger, latest
 from minibert.lab.plan import make_plan
 from minibert.lab.summary import align
@@ -36,7 +36,9 @@ def repeat(
     ours = [record for record in ours if tasks is None or record["trial"]["task"] in tasks]
     if not 1 <= n <= len(ours):
         of_tasks = "" if tasks is None else f" of {', '.join(tasks)}"
-        raise InputError(f"--repeat {n}: the ledger has {len(ours)} trials{of_tasks} that were done on this backbone")
+        raise InputError(
+            f"--repeat {n}: the ledger has {counted(len(ours), 'finished trial')}{of_tasks} on this backbone"
+        )
     drawn = random.Random(seed).sample(ours, n)
     trials = [_at(Trial.from_dict(record["trial"]), data) for record in drawn]
     for record, name in zip(drawn, make_plan(trials, backbone_path, []).ids, strict=True):

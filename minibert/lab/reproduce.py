@@ -17,7 +17,7 @@ from typing import Any
 
 from minibert import plots
 from minibert.data import FURTHER, load_task
-from minibert.errors import InputError, list_some, shown
+from minibert.errors import InputError, counted, list_some, shown
 from minibert.lab import figures, stream, tables
 from minibert.lab.executors import make_executor
 from minibert.lab.experiment import Keep, Measurement, Report, Scope
@@ -62,7 +62,7 @@ def reproduce(args) -> int:
     plots.check_installed()  # missing: reported now, not after hours
     recall = Recall(_ledger(args), args.backbone and open_backbone(args.backbone)) if args.from_ledger else None
     scope = _scope(args, recipe, recall)
-    seeds = "1 seed" if len(scope.seeds) == 1 else f"{len(scope.seeds)} seeds"
+    seeds = counted(len(scope.seeds), "seed")
     print(f"{args.name} on {', '.join(scope.tasks)}, {seeds}: {_first_line(recipe.run)}")
     if args.dry_run:
         print("all stages together, about, as later ones take what was best in the first:")
@@ -76,7 +76,7 @@ def reproduce(args) -> int:
     print(f"\n{report.text}")
     if failed:
         again = "" if args.from_ledger else " (--retry-failed runs them again)"
-        print(f"{len(failed)} trials failed; their results are missing above{again}")
+        print(f"{counted(len(failed), 'trial')} failed, and missing above{again}")
     return 1 if failed else 0
 
 

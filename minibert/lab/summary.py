@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minibert.errors import counted
 from minibert.storage import write_rows
 from minibert.trial import Trial
 
@@ -83,7 +84,7 @@ def summarize(records: list[dict]) -> str:
     """The table for people, and what failed."""
     rows = [_row(setting) for setting in best_settings(records)]
     failed = [record for record in records if record["status"] == "failed"]
-    lines = [f"{len(records) - len(failed)} trials done, {len(failed)} failed"]
+    lines = [f"{counted(len(records) - len(failed), 'trial')} done, {len(failed)} failed"]
     if rows:
         lines.append("best on dev by task and method: mean over seeds times 100, and its standard error")
         lines += align([("task", "method", "setting", "seeds", "metric", "dev", "test", "trained", "time"), *rows])

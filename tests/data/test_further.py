@@ -327,7 +327,7 @@ def test_a_class_of_newsgroups_or_trec_that_is_missing_is_told(tmp_path):
     put_newsgroups(tmp_path / "newsgroups20")
     (tmp_path / "newsgroups20" / "20news-bydate-train" / "README").write_text("x")
     assert load_task("newsgroups20", tmp_path).notes[:3] == (
-        "20news-bydate-train: left out 1 files that are in no folder of a class",
+        "20news-bydate-train: left out 1 file in no folder of a class",
         "20news-bydate-train: the rows show 3 of the 20 labels of the release",
         "20news-bydate-train: 30 labelled rows; the release has 11,314",
     )

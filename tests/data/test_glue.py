@@ -182,7 +182,7 @@ def test_mnli_has_two_dev_sets_and_leaves_out_rows_without_gold_label(tmp_path):
     assert task.dev["matched"].labels.tolist() == [0, 2, 0, 1]
     assert len(task.dev["mismatched"]) == 6 and len(task.test) == 2 and task.test.labels is None
     assert told(task) == [
-        "dev_matched.tsv: left out 1 rows on whose label the annotators did not agree",
+        "dev_matched.tsv: left out 1 row on whose label the annotators did not agree",
         "test_matched.tsv has no labels: it is not scored",
     ]
 

@@ -57,7 +57,7 @@ def test_which_trials_are_drawn(place, ledger):
     records, backbone = read_ledger(ledger), place / "tiny.h5"
     drawn = [repeat(records, 1, InProcess(), backbone, seed=seed)[0]["id"] for seed in (0, 0, 1, 2, 3)]
     assert drawn[0] == drawn[1] and len(set(drawn)) > 1
-    with pytest.raises(InputError, match="--repeat 1: the ledger has 0 trials of cola that were done on this backbone"):
+    with pytest.raises(InputError, match="--repeat 1: the ledger has 0 finished trials of cola on this backbone"):
         repeat(records, 1, InProcess(), backbone, tasks=["cola"])
 
 
@@ -65,7 +65,7 @@ def test_which_trials_are_drawn(place, ledger):
 def test_more_trials_than_there_are(place, ledger, capsys, n):
     command = ["sweep", "--repeat", str(n), "--ledger", str(ledger), "--backbone", str(place / "tiny.h5")]
     assert main(command) == 2
-    assert f"--repeat {n}: the ledger has 3 trials that were done on this backbone" in capsys.readouterr().err
+    assert f"--repeat {n}: the ledger has 3 finished trials on this backbone" in capsys.readouterr().err
 
 
 def test_data_may_have_moved_but_not_changed(place, ledger, tmp_path, capsys):

@@ -12,7 +12,7 @@ from tiny import CONFIG, VOCAB
 
 from minibert.cli import main
 from minibert.cli.arguments import EXPERIMENTS
-from minibert.errors import InputError
+from minibert.errors import InputError, counted
 from minibert.lab import figures, reproduce, tables
 from minibert.lab.experiment import Measurement, Scope, best, format_rows, points, summary
 from minibert.lab.ledger import read_ledger
@@ -223,7 +223,7 @@ def test_a_task_may_have_its_own_number_of_training_rows(run, scope):
 )
 def test_a_dry_run_counts_the_trials_of_all_stages(run, name, n_trials):
     code, out, printed = run(name, "--dry-run")
-    assert code == 0 and f"{n_trials} trials: 0 in the ledger, {n_trials} to run" in printed.out, printed.err
+    assert code == 0 and f"{counted(n_trials, 'trial')}: 0 in the ledger, {n_trials} to run" in printed.out, printed.err
     assert "predicted machine time" in printed.out and not out.exists()
 
 
