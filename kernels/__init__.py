@@ -113,6 +113,24 @@ def compile_for(purpose: str = "train", between=lambda: None) -> None:
             warm_up.warm_up("float32", purpose, between)
 
 
+def arithmetic() -> str:
+    """What the last bits of results depend on, in words: "numba, 512 bits, FMA, AMX". Two machines on which it is the
+    same, with the same versions of NumPy and Numba, give the same bits."""
+    parts = [BACKEND]
+    if BACKEND in ("numpy", "blas"):
+        from .engine import blas
+
+        parts.append(blas.library())
+    if COMPILED:
+        from .engine import amx
+        from .runtime import compiling
+
+        parts.append(f"{compiling.vector_bits()} bits")
+        parts += ["FMA"] if compiling.has_fma() else []
+        parts += ["AMX"] if BACKEND == "numba" and amx.ALLOWED else []
+    return ", ".join(parts)
+
+
 def environment() -> dict:
     """How the kernels are compiled and run. Compiles them if need be: the threading layer is not known before.
 

@@ -87,8 +87,8 @@ def run_trial(trial: Trial, backbone_path, folder=None) -> dict:
 
     folder: where the run's files are left (as by `minibert train`); None: nowhere. Returns what result.json holds, and
     test (scores or None), metric (that which chose the epoch), id, data and backbone (fingerprints), train_rows,
-    wall_seconds (all of it), threads, versions. Raises what training raises: InputError, NonFiniteLoss, …; and
-    KeyboardInterrupt if it was interrupted.
+    wall_seconds (all of it), threads, arithmetic (of the kernels), versions. Raises what training raises: InputError,
+    NonFiniteLoss, …; and KeyboardInterrupt if it was interrupted.
     """
     with _ONE_AT_A_TIME, _folder(folder) as out, RunFolder(out).in_use():
         start = time.perf_counter()
@@ -103,7 +103,8 @@ def run_trial(trial: Trial, backbone_path, folder=None) -> dict:
     result["backbone_config"] = asdict(backbone.config)
     names = {"id": trial_id(trial, data, backbone.fingerprint), "data": data, "backbone": backbone.fingerprint}
     result |= {**names, "metric": training.metrics[0], "train_rows": len(task.train), "threads": kernels.threads()}
-    return result | {"wall_seconds": time.perf_counter() - start, "versions": _versions()}
+    result |= {"arithmetic": kernels.arithmetic(), "versions": _versions()}
+    return result | {"wall_seconds": time.perf_counter() - start}
 
 
 def train_task(trial: Trial, task: Task, backbone: Backbone, quiet: bool = True) -> tuple[TaskRecord, dict, list[str]]:

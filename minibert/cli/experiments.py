@@ -17,7 +17,7 @@ from minibert.lab.baseline import no_bert
 from minibert.lab.differences import differences, format_differences, write_differences
 from minibert.lab.executors import make_executor
 from minibert.lab.ledger import Ledger, latest, read_ledger
-from minibert.lab.repeat import TOLERANCE, format_repeated, repeat
+from minibert.lab.repeat import format_repeated, is_as_expected, repeat
 from minibert.lab.summary import summarize, write_summary
 from minibert.lab.sweep import run_trials, tell_plan
 from minibert.storage import write_rows
@@ -110,11 +110,11 @@ def _print_settings(records: list[dict], csv) -> None:
 
 
 def _repeat(args) -> int:
-    """Run trials of a ledger again, and compare. 1 if a score differs by more than another processor explains."""
+    """Run trials of a ledger again, and compare. 1 if one differs by more than its processor and versions explain."""
     with make_executor(args) as executor:
         rows = repeat(read_ledger(args.ledger), args.repeat, executor, args.backbone, args.data, args.task)
     print(format_repeated(rows))
     if args.csv is not None:
         write_rows(Path(args.csv), rows)
         print(args.csv)
-    return 1 if any(abs(row["difference"]) > TOLERANCE for row in rows) else 0
+    return 0 if all(map(is_as_expected, rows)) else 1

@@ -2,6 +2,8 @@
 
 import copy
 import inspect
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numba
@@ -18,16 +20,18 @@ from back_ends import (
     each_dtype,
     examples_of,
 )
+from tiny import environment
 from whole_program import METHODS, numbers, numbers_of
 
 import kernels
 from kernels import reference
+from kernels.engine import blas
 from kernels.runtime import threads
 from minibert.bench.check import results
 
 # What the door offers beside operations.
 SERVICES = {"lay_out", "use_threads", "threads", "one_at_a_time", "ensure_compiled", "compile_for", "environment"}
-SERVICES |= {"check_numba", "clean_cache"}
+SERVICES |= {"check_numba", "clean_cache", "arithmetic"}
 SHAPES = [
     {"lengths": (3, 8, 1), "size": 8, "n_out": 12, "n_heads": 2},
     {"lengths": (1,), "size": 4, "n_out": 5, "n_heads": 1},
@@ -182,3 +186,14 @@ def test_another_back_end_runs_the_whole_program(other, tmp_path):
         for name in [name for name in ours if name.startswith("grads/")]:
             size = max(np.abs(theirs[name]).max(), 1e-3 * largest)  # the key bias has no gradient but rounding
             assert np.abs(ours[name] - theirs[name]).max() <= 1e-5 * size, name
+
+
+@pytest.mark.parametrize("name", ["numpy", "plain", "numba", "fma", "blas"])
+def test_arithmetic_names_what_the_bits_depend_on(name):
+    script = "import kernels; print(kernels.arithmetic(), kernels.environment().get('vector_bits'), sep='|')"
+    command = [sys.executable, "-c", script]
+    out = subprocess.run(command, env=environment(MINIBERT_KERNELS=name), check=True, capture_output=True, text=True)
+    told, vector_bits = out.stdout.strip().split("|")
+    assert told.split(", ")[0] == name
+    assert (f"{vector_bits} bits" in told) == (name != "numpy")
+    assert (blas.library() in told) == (name in ("numpy", "blas"))

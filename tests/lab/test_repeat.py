@@ -37,14 +37,24 @@ def test_all_trials_give_the_same_bits_again_and_the_ledger_stays(place, ledger,
     assert ledger.read_bytes() == before
     rows = rows_of(tmp_path / "again.csv")
     assert {row["id"] for row in rows} == {record["id"] for record in read_ledger(ledger)}
-    assert all(row["ledger"] == row["again"] and row["same_bits"] == "True" for row in rows)
-    assert "3 of 3 trials gave the same scores on dev, bit for bit; largest difference 0.00" in capsys.readouterr().out
+    assert all(row["ledger"] == row["again"] and row["same_bits"] == row["same_arithmetic"] == "True" for row in rows)
+    told = capsys.readouterr().out
+    assert "3 of 3 trials gave the same scores on dev, bit for bit, and 3 had to" in told
+    assert "largest difference 0.00 points" in told
 
 
-@pytest.mark.parametrize(("off", "code"), [(0.004, 0), (0.1, 1)])
-def test_another_score_is_told(place, ledger, tmp_path, capsys, off, code):
+@pytest.mark.parametrize(
+    ("off", "arithmetic", "code"), [(0.004, None, 0), (0.1, None, 1), (0.004, "numba, 64 bits", 0), (0.004, "", 1)]
+)
+def test_another_score_is_told(place, ledger, tmp_path, capsys, off, arithmetic, code):
+    """None: of an old version, which did not tell; "": as here."""
+
     def change(record):
         record["result"]["dev"]["accuracy"] -= off
+        if arithmetic is None:
+            del record["result"]["arithmetic"]
+        elif arithmetic:
+            record["result"]["arithmetic"] = arithmetic
 
     other = edited(ledger, tmp_path / "other", change)
     command = ["sweep", "--repeat", "1", "--ledger", str(other), "--backbone", str(place / "tiny.h5")]
@@ -92,7 +102,7 @@ def test_a_trial_that_fails_now(place, ledger, monkeypatch):
 
 
 def test_the_table_tells_bits_from_equal_scores():
-    row = {"trial": "a", "metric": "f1", "ledger": 50.0, "again": 50.0, "difference": 0.0}
+    row = {"trial": "a", "metric": "f1", "ledger": 50.0, "again": 50.0, "difference": 0.0, "same_arithmetic": False}
     text = format_repeated([row | {"same_bits": True}, row | {"same_bits": False}])
     assert [line.split()[4:] for line in text.splitlines()[1:3]] == [["0,", "every", "bit"], ["+0.00"]]
     assert text.splitlines()[3].startswith("1 of 2 trials")
