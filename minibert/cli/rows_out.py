@@ -47,8 +47,9 @@ LIST_OPTIONS = ("texts", "file", "pair", "json", "mixed")
 
 
 def check_list_options(args) -> None:
-    """Raise InputError if options of --data were given without it."""
-    given = [f"--{name.replace('_', '-')}" for name in (*ROW_OPTIONS, "force") if getattr(args, name)]
+    """Raise InputError if options of --data were given without it. --file has an --encoding, too."""
+    options = [name for name in (*ROW_OPTIONS, "force") if not (name == "encoding" and args.file)]
+    given = [f"--{name.replace('_', '-')}" for name in options if getattr(args, name)]
     if given:
         raise InputError(f"{' and '.join(given)} cannot be used without --data FILE: the rows to label")
 

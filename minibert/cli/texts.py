@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from minibert.data.causes import kind_of
+from minibert.data.delimited import ENCODING_ADVICE
 from minibert.data.quotes import quote_note
 from minibert.data.reading import decode, read_text, text_lines
 from minibert.errors import InputError, shown
@@ -65,15 +66,25 @@ def read_lines(args, trained_with: dict) -> list[str]:
     if args.texts and args.file:
         raise InputError("give texts as arguments or with --file, not both")
     if args.texts:
+        for text in filter(_is_a_file, args.texts):
+            told = "it is labelled as a text. To label its lines: --file; the rows of a table: --data"
+            print(f"note: {shown(text)} is also a file: {told}", file=sys.stderr)
         return [_argument(f"text {i}", text) for i, text in enumerate(args.texts, 1)]
     if args.file:
-        source, text = args.file, read_text(args.file, advice=ADVICE)
+        source, text = args.file, read_text(args.file, args.encoding or "utf-8", ENCODING_ADVICE)
     else:
         source, text = "standard input", _standard_input()
     lines = text_lines(text)
     for note in _table_notes(source, text, lines, trained_with):
         print(f"note: {note}", file=sys.stderr)
     return lines
+
+
+def _is_a_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long for a path, or with a character that no path has
+        return False
 
 
 def _standard_input() -> str:

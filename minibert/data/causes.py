@@ -34,10 +34,12 @@ KIND_ADVICE = {
 }
 
 
-def likely_cause(line: int, record: str, row: list[str], header: str, width: int, delimiter: str, quoting: str) -> str:
+def likely_cause(
+    is_first: bool, record: str, row: list[str], header: str, width: int, delimiter: str, quoting: str
+) -> str:
     """Why a row has not as many fields as the header, and what to do.
 
-    line: where it begins; record, header: as the file writes the row and the first one; width: fields expected.
+    is_first: whether it stands right below the header; record, header: as the file writes both; width: fields expected.
     """
     spelled = "tab" if delimiter == "\t" else repr(delimiter)
     if not record.strip():
@@ -56,7 +58,7 @@ def likely_cause(line: int, record: str, row: list[str], header: str, width: int
     if record.lstrip()[0] in "“”„«‘":
         return f"Its fields stand in typographic quotes ({record.lstrip()[0]}): enclose them in straight ones"
     if len(row) == width + 1:
-        if row[0].strip().isdecimal() and int(row[0]) in (line - 2, line - 1):
+        if is_first and row[0].strip() in ("0", "1"):  # a header that lacks a name is too short for every row
             return "The rows begin with their numbers, for which the header has no name: add one, such as id"
         if not row[-1].strip():
             return "The line ends with what separates fields, and the header does not: write both in one way"

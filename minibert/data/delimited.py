@@ -281,22 +281,23 @@ def _same_width(
     path: Path, numbered: Iterator, width: int, form: Format, written: tuple[str, str]
 ) -> Iterator[tuple[int, list[str]]]:
     """The rows. Raises InputError for one with another number of fields; written: the header and all the text."""
-    line = None
+    first = None
     for line, row, record in numbered:
+        first = first or line
         if len(row) != width:
             if form.advice:
                 named = "everywhere in the release"
             else:
                 named = "as --columns names" if form.columns else "as the header has"
             record, (header, text) = "".join(record), written
-            cause = likely_cause(line, record, row, header, width, form.delimiter, form.quoting)
+            cause = likely_cause(line == first, record, row, header, width, form.delimiter, form.quoting)
             raise InputError(
                 f"{path}, line {line}: found {counted(len(row), 'field')}, expected {width} {named} "
                 f"({_spell(form.delimiter)} separates, quoting is {form.quoting}), in {shown(record.strip(_ENDS))}. "
                 f"{form.advice or _advice(path, text, form, cause)}"
             )
         yield line, row
-    if line is None:
+    if first is None:
         raise NoRows(f"{path}: there is a header line and no row below it")
 
 

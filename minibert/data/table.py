@@ -18,7 +18,7 @@ from minibert.data.odd_cells import odd_cells
 from minibert.data.reading import parse_score
 from minibert.data.split import Cut, Uncut, check_split_seed
 from minibert.data.task import Examples, Task, empty_texts
-from minibert.errors import InputError, did_you_mean, list_some, shown
+from minibert.errors import InputError, counted, did_you_mean, list_some, shown
 
 MOST_CLASSES = 1000
 MANY_SINGLE = 10  # classes of one row each, from which on a note asks whether it is the label column
@@ -258,9 +258,8 @@ def _keep(
     labels = [cell.strip() for cell in cells]
     spaced = [i for i, (cell, label) in enumerate(zip(cells, labels, strict=True)) if cell != label and label]
     if spaced and roles.separator is None:
-        told = (
-            f"spaces around {len(spaced)} labels are dropped (line {table.lines[spaced[0]]}: {shown(cells[spaced[0]])})"
-        )
+        first = f"line {table.lines[spaced[0]]}: {shown(cells[spaced[0]])}"
+        told = f"spaces around {counted(len(spaced), 'label')} are dropped ({first})"
         notes.append(f"{table.path.name}: {told}")
     seen |= set(labels)
     kept = [i for i, label in enumerate(labels) if label not in dropped]

@@ -15,7 +15,7 @@ from minibert.errors import InputError
 TABLE = {"text_column": "text", "label_column": "label"}
 
 
-def read(content, name="f.txt", folder=None, pairs=False, **task_options):
+def read(content, name="f.txt", folder=None, pairs=False, encoding=None, **task_options):
     """The texts of a file of that content, or of standard input if there is no folder."""
     training = {"pairs": pairs, "task_options": task_options}
     record = SimpleNamespace(name="csv", training=training, reads_pairs=pairs)
@@ -23,7 +23,7 @@ def read(content, name="f.txt", folder=None, pairs=False, **task_options):
     if folder is not None:
         file = folder / name
         file.write_bytes(content)
-    return texts_and_pairs(Namespace(texts=[], file=file and str(file), pair=None), record)
+    return texts_and_pairs(Namespace(texts=[], file=file and str(file), pair=None, encoding=encoding), record)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_lines_end_as_in_training(tmp_path, capsys, monkeypatch, content, lines)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"one\rtwo\rcaf\xe9\n", "line 3: byte 0xe9 is not utf-8. Save the texts as UTF-8"),
+        (b"one\rtwo\rcaf\xe9\n", "line 3: byte 0xe9 is not utf-8. Give the file's encoding with --encoding: "),
         (b"one\nt\0wo\n", "line 2: there is a NUL character"),
         (b"\x1f\x8b\x08\0", "is compressed by gzip"),
         (b"", "is empty"),
@@ -60,7 +60,28 @@ def test_lines_end_as_in_training(tmp_path, capsys, monkeypatch, content, lines)
 def test_files_that_cannot_be_read(tmp_path, content, message):
     with pytest.raises(InputError) as refused:
         read(content, folder=tmp_path)
-    assert message in str(refused.value) and "--encoding" not in str(refused.value)
+    assert message in str(refused.value) and ("--encoding" in str(refused.value)) == ("--encoding" in message)
+
+
+def test_a_file_in_another_encoding(tmp_path, monkeypatch):
+    assert read(b"caf\xe9\n", folder=tmp_path, encoding="cp1252") == (["café"], None)
+    with pytest.raises(InputError, match="there is no text encoding called 'cp1'"):
+        read(b"caf\xe9\n", folder=tmp_path, encoding="cp1")
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: False, buffer=io.BytesIO(b"caf\xe9\n")))
+    with pytest.raises(InputError, match="byte 0xe9 is not utf-8. Save the texts as UTF-8"):
+        read(b"")
+
+
+def test_a_text_that_is_a_file_is_told(tmp_path, capsys):
+    (tmp_path / "f.csv").write_text("text\na\n")
+    record = SimpleNamespace(name="csv", training={"task_options": {}}, reads_pairs=False)
+    texts = [str(tmp_path / "f.csv"), "a good film", "x" * 5000, "nul \0 in it"]
+    found = texts_and_pairs(Namespace(texts=texts, file=None, pair=None, encoding=None), record)
+    assert found == (texts, None)
+    (note,) = capsys.readouterr().err.splitlines()
+    assert note.endswith(
+        "is also a file: it is labelled as a text. To label its lines: --file; the rows of a table: --data"
+    )
 
 
 def test_nothing_on_standard_input(monkeypatch):

@@ -34,7 +34,7 @@ def refused(tmp_path, content, **form):
         ('she \\"said, so\\" twice,yes', r"here as \": replace it"),
         ("'one, two','yes'", "Its fields stand in single quotes"),
         ("“one, two”,yes", "typographic quotes (“)"),
-        ("2,good film,yes", "begin with their numbers, for which the header has no name"),
+        ("2,good film,yes", "A text that holds ',' must stand in double quotes"),
         ("good film,yes,", "The line ends with what separates fields"),
         ('"open,yes', "not closed where the field ends: close it, or delete it. If quotes are ordinary"),
         ('"open, or,yes', "not closed where the field ends: close it, or delete it"),
@@ -45,6 +45,15 @@ def test_the_likely_cause_is_told(tmp_path, line, told):
     message = refused(tmp_path, f"text,label\n{ROWS}{line}\n")
     assert told in message and "line 4" in message
     assert ("--quoting none" in message) == ("ordinary" in told)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_rows_that_begin_with_their_numbers(tmp_path, first):
+    """A header that lacks a name is too short for the first row already."""
+    message = refused(tmp_path, f"text,label\n{first},good film,yes\n{first + 1},bad film,no\n")
+    assert "begin with their numbers, for which the header has no name" in message and "line 2" in message
+    named = refused(tmp_path, f"id,text,label\n{first},good film,yes\n{first + 1},bad, very bad,no\n")
+    assert "must stand in double quotes" in named and "line 3" in named
 
 
 @pytest.mark.parametrize(
