@@ -60,7 +60,7 @@ def test_lines_end_as_in_training(tmp_path, capsys, monkeypatch, content, lines)
 def test_files_that_cannot_be_read(tmp_path, content, message):
     with pytest.raises(InputError) as refused:
         read(content, folder=tmp_path)
-    assert message in str(refused.value) and ("--encoding" in str(refused.value)) == ("--encoding" in message)
+    assert message in str(refused.value)
 
 
 def test_a_file_in_another_encoding(tmp_path, monkeypatch):
@@ -68,7 +68,7 @@ def test_a_file_in_another_encoding(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="there is no text encoding called 'cp1'"):
         read(b"caf\xe9\n", folder=tmp_path, encoding="cp1")
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: False, buffer=io.BytesIO(b"caf\xe9\n")))
-    with pytest.raises(InputError, match="byte 0xe9 is not utf-8. Save the texts as UTF-8"):
+    with pytest.raises(InputError, match=r"byte 0xe9 is not utf-8\. Save the texts as UTF-8"):
         read(b"")
 
 
