@@ -27,6 +27,7 @@ from minibert.lessons.time_limit import SECONDS, DoesNotEnd, limited
 from minibert.lessons.values import kind, names_told, returned, same
 
 PUT_BACK = 1e-9  # relative: x + e - 2 e + e is x up to its last bits
+UNWRITTEN = "it is not written yet"
 TO_YOURS = "Run the cell of your def again, then the check."
 
 
@@ -74,9 +75,26 @@ def find(name: str) -> Exercise:
     """The exercise of that name. Raises InputError that lists them."""
     if name not in EXERCISES:
         alike = did_you_mean(str(name), EXERCISES)
-        said = f"there is no exercise {shown(name)}; there are {', '.join(EXERCISES)}.{alike}"
-        raise InputError(said.removesuffix("."))
+        raise InputError(f"there is no exercise {shown(name)}.{alike} There are {', '.join(EXERCISES)}")
     return EXERCISES[name]
+
+
+def _blank(x):
+    """As a stub is."""
+    ...
+
+
+def _blank_too(x): ...
+
+
+_BLANK_CODES = {function.__code__.co_code for function in (_blank, _blank_too)}
+
+
+def is_written(function: Callable | None) -> bool:
+    """Whether there is more in a function than a stub has."""
+    code = getattr(function, "__code__", None)
+    is_blank = code is not None and code.co_code in _BLANK_CODES and code.co_name != "<lambda>"
+    return function is not None and not is_blank
 
 
 def check(
@@ -92,6 +110,8 @@ def check(
     of_forward = check(exercise.forward, forward, seconds=seconds) if has_own and callable(function) else None
     if not callable(function):
         report = Report(name, f"this is no function, but {kind(function)}: give the function itself, without brackets")
+    elif not is_written(function):
+        report = Report(name, UNWRITTEN)
     elif has_own and not of_forward:
         said = f'the forward function is not right yet: lessons.check("{exercise.forward}", …)'
         report = Report(name, said, begin=exercise.forward)
@@ -127,7 +147,7 @@ def _judge(exercise: Exercise, function: Callable, forward: Callable | None, sec
         return _judge_random(exercise, function, seconds)
     answers, found, wrong = [], [], None
     for arguments, expected in cases(exercise, forward):
-        where = arguments_told(exercise, arguments)
+        where = arguments_told(exercise, arguments, has_own_cache=forward is not None)
         given = copy.deepcopy(arguments)
         answer, error = _call(function, given, seconds)
         answers.append(answer)

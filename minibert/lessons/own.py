@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from minibert.errors import cut
-from minibert.lessons.checker import Report, check
+from minibert.lessons.checker import UNWRITTEN, Report, check, is_written
 from minibert.lessons.exercises import EXERCISES
 from minibert.lessons.own_import import MODULE, load  # noqa: F401 (the test_mine.py of a learner calls own.load)
 from minibert.lessons.time_limit import SECONDS
@@ -25,23 +25,6 @@ class Standing(NamedTuple):
     name: str
     state: str
     report: Report
-
-
-def _blank(x):
-    """As a stub is."""
-    ...
-
-
-def _blank_too(x): ...
-
-
-_BLANK_CODES = {function.__code__.co_code for function in (_blank, _blank_too)}
-
-
-def is_written(function: Callable | None) -> bool:
-    """Whether there is more in a function than a stub has."""
-    code = getattr(function, "__code__", None)
-    return function is not None and (code is None or code.co_code not in _BLANK_CODES)
 
 
 class Reports:
@@ -64,7 +47,7 @@ class Reports:
         if function is None:
             return Report(name, f"{MODULE}.py has no {name}")
         if not is_written(function):
-            return Report(name, "it is not written yet")
+            return Report(name, UNWRITTEN)
         report = self._check(name)
         forward = EXERCISES[name].forward
         if is_written(self.functions.get(forward)) and self._check(forward):

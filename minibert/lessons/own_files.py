@@ -17,7 +17,6 @@ from minibert.lessons.exercise import Exercise
 from minibert.lessons.exercises import EXERCISES
 from minibert.lessons.source import BLANK
 from minibert.lessons.values import names_told
-from minibert.storage import cannot_be_written
 
 LESSONS = {
     1: "first_minute",
@@ -147,6 +146,8 @@ def start(folder: Path) -> list[Path]:
             with open(path, "x", encoding="utf-8", newline="\n") as file:
                 file.write(text)
     except OSError as error:
+        from minibert.storage import cannot_be_written  # not before: lessons that need no h5py are begun here, too
+
         raise cannot_be_written(path, error) from None
     return list(texts)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from minibert.errors import list_some
 from minibert.lessons.comparison import TAKE_Y
 from minibert.lessons.exercise import Exercise
+from minibert.lessons.exercises import EXERCISES
 from minibert.lessons.time_limit import DoesNotEnd
 from minibert.lessons.values import kind
 
@@ -18,17 +19,27 @@ WIDEST = 100  # letters of an input that is shown as it is
 MOST_NAMES = 8  # of a dict
 BY_NAME = re.compile("tuple indices must be .*, not str")
 UNPACK = "a tuple, such as the cache, has no names: unpack it, as in x, W = cache"
+PRODUCT = re.compile(r"matmul: Input operand 1 has a mismatch.*\(size (\d+) is different from (\d+)\)")
+UNFITTING = "in A @ B the rows of B ({}) must be as many as the columns of A ({}): is one to be transposed (.T)?"
 BROADCAST = re.compile(r"from shape \(2,([\d,]+)\) into shape \(([\d,]+)\)")
 
 
-def arguments_told(exercise: Exercise, arguments: tuple) -> str:
-    """What a function was tried on, argument by argument."""
+def arguments_told(exercise: Exercise, arguments: tuple, has_own_cache: bool = False) -> str:
+    """What a function was tried on, argument by argument. has_own_cache: a cache is that of the learner's own forward
+    function, whose parts may be others."""
     names = exercise.solution.__code__.co_varnames
-    return "tried on " + ", ".join(f"{n} {_short(a)}" for n, a in zip(names, arguments, strict=False))
+    forward = EXERCISES.get(exercise.forward)
+    parts = {"cache": forward.cache} if forward and not has_own_cache else {}
+    return "tried on " + ", ".join(f"{n} {_short(a, parts.get(n))}" for n, a in zip(names, arguments, strict=False))
 
 
-def _short(value) -> str:
-    """Few numbers and texts as they are, such as the sizes of a tile; the names of a dict; else what it is."""
+def _short(value, parts=None) -> str:
+    """Few numbers and texts as they are, such as the sizes of a tile; the names of a dict; of a tuple its parts, by
+    their names if these are known, and if there are no tuples in it; else what it is."""
+    if isinstance(value, tuple) and isinstance(parts, tuple) and len(value) == len(parts):
+        told = [f"{name} {kind(part)}" for name, part in zip(parts, value, strict=True) if isinstance(name, str)]
+        if len(told) == len(parts) <= MOST_NAMES:
+            return f"({', '.join(told)})"
     if isinstance(value, dict) and value and all(isinstance(name, str) for name in value):
         return f"with {list_some(value, MOST_NAMES)}"
     return repr(value) if _is_plain(value) and len(repr(value)) <= WIDEST else kind(value)
@@ -48,6 +59,8 @@ def raised(error: BaseException) -> str:
         told += f" ({UNPACK})"
     elif _of_a_pair(str(error)):
         told += f" ({TAKE_Y})"
+    elif product := PRODUCT.match(str(error)):
+        told = f"{type(error).__name__}: {UNFITTING.format(*product.groups())}"
     step = own_step(error)
     if step is None:
         return f"it cannot be called: {told}" if ends else told

@@ -9,6 +9,8 @@
 #
 # **Time** 35 minutes · **Needs** nothing but NumPy · **Paper** Devlin et al. (2019), *BERT*, section 3, input
 # representation; the adapter paper takes BERT's input as it is
+#
+# *The stored outputs are those of the solved lesson.*
 
 # %%
 import re

@@ -7,6 +7,8 @@
 #
 # **Time** 40 minutes · **Needs** [lesson 2](02_text_to_tensors.ipynb) · **Paper** Vaswani et al. (2017), *Attention is
 # all you need*, section 3.2; the adapter paper leaves attention as it is
+#
+# *The stored outputs are those of the solved lesson.*
 
 # %%
 import math

@@ -8,6 +8,8 @@
 # blind.
 #
 # **Time** 45 minutes · **Needs** the chain rule; `softmax` of [lesson 3](03_attention.ipynb) is imported
+#
+# *The stored outputs are those of the solved lesson.*
 
 # %%
 import numpy as np

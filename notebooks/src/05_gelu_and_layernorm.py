@@ -9,6 +9,8 @@
 #
 # **Time** 40 minutes · **Needs** [lesson 4](04_backprop_and_its_check.ipynb) · **Paper** section 2.1: the adapter's
 # nonlinearity is yours to choose, and LayerNorms are trained with the adapters
+#
+# *The stored outputs are those of the solved lesson.*
 
 # %%
 import math

@@ -9,6 +9,8 @@
 #
 # **Time** 40 minutes · **Needs** lessons [3](03_attention.ipynb) and [4](04_backprop_and_its_check.ipynb) · **Papers**
 # the attention is that of Vaswani et al. (2017), section 3.2; part 3 is an idea of FlashAttention (Dao et al., 2022)
+#
+# *The stored outputs are those of the solved lesson.*
 
 # %%
 import math

@@ -10,6 +10,8 @@
 # **Time** 45 minutes · **Needs** lessons [3](03_attention.ipynb) and
 # [5](05_gelu_and_layernorm.ipynb), and the weights of [lesson 1](01_first_minute.ipynb) · **Read** Devlin et al.
 # (2018), section 3
+#
+# *The stored outputs are those of the solved lesson.*
 
 # %%
 import numpy as np

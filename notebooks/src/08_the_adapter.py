@@ -9,6 +9,8 @@
 # **Time** 40 minutes · **Needs** [lesson 4](04_backprop_and_its_check.ipynb); `gelu` of
 # [lesson 5](05_gelu_and_layernorm.ipynb) is imported · **Paper**
 # [Houlsby et al. 2019](https://arxiv.org/abs/1902.00751), sections 2.1 and 3.6
+#
+# *The stored outputs are those of the solved lesson.*
 
 # %%
 import numpy as np

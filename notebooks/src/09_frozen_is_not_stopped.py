@@ -9,6 +9,8 @@
 #
 # **Time** 45 minutes · **Needs** lessons [6](06_attention_backward.ipynb), [7](07_a_real_bert.ipynb) and
 # [8](08_the_adapter.ipynb) · **Paper** sections 2.1 and 3.3
+#
+# *The stored outputs are those of the solved lesson.*
 
 # %%
 import numpy as np

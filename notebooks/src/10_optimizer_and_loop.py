@@ -8,6 +8,8 @@
 #
 # **Time** 45 minutes, 4 of them the machine's · **Needs** [lesson 8](08_the_adapter.ipynb) · **Paper** section 3.1:
 # Adam, a learning rate that rises over the first 10 % of the steps and then falls to zero, batches of 32
+#
+# *The stored outputs are those of the solved lesson.*
 
 # %%
 import math

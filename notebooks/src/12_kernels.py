@@ -9,6 +9,8 @@
 #
 # **Time** 45 minutes · **Needs** no other lesson · **Paper** none: adapters save parameters, not multiplications. For
 # the ideas here, see Goto & van de Geijn (2008) and Williams, Waterman & Patterson (2009)
+#
+# *The stored outputs are those of the solved lesson.*
 
 # %%
 import numpy as np

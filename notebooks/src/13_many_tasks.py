@@ -10,6 +10,8 @@
 # **Time** 50 minutes, of which training takes 2 · **Needs** [lesson 4](04_backprop_and_its_check.ipynb),
 # [lesson 8](08_the_adapter.ipynb), [lesson 10](10_optimizer_and_loop.ipynb) · **Paper** section 1 (tasks arrive in a
 # stream) and 3.6 (variants)
+#
+# *The stored outputs are those of the solved lesson.*
 
 # %%
 import re
