@@ -21,7 +21,7 @@ from minibert.data import Examples, Task, data_fingerprint, training_fingerprint
 from minibert.data.rows import row_notes, trained_rows
 from minibert.data.scores import scale_notes
 from minibert.divergence import advice, scores_are_sound, step_is_sound
-from minibert.errors import InputError
+from minibert.errors import InputError, counted
 from minibert.evaluate import EVAL_BATCH, NonFiniteLoss, Split, evaluate_all, features, format_scores, tokenize
 from minibert.interrupt import CtrlC
 from minibert.metrics import chosen_metrics
@@ -31,6 +31,8 @@ from minibert.progress import Epoch, Progress, Saving, write_progress
 from minibert.spans import Windows, trainable
 from minibert.storage import RunFolder, read_bank, write_bank
 from minibert.text import Batch
+
+FEW_STEPS = 50
 
 
 def nothing(training: Training, result: dict | None = None) -> None:
@@ -100,9 +102,14 @@ class Training:
         return None if test is None or test.labels is None else self.tokenized(test)
 
     def row_notes(self) -> list[str]:
-        """What is to be told, before training, of rows that the model cannot tell apart, and of scores out of reach."""
+        """What is to be told, before training, of rows that the model cannot tell apart, of scores out of reach, and of
+        so few steps that little can be learned."""
         hashes = self.hashes | ({} if self.test is None else {"test": self.test.hashes()})
-        return [*row_notes(self.task, hashes, self.train.hashes(ordered=True)), *scale_notes(self.task)]
+        notes = [*row_notes(self.task, hashes, self.train.hashes(ordered=True)), *scale_notes(self.task)]
+        if self.total_steps < FEW_STEPS and not self.config.max_steps:
+            steps = f"{counted(self.total_steps, 'step')} in all, in which little is learned"
+            notes.append(f"{steps}: try more epochs, or a smaller batch size (--epochs, --batch-size)")
+        return notes
 
     def say(self, line: str) -> None:
         """Print unless quiet."""

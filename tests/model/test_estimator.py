@@ -242,9 +242,18 @@ def test_another_backbone_that_is_set_later_is_the_one_that_is_read(path, tmp_pa
 
 def test_an_eval_set_chooses_the_epoch(path):
     chosen = AdapterClassifier(path, **FAST).fit(TEXTS[:30], LABELS[:30], eval_set=(TEXTS[30:], LABELS[30:]))
-    assert chosen.result_["settings"]["train_rows"] == 30 and chosen.notes_ == []
+    assert chosen.result_["settings"]["train_rows"] == 30
+    (few,) = chosen.notes_
+    assert few.startswith("8 steps in all, in which little is learned: try more epochs, or a smaller batch size")
     assert chosen.result_["dev"] == {"accuracy": chosen.score(TEXTS[30:], LABELS[30:])}
     assert chosen.record_.rows["dev"].shape == (10,)
+
+
+@pytest.mark.parametrize(("more", "n"), [({"epochs": 7}, 1), ({"epochs": 8}, 0), ({"max_steps": 3}, 0)])
+def test_few_steps_are_told_unless_they_were_wanted(path, more, n):
+    settings = FAST | {"batch_size": 5} | more  # 7 steps an epoch
+    fitted = AdapterClassifier(path, **settings).fit(TEXTS[:33], LABELS[:33], eval_set=(TEXTS, LABELS))
+    assert sum("steps in all" in note for note in fitted.notes_) == n
 
 
 def test_it_is_quiet_unless_it_is_told_not_to_be(path, capsys):
