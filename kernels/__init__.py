@@ -115,7 +115,8 @@ def compile_for(purpose: str = "train", between=lambda: None) -> None:
 
 def arithmetic() -> str:
     """What the last bits of results depend on, in words: "numba, 512 bits, FMA, AMX". Two machines on which it is the
-    same, with the same versions of NumPy and Numba, give the same bits."""
+    same, with the same versions of NumPy and Numba, give the same bits; but for NumPy's BLAS ("numpy", "blas"), which
+    goes by the processor and the threads, too."""
     parts = [BACKEND]
     if BACKEND in ("numpy", "blas"):
         from .engine import blas

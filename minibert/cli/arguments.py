@@ -218,7 +218,7 @@ def _add_predict(commands) -> None:
     )
     p.add_argument("texts", nargs="*", metavar="TEXT", help="a pair of texts is written with a tab between them")
     p.add_argument("--pair", metavar="TEXT", help="the second text of every pair, such as the paragraph of questions")
-    p.add_argument("--file", help="a file with one text a line, in --encoding")
+    p.add_argument("--file", help="a file with one text a line, in --encoding (default utf-8)")
     p.add_argument("--json", action="store_true", help="one JSON object a line")
     _threads_argument(p)
     rows = p.add_argument_group("all rows of a table, of any length; what is not given is as it was for the training")

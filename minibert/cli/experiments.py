@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from minibert import plots
+from minibert.cli.arguments import build_parser
 from minibert.cli.inputs import open_rows, open_task, read_task
 from minibert.data import limit_train
 from minibert.data.rows import text_notes
@@ -17,7 +18,8 @@ from minibert.lab.baseline import no_bert
 from minibert.lab.differences import differences, format_differences, write_differences
 from minibert.lab.executors import make_executor
 from minibert.lab.ledger import Ledger, latest, read_ledger
-from minibert.lab.repeat import format_repeated, is_as_expected, repeat
+from minibert.lab.plan import make_plan
+from minibert.lab.repeat import draw, format_repeated, repeat
 from minibert.lab.summary import summarize, write_summary
 from minibert.lab.sweep import run_trials, tell_plan
 from minibert.storage import write_rows
@@ -67,6 +69,8 @@ def ablate(args) -> None:
 
 def sweep(args) -> int:
     """Run a grid of trials, or only print what a ledger holds, or run some of its trials again."""
+    if args.repeat is not None:
+        _check_repeat(args)
     if args.summary:
         return _summary(args)
     if args.differences is not None:
@@ -109,12 +113,29 @@ def _print_settings(records: list[dict], csv) -> None:
         print(csv)
 
 
+def _check_repeat(args) -> None:
+    """Raise InputError for options that say nothing about trials which the ledger has."""
+    usual = vars(build_parser().parse_args(["sweep", "--ledger", args.ledger]))
+    names = [name for name in TRIAL_OPTIONS if name not in ("task", "data")]
+    names += ["summary", "differences", "keep", "retry_failed"]
+    others = [name for name in names if getattr(args, name) != usual[name]]
+    if others:
+        given = ", ".join(f"--{name.replace('_', '-')}" for name in others)
+        raise InputError(f"--repeat draws from the trials that the ledger has, or those of --tasks: leave out {given}")
+
+
 def _repeat(args) -> int:
     """Run trials of a ledger again, and compare. 1 if one differs by more than its processor and versions explain."""
+    records = read_ledger(args.ledger)
+    drawn = draw(records, args.repeat, args.backbone, args.data, args.task)
     with make_executor(args) as executor:
-        rows = repeat(read_ledger(args.ledger), args.repeat, executor, args.backbone, args.data, args.task)
+        if args.dry_run:
+            print("\n".join(trial.describe() for trial in drawn))
+            print(make_plan(list(drawn), args.backbone, []).predict(executor, records, args.backbone))
+            return 0
+        rows = repeat(drawn, executor, args.backbone)
     print(format_repeated(rows))
     if args.csv is not None:
         write_rows(Path(args.csv), rows)
         print(args.csv)
-    return 0 if all(map(is_as_expected, rows)) else 1
+    return 0 if all(row["verdict"] in ("same", "near") for row in rows) else 1

@@ -51,7 +51,8 @@ def check_list_options(args) -> None:
     options = [name for name in (*ROW_OPTIONS, "force") if not (name == "encoding" and args.file)]
     given = [f"--{name.replace('_', '-')}" for name in options if getattr(args, name)]
     if given:
-        raise InputError(f"{' and '.join(given)} cannot be used without --data FILE: the rows to label")
+        needs = "--data FILE, or --file FILE" if given == ["--encoding"] else "--data FILE: the rows to label"
+        raise InputError(f"{' and '.join(given)} cannot be used without {needs}")
 
 
 def predict_rows(args) -> None:

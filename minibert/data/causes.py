@@ -34,12 +34,19 @@ KIND_ADVICE = {
 }
 
 
+def are_numbered(first: list[str], second: list[str]) -> bool:
+    """Whether the first two rows begin with 0 and 1, or 1 and 2, as a table that was written with its row numbers."""
+    numbers = first[0].strip(), second[0].strip() if second else ""
+    return len(first) == len(second) and numbers in (("0", "1"), ("1", "2"))
+
+
 def likely_cause(
-    is_first: bool, record: str, row: list[str], header: str, width: int, delimiter: str, quoting: str
+    numbered: bool, record: str, row: list[str], header: str, width: int, delimiter: str, quoting: str
 ) -> str:
     """Why a row has not as many fields as the header, and what to do.
 
-    is_first: whether it stands right below the header; record, header: as the file writes both; width: fields expected.
+    numbered: whether it is the first, and `are_numbered`; record, header: as the file writes both; width: fields
+    expected.
     """
     spelled = "tab" if delimiter == "\t" else repr(delimiter)
     if not record.strip():
@@ -58,7 +65,7 @@ def likely_cause(
     if record.lstrip()[0] in "“”„«‘":
         return f"Its fields stand in typographic quotes ({record.lstrip()[0]}): enclose them in straight ones"
     if len(row) == width + 1:
-        if is_first and row[0].strip() in ("0", "1"):  # a header that lacks a name is too short for every row
+        if numbered:  # a header that lacks a name is too short for every row
             return "The rows begin with their numbers, for which the header has no name: add one, such as id"
         if not row[-1].strip():
             return "The line ends with what separates fields, and the header does not: write both in one way"

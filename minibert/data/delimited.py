@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from minibert.data.causes import KIND_ADVICE, SEPARATORS, kind_of, likely_cause
+from minibert.data.causes import KIND_ADVICE, SEPARATORS, are_numbered, kind_of, likely_cause
 from minibert.data.encodings import LIKELY, misread_notes
 from minibert.data.reading import BOM, LINE, read_text
 from minibert.errors import InputError, counted, did_you_mean, list_some, shown
@@ -290,7 +290,8 @@ def _same_width(
             else:
                 named = "as --columns names" if form.columns else "as the header has"
             record, (header, text) = "".join(record), written
-            cause = likely_cause(line == first, record, row, header, width, form.delimiter, form.quoting)
+            numbers = line == first and are_numbered(row, _next_row(numbered))
+            cause = likely_cause(numbers, record, row, header, width, form.delimiter, form.quoting)
             raise InputError(
                 f"{path}, line {line}: found {counted(len(row), 'field')}, expected {width} {named} "
                 f"({_spell(form.delimiter)} separates, quoting is {form.quoting}), in {shown(record.strip(_ENDS))}. "
@@ -299,6 +300,13 @@ def _same_width(
         yield line, row
     if first is None:
         raise NoRows(f"{path}: there is a header line and no row below it")
+
+
+def _next_row(numbered: Iterator) -> list[str]:
+    try:
+        return next(numbered, (0, [], ""))[1]
+    except InputError:
+        return []
 
 
 def _guess_delimiter(path: Path, text: str) -> str:

@@ -22,7 +22,7 @@ def differences(records: list[dict], one: str = "adapter", other: str = "full") 
 
     Keys: backbone (the beginning of its fingerprint), task, metric, train_rows, one_settings and other_settings (how
     many were tried), and in points for dev and test: dev_one, dev_other, dev_difference and dev_standard_error, which
-    is that of the difference, over seeds. The mean of test is over the tasks that have it.
+    is that of the difference, over seeds. The mean of test is over the tasks that have it, and tells how many.
     """
     pairs: dict[tuple, dict[str, list[Setting]]] = {}
     for (task, data, backbone, method), settings in groups_of(records).items():
@@ -49,7 +49,9 @@ def _difference(ones: list[Setting], others: list[Setting]) -> dict:
 
 
 def _mean(rows: list[dict]) -> dict:
-    mean = dict.fromkeys(COLUMNS, "") | {"backbone": rows[0]["backbone"], "task": f"mean of {len(rows)}"}
+    mean = dict.fromkeys(COLUMNS, "") | {"backbone": rows[0]["backbone"]}
+    of_test = sum(not math.isnan(row["test_one"]) for row in rows)
+    mean["task"] = f"mean of {len(rows)}" + (f", {of_test} on test" if 0 < of_test < len(rows) else "")
     for split in SPLITS:
         scored = [row for row in rows if not math.isnan(row[f"{split}_one"])]
         for part in PARTS:

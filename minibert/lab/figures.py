@@ -80,7 +80,7 @@ def spread_over_sizes(rows: list[dict]) -> list[dict]:
     spreads = [_spread(task, members) for task, members in tasks.items()]
     if len(tasks) > 1:
         means = [_mean_point(members) for members in sizes.values() if len(members) == len(tasks)]
-        spreads.append(_spread(f"mean of {len(tasks)}", means))
+        spreads += [_spread(f"mean of {len(tasks)}", means)] if means else []
     return spreads
 
 

@@ -94,6 +94,7 @@ def is_written(function: Callable | None) -> bool:
     """Whether there is more in a function than a stub has."""
     code = getattr(function, "__code__", None)
     is_blank = code is not None and code.co_code in _BLANK_CODES and code.co_name != "<lambda>"
+    is_blank = is_blank and all(constant in (None, ..., function.__doc__) for constant in code.co_consts)
     return function is not None and not is_blank
 
 

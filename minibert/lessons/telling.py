@@ -19,8 +19,13 @@ WIDEST = 100  # letters of an input that is shown as it is
 MOST_NAMES = 8  # of a dict
 BY_NAME = re.compile("tuple indices must be .*, not str")
 UNPACK = "a tuple, such as the cache, has no names: unpack it, as in x, W = cache"
-PRODUCT = re.compile(r"matmul: Input operand 1 has a mismatch.*\(size (\d+) is different from (\d+)\)")
-UNFITTING = "in A @ B the rows of B ({}) must be as many as the columns of A ({}): is one to be transposed (.T)?"
+PRODUCT = re.compile(
+    r"matmul: Input operand 1 has a mismatch.*\(size (?P<rows>\d+) is different from (?P<columns>\d+)\)"
+)
+DOT = re.compile(r"shapes .* not aligned: (?P<columns>\d+) \(dim \d\) != (?P<rows>\d+) \(dim 0\)")
+UNFITTING = (
+    "in A @ B the rows of B ({rows}) must be as many as the columns of A ({columns}): is one to be transposed (.T)?"
+)
 BROADCAST = re.compile(r"from shape \(2,([\d,]+)\) into shape \(([\d,]+)\)")
 
 
@@ -59,8 +64,8 @@ def raised(error: BaseException) -> str:
         told += f" ({UNPACK})"
     elif _of_a_pair(str(error)):
         told += f" ({TAKE_Y})"
-    elif product := PRODUCT.match(str(error)):
-        told = f"{type(error).__name__}: {UNFITTING.format(*product.groups())}"
+    elif product := PRODUCT.match(str(error)) or DOT.match(str(error)):
+        told = f"{type(error).__name__}: {UNFITTING.format(**product.groupdict())}"
     step = own_step(error)
     if step is None:
         return f"it cannot be called: {told}" if ends else told

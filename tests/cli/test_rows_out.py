@@ -212,6 +212,21 @@ def test_what_is_there_is_not_replaced(capsys, place, tmp_path):
     assert "cannot be used without --data" in run(capsys, "predict", *where, "text", "--out", "x.csv")[2]
 
 
+def test_a_file_of_texts_has_an_encoding_too(capsys, place, tmp_path):
+    where = ["--backbone", place / "tiny.h5", "--bank", place / "run"]
+    (tmp_path / "texts.txt").write_bytes("caf\xe9\n".encode("cp1252"))
+    code, out, err = run(capsys, "predict", *where, "--file", tmp_path / "texts.txt", "--encoding", "cp1252")
+    assert code == 0 and out.rstrip().endswith("caf\xe9"), err
+    assert (
+        "Give the file's encoding with --encoding"
+        in run(capsys, "predict", *where, "--file", tmp_path / "texts.txt")[2]
+    )
+    refused = run(capsys, "predict", *where, "text", "--encoding", "cp1252")
+    assert refused[0] == 2 and "--encoding cannot be used without --data FILE, or --file FILE" in refused[2]
+    more = run(capsys, "predict", *where, "--file", tmp_path / "texts.txt", "--encoding", "cp1252", "--prefix", "p")
+    assert more[0] == 2 and "--prefix cannot be used without --data FILE: the rows to label" in more[2]
+
+
 def test_lines_that_arrive_in_pieces():
     from minibert.data.reading import stream_lines
 

@@ -52,6 +52,13 @@ def test_rows_that_begin_with_their_numbers(tmp_path, first):
     """A header that lacks a name is too short for the first row already."""
     message = refused(tmp_path, f"text,label\n{first},good film,yes\n{first + 1},bad film,no\n")
     assert "begin with their numbers, for which the header has no name" in message and "line 2" in message
+    for others in (
+        "id,text,label\n1,bad, very bad,no\n5,good,yes\n",
+        "stars,text,label\n1,bad, worse,no\n1,good,yes\n",
+    ):
+        assert "must stand in double quotes" in refused(tmp_path, others)
+    assert "must stand in double quotes" in refused(tmp_path, "label,text\n1,bad, very bad\n")
+    assert "must stand in double quotes" in refused(tmp_path, "text,label\n2,a,b\n3,c,d\n")
     named = refused(tmp_path, f"id,text,label\n{first},good film,yes\n{first + 1},bad, very bad,no\n")
     assert "must stand in double quotes" in named and "line 3" in named
 

@@ -41,7 +41,7 @@ def on_backbone(name, records):
 
 def test_each_task_has_a_row_and_their_mean_is_the_last():
     cola, trec, mean = differences(RECORDS)
-    assert [row["task"] for row in (cola, trec, mean)] == ["cola", "trec", "mean of 2"]
+    assert [row["task"] for row in (cola, trec, mean)] == ["cola", "trec", "mean of 2, 1 on test"]
     assert (cola["dev_one"], cola["dev_other"], cola["dev_difference"]) == pytest.approx((32, 44, -12))
     assert cola["dev_standard_error"] == pytest.approx(math.hypot(2, 4)) and math.isnan(cola["test_one"])
     assert (trec["dev_one"], trec["train_rows"]) == (pytest.approx(90), 100), "not the few rows, not the worse rate"
@@ -50,7 +50,22 @@ def test_each_task_has_a_row_and_their_mean_is_the_last():
     assert (mean["test_one"], mean["test_difference"]) == pytest.approx((81, 11)), "of the task that has a test split"
     assert (trec["one_settings"], trec["other_settings"]) == (2, 1)
     last = format_differences(differences(RECORDS)).splitlines()[-1].split()
-    assert last == ["mean", "of", "2", "61.0", "62.0", "-1.00", "(2.24)", "81.0", "70.0", "+11.00", "(1.00)"]
+    assert last == [
+        "mean",
+        "of",
+        "2,",
+        "1",
+        "on",
+        "test",
+        "61.0",
+        "62.0",
+        "-1.00",
+        "(2.24)",
+        "81.0",
+        "70.0",
+        "+11.00",
+        "(1.00)",
+    ]
 
 
 def test_backbones_are_not_mixed():
@@ -60,7 +75,7 @@ def test_backbones_are_not_mixed():
         ("first", "mean of 1"),
         ("second", "cola"),
         ("second", "trec"),
-        ("second", "mean of 2"),
+        ("second", "mean of 2, 1 on test"),
     ]
     assert str(both[2:]) == str(differences(on_backbone("second", RECORDS)))
     assert format_differences(both).splitlines()[1].split()[:2] == ["first", "cola"]
@@ -124,6 +139,7 @@ def test_the_real_ledger_computed_once_more():
                     value = 100 * statistics.fmean(found)
                     assert float(row[f"{split}_{part}"]) == pytest.approx(value, abs=1e-9)
                     means[f"{split}_{part}"].append(value)
-    assert len(tasks) >= 7 and mean["task"] == f"mean of {len(tasks)}"
+    of_test = sum(row["test_one"] != "" for row in tasks)
+    assert len(tasks) >= 7 and mean["task"] == f"mean of {len(tasks)}, {of_test} on test"
     for name, values in means.items():
         assert float(mean[name]) == pytest.approx(statistics.fmean(values), abs=1e-9)

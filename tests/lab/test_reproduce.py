@@ -137,6 +137,14 @@ def test_a_ledger_that_does_not_tell_its_backbone_needs_one(ledger_of_figure4, r
         del record["result"]["backbone_config"]
     old = tmp_path / "old"
     old.write_text("\n".join([header, *map(json.dumps, records), ""]))
+    config = {**asdict(CONFIG), "max_positions": 128}
+    for first, last in ((config | {"n_heads": 1}, config), (config, config | {"n_heads": 1})):
+        two = [json.loads(json.dumps(record)) for record in records]
+        two[0]["result"]["backbone_config"], two[-1]["result"]["backbone_config"] = first, last
+        (tmp_path / "two").write_text("\n".join([header, *map(json.dumps, two), ""]))
+        code, _, printed = run("figure4", "--from-ledger", "--ledger", str(tmp_path / "two"), backbone=None)
+        told = f"n_heads was {first['n_heads']}, now it is {last['n_heads']}"
+        assert code == 2 and told in printed.err, "the last trial counts"
     before = (out / "figure4.csv").read_bytes()
     assert run("figure4", "--from-ledger", "--ledger", str(old))[0] == 0
     assert (out / "figure4.csv").read_bytes() == before
@@ -414,6 +422,18 @@ def test_figure4_tells_how_far_apart_sizes_are_on_each_task_and_in_the_mean(scop
     assert [both[f"M = {size}"] for size in (8, 64, 256)] == pytest.approx([55, 65, 65])
     assert (both["task"], both["worst"], both["difference"]) == ("mean of 2", 8, pytest.approx(10))
     assert [name for name in both if name.startswith("M")] == ["M = 8", "M = 64", "M = 256"]
+    curve = drive(figures.figure4, sizes, score)[0]["figure4"]
+
+    def spread_without(*failed):
+        """Where all seeds of some (task, size) failed."""
+        rows = [row | {"mean": np.nan} if (row["task"], row["size_or_k"]) in failed else row for row in curve]
+        return figures.spread_over_sizes(rows)
+
+    cola, trec, both = spread_without(("cola", 64))
+    assert (cola["best"], "M = 64" in cola, "M = 64" in both) == (8, False, False) and trec["M = 64"] == trec["M = 64"]
+    assert (both["M = 8"], both["task"]) == (pytest.approx(55), "mean of 2")
+    left = spread_without(("cola", 64), ("cola", 256), ("trec", 8))
+    assert [row["task"] for row in left] == ["cola", "trec"], "no size is there on both"
     alone = drive(figures.figure4, scope("cola", epochs=(3,), rates=1, sizes=(64,)), score)[0]["figure4_sizes"]
     assert [(row["task"], row["difference"]) for row in alone] == [("cola", 0)]
     assert drive(figures.figure4, scope("cola", epochs=(3,), rates=1, sizes=(2,)), score)[0]["figure4_sizes"] == []

@@ -191,7 +191,21 @@ def test_a_stub_is_not_written_yet(docstring):
     assert lessons.check("gelu", names["gelu"]).diagnosis == "it is not written yet"
 
 
+def test_a_constant_is_an_answer_and_a_wrong_one():
+    def one(x):
+        return 1
+
+    def text(x):
+        """y = gelu(x)"""
+        return "y"
+
+    for function in (one, text):
+        assert "not written" not in lessons.check("gelu", function).diagnosis
+
+
 def test_shapes_that_do_not_fit_are_told_in_words():
+    report = str(lessons.check("linear", lambda x, W, b: (np.dot(x, W.T) + b, (x, W))))
+    assert "the rows of B (3) must be as many as the columns of A (5)" in report
     report = str(lessons.check("linear", lambda x, W, b: (x @ W.T + b, (x, W))))
     assert "in A @ B the rows of B (3) must be as many as the columns of A (5): is one to be transposed" in report
     report = str(lessons.check("linear_backward", lambda dy, cache: (dy @ cache[1], cache[0].T @ dy, dy.sum(axis=0))))
