@@ -190,7 +190,8 @@ def test_another_back_end_runs_the_whole_program(other, tmp_path):
 
 @pytest.mark.parametrize("name", ["numpy", "plain", "numba", "fma", "blas"])
 def test_arithmetic_names_what_the_bits_depend_on(name):
-    script = "import kernels; print(kernels.arithmetic(), kernels.environment().get('vector_bits'), sep='|')"
+    script = "import kernels; print(kernels.arithmetic(), end='|'); "
+    script += "from kernels.runtime import compiling; print(compiling.vector_bits())"
     command = [sys.executable, "-c", script]
     out = subprocess.run(command, env=environment(MINIBERT_KERNELS=name), check=True, capture_output=True, text=True)
     told, vector_bits = out.stdout.strip().split("|")
