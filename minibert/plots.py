@@ -192,7 +192,7 @@ def draw_heatmap(ax, change: np.ndarray, title: str, label: str) -> None:
 
 
 def heatmap(rows: list[dict], path: str | Path, label: str = "change, times 100") -> None:
-    """The ablation of one or more tasks, in the unit in which it is printed. rows: task, first, last, change."""
+    """The ablation of one or more tasks, in points or percent, as it is printed. rows: task, first, last, change."""
     tasks = grouped(rows, "task")
     figure, axes = subplots(len(tasks), 5.0, 4.2)
     for ax, (task, members) in zip(axes, tasks.items(), strict=True):

@@ -10,7 +10,7 @@ from minibert.cli.arguments import build_parser
 from minibert.cli.inputs import open_rows, open_task, read_task
 from minibert.data import limit_train
 from minibert.data.rows import text_notes
-from minibert.errors import InputError, counted
+from minibert.errors import InputError, counted, need
 from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels
 from minibert.lab.ablate import ablated_scores, ablation_metric, ablation_rows, format_heatmap
@@ -70,17 +70,14 @@ def ablate(args) -> None:
 def sweep(args) -> int:
     """Run a grid of trials, or only print what a ledger holds, or run some of its trials again."""
     if args.repeat is not None:
-        _check_repeat(args)
+        return _repeat(args)
     if args.summary:
         return _summary(args)
     if args.differences is not None:
         raise InputError("--differences is for --summary, which compares what the ledger has")
-    needed = {"backbone": args.backbone} | ({} if args.repeat is not None else {"tasks": args.task})
-    missing = [f"--{name}" for name, value in needed.items() if value is None]
+    missing = [f"--{name}" for name, value in (("backbone", args.backbone), ("tasks", args.task)) if value is None]
     if missing:
         raise InputError(f"a sweep needs {' and '.join(missing)}; only --summary needs neither")
-    if args.repeat is not None:
-        return _repeat(args)
     trials = grid(**{name: getattr(args, name) for name in TRIAL_OPTIONS})
     if args.dry_run:
         tell_plan(trials, args.ledger, args)
@@ -114,7 +111,8 @@ def _print_settings(records: list[dict], csv) -> None:
 
 
 def _check_repeat(args) -> None:
-    """Raise InputError for options that say nothing about trials which the ledger has."""
+    """Raise InputError without a backbone, and for options that say nothing about trials which the ledger has."""
+    need(args.backbone is not None, "--repeat needs the --backbone that the trials were run on")
     usual = vars(build_parser().parse_args(["sweep", "--ledger", args.ledger]))
     names = [name for name in TRIAL_OPTIONS if name not in ("task", "data")]
     names += ["summary", "differences", "keep", "retry_failed"]
@@ -126,6 +124,7 @@ def _check_repeat(args) -> None:
 
 def _repeat(args) -> int:
     """Run trials of a ledger again, and compare. 1 if one differs by more than its processor and versions explain."""
+    _check_repeat(args)
     records = read_ledger(args.ledger)
     drawn = draw(records, args.repeat, args.backbone, args.data, args.task)
     with make_executor(args) as executor:

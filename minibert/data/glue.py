@@ -220,10 +220,8 @@ def _read_split(path: Path, task: GlueTask, columns: Columns, notes: list[str], 
             cells = [row[places.label] for _, row in kept]
         agreed = [cell != task.no_label for cell in cells]
         if not all(agreed):
-            left_out = len(agreed) - sum(agreed)
-            notes.append(
-                f"{path.name}: left out {counted(left_out, 'row')} on whose label the annotators did not agree"
-            )
+            left_out = counted(len(agreed) - sum(agreed), "row")
+            notes.append(f"{path.name}: left out {left_out} on whose label the annotators did not agree")
             kept = list(compress(kept, agreed))
         numbers = [_label(path, number, row[places.label], task) for number, row in kept]
         labels = np.array(numbers, np.int64 if task.classes else np.float32)

@@ -119,10 +119,8 @@ class LabelColumn:
     def check_numbers(self) -> None:
         """Raise InputError if two labels are the same number: 1 and 1.0, 7 and 07."""
         for same in _grouped(self.counts, number_of):
-            told = [
-                f"{escaped(name)} ({counted(self.counts[name], 'row')}, first on line {self.first[name]})"
-                for name in same
-            ]
+            rows = {name: f"{counted(self.counts[name], 'row')}, first on line {self.first[name]}" for name in same}
+            told = [f"{escaped(name)} ({where})" for name, where in rows.items()]
             raise InputError(
                 f"{self.path}: the labels {' and '.join(told[:4])} are the same number. Write a class in one way; if "
                 "they are different classes, give them names that are not numbers"

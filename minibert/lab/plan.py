@@ -74,9 +74,8 @@ class Plan:
 def _prediction(seconds: float, tokens: float, unknown: int, at_once: int) -> str:
     text = f"predicted machine time: {format_seconds(seconds / at_once)}"
     text += f" with {at_once} trials at once" if at_once > 1 else ""
-    return (
-        text + f" ({tokens:,.0f} tokens)" + (f", and {counted(unknown, 'trial')} of unknown length" if unknown else "")
-    )
+    text += f" ({tokens:,.0f} tokens)"
+    return text + (f", and {counted(unknown, 'trial')} of unknown length" if unknown else "")
 
 
 def format_seconds(seconds: float) -> str:

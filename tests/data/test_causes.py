@@ -59,6 +59,10 @@ def test_rows_that_begin_with_their_numbers(tmp_path, first):
         assert "must stand in double quotes" in refused(tmp_path, others)
     assert "must stand in double quotes" in refused(tmp_path, "label,text\n1,bad, very bad\n")
     assert "must stand in double quotes" in refused(tmp_path, "text,label\n2,a,b\n3,c,d\n")
+    later = refused(tmp_path, "text,label\ngood,yes\n1,a,b\n2,c,d\n")
+    assert "must stand in double quotes" in later and "line 3" in later
+    torn = refused(tmp_path, 'text,label\n1,good film,yes\n2,"bad film,no\n')
+    assert "line 2" in torn and "must stand in double quotes" in torn, "the row after it is not the first mistake"
     named = refused(tmp_path, f"id,text,label\n{first},good film,yes\n{first + 1},bad, very bad,no\n")
     assert "must stand in double quotes" in named and "line 3" in named
 

@@ -198,3 +198,17 @@ def test_arithmetic_names_what_the_bits_depend_on(name):
     assert told.split(", ")[0] == name
     assert (f"{vector_bits} bits" in told) == (name != "numpy")
     assert (blas.library() in told) == (name in ("numpy", "blas"))
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+@pytest.mark.parametrize("name", ["numba", "fma", "plain", "blas"])
+def test_only_numba_computes_on_amx_tiles(name, allowed, monkeypatch):
+    monkeypatch.setattr("kernels.engine.amx.ALLOWED", allowed)
+    monkeypatch.setattr(kernels, "BACKEND", name)
+    assert kernels.arithmetic().endswith(", AMX") == (allowed and name == "numba")
+
+
+@pytest.mark.parametrize("fma", [True, False])
+def test_fma_is_named(fma, monkeypatch):
+    monkeypatch.setattr("kernels.runtime.compiling.has_fma", lambda: fma)
+    assert ("FMA" in kernels.arithmetic().split(", ")) == fma

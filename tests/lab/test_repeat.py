@@ -126,6 +126,11 @@ def test_options_that_say_nothing_about_what_is_there(place, ledger, capsys, opt
     assert f"leave out {told}" in capsys.readouterr().err
 
 
+def test_a_backbone_is_needed(ledger, capsys):
+    assert main(["sweep", "--repeat", "1", "--ledger", str(ledger)]) == 2
+    assert "--repeat needs the --backbone that the trials were run on" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("n", [0, 4])
 def test_more_trials_than_there_are(place, ledger, capsys, n):
     assert main(command(place, ledger, n)) == 2

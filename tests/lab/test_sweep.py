@@ -19,6 +19,7 @@ from sweeping import (
     wrong_name,
 )
 
+import kernels
 from minibert import run as run_module
 from minibert.cli import main
 from minibert.config import AdapterConfig, TrainConfig
@@ -124,6 +125,7 @@ def test_a_trial_gives_what_minibert_train_gives(place, tmp_path):
     for key in ("dev", "test", "best_epoch", "steps", "trained_params", "total_params", "trained_fraction", "lr"):
         assert result[key] == trained[key]
     assert result["metric"] == "accuracy" and result["train_rows"] == 40 and result["wall_seconds"] > 0
+    assert result["arithmetic"] == kernels.arithmetic() and {"numpy", "numba"} <= set(result["versions"])
 
 
 def test_a_trial_in_a_folder_that_a_run_has_in_use(place, tmp_path):

@@ -10,7 +10,7 @@ from tiny import write_tiny_backbone
 from minibert.config import TrainConfig
 from minibert.data.builtin import opinions
 from minibert.errors import InputError
-from minibert.lessons import own, own_import, plain, special
+from minibert.lessons import own, own_files, own_import, plain, special
 from minibert.lessons.__main__ import main
 from minibert.lessons.assemble import assemble, text_to_tensors
 from minibert.lessons.assembled import Assembled, packed, words_of
@@ -63,6 +63,15 @@ def test_it_trains_as_minibert_without_dropout(tmp_path, backbone):
     np.testing.assert_allclose(*np.transpose(losses), rtol=1e-4)
     assert losses[-1][0] < losses[0][0]
     np.testing.assert_allclose(assembled.params["head/W"], model.parameters()["head/W"], atol=1e-4)
+
+
+def test_what_is_not_written_yet_is_listed_in_a_line(tmp_path, backbone):
+    said = []
+    own_files.start(tmp_path / "mine")
+    assert not assemble(tmp_path / "mine", backbone, 1, said.append)
+    listed, last = said
+    assert listed.startswith("not written yet: wordpiece, ") and listed.count(", ") == 23
+    assert last == "your functions: 0 of 24 right"
 
 
 def test_a_mistake_that_the_checker_sees(tmp_path, backbone):
