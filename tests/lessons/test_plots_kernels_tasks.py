@@ -2,18 +2,18 @@
 
 from itertools import pairwise
 
-import matplotlib
 import pytest
 
-matplotlib.use("Agg")
+pyplot = pytest.importorskip("matplotlib.pyplot")
+pyplot.switch_backend("Agg")
 
-from minibert.lessons.plots import kernels, tasks
+from minibert.lessons.plots import kernels, tasks  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def closed():
     yield
-    matplotlib.pyplot.close("all")
+    pyplot.close("all")
 
 
 def test_tiles_cover_each_array_and_one_of_each_is_dark():

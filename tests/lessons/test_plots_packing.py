@@ -12,8 +12,8 @@ from minibert.model import random_backbone
 from minibert.storage import bert_tokenizer
 from minibert.text import Tokenizer
 
-matplotlib = pytest.importorskip("matplotlib")
-matplotlib.use("agg")
+pyplot = pytest.importorskip("matplotlib.pyplot")
+pyplot.switch_backend("agg")
 
 from minibert.lessons.plots import attention, packing  # noqa: E402
 
@@ -23,7 +23,7 @@ SEQUENCES = [["[CLS]", "a", "##b", "[SEP]"], ["[CLS]", "[SEP]"]]
 @pytest.fixture(autouse=True)
 def close_figures():
     yield
-    matplotlib.pyplot.close("all")
+    pyplot.close("all")
 
 
 def weights_of(heads):
@@ -119,7 +119,7 @@ def test_what_is_written_is_what_is_read(tmp_path):
     np.testing.assert_allclose(weights_of(read), weights_of(found), atol=5e-3)
 
 
-@pytest.mark.skipif("MINIBERT_BACKBONE" not in os.environ, reason="needs the weights of minilm-l6")
+@pytest.mark.skipif("MINIBERT_BACKBONE" not in os.environ, reason="MINIBERT_BACKBONE is to be the weights of minilm-l6")
 def test_the_file_is_made_again_from_the_backbone():
     from minibert import load_backbone
 
@@ -128,7 +128,7 @@ def test_the_file_is_made_again_from_the_backbone():
     np.testing.assert_allclose(weights_of(again), weights_of(real_heads()), atol=1e-3)
 
 
-@pytest.mark.skipif("MINIBERT_BACKBONE" not in os.environ, reason="needs the weights of minilm-l6")
+@pytest.mark.skipif("MINIBERT_BACKBONE" not in os.environ, reason="MINIBERT_BACKBONE is to be the weights of minilm-l6")
 def test_the_pronoun_head_does_not_understand_all():
     from minibert import load_backbone
 
