@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from minibert.errors import InputError
 from minibert.evaluate import format_scores
-from minibert.interrupt import compile_kernels
+from minibert.interrupt import CtrlC, compile_kernels
 from minibert.lab.executors import InProcess, make_executor
 from minibert.lab.ledger import Ledger, latest, read_ledger
 from minibert.lab.plan import Job, format_seconds, make_plan
@@ -92,9 +92,10 @@ class _Sweep:
                 while self.waiting or self.running:
                     self._hand_over()
                     done, _ = wait(self.running, timeout=1, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        self._finish(self.running.pop(future), future)
-                    self.progress.show(self.waiting, self.running.values())
+                    with CtrlC():  # comes after the records: neither the ledger nor the lines are cut in two
+                        for future in done:
+                            self._finish(self.running.pop(future), future)
+                        self.progress.show(self.waiting, self.running.values())
         except KeyboardInterrupt:
             done, total = self.progress.done, self.progress.total
             print(f"interrupted: {done} of {total} trials were run; the same command goes on", file=sys.stderr)
@@ -108,7 +109,8 @@ class _Sweep:
         at_once = self._at_once()
         while self.waiting and len(self.running) < at_once:
             job = self.waiting.popleft()
-            self.progress.show(self.waiting, [*self.running.values(), job])
+            with CtrlC():
+                self.progress.show(self.waiting, [*self.running.values(), job])
             folder = None if self.keep is None else os.path.abspath(Path(self.keep) / job.id)
             arguments = self.run, job.trial.located(), os.path.abspath(self.backbone_path), folder
             self.running[self.executor.submit(attempt, *arguments)] = job

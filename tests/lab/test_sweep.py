@@ -1,6 +1,7 @@
 """Sweeps: every trial is run once and recorded once, whatever fails, dies or is interrupted."""
 
 import json
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -18,6 +19,7 @@ from sweeping import (
     sweep,
     wrong_name,
 )
+from tqdm import tqdm
 
 import kernels
 from minibert import run as run_module
@@ -26,7 +28,7 @@ from minibert.config import AdapterConfig, TrainConfig
 from minibert.data import data_fingerprint
 from minibert.errors import InputError
 from minibert.lab.executors import InProcess
-from minibert.lab.ledger import read_ledger
+from minibert.lab.ledger import Ledger, read_ledger
 from minibert.lab.plan import format_seconds, make_plan
 from minibert.lab.summary import best_settings, mean_and_error, settings_of, summarize, write_summary
 from minibert.model import load_backbone
@@ -168,6 +170,29 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(place, tmp_path, runs):
         file.write(b'{"id": "torn')
     assert statuses(sweep(place, path, trials, run=noted)) == ["done"] * 4
     assert runs() == [0, 1, 2, 3] and statuses(read_ledger(path)) == ["done"] * 4
+
+
+@pytest.mark.parametrize("owner, name", [(Ledger, "append"), (tqdm, "get_lock")])
+def test_ctrl_c_waits_until_a_trial_is_recorded_and_told(place, tmp_path, runs, capsys, monkeypatch, owner, name):
+    """tqdm's own answer to Ctrl-C while it takes its lock is a RuntimeError."""
+    do, path, pressed = getattr(owner, name), tmp_path / "ledger.jsonl", []
+
+    def interrupted(*arguments):
+        if runs() == [0, 1] and not pressed:
+            pressed.append(True)
+            signal.raise_signal(signal.SIGINT)
+        return do(*arguments)
+
+    monkeypatch.setattr(owner, name, interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process may ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            sweep(place, path, four_seeds(place), run=noted, quiet=False)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert runs() == [0, 1] and statuses(read_ledger(path)) == ["done", "done"]
+    out, err = capsys.readouterr()
+    assert "2/4 csv" in out and "interrupted: 2 of 4 trials were run; the same command goes on" in err
 
 
 def test_a_result_from_other_data_is_no_result(place, tmp_path):

@@ -49,7 +49,7 @@ def four_seeds(place):
 
 def sweep(place, path, trials, executor=None, **more):
     with Ledger(path) as ledger, executor or InProcess() as executor:
-        return run_trials(trials, executor, ledger, place / "tiny.h5", quiet=True, **more)
+        return run_trials(trials, executor, ledger, place / "tiny.h5", **{"quiet": True, **more})
 
 
 # What stands for run_trial where a test is not about training. Workers import them from here.
