@@ -1,6 +1,5 @@
 """Sweeps over processes and a Dask cluster: workers die, and every trial is still run and recorded once."""
 
-import functools
 import json
 import os
 import signal
@@ -139,9 +138,7 @@ def test_ctrl_c_ends_a_sweep_at_once_and_the_same_command_goes_on(place, tmp_pat
     ledger = tmp_path / "l.jsonl"
     arguments = command(place, ledger, "--epochs", 30, "--seeds", "0,1,2,3,4,5", *where)  # seconds, not one
     starting = {"env": environment(tmp_path), "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    # Where these tests run in the background, Ctrl-C is ignored, and would be by the process.
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen([sys.executable, "-m", "minibert", *arguments], preexec_fn=heed, **starting)
+    process = subprocess.Popen([sys.executable, "-m", "minibert", *arguments], **starting)
     wait_until(lambda: n_records(ledger) >= 1 or process.poll() is not None)
     process.send_signal(signal.SIGINT)  # to this process alone: the others are ended by it
     _, err = process.communicate(timeout=20)

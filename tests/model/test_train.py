@@ -196,15 +196,7 @@ def test_max_steps_ends_early_scores_and_saves(backbone, tmp_path):
     assert result["dev"] == read_bank(training.folder.bank)["byheart"].dev != {}
 
 
-@pytest.fixture
-def ctrl_c_is_heeded():
-    """Where these tests run in the background, it is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def test_ctrl_c_that_nobody_checked_for_is_not_lost(ctrl_c_is_heeded):
+def test_ctrl_c_that_nobody_checked_for_is_not_lost():
     with pytest.raises(KeyboardInterrupt), CtrlC():
         os.kill(os.getpid(), signal.SIGINT)
     with CtrlC() as around:
