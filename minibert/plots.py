@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,11 @@ from minibert.errors import InputError, counted, require
 
 MOST_ACROSS = 4  # subplots in a row
 MARKERS = "osD^vP*X"
+WORDS = {  # a reader of the paper knows these
+    **{"cola": "CoLA", "sst2": "SST-2", "mrpc": "MRPC", "stsb": "STS-B", "qqp": "QQP", "mnli": "MNLI", "qnli": "QNLI"},
+    **{"rte": "RTE", "squad": "SQuAD", "trec": "TREC", "sms_spam": "SMS spam", "cf_airline": "Crowdflower airline"},
+    **{"f1": "F1", "matthews": "Matthews correlation", "spearman": "Spearman correlation"},
+}
 
 
 class Style(NamedTuple):
@@ -80,6 +86,11 @@ def _columns(rows: list[dict], *keys: str) -> Iterable[np.ndarray]:
     return (np.array([row[key] for row in rows], float) for key in keys)
 
 
+def in_words(name: str) -> str:
+    """What the paper calls a task or metric; others are called by their own names."""
+    return WORDS.get(name, name)
+
+
 def _seeds(rows: list[dict]) -> str:
     counts = [int(row["seeds"]) for row in rows]
     fewest, most = min(counts), max(counts)
@@ -87,9 +98,11 @@ def _seeds(rows: list[dict]) -> str:
 
 
 def _name_points(ax, rows: list[dict], style: Style, x, y) -> None:
-    """Write M or k beside each point."""
+    """Write M or k beside each point, legible also upon a line."""
+    from matplotlib.patheffects import withStroke
+
     ha, va, offset = style.places
-    side = {"ha": ha, "va": va, "xytext": offset}
+    side = {"ha": ha, "va": va, "xytext": offset, "path_effects": [withStroke(linewidth=2, foreground="white")]}
     for row, place in zip(rows, zip(x, y, strict=True), strict=True):
         if style.point and np.isfinite(place[1]):
             text = style.point.format(row["size_or_k"])
@@ -101,7 +114,8 @@ def _explain(figure, axes: list, told: str) -> None:
     handles, labels = axes[0].get_legend_handles_labels()
     across = 1 if len(axes) == 1 else len(labels)
     figure.legend(handles, labels, loc="outside upper center", ncols=across, frameon=False, fontsize=9)
-    figure.supxlabel(told, fontsize=9)
+    letters = int(15 * figure.get_figwidth())  # that fit on a line
+    figure.supxlabel(fill(told, letters), fontsize=9)
 
 
 # ----------------------------------------------------------------------------------------- score against parameters
@@ -122,9 +136,8 @@ def trade_off(rows: list[dict], path: str | Path, split: str = "dev") -> None:
             form = {"color": style.colour, "marker": style.marker, "linestyle": style.line, "label": style.name}
             ax.errorbar(x, mean, yerr=sem, capsize=2, linewidth=1.2, markersize=5, **form)
             _name_points(ax, line, style, x, mean)
-        ax.set(
-            xscale="log", title=task, xlabel="trained parameters", ylabel=f"{members[0]['metric']} on {split} (× 100)"
-        )
+        ax.set(xscale="log", title=in_words(task), xlabel="trained parameters")
+        ax.set_ylabel(f"{in_words(members[0]['metric'])} on {split} (× 100)")
         ax.margins(x=0.1, y=0.1)
     _explain(figure, axes, f"mean of {_seeds(rows)}; bars: ±1 standard error")
     save(figure, path)
@@ -196,7 +209,7 @@ def heatmap(rows: list[dict], path: str | Path, label: str = "change, times 100"
     tasks = grouped(rows, "task")
     figure, axes = subplots(len(tasks), 5.0, 4.2)
     for ax, (task, members) in zip(axes, tasks.items(), strict=True):
-        draw_heatmap(ax, spans_matrix(members, "change"), task, label)
+        draw_heatmap(ax, spans_matrix(members, "change"), in_words(task), label)
     save(figure, path)
 
 
@@ -208,16 +221,14 @@ def figure6(ablation: list[dict], init: list[dict], path: str | Path) -> None:
     tasks = grouped(ablation, "task")
     figure, axes = subplots(len(tasks) + 1, 4.8, 4.0)
     for ax, (task, members) in zip(axes, tasks.items(), strict=False):
-        matrix = spans_matrix(members, "relative")
-        draw_heatmap(
-            ax, matrix, f"{task}: adapters removed ({_seeds(members)})", f"change of {members[0]['metric']} (%)"
-        )
+        title = f"{in_words(task)}: adapters removed ({_seeds(members)})"
+        draw_heatmap(ax, spans_matrix(members, "relative"), title, f"change of {in_words(members[0]['metric'])} (%)")
     last = axes[-1]
     for i, (task, line) in enumerate(grouped(init, "task").items()):
         line = sorted(line, key=lambda row: row["std"])
         x, mean, sem = _columns(line, "std", "mean", "sem")
         form = {"marker": MARKERS[i % len(MARKERS)], "linestyle": ("-", "--", ":", "-.")[i % 4]}
-        label = f"{task} ({line[0]['metric']})"
+        label = f"{in_words(task)} ({in_words(line[0]['metric'])})"
         last.errorbar(x, mean, yerr=sem, markersize=5, capsize=2, label=label, **form)
     last.set(xscale="log", xlabel="standard deviation of the initial weights", ylabel="score on dev (× 100)")
     last.set_title(f"initialization (mean of {_seeds(init)}, ±1 standard error)", fontsize=10)

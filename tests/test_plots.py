@@ -84,7 +84,7 @@ def test_trade_off_shows_means_with_one_standard_error(drawn):
     plots.trade_off(trade_off_rows(), "x.png")
     one, two = drawn().axes
     assert (one.get_title(), two.get_title(), one.get_xscale()) == ("one", "two", "log")
-    assert one.get_ylabel() == "f1 on dev (× 100)"
+    assert one.get_ylabel() == "F1 on dev (× 100)"
     adapters = one.containers[0]
     assert adapters.lines[0].get_xydata().tolist() == [[10, 70], [100, 80]]
     bars = [segment[:, 1].tolist() for segment in adapters.lines[2][0].get_segments()]
@@ -125,6 +125,18 @@ def test_percentile_bands_reach_from_the_20th_to_the_80th(drawn):
     assert ax.get_title() == "GLUE (4 tasks)" and texts(ax) == ["8", "64", "k=1"]
     assert adapters.get_marker() != top.get_marker() and adapters.get_linestyle() != top.get_linestyle()
     assert ax.collections[0].get_hatch() != ax.collections[1].get_hatch()
+
+
+def test_what_is_shown_stands_below_even_a_single_panel_whole(drawn):
+    plots.percentile_bands(band_rows(), "x.png")
+    drawn().draw_without_rendering()
+    box = drawn()._supxlabel.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= drawn().bbox.width
+
+
+def test_tasks_and_metrics_have_the_papers_names(drawn):
+    plots.trade_off(trade_off_rows(["cola", "my own task"]), "x.png")
+    assert [ax.get_title() for ax in drawn().axes] == ["CoLA", "my own task"]
 
 
 def test_heatmap_has_the_first_layer_down_and_the_last_across(drawn):
