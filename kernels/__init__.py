@@ -4,9 +4,9 @@ This file is the only door: whatever is used outside stands here by name. Functi
 arguments as they are, but for gradients that they add to (dW, db, dgamma, dbeta), for those that `squared_norm` clips,
 and for what `adam` moves.
 
-Every operation stands at least twice, under the same name: as NumPy in reference.py, the formula, and as a Numba kernel
-in a file of its own. Products and attention stand a third time, in engine/, at the machine's limit. The environment
-variable MINIBERT_KERNELS chooses:
+Operations stand twice, under the same name: as NumPy in reference.py, the formula, and as a Numba kernel in a file of
+its own. Products and attention stand a third time, in engine/, at the machine's limit. (ReLU, tanh and swish, which
+only a bottleneck may have, are the reference's everywhere.) The environment variable MINIBERT_KERNELS chooses:
 
     numpy   reference.py: to read, and to step through in a debugger
     plain   the readable Numba kernels: matmul.py, attention.py, layernorm.py, ...
@@ -15,6 +15,7 @@ variable MINIBERT_KERNELS chooses:
     blas    as numba, but NumPy's BLAS computes the products
 """
 
+import contextlib
 import os
 
 from .runtime.pool import lay_out
@@ -94,6 +95,15 @@ def ensure_compiled(dtype="float32", purpose: str = "train") -> None:
         with one_at_a_time():
             warm_up.ensure_compiled(dtype, purpose)
         _compiled.add((dtype, purpose))
+
+
+@contextlib.contextmanager
+def computing(dtype="float32", purpose: str = "predict"):
+    """For a pass, "predict" (forward alone) or "train": its kernels are compiled first, if the cache does not have them
+    yet; and meanwhile no other Python thread computes."""
+    ensure_compiled(dtype, purpose)
+    with one_at_a_time():
+        yield
 
 
 def compile_for(purpose: str = "train", between=lambda: None) -> None:

@@ -30,7 +30,8 @@ from .runtime.vector_math import exp
 def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
     """context and lse.   q (R, D), k and v (T, D), offsets (B + 1,) -> (R, D), (R, H)
 
-    dropout: (rate, key) of the attention weights, or None.
+    dropout: (rate, key) of the attention weights, or None. Raises ValueError if shapes or dtypes do not fit, or offsets
+    do not end at R and T.
     """
     check_attention(q, k, v, offsets_q, offsets_kv, n_heads)
     q, k, v = map(np.ascontiguousarray, (q, k, v))
@@ -43,8 +44,9 @@ def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
 def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=None):
     """dq, dk and dv.   (R, D) -> (R, D), (T, D), (T, D)
 
-    forward was context = (P m) V with P = softmax(S) and m the mask of dropout, so now
-    dV = (P m).T dC,  dP = (dC V.T) m,  dS = P (dP - row_sum(dP P)) / sqrt(d_head),  dQ = dS K,  dK = dS.T Q
+    forward was context = (P m) V with P = softmax(S) and m the mask of dropout, so now, with dA = dcontext,
+    dV = (P m).T dA,  dP = (dA V.T) m,  dS = P (dP - row_sum(dP P)),
+    dQ = dS K / sqrt(d_head),  dK = dS.T Q / sqrt(d_head)
     """
     check_attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv)
     dcontext, q, k, v = map(np.ascontiguousarray, (dcontext, q, k, v))
@@ -106,7 +108,7 @@ def _attention_backward(inputs, offsets_q, offsets_kv, dropout, grads):
                 dP[j] = dot(dcontext[i, head], v[start + j, head]) * m[j]
                 inner += dP[j] * P[j]
             for j in range(n):
-                dS = scale * P[j] * (dP[j] - inner)
-                add_row(dq[i, head], dS, k[start + j, head])
-                add_row(dk[start + j, head], dS, q[i, head])
+                scaled_dS = scale * P[j] * (dP[j] - inner)  # dS / sqrt(d_head)
+                add_row(dq[i, head], scaled_dS, k[start + j, head])
+                add_row(dk[start + j, head], scaled_dS, q[i, head])
                 add_row(dv[start + j, head], P[j] * m[j], dcontext[i, head])

@@ -18,7 +18,7 @@ def embedding(ids, segments, positions, word, segment, position):
     T, D = ids.size, word.shape[1]
     check_shapes("embedding", word.dtype, (segment, position), ((len(segment), D), (len(position), D)))
     check_shapes("embedding", ids.dtype, (segments, positions), ((T,), (T,)))
-    x = empty((ids.size, word.shape[1]), word.dtype)
+    x = empty((T, D), word.dtype)
     share(ns=0.2 * x.size)
     if not _gather(ids, segments, positions, word, segment, position, x):
         raise IndexError("an index is not that of a row in its table")
@@ -26,7 +26,10 @@ def embedding(ids, segments, positions, word, segment, position):
 
 
 def embedding_backward(dx, index, dW):
-    """dW[index[t]] += dx[t] for every t.   (T, D), int32 (T,) -> added into dW (V, D)"""
+    """dW[index[t]] += dx[t] for every t.   (T, D), int32 (T,) -> added into dW (V, D)
+
+    Raises ValueError if shapes do not fit, IndexError if an index is not that of a row.
+    """
     check_shapes("embedding_backward", dx.dtype, (dx, dW), ((index.size, dW.shape[1]), dW.shape))
     check_rows("embedding_backward", "indices", index, len(dW))
     share(ns=0.2 * dx.size)
@@ -35,7 +38,7 @@ def embedding_backward(dx, index, dW):
 
 @parallel_kernel
 def _gather(ids, segments, positions, word, segment, position, x):
-    """Whether all rows are there, and then x."""
+    """Fill x and return True; or False, and x is left as it is, if an index is not that of a row."""
     there = _has_rows(word, ids) & _has_rows(segment, segments) & _has_rows(position, positions)
     for t in prange(ids.size * there):
         w, s, p, out = word[ids[t]], segment[segments[t]], position[positions[t]], x[t]

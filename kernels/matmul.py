@@ -29,7 +29,8 @@ ROWS = 8  # rows of c that are one task of the thread pool
 def matmul(x, W, b=None, residual=None, dropout=None):
     """y = dropout(x @ W + b + residual).   (T, I) @ (I, O) + (O,) + (T, O) -> (T, O)
 
-    b, residual and dropout, (rate, key), may be None.
+    b, residual and dropout, (rate, key), may be None. Raises ValueError, as all products do, if shapes or dtypes do not
+    fit.
     """
     y = np.zeros((len(x), W.shape[1]), x.dtype)
     check_product(x, W, False, b, residual, None, y)
@@ -72,7 +73,8 @@ def bias_db(dy, db):
 def matmul_backward(dy, x, W, dW=None, db=None, dx_accum=None, act_grad=None, dropout=None):
     """All gradients of y = dropout(x @ W + b): dx is returned, as by `matmul_dx`; dW and db, if given, are added to.
 
-    x may be None if dW is: a frozen weight does not need its layer's input.
+    x may be None if dW is: a frozen weight does not need its layer's input. (The gradient of the residual, if there was
+    one, is dy times the same mask: the caller has it.)
     """
     dy = dy if dropout is None else apply_dropout(dy, dropout)  # forward was y = u m, so now du = dy m
     if dW is not None:

@@ -4,8 +4,8 @@ MINIBERT_KERNELS=numpy runs the whole program on this file, so that each line ca
 docstrings of the compiled twins (matmul.py, attention.py, layernorm.py, ...) give the shapes of all arguments, and
 docs/derivations.md derives the gradients.
 
-Functions return values and leave their arguments as they are. Two kinds of arrays are changed in place: gradients that
-are added to (dW, db, dgamma, dbeta), and what the optimizer moves.
+Functions return values and leave their arguments as they are. What is changed in place are gradients that are added to
+(dW, db, dgamma, dbeta), gradients that `squared_norm` clips, and what the optimizer moves.
 """
 
 from __future__ import annotations
@@ -204,9 +204,10 @@ def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
 
 
 def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=None):
-    """dq, dk and dv. Forward was context = (P m) V with m the mask of dropout, so now, with dC the gradient of context,
+    """dq, dk and dv. Forward was context = (P m) V with m the mask of dropout, so now, with dA the gradient of context,
 
-    dV = (P m).T dC,  dP = (dC V.T) m,  dS = P (dP - row_sum(dP P)) / sqrt(d_head),  dQ = dS K,  dK = dS.T Q
+    dV = (P m).T dA,  dP = (dA V.T) m,  dS = P (dP - row_sum(dP P)),
+    dQ = dS K / sqrt(d_head),  dK = dS.T Q / sqrt(d_head)
 
     (derivations, eqs. (18) to (20)).
     """
@@ -215,14 +216,14 @@ def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=No
     root = q.dtype.type(math.sqrt(q.shape[1] // n_heads))
     for queries, keys in zip(_slices(offsets_q), _slices(offsets_kv), strict=True):
         Q, K, V = _heads(q, queries, n_heads), _heads(k, keys, n_heads), _heads(v, keys, n_heads)
-        dC = _heads(dcontext, queries, n_heads)
+        dA = _heads(dcontext, queries, n_heads)
         P = np.exp(Q @ K.transpose(0, 2, 1) / root - lse[queries].T[:, :, None])
         m = _mask(P.shape, P.dtype, dropout, position)
-        dP = (dC @ V.transpose(0, 2, 1)) * m
+        dP = (dA @ V.transpose(0, 2, 1)) * m
         dS = P * (dP - (dP * P).sum(axis=2, keepdims=True))
         dq[queries] = _rows(dS @ K / root)
         dk[keys] = _rows(dS.transpose(0, 2, 1) @ Q / root)
-        dv[keys] = _rows((P * m).transpose(0, 2, 1) @ dC)
+        dv[keys] = _rows((P * m).transpose(0, 2, 1) @ dA)
         position += P.size
     return dq, dk, dv
 

@@ -43,8 +43,9 @@ def adapter_backward(dy, p, cache, grads):
 def adapter_init(config: AdapterConfig, bert: BertConfig, seed: int, dtype=np.float32) -> dict[str, np.ndarray]:
     """Flat name -> initial value of every adapter parameter of a model.
 
-    Weights come from a Gaussian of standard deviation config.init_std, truncated at two of them; biases are zero. With
-    the paper's 1e-2 each adapter is nearly the identity: training begins at the pre-trained network (section 3.6).
+    Weights come from a Gaussian of standard deviation config.init_std, truncated at two of them (the paper's 1e-2:
+    section 3.6); biases are zero. Each adapter is then nearly the identity: training begins at the pre-trained network
+    (section 2).
     """
     initial = {}
     for name, shape in config.shapes(bert).items():

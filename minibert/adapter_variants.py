@@ -1,5 +1,5 @@
-"""The variants of the adapter, each with its gradient: those that the paper tried and set aside (end of section 3.6),
-and one by others.
+"""The variants of the adapter, each with its gradient: of the kinds that the paper tried and set aside (end of section
+3.6), and some by others.
 
 adapter.py is the paper's own form. Here a bottleneck may
 
@@ -31,8 +31,11 @@ from minibert.layers import (
     subtree,
 )
 
-# Settings of AdapterConfig for each form that the paper tried, its own first. Two of them leave an adapter out of each
-# layer and change no formula: these and the paper's own are no variants by `AdapterConfig.is_variant`.
+# Settings of AdapterConfig for the paper's own form, and for the kinds of variants that it tried. Of these it names
+# tanh, attention only, and multiplicative together with parallel; the other activations and depths, feed-forward only
+# and multiplicative alone are our choices of the same kinds. (Its batch normalization is not here.) Two of them leave
+# an adapter out of each layer and change no formula: these and the paper's own are no variants by
+# `AdapterConfig.is_variant`.
 VARIANTS = {
     "paper": {},
     "layernorm": {"layernorm": True},
@@ -65,11 +68,11 @@ def variant_forward(x, sublayer_input, p, grads, context: Context):
     if config.reads_norm:
         norm_grads, eps = subtree(grads, "norm"), context.config.layernorm_eps
         read, norm_cache = add_norm_forward(x, sublayer_input, p["norm"], norm_grads, eps)
-    p, adapter_grads = p["adapter"], subtree(grads, "adapter")
+    p_adapter, adapter_grads = p["adapter"], subtree(grads, "adapter")
     if config.multiplicative:
-        z, z_cache = bottleneck_forward(read, p, adapter_grads, context)
+        z, z_cache = bottleneck_forward(read, p_adapter, adapter_grads, context)
         return x * (1 + z), None if grads is None else (norm_cache, z_cache, x, z)
-    y, z_cache = bottleneck_forward(read, p, adapter_grads, context, residual=x)  # the skip connection
+    y, z_cache = bottleneck_forward(read, p_adapter, adapter_grads, context, residual=x)  # the skip connection
     return y, None if grads is None else (norm_cache, z_cache, None, None)
 
 
@@ -97,9 +100,9 @@ def bottleneck_forward(x, p, grads, context: Context, residual=None):
         x, norm_cache = add_norm_forward(x, None, p["norm"], subtree(grads, "norm"), config.layernorm_eps)
     h, down_cache, act_grad = linear_act_forward(x, p["down"], subtree(grads, "down"), config.activation)  # (T, M)
     for name in _hidden_layers(p):
-        act_grad_below, hidden_grads = act_grad, subtree(subtree(grads, "hidden"), name)
+        act_grad_of_input, hidden_grads = act_grad, subtree(subtree(grads, "hidden"), name)
         h, hidden_cache, act_grad = linear_act_forward(h, p["hidden"][name], hidden_grads, config.activation)  # (T, M)
-        hidden_caches.append((hidden_cache, act_grad_below))
+        hidden_caches.append((hidden_cache, act_grad_of_input))
     z, up_cache = linear_forward(h, p["up"], subtree(grads, "up"), residual)  # (T, M) @ (M, D) -> (T, D)
     return z, None if grads is None else (norm_cache, down_cache, hidden_caches, act_grad, up_cache)
 

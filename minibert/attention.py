@@ -3,14 +3,15 @@
     y = dropout(attended W_o + b_o)     attended = softmax(Q K.T / sqrt(d_head)) V, head by head, within each sequence
 
 Q = x_q W_q + b_q comes from the rows x_q whose output is wanted; K and V come from x_kv, all tokens. In every layer but
-perhaps the last the two are one array, which the cache tells backward. Instead of the softmax's output the kernel keeps
-a number a row and head, `lse`, from which backward computes it again (kernels/attention.py).
+perhaps the last the two are one array; then one product makes all three, and the cache tells backward so. Instead of
+the softmax's output the kernel keeps a number a row and head, `lse`, from which backward computes it again
+(kernels/attention.py).
 """
 
 from __future__ import annotations
 
 import kernels
-from minibert.layers import Context, linear_backward, linear_forward, subtree
+from minibert.layers import Context, cached_input, linear_backward, linear_forward, subtree
 
 QUERY, KEYS_AND_VALUES = ("query",), ("key", "value")
 PROJECTIONS = QUERY + KEYS_AND_VALUES
@@ -50,12 +51,9 @@ def attention_backward(dy, p, cache, grads, context: Context, dx_accum):
 
 
 def _project_forward(x, p, grads, names):
-    """x W + b for each of the names, together if all are frozen.   (T, D) -> [(T, D), ...], caches"""
-    if any(subtree(grads, name) for name in names):
-        both = [linear_forward(x, p[name], subtree(grads, name)) for name in names]
-        return [y for y, _ in both], [cache for _, cache in both]
-    Ws, bs = [p[name]["W"] for name in names], [p[name]["b"] for name in names]
-    return kernels.matmul_each(x, Ws, bs), [None] * len(names)
+    """x W + b for each of the names, and what backward needs of x for each.   (T, D) -> [(T, D), ...], caches"""
+    ys = kernels.matmul_each(x, [p[name]["W"] for name in names], [p[name]["b"] for name in names])
+    return ys, [cached_input(x, subtree(grads, name)) for name in names]
 
 
 def _project_backward(dys, p, caches, grads, names, dx_accum):

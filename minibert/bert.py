@@ -16,6 +16,7 @@ from minibert.adapter import adapter_backward, adapter_forward
 from minibert.adapter_variants import variant_backward, variant_forward
 from minibert.attention import attention_backward, attention_forward
 from minibert.layers import (
+    NO_DROPOUT,
     Context,
     add_norm_backward,
     add_norm_forward,
@@ -96,7 +97,8 @@ def first_trained_layer(grads, n_layers: int) -> int:
 def encoder_forward(batch, params, grads, context: Context):
     """A packed batch to hidden states, and the caches for backward.   (T,) ids -> (R, D)
 
-    context.offsets_q says of which rows the last layer computes its output: all (T, D), or the first of each sequence.
+    context.offsets_q tells how many rows of the last layer's output are wanted: all of each sequence (R = T), or one,
+    which is then its first (R = B).
     """
     n_layers, layers = context.config.n_layers, params["encoder"]["layers"]
     first = first_trained_layer(grads, n_layers)
@@ -116,8 +118,8 @@ def encoder_forward(batch, params, grads, context: Context):
 def encoder_backward(dx, batch, params, caches, grads, context: Context) -> None:
     """Add every gradient into grads, from the last layer down to the lowest trained parameter, and stop there.
 
-    dx (R, D). Each cache is dropped once it is used. A second call with the same caches is an error: it would double
-    the gradients.
+    dx (R, D). Each cache is dropped once it is used. Raises RuntimeError if the caches were used before: the gradients
+    would double.
     """
     if not caches:
         raise RuntimeError("these caches have been used by a backward pass; run the forward pass again")
@@ -139,12 +141,12 @@ def layer_context(context: Context, i: int) -> Context:
     """The context as layer i sees it: its own dropout, and queries of all rows unless it is the last layer."""
     is_last = i == context.config.n_layers - 1
     offsets_q = context.offsets_q if is_last else context.offsets_kv
-    return Context(context.config, offsets_q, context.offsets_kv, context.adapter, context.dropout.at(i))
+    return context.at(i)._replace(offsets_q=offsets_q)
 
 
-def context_of(batch, config, adapter=None, dropout=None, all_rows: bool = True) -> Context:
+def context_of(batch, config, adapter=None, dropout=NO_DROPOUT, all_rows: bool = True) -> Context:
     """The context of a pass over a batch. all_rows False: of the last layer only each sequence's first row is wanted,
     [CLS], which is all that a classifier reads, so most of that layer's work need not be done."""
     one_each = np.arange(len(batch.offsets), dtype=np.int64)  # one query a sequence: 0, 1, ..., B
     offsets_q = batch.offsets if all_rows else one_each
-    return Context(config, offsets_q, batch.offsets, adapter, *([] if dropout is None else [dropout]))
+    return Context(config, offsets_q, batch.offsets, adapter, dropout)

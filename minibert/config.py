@@ -145,11 +145,12 @@ SUBLAYERS = ("attention", "feed_forward")
 
 @dataclass(frozen=True)
 class AdapterConfig(_Settings):
-    """The bottleneck adapter of Houlsby et al. (2019), section 2.1. The defaults are the paper's.
+    """The bottleneck adapter of Houlsby et al. (2019), section 2.1. The defaults are the paper's, with GELU, as in its
+    authors' code: the paper names no nonlinearity.
 
     size is M, in units. init_std is the standard deviation of the truncated Gaussian that the weights start from.
-    sublayers and layers say where adapters are. The others are variants, most of which the paper tried (end of section
-    3.6): adapter_variants.py tells what they compute.
+    sublayers and layers say where adapters are. The others are variants, most of the kinds that the paper tried (end of
+    section 3.6): adapter_variants.py tells what they compute.
     """
 
     size: int = 64

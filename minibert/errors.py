@@ -19,6 +19,10 @@ class InputError(ValueError):
     """
 
 
+class NotThere(InputError):
+    """What was asked for is not where it was looked for; not: it is there, and damaged."""
+
+
 def need(condition: bool, message: str) -> None:
     """Raise InputError with this message unless the condition holds."""
     if not condition:
@@ -26,8 +30,9 @@ def need(condition: bool, message: str) -> None:
 
 
 def missing(who: str, package: str, extra: str) -> InputError:
-    """The error that a package of an extra is not installed. who: what needs it."""
-    return InputError(f"{who} needs the package {package}: pip install 'minibert[{extra}]'")
+    """The error that a package of an extra is not installed. who: what needs it. (`minibert` on PyPI is another
+    project, so no message may advise to install extras by that name.)"""
+    return InputError(f"{who} needs the package {package}: pip install {package} (it belongs to the extra {extra})")
 
 
 def require(who: str, module: str, extra: str, package: str = "") -> ModuleType:
@@ -78,6 +83,11 @@ def shown(value) -> str:
 def counted(n: int, what: str) -> str:
     """A number with its noun: 1 row, 1,234 rows."""
     return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
+def flag(name: str) -> str:
+    """The option of the command line for a setting: --train-rows for train_rows."""
+    return f"--{name.replace('_', '-')}"
 
 
 def readable(text: str, most: int = LONGEST_SHOWN) -> str:

@@ -106,8 +106,8 @@ def predict(model: Model, batch: Batch | Features, name: str = "") -> np.ndarray
     sequences, also none. name: of the bar on a terminal, if it takes longer than a second; "" is none. Raises
     NonFiniteLoss."""
     parts, shown = [], bool(name) and sys.stderr.isatty()
-    bar = {"total": len(batch), "desc": name, "unit": " texts", "leave": False, "delay": 1, "disable": not shown}
-    with CtrlC() as ctrl_c, tqdm(**bar) as bar:
+    options = {"total": len(batch), "desc": name, "unit": " texts", "leave": False, "delay": 1, "disable": not shown}
+    with CtrlC() as ctrl_c, tqdm(**options) as bar:
         for part in batch.parts(EVAL_BATCH) if len(batch) else [batch]:
             parts.append(model.predict(part))
             bar.update(len(part))
@@ -125,11 +125,16 @@ def evaluate(model: Model, split: Split | Windows, metrics: tuple[str, ...]) -> 
 
 def evaluate_all(model: Model, splits: dict[str, Split | Windows], metrics: tuple[str, ...]) -> dict[str, float]:
     """{metric: value} on the first split; those of further ones are named metric_split, as in accuracy_mismatched."""
-    scores = {}
-    for i, (split_name, split) in enumerate(splits.items()):
-        for metric, value in evaluate(model, split, metrics).items():
-            scores[metric if i == 0 else f"{metric}_{split_name}"] = value
-    return scores
+    return named_by_split({name: evaluate(model, split, metrics) for name, split in splits.items()})
+
+
+def named_by_split(scores: dict[str, dict[str, float]]) -> dict[str, float]:
+    """{metric: value} of the first split; those of further ones are named metric_split, as in accuracy_mismatched."""
+    return {
+        metric if i == 0 else f"{metric}_{name}": value
+        for i, (name, of_split) in enumerate(scores.items())
+        for metric, value in of_split.items()
+    }
 
 
 def format_scores(scores: dict[str, float]) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.config import AdapterConfig, BertConfig
-from minibert.errors import InputError, list_some, need
+from minibert.errors import InputError, list_some, need, require
 from minibert.model import Model
 from minibert.params import unflatten
 from minibert.storage import TaskRecord, cannot_be_written
@@ -51,7 +51,7 @@ def export_onnx(model: Model, record: TaskRecord, path: str | Path, force: bool 
     Raises InputError: the package onnx is not there, the path holds a file and `force` is False, the model has a
     setting that the graph does not know, or is too large for one file.
     """
-    onnx = _import_onnx()
+    onnx = require("an ONNX file", "onnx", "onnx")
     need(not Path(path).is_dir(), f"{path}: is a folder; give the name of a file, such as {Path(path) / 'task.onnx'}")
     if Path(path).exists() and not force:
         raise InputError(f"{path} is there already: give another file (in Python force=True replaces it)")
@@ -66,14 +66,6 @@ def export_onnx(model: Model, record: TaskRecord, path: str | Path, force: bool 
             temporary.write_bytes(file)
     except OSError as error:
         raise cannot_be_written(path, error) from error
-
-
-def _import_onnx():
-    try:
-        import onnx
-    except ImportError:
-        raise InputError("an ONNX file needs the package onnx: pip install 'minibert[onnx]'") from None
-    return onnx
 
 
 def check_exportable(model: Model, record: TaskRecord) -> None:

@@ -1,7 +1,9 @@
-"""What reads the encoder's output: a linear layer on the first token, [CLS] (paper, section 3.1).
+"""What reads the encoder's output: a linear layer on the first token, [CLS] (paper, section 3.1), or, for answer spans,
+on every token (section 3.5).
 
-Each kind of task is one record, a Head. Nothing elsewhere asks which one it is: the model, the gradient check and the
-command line use what the record says. A new kind is a new record here, and its number of outputs in config.HEADS.
+Each kind of task is one record, a Head. Nothing else in minibert/ asks which one it is: the model, the gradient check
+and the command line use what the record says. A new kind is a new record here, and its number of outputs in
+config.HEADS.
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ def linear_backward(dy, p, x, grads, dx_accum=None, act_grad=None, dropout=None)
 
     dW += x.T dy, db += sum of dy over rows, dx = dy W.T + dx_accum.
 
-    act_grad (T, in): x was f(u), and this is f'(u); what is returned is then du = dx f'(u).
+    act_grad (T, in): x was f(u), and this is f'(u); what is returned is then du = dx f'(u). The gradient of a residual
+    is dy times the mask, which the caller has.
     """
     return kernels.matmul_backward(dy, x, p["W"], grads.get("W"), grads.get("b"), dx_accum, act_grad, dropout)
 
@@ -147,9 +148,6 @@ def embeddings_backward(dy, batch, p, cache, grads, context: Context):
 # ---------------------------------------------------------------------------------------------------------- dropout
 
 
-SITES = ("attention",), ("attention", "weights"), ("feed_forward",)  # where a layer drops elements
-
-
 class Dropout(NamedTuple):
     """The rates, and the place in (seed, step, layer, site) that decides which elements are dropped."""
 
@@ -159,7 +157,7 @@ class Dropout(NamedTuple):
 
     def at(self, *sites) -> Dropout:
         """The dropout of a place inside this one: a layer, or a tensor in it."""
-        return Dropout(self.hidden_rate, self.attention_rate, (*self.place, *sites))
+        return self._replace(place=(*self.place, *sites))
 
     @property
     def hidden(self):
@@ -176,7 +174,8 @@ class Dropout(NamedTuple):
 def _key_of(place: tuple) -> tuple[np.uint32, np.uint32]:
     """A key for the kernels' random numbers, a function of the place alone: two checksums of its name.
 
-    The second is of the name read backwards, so that places which differ in one character differ in both.
+    The second is of the name read backwards. Such checksums are linear: that of the name with only another beginning
+    would be the first one XOR a constant, for all names of one length, and so nothing new.
     """
     name = "/".join(map(str, place)).encode()
     return np.uint32(zlib.crc32(name)), np.uint32(zlib.crc32(b"second" + name[::-1]))
@@ -186,11 +185,7 @@ NO_DROPOUT = Dropout()
 
 
 def dropout_of_step(config: BertConfig, seed: int, step: int) -> Dropout:
-    """The dropout of a training step. The keys of all layers are computed before the pass: after a kernel each would
-    take four times as long."""
-    for layer in range(config.n_layers):
-        for sites in SITES:
-            _key_of((seed, step, layer, *sites))
+    """The dropout of a training step."""
     return Dropout(config.hidden_dropout, config.attention_dropout, (seed, step))
 
 
@@ -225,4 +220,4 @@ class Context(NamedTuple):
 
     def at(self, *sites) -> Context:
         """The same context, its dropout placed inside a layer or at a site."""
-        return Context(self.config, self.offsets_q, self.offsets_kv, self.adapter, self.dropout.at(*sites))
+        return self._replace(dropout=self.dropout.at(*sites))

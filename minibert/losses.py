@@ -55,8 +55,9 @@ def span_cross_entropy(logits, targets, offsets, weights=None):
 
 
 def binary_cross_entropy(scores, labels, offsets, weights=None):
-    """-log of the probability of what is true of each label, p = sigmoid(score) that it is there; mean over labels and
-    sequences.   (B, C), (B, C) of 0 and 1 -> (loss, dscores (B, C))
+    """-(label log p + (1 - label) log(1 - p)) with p = sigmoid(score), mean over labels and sequences.
+
+    (B, C), (B, C) of 0 and 1 -> (loss, dscores (B, C))
 
     forward was loss = sum(log(1 + e^s) - label s) / (B C), so now dscores = (p - label) / (B C).
     """

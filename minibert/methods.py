@@ -2,8 +2,9 @@
 
 adapter     adapters, every LayerNorm, the head: the paper's method
 full        everything
-top_k       the highest k layers and the head; with k = L everything (the paper's variable fine-tuning, section 3.3)
-layernorm   every LayerNorm and the head
+top_k       the highest k layers, the head, and the pooler if the head reads it; with k = L everything (the paper's
+            variable fine-tuning, sections 3.3 and 3.4)
+layernorm   every LayerNorm and the head (section 3.4)
 head        the head alone: a linear classifier on the features of a frozen backbone
 """
 

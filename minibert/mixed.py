@@ -175,7 +175,7 @@ class MixedModel:
             longest = min(TrainConfig.max_length, self.backbone.config.max_positions)
         else:
             record = self.records[task]
-            reads = "pairs" if record.training.get("pairs") else "single texts"
+            reads = "pairs" if record.reads_pairs else "single texts"
             fits = given == (len(texts) if reads == "pairs" else 0)
             need(fits, f"task {readable(task)} reads {reads}, but {given} of {len(texts)} texts have a second one")
             longest = max_length(record)
@@ -214,8 +214,7 @@ class MixedModel:
         }
         found = {task: self.models[task].predict(batches[task]) for task in batches if task in self.alone}
         once = {part.computes: part for part in parts.values()}
-        kernels.ensure_compiled(self.backbone.dtype, "predict")
-        with kernels.one_at_a_time():
+        with kernels.computing(self.backbone.dtype):
             states = dict(zip(once, mixed_encoder_forward([*once.values()]) if once else (), strict=True))
             for task, part in parts.items():
                 x = states[part.computes]

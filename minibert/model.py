@@ -13,7 +13,7 @@ from minibert.bert import context_of, encoder_backward, encoder_forward
 from minibert.config import SUBLAYERS, AdapterConfig, BertConfig
 from minibert.errors import InputError
 from minibert.heads import Head, check_weights, head_backward, head_forward, head_init, head_record, pooler_init
-from minibert.layers import Context, dropout_of_step
+from minibert.layers import NO_DROPOUT, Context, dropout_of_step
 from minibert.methods import check_options, check_pooler, format_table, parameter_table, trained_names, used_options
 from minibert.params import FlatParams, flatten, unflatten
 from minibert.storage import TOKENS, TaskRecord, check_backbone, fingerprint, read_backbone
@@ -77,8 +77,7 @@ class Backbone:
 
     def forward(self, batch: Batch) -> np.ndarray:
         """Hidden states of the last layer, without dropout.   -> (T, D)"""
-        kernels.ensure_compiled(self.dtype, "predict")  # not before: training compiles this and the rest together
-        with kernels.one_at_a_time():
+        with kernels.computing(self.dtype):
             return encoder_forward(batch, self.tree(self._arrays), None, context_of(batch, self.config))[0]
 
     def astype(self, dtype) -> Backbone:
@@ -203,12 +202,11 @@ class Model:
 
     def _context(self, batch: Batch, dropout_step: int | None = None) -> Context:
         """The context of a pass; dropout_step None is without dropout."""
-        dropout = None if dropout_step is None else dropout_of_step(self.config, self.seed, dropout_step)
+        dropout = NO_DROPOUT if dropout_step is None else dropout_of_step(self.config, self.seed, dropout_step)
         return context_of(batch, self.config, self.adapter, dropout, all_rows=self.head_record.reads_all_tokens)
 
     def _scores(self, batch: Batch, context: Context) -> np.ndarray:
-        kernels.ensure_compiled(self.backbone.dtype, "predict")
-        with kernels.one_at_a_time():
+        with kernels.computing(self.backbone.dtype):
             if isinstance(batch, Features):
                 states = batch.states
             else:
@@ -217,8 +215,7 @@ class Model:
 
     def hidden(self, batch: Batch) -> np.ndarray:
         """Hidden states of the last layer, adapters included, without dropout.   -> (T, D)"""
-        kernels.ensure_compiled(self.backbone.dtype, "predict")
-        with kernels.one_at_a_time():
+        with kernels.computing(self.backbone.dtype):
             return encoder_forward(batch, self._tree, None, context_of(batch, self.config, self.adapter))[0]
 
     @property
@@ -238,8 +235,7 @@ class Model:
         """
         if not self.has_features:
             raise RuntimeError("features are for a model whose encoder is frozen, and whose head reads [CLS] alone")
-        kernels.ensure_compiled(self.backbone.dtype, "predict")
-        with kernels.one_at_a_time():
+        with kernels.computing(self.backbone.dtype):
             return Features(encoder_forward(batch, self._tree, None, self._context(batch))[0])
 
     def forward(self, batch: Batch) -> np.ndarray:
@@ -273,8 +269,7 @@ class Model:
         grads = unflatten(flat_grads)
 
         head_context = self.head_record.context(context)
-        kernels.ensure_compiled(self.backbone.dtype, "train")
-        with kernels.one_at_a_time():
+        with kernels.computing(self.backbone.dtype, "train"):
             if isinstance(batch, Features):
                 states, caches = batch.states, None
             else:
@@ -289,7 +284,7 @@ class Model:
     def caches(self, batch: Batch, dropout_step: int | None = None) -> list:
         """What the encoder's forward pass of a training step keeps for backward: of the embeddings, of each layer."""
         grads = unflatten(FlatParams.zeros_like(self.trained()))
-        with kernels.one_at_a_time():
+        with kernels.computing(self.backbone.dtype, "train"):
             return encoder_forward(batch, self._tree, grads, self._context(batch, dropout_step))[1]
 
     def _checked(self, labels, weights, batch: Batch) -> tuple[np.ndarray, np.ndarray | None]:

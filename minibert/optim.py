@@ -1,4 +1,8 @@
-"""Adam with decoupled weight decay, the learning rate's rise and fall, and clipping: the paper's section 3.1."""
+"""Adam, the learning rate's rise and fall, and clipping.
+
+The paper's section 3.1 names Adam and the schedule, and refers to Devlin et al. (2018) for the rest: weight decay and
+clipping by the norm are BERT's.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +18,18 @@ BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: float = 0.1) -> float:
-    """The rate of step 0, 1, ..., steps - 1: a straight line up over the first `warmup` of the steps, then down to
-    zero."""
-    rising = round(warmup * steps)  # whole steps: with half a step the line down would start above the peak
+    """The rate of step 0, 1, ..., steps - 1: a straight line up over the first `warmup` of the steps, then one down,
+    which would reach zero one step after the last."""
+    rising = round(warmup * steps)  # whole steps: with 1.5 of them the line up would reach 2 / 1.5 of the peak
     if step < rising:
         return peak * (step + 1) / rising
     return peak * (steps - step) / max(1, steps - rising)
 
 
-def clip_by_global_norm(grads: dict[str, np.ndarray], largest: float) -> float:
+def clip_by_global_norm(grads: FlatParams, largest: float) -> float:
     """Scale all gradients in place so that their norm together is at most `largest` (0: leave them). Returns the norm
     before (derivations, eq. (29))."""
-    if isinstance(grads, FlatParams):
-        return math.sqrt(kernels.squared_norm(grads.all, largest))
-    norm = math.sqrt(sum(kernels.squared_norm(g) for g in grads.values()))
-    if 0 < largest < norm < math.inf:
-        for g in grads.values():
-            g *= g.dtype.type(largest / norm)
-    return norm
+    return math.sqrt(kernels.squared_norm(grads.all, largest))
 
 
 class Adam:
@@ -43,26 +41,18 @@ class Adam:
     Weight decay is for weights (names that end in /W), as in BERT: biases and LayerNorms are left out.
     """
 
-    def __init__(self, params: dict[str, np.ndarray], weight_decay: float = 0.0):
+    def __init__(self, params: FlatParams, weight_decay: float = 0.0):
         self.params, self.weight_decay, self.steps = params, weight_decay, 0
         self.m, self.v = FlatParams.zeros_like(params), FlatParams.zeros_like(params)
 
-    def step(self, grads: dict[str, np.ndarray], lr: float) -> None:
-        """Move every parameter, in place. grads may hold those of further parameters, too."""
+    def step(self, grads: FlatParams, lr: float) -> None:
+        """Move every parameter, in place. Raises ValueError if the gradients are not those of the parameters."""
+        if list(grads) != list(self.params):
+            raise ValueError("the gradients must have the parameters' names, in their order")
         self.steps += 1
-        for *p_g_m_v, decays in self._pieces(grads):
-            decay = self.weight_decay if decays else 0.0
-            kernels.adam(*p_g_m_v, lr, BETA1, BETA2, EPS, decay, self.steps)
-
-    def _pieces(self, grads: dict[str, np.ndarray]):
-        """(p, g, m, v, is it weights?): two pieces where all four are packed alike, else one for every parameter."""
-        four = self.params, grads, self.m, self.v
-        if all(isinstance(arrays, FlatParams) for arrays in four) and list(grads) == list(self.params):
-            yield *(arrays.decay for arrays in four), True
-            yield *(arrays.no_decay for arrays in four), False
-        else:
-            for name in self.params:
-                yield *(arrays[name] for arrays in four), name.endswith("/W")
+        p, g, m, v = self.params, grads, self.m, self.v
+        kernels.adam(p.decay, g.decay, m.decay, v.decay, lr, BETA1, BETA2, EPS, self.weight_decay, self.steps)
+        kernels.adam(p.no_decay, g.no_decay, m.no_decay, v.no_decay, lr, BETA1, BETA2, EPS, 0.0, self.steps)
 
     def state(self) -> dict[str, np.ndarray]:
         """What a resumed run needs, by flat name: parameters and both averages."""

@@ -48,8 +48,8 @@ class FlatParams(dict):
     """Flat name -> array, all of them views into one memory, so that one call of a kernel walks through all.
 
     `all` is the whole memory. It begins with the weights, whose names end in "/W": `decay`. The others, which weight
-    decay leaves alone, are `no_decay`. There are gaps between arrays; they are zero and stay so, as what is done to one
-    element is done to all.
+    decay leaves alone, are `no_decay`. Each array begins on a cache line of its own. The gaps between arrays are zero
+    and stay zero: where parameter, gradient and both averages are 0 Adam moves nothing, and clipping scales 0.
 
     Names and shapes are fixed. `flat[name] = array` and `flat |= {name: array}` write into the memory; they raise
     KeyError for a name that is not there, and ValueError for another shape. What would take a name away is a TypeError.

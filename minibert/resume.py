@@ -53,7 +53,7 @@ def resume(training: Training, replace: bool = False) -> bool:
     if progress.best_epoch:
         _check_bank(training)
     try:
-        training.go_on(arrays, progress, epoch)
+        training.load_progress(arrays, progress, epoch)
     except InputError as error:
         raise InputError(f"{folder.state}: {error}") from None
     return True

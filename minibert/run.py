@@ -115,7 +115,7 @@ def train_task(trial: Trial, task: Task, backbone: Backbone, quiet: bool = True)
     """
     with _ONE_AT_A_TIME, _folder(None) as out:
         training = prepare(trial, task, backbone, out, quiet)
-        notes = [*training.task.notes, *training.row_notes()]
+        notes = [*training.task.notes, *training.notes()]
         for name, split in {"train": training.train, **training.dev}.items():
             notes += split.notes(name)
         for note in notes:

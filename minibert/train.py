@@ -101,7 +101,7 @@ class Training:
         test = self.task.test
         return None if test is None or test.labels is None else self.tokenized(test)
 
-    def row_notes(self) -> list[str]:
+    def notes(self) -> list[str]:
         """What is to be told, before training, of rows that the model cannot tell apart, of scores out of reach, and of
         so few steps that little can be learned."""
         hashes = self.hashes | ({} if self.test is None else {"test": self.test.hashes()})
@@ -142,7 +142,7 @@ class Training:
                 self.say(f"\ninterrupted {self._where()}")
                 self._keep_a_bank()
             except NonFiniteLoss:
-                self._end_of_hope()
+                self._after_divergence()
                 raise
             return self._end(finished, test, report)
 
@@ -193,7 +193,7 @@ class Training:
         if self.progress.best_epoch == 0:
             self._save_bank({})
 
-    def _end_of_hope(self) -> None:
+    def _after_divergence(self) -> None:
         """After a NonFiniteLoss: a resumed run would end there again."""
         if self._is_trained():
             self._end(True, None, nothing)  # by the test split alone
@@ -309,7 +309,7 @@ class Training:
             with self.saving.timed():
                 write_progress(self.folder.state, arrays, self.progress, self.epoch, self.settings)
 
-    def go_on(self, arrays: dict[str, np.ndarray], progress: Progress, epoch: Epoch) -> None:
+    def load_progress(self, arrays: dict[str, np.ndarray], progress: Progress, epoch: Epoch) -> None:
         """Take over what `read_progress` gave. Raises InputError if it does not fit, and changes nothing."""
         if progress.epoch > self.config.epochs or len(epoch.losses) > self.steps_per_epoch:
             raise InputError(f"epoch {progress.epoch + 1}, step {len(epoch.losses)} of it, is after the end of the run")

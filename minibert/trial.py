@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
 
+import numpy as np
+
 from minibert.config import AdapterConfig, TrainConfig
 from minibert.data import CSV_OPTIONS, DEFAULT_MAX_LENGTH
 from minibert.errors import InputError, list_some, readable, shown
@@ -56,6 +58,9 @@ class Trial:
     def __post_init__(self):
         check_options(self.method, self.adapter, self.top_k, self.train_layernorm)
         check_pooler(self.method, self.pooled, self.train_pooler)
+        for name in ("top_k", "train_rows", "dev_rows"):
+            object.__setattr__(self, name, _plain(getattr(self, name)))
+        object.__setattr__(self, "task_options", {name: _plain(value) for name, value in self.task_options.items()})
         if self.method == "adapter" and self.adapter is None:
             object.__setattr__(self, "adapter", AdapterConfig())
         if self.data is not None:
@@ -108,15 +113,20 @@ class Trial:
 
     def describe_settings(self, seed: bool = False) -> str:
         """What is usually varied, and whatever else is not the default."""
-        shown = {name: value for name, value in flatten(self.changed()).items() if value != {}}
+        varied = {name: value for name, value in flatten(self.changed()).items() if value != {}}
         for name in ("task", "method", "adapter/size", "train/lr", "train/epochs", "train/seed"):
-            shown.pop(name, None)
+            varied.pop(name, None)
         usual = {"M": self.adapter.size} if self.adapter else {}
         usual |= {"lr": self.train.lr, "epochs": self.train.epochs}
-        usual |= {name.split("/")[-1]: v for name, v in shown.items() if not name.startswith("task_options/")}
+        usual |= {name.split("/")[-1]: v for name, v in varied.items() if not name.startswith("task_options/")}
         usual |= {"seed": self.train.seed} if seed else {}
         joined = {name: ",".join(map(str, v)) if isinstance(v, tuple) else v for name, v in usual.items()}
         return " ".join(f"{name}={value}" for name, value in joined.items())
+
+
+def _plain(value):
+    """A number of NumPy, such as a grid search gives, as one of Python, which JSON knows."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _changed(settings, kind: type) -> dict:

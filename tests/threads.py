@@ -86,10 +86,11 @@ def _passes(backbone):
 
 def _gradients(model, batch, labels) -> list:
     from minibert.optim import Adam, clip_by_global_norm
+    from minibert.params import FlatParams
 
     loss, grads = model.loss_and_grads(batch, labels, dropout_step=3)
     norm = clip_by_global_norm(grads, 1.0)
-    optimizer = Adam({name: grad.copy() for name, grad in grads.items()})
+    optimizer = Adam(FlatParams.copy_of(grads))
     optimizer.step(grads, 1e-3)
     return [np.array([loss, norm]), *grads.values(), *optimizer.params.values()]
 

@@ -46,7 +46,7 @@ def fetch(name: str, out: Path, given: Path | None = None, force: bool = False, 
         # Beside the target, where the big file must fit anyway; a small /tmp may not hold it.
         with temporary_folder(".fetch-", out.parent) as work:
             weights = obtain(entry, work, given)
-            checkpoint = read_checkpoint(weights, entry.lowercase, frozenset(entry.files))  # others were not checked
+            checkpoint = read_checkpoint(weights, True, frozenset(entry.files))  # others were not checked
             _write(checkpoint, out, entry.source, verbose)
     except OSError as error:
         raise cannot_be_written(out, error) from None
@@ -114,7 +114,7 @@ def to_hf(path: Path, out: Path, force: bool = False, bank: Path | None = None, 
     """Write a backbone, or a task of a bank that was tuned on it without adapters, as a Hugging Face folder."""
     if bank is None and name is not None:
         raise InputError(f"--name {name} names a task of a bank: give --bank, too")
-    taken = [name for name in (WEIGHTS, CONFIG, CASING, WHOLE, VOCAB, ADDED, SPECIAL) if (out / name).exists()]
+    taken = [file for file in (WEIGHTS, CONFIG, CASING, WHOLE, VOCAB, ADDED, SPECIAL) if (out / file).exists()]
     if taken and not force:
         raise InputError(f"{out / taken[0]}: is there already; give another --out, or replace it with --force")
     backbone = _checked(path)

@@ -9,7 +9,7 @@ import os
 import re
 from pathlib import Path
 
-from minibert.errors import InputError, list_some, one_line, shown
+from minibert.errors import InputError, list_some, one_line, require, shown
 from minibert.storage import FULL
 from weights_convert.tensors import LAYOUTS, shards_of
 from weights_convert.tokenizer_files import ADDED, CASING, CONFIG, SPECIAL, VOCAB, WHOLE
@@ -86,11 +86,7 @@ def list_files(repo: str, revision: str | None) -> tuple[str, list[str]]:
 
 
 def _library():
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise InputError("huggingface_hub is not installed; run: pip install 'minibert[convert]'") from None
-    return huggingface_hub
+    return require("the Hugging Face hub", "huggingface_hub", "convert")
 
 
 def _no(what: str, error: Exception) -> Exception:

@@ -17,7 +17,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Entry:
-    """A backbone at one revision. files: {name: (size in bytes, SHA-256)}."""
+    """A backbone at one revision; its tokenizer makes letters small. files: {name: (size in bytes, SHA-256)}."""
 
     name: str
     repo: str
@@ -25,7 +25,6 @@ class Entry:
     parameters: int
     files: dict[str, tuple[int, str]]
     package: Package | None = None
-    lowercase: bool = True
 
     @property
     def source(self) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
-from minibert.errors import LONGEST_VALUE, InputError, list_some, need, one_line, readable, shown
+from minibert.errors import LONGEST_VALUE, InputError, list_some, need, one_line, readable, require, shown
 from minibert.storage import stand_in
 from minibert.storage.tokenizer import parse
 from weights_convert.tensor_bundle import INDEX, Bundle
@@ -108,11 +108,8 @@ def _open_file(path: Path) -> Tensors:
 
 def safetensors():
     """The safetensors package. Raises InputError that names the extra if it is not installed."""
-    try:
-        import safetensors.numpy
-    except ImportError:
-        raise InputError("safetensors is not installed; run: pip install 'minibert[convert]'") from None
-    return safetensors
+    require("a safetensors file", "safetensors.numpy", "convert", "safetensors")
+    return require("a safetensors file", "safetensors", "convert")
 
 
 def _open_safetensors(path: Path) -> Tensors:

@@ -275,7 +275,7 @@ def write_torch_file(path: str | Path, tensors: dict[str, np.ndarray]) -> None:
 
 
 def _pickle_of(arrays: dict[str, np.ndarray]) -> bytes:
-    """The pickle of an OrderedDict of tensors, written operation by operation as the machine above follows it."""
+    """The pickle of an OrderedDict of tensors, written operation by operation, as torch_pickle.py follows it."""
     empty_dict = _global(ORDERED_DICT) + b")R"
     parts = [b"\x80\x02", empty_dict]
     for i, (name, array) in enumerate(arrays.items()):

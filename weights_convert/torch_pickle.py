@@ -69,7 +69,7 @@ _MARK = object()
 
 
 class Pickle:
-    """One pickle, followed operation by operation. `value` is what it builds; `end` the position after it."""
+    """One pickle, followed operation by operation. `value` is what it builds."""
 
     def __init__(self, data: io.BytesIO):
         self.stack: list = []

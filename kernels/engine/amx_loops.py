@@ -125,7 +125,7 @@ def _block_sizes(depth, n_rows, n_panels, is_packed):
     """KC, MC and the panels of a group.
 
     A group is all panels if they are packed, one panel if all rows can be packed before, and GROUP panels otherwise. A
-    panel of KC values of k takes 74 KB, MC rows take 590 KB.
+    panel of KC values of k takes 74 KB, MC rows take 590 KB, MC_MOST rows 885 KB.
     """
     kc = _balanced(depth, KC, TILE_K)
     if is_packed:

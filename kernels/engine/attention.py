@@ -6,7 +6,7 @@ K, V (n, d_head) the parts of q, k and v that belong to them:
     S = Q K.T / sqrt(d_head)      P = softmax(S), row by row      context = dropout(P) V
 
 P is never stored. Forward keeps one number for each row and head, the log-sum-exp lse = log(sum(exp(S))), and backward
-computes P = exp(S - lse) again: T H numbers instead of H m n for each sequence. This is the recomputation of
+computes P = exp(S - lse) again: R H numbers in all, instead of H m n for each sequence. This is the recomputation of
 FlashAttention (Dao et al., 2022, who keep the row's maximum and sum; Dao, 2023, FlashAttention-2, keeps the lse).
 
 Rows offsets_q[b]:offsets_q[b + 1] of q, and offsets_kv[b]:offsets_kv[b + 1] of k and v, are sequence b. In most layers
@@ -71,8 +71,8 @@ def attention(q, k, v, offsets_q, offsets_kv, n_heads, dropout=None):
 def attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv, dropout=None):
     """dq, dk, dv; if there are as many queries as keys, one array.   (R, D) -> (R, D), (T, D), (T, D), or (3, T, D)
 
-    forward was context = (P m) V with P = softmax(S) and m the mask of dropout, so now
-    dV = (P m).T dC;  dP = (dC V.T) m;  dS = P (dP - row_sum(dP P));
+    forward was context = (P m) V with P = softmax(S) and m the mask of dropout, so now, with dA = dcontext,
+    dV = (P m).T dA;  dP = (dA V.T) m;  dS = P (dP - row_sum(dP P));
     dQ = dS K / sqrt(d_head);  dK = dS.T Q / sqrt(d_head)
     """
     check_attention_backward(dcontext, q, k, v, lse, offsets_q, offsets_kv)

@@ -30,7 +30,7 @@ from minibert.bench.counts import bytes_moved, named_arguments, operations
 from minibert.bench.peer import KINDS, in_turns_with_peer, our_row, torch_products
 from minibert.bench.timing import Machine, amx_gflops, in_turns, memory_gb_per_second, multiply_add_gflops
 from minibert.bench.workloads import WORKLOADS, check_inputs, open_workload, run_workload
-from minibert.errors import InputError
+from minibert.errors import InputError, flag
 from minibert.interrupt import compile_kernels
 
 KERNEL_SHAPE = {"lengths": (128,) * 32, "size": 384, "n_out": 1536, "n_heads": 12}  # the workload full on MiniLM
@@ -70,7 +70,7 @@ def _sections(args) -> list[str]:
     args.section = args.section or ("step" if given else "all")
     sections = ["matmul", "kernels", "step"] if args.section == "all" else [args.section]
     if given and "step" not in sections:
-        raise InputError(f"--{given[0].replace('_', '-')} is for the training step: minibert bench step")
+        raise InputError(f"{flag(given[0])} is for the training step: minibert bench step")
     if args.plot and "kernels" not in sections:
         raise InputError("--plot draws the kernels: minibert bench kernels --plot FILE")
     if args.section != "matmul" and bool(args.peer) != bool(args.peer_script):
@@ -80,7 +80,7 @@ def _sections(args) -> list[str]:
     for name in ("repeats", "turns", "batch_size", "busy_cores"):
         number = getattr(args, name)
         if number is not None and number < 1:
-            raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {number}")
+            raise InputError(f"{flag(name)} must be at least 1, got {number}")
     if not 0 < args.seconds < 1e6:
         raise InputError(f"--seconds must be above 0, got {args.seconds}")
     return sections

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from minibert.data.squad import find_file, read_predictions, read_questions
-from minibert.errors import InputError
+from minibert.errors import InputError, flag
 from minibert.metrics import squad_scores
 from minibert.storage import TaskRecord, write_text
 
@@ -24,7 +24,7 @@ def check_eval(args) -> None:
             raise InputError(f"eval needs {' and '.join(missing)} (or --predictions FILE: the answers of task squad)")
     else:
         needless = ("backbone", "bank", "name", "predictions_out", "dev_rows")
-        needless = [f"--{name.replace('_', '-')}" for name in needless if getattr(args, name) is not None]
+        needless = [flag(name) for name in needless if getattr(args, name) is not None]
         if needless:
             raise InputError(f"--predictions scores every answer of a file and runs no model: leave out {needless[0]}")
         if args.data is None:

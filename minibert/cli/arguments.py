@@ -17,13 +17,13 @@ SAVE_HELP = "within an epoch, write what --resume needs every X minutes (5; 0: o
 
 # A line for each command, below its help and below what it says of arguments that it cannot use.
 EXAMPLES = {
-    "train": "minibert train --backbone minilm-l6.h5 --task opinions --out RUN",
-    "eval": "minibert eval --backbone minilm-l6.h5 --bank RUN --split test",
-    "predict": 'minibert predict --backbone minilm-l6.h5 --bank RUN "Not bad at all."',
+    "train": "minibert train --backbone models/minilm-l6.h5 --task opinions --out RUN",
+    "eval": "minibert eval --backbone models/minilm-l6.h5 --bank RUN --split test",
+    "predict": 'minibert predict --backbone models/minilm-l6.h5 --bank RUN "Not bad at all."',
     "bank": "minibert bank add all.h5 RUN",
-    "sweep": "minibert sweep --backbone minilm-l6.h5 --tasks opinions --lr 3e-4,1e-3 --ledger sweep.jsonl",
-    "reproduce": "minibert reproduce table1 --backbone minilm-l6.h5 --quick",
-    "ablate": "minibert ablate RUN --backbone minilm-l6.h5",
+    "sweep": "minibert sweep --backbone models/minilm-l6.h5 --tasks opinions --lr 3e-4,1e-3 --ledger sweep.jsonl",
+    "reproduce": "minibert reproduce table1 --backbone models/minilm-l6.h5 --quick",
+    "ablate": "minibert ablate RUN --backbone models/minilm-l6.h5",
     "baseline": "minibert baseline --task opinions",
     "bench": "minibert bench matmul",
     "params": "minibert params --config bert-base --adapter-size 64",
@@ -245,7 +245,7 @@ def _add_reports(commands) -> None:
     _threads_argument(p)
 
     p = commands.add_parser("download", help="get the data of a GLUE task or SQuAD")
-    p.add_argument("name", help="a task")
+    p.add_argument("name", help="cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli or squad")
     p.add_argument("--out", required=True, metavar="DIR", help="folder for the data")
     p.add_argument("--mirror", metavar="URL", help="URL or folder to use in place of the public hosts")
 

@@ -16,6 +16,7 @@ from minibert.storage import (
     TaskRecord,
     add_task,
     bank_file,
+    check_new_name,
     copy_task,
     extract_tasks,
     find_task,
@@ -38,7 +39,7 @@ def list_bank(args) -> None:
     """One line a task: its method, how many parameters are its own, its scores."""
     for record in read_bank(bank_file(args.bank)).values():
         print_notes(unscored_note(record))
-        size = _size(record)
+        size = record.n_params
         if args.json:
             row = {"task": record.name, "head": record.head, "labels": record.labels, "method": record.method}
             print(json.dumps({**row, "parameters": size, "dev": record.dev}))
@@ -77,7 +78,7 @@ def _facts(record: TaskRecord) -> dict:
         "dev": record.dev,
         "training": record.training,
         "rows": {name: len(hashes) for name, hashes in record.rows.items()},
-        "parameters": {"total": _size(record)} | {group: n for group, n in counts.items() if n},
+        "parameters": {"total": record.n_params} | {group: n for group, n in counts.items() if n},
         "bytes": sum(array.nbytes for array in record.arrays.values()),
         "backbone": {
             "fingerprint": record.backbone_fingerprint,
@@ -114,10 +115,6 @@ def _written(value) -> str:
     return ", ".join(map(_written, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
-def _size(record: TaskRecord) -> int:
-    return sum(array.size for array in record.params.values())
-
-
 # ------------------------------------------------------------------------------------------------------- what changes
 
 
@@ -140,6 +137,7 @@ def _to_be_added(path: Path, args) -> list[TaskRecord]:
     if args.new_name is not None:
         if len(records) != 1:
             raise InputError(f"--as names one task, and {len(records)} are added")
+        check_new_name(args.new_name)
         records = [replace(records[0], name=args.new_name)]
     return records
 

@@ -16,7 +16,7 @@ examples:
   minibert bank remove all.h5 sst2
   minibert bank extract all.h5 mrpc --out mrpc.h5
   minibert bank export runs/mrpc --to adapterhub mrpc-adapter
-  minibert bank import mrpc-adapter --backbone minilm-l6.h5 --out all.h5
+  minibert bank import mrpc-adapter --backbone models/minilm-l6.h5 --out all.h5
 
 BANK is a bank file or a run folder. `minibert bank BANK` lists its tasks, too
 (a folder that is called as a subcommand is written ./list).

@@ -59,7 +59,7 @@ def train(args) -> int:
 def _announce(training: Training) -> list[str]:
     """Say what is trained, on what: before step 1. Returns the notes among it, for the report."""
     model, task, config, say = training.model, training.task, training.config, training.say
-    about_rows, weights = [*task.notes, *training.row_notes()], weight_lines(training.class_weights)
+    about_rows, weights = [*task.notes, *training.notes()], weight_lines(training.class_weights)
     for note in about_rows:
         say(f"note: {note}")
     sizes = [f"{len(task.train)} train", *(f"{len(split)} {name}" for name, split in task.dev.items())]

@@ -7,7 +7,7 @@ from pathlib import Path
 from minibert.cli.exchange_arguments import ADAPTERHUB
 from minibert.cli.inputs import print_notes
 from minibert.errors import InputError, list_some, need, printable, readable
-from minibert.storage import TaskRecord, add_task, bank_file, choose, read_backbone, read_bank
+from minibert.storage import TaskRecord, add_task, bank_file, check_new_name, choose, read_backbone, read_bank
 from minibert.trained import unscored_note
 
 # ----------------------------------------------------------------------------------------------------------------- out
@@ -53,6 +53,8 @@ def bank_import(args) -> None:
 
     path = bank_file(args.out)
     need(path.exists() or path.suffix == ".h5", f"{path} does not exist; the name of a new bank ends in .h5")
+    if args.new_name is not None:
+        check_new_name(args.new_name)
     record, notes = import_(Path(args.folder), read_backbone(args.backbone), args.new_name, args.pairs or None)
     add_task(path, record, replace=args.replace)
     print_notes(map(printable, notes))
@@ -63,6 +65,5 @@ def _told(record: TaskRecord) -> str:
     """What came in: the task, its adapters, its head."""
     form, labels = record.adapter, list_some(readable(label) for label in record.labels)
     of = f" ({labels})" if labels else ""
-    size = sum(array.size for array in record.params.values())
     placed = " and ".join(form.sublayers)
-    return f"task {record.name}, {form.size} units in {placed}, head {record.head}{of}, {size:,} parameters"
+    return f"task {record.name}, {form.size} units in {placed}, head {record.head}{of}, {record.n_params:,} parameters"

@@ -21,7 +21,7 @@ def exchange_arguments(actions) -> None:
     p.add_argument("--backbone", metavar="FILE.h5", help="for onnx, whose file holds the whole model")
 
     told = "add a task that the library `adapters` saved (AdapterHub)"
-    example = "example: minibert bank import DIR --backbone minilm-l6.h5 --out BANK.h5"
+    example = "example: minibert bank import DIR --backbone models/minilm-l6.h5 --out BANK.h5"
     p = actions.add_parser("import", help=told, description=f"{told}.", epilog=example)
     p.add_argument("folder", metavar="DIR", help="what model.save_adapter(DIR, NAME) wrote, with its head")
     p.add_argument("--backbone", required=True, metavar="FILE.h5", help="the model that the adapter was trained on")

@@ -10,7 +10,7 @@ from minibert.cli.arguments import build_parser
 from minibert.cli.inputs import open_rows, open_task, read_task
 from minibert.data import limit_train
 from minibert.data.rows import text_notes
-from minibert.errors import InputError, counted, need
+from minibert.errors import InputError, counted, flag, need
 from minibert.evaluate import format_scores
 from minibert.interrupt import compile_kernels
 from minibert.lab.ablate import ablated_scores, ablation_metric, ablation_rows, format_heatmap
@@ -24,6 +24,11 @@ from minibert.lab.summary import summarize, write_summary
 from minibert.lab.sweep import run_trials, tell_plan
 from minibert.storage import write_rows
 from minibert.trial import TRIAL_OPTIONS, grid
+
+# What `sweep` reads if trials are not those of a grid; and options whose flag is not spelt as their name.
+SUMMARY_OPTIONS = {"ledger", "summary", "csv", "differences"}
+REPEAT_OPTIONS = {"ledger", "repeat", "csv", "backbone", "data", "task", "processes", "dask", "threads", "dry_run"}
+PLURALS = {"task": "--tasks", "seed": "--seeds"}
 
 
 def baseline(args) -> None:
@@ -72,6 +77,7 @@ def sweep(args) -> int:
     if args.repeat is not None:
         return _repeat(args)
     if args.summary:
+        _refuse_others(args, SUMMARY_OPTIONS, "--summary is of all that the ledger has")
         return _summary(args)
     if args.differences is not None:
         raise InputError("--differences is for --summary, which compares what the ledger has")
@@ -110,21 +116,19 @@ def _print_settings(records: list[dict], csv) -> None:
         print(csv)
 
 
-def _check_repeat(args) -> None:
-    """Raise InputError without a backbone, and for options that say nothing about trials which the ledger has."""
-    need(args.backbone is not None, "--repeat needs the --backbone that the trials were run on")
+def _refuse_others(args, used: set[str], why: str) -> None:
+    """Raise InputError for options that are given and would do nothing."""
     usual = vars(build_parser().parse_args(["sweep", "--ledger", args.ledger]))
-    names = [name for name in TRIAL_OPTIONS if name not in ("task", "data")]
-    names += ["summary", "differences", "keep", "retry_failed"]
-    others = [name for name in names if getattr(args, name) != usual[name]]
+    others = [name for name, value in vars(args).items() if name not in used and value != usual.get(name)]
     if others:
-        given = ", ".join(f"--{name.replace('_', '-')}" for name in others)
-        raise InputError(f"--repeat draws from the trials that the ledger has, or those of --tasks: leave out {given}")
+        given = ", ".join(PLURALS.get(name, flag(name)) for name in others)
+        raise InputError(f"{why}: leave out {given}")
 
 
 def _repeat(args) -> int:
     """Run trials of a ledger again, and compare. 1 if one differs by more than its processor and versions explain."""
-    _check_repeat(args)
+    _refuse_others(args, REPEAT_OPTIONS, "--repeat draws from the trials that the ledger has, or those of --tasks")
+    need(args.backbone is not None, "--repeat needs the --backbone that the trials were run on")
     records = read_ledger(args.ledger)
     drawn = draw(records, args.repeat, args.backbone, args.data, args.task)
     with make_executor(args) as executor:

@@ -26,7 +26,7 @@ from minibert.data.squad import unlabelled
 from minibert.data.stream import Row, Stream, open_input, open_stream
 from minibert.data.task import Examples, count_empty
 from minibert.data.write_table import LABEL_SEPARATOR, check_names, open_writer, output_form
-from minibert.errors import InputError, counted
+from minibert.errors import InputError, counted, flag
 from minibert.evaluate import predict as predict_batch
 from minibert.evaluate import tokenize
 from minibert.interrupt import compile_kernels
@@ -49,7 +49,7 @@ LIST_OPTIONS = ("texts", "file", "pair", "json", "mixed")
 def check_list_options(args) -> None:
     """Raise InputError if options of --data were given without it. --file has an --encoding, too."""
     options = [name for name in (*ROW_OPTIONS, "force") if not (name == "encoding" and args.file)]
-    given = [f"--{name.replace('_', '-')}" for name in options if getattr(args, name)]
+    given = [flag(name) for name in options if getattr(args, name)]
     if given:
         needs = "--data FILE, or --file FILE" if given == ["--encoding"] else "--data FILE: the rows to label"
         raise InputError(f"{' and '.join(given)} cannot be used without {needs}")
@@ -116,7 +116,7 @@ def _settings(args, record: TaskRecord) -> tuple[list[str], Format]:
         places = places[:1]
         if args.pair_column is not None:
             raise InputError(f"task {record.name} reads single texts: leave out --pair-column")
-    missing = [f"--{place.replace('_', '-')}" for place in places if not setting(place)]
+    missing = [flag(place) for place in places if not setting(place)]
     if missing:
         raise InputError(f"predict --data needs {' and '.join(missing)}: which column of the file holds the texts")
     encoding = setting("encoding") or "utf-8"
@@ -135,7 +135,7 @@ def _numbers_of(args, stream: Stream, places: list[str]) -> list[int]:
         except InputError as error:
             if getattr(args, option) is not None:
                 raise
-            given = f"--{option.replace('_', '-')} NAME"
+            given = f"{flag(option)} NAME"
             end = "" if str(error).endswith("?") else "."
             raise InputError(f"{error}{end} If the file calls it otherwise: {given}") from None
     return found

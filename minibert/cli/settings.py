@@ -7,7 +7,7 @@ from argparse import ArgumentTypeError
 from dataclasses import fields
 
 from minibert.config import ACTIVATIONS, METHODS, SUBLAYERS, AdapterConfig, TrainConfig
-from minibert.errors import shown
+from minibert.errors import flag, shown
 from minibert.options import ADAPTER_OPTIONS, TRAIN_OPTIONS
 
 
@@ -62,7 +62,7 @@ _quoted_list.is_one_value = True
 ADAPTER_HELP = {
     "size": {"metavar": "M", "help": "units of the bottleneck (default 64)"},
     "init_std": {"metavar": "X", "help": "standard deviation of the adapters' initialization (default 0.01)"},
-    "activation": {"choices": ACTIVATIONS, "help": "default gelu"},
+    "activation": {"choices": ACTIVATIONS, "metavar": "NAME", "help": f"{', '.join(ACTIVATIONS)} (default gelu)"},
     "layernorm": {"help": "a LayerNorm on what an adapter reads"},
     "depth": {"metavar": "N", "help": "hidden layers of an adapter (default 1)"},
     "sublayers": {"metavar": "NAMES", "help": f"default {','.join(SUBLAYERS)}"},
@@ -107,12 +107,13 @@ def field_arguments(p, config: type, options: dict[str, str], texts: dict[str, d
     """An argument for every field of a config. options: {option: field}. It is None, or False, if it is not given."""
     types = {field.name: field.type for field in fields(config)}
     for option, name in options.items():
-        p.add_argument(f"--{option.replace('_', '-')}", **FROM_TYPE[types[name]] | texts.get(name, {}))
+        p.add_argument(flag(option), **FROM_TYPE[types[name]] | texts.get(name, {}))
 
 
 def method_arguments(p) -> None:
     """What is trained."""
-    p.add_argument("--method", choices=METHODS, default="adapter", help="default adapter")
+    names = f"{', '.join(METHODS)} (default adapter)"
+    p.add_argument("--method", choices=METHODS, default="adapter", metavar="NAME", help=names)
     field_arguments(p, AdapterConfig, ADAPTER_OPTIONS, ADAPTER_HELP)
     p.add_argument("--top-k", type=int, default=0, metavar="K", help="layers to train with --method top_k")
     p.add_argument("--freeze-layernorm", action="store_true", help="adapters without the LayerNorms")

@@ -25,7 +25,7 @@ _OPEN_QUOTE = re.compile(r'(?:^|[,;\t])\s*"[^"]*$')  # a quote where a field may
 def texts_and_pairs(args, record: TaskRecord) -> tuple[list[str], list[str] | None]:
     """The texts, and the second texts if the task of the record reads pairs. Notes go to standard error. Raises
     InputError."""
-    lines, pair = read_lines(args, record.training.get("task_options") or {}), second_text(args)
+    lines, pair = read_lines(args, record.settings("task_options")), second_text(args)
     cut = [text_and_pair(i, line, record, pair) for i, line in enumerate(lines, 1)]
     texts, pairs = zip(*cut, strict=True)
     return list(texts), list(pairs) if record.reads_pairs else None

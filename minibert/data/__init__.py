@@ -17,7 +17,7 @@ from minibert.data.split import Uncut
 from minibert.data.squad import FILES, find_file, read_squad
 from minibert.data.table import TableOptions, read_table
 from minibert.data.task import Examples, Task
-from minibert.errors import InputError, did_you_mean, shown
+from minibert.errors import InputError, did_you_mean, flag, shown
 
 __all__ = [
     "CSV_OPTIONS",
@@ -97,12 +97,12 @@ def _check_options(name: str, options: dict) -> None:
         raise InputError(f"no task has an option {', '.join(unknown)}; task csv has {', '.join(CSV_OPTIONS)}")
     foreign = [option for option in options if option not in task_options(name)]
     if foreign:
-        given = ", ".join(f"--{option.replace('_', '-')}" for option in foreign)
+        given = ", ".join(flag(option) for option in foreign)
         whose = "a task without a split of its own" if set(foreign) <= set(SPLIT_OPTIONS) else "task csv, your own file"
         raise InputError(f"{given} cannot be used with task {name}: only {whose} has such options")
     missing = [option for option in ("text_column", "label_column") if name == "csv" and option not in options]
     if missing:
-        flags = " and ".join(f"--{option.replace('_', '-')}" for option in missing)
+        flags = " and ".join(flag(option) for option in missing)
         raise InputError(f"task csv needs {flags}: the name of the column in your file")
 
 

@@ -33,8 +33,9 @@ class Format:
     """How a file is written. None means: decide by the file's name and first line (see `read_delimited`).
 
     quoting "csv": double quotes enclose fields that hold the delimiter or line breaks; "none": quotes are ordinary
-    characters. columns: the names of the columns of a file that has no header line. encoding: as in `reading.decode`.
-    advice: what to do about a damaged file, where it is a known release and not described by the options of task csv.
+    characters. columns: the names of the columns of a file that has no header line; None or "": it has one. encoding:
+    as in `reading.decode`. advice: what to do about a damaged file, where it is a known release and not described by
+    the options of task csv.
     Raises InputError for a delimiter that is not one character, an unknown quoting, or column names that repeat.
     """
 
@@ -51,6 +52,8 @@ class Format:
         object.__setattr__(self, "delimiter", delimiter)
         if self.quoting is not None and self.quoting not in QUOTINGS:
             raise InputError(f"quoting must be one of {', '.join(QUOTINGS)}; got {shown(self.quoting)}")
+        if self.columns == "":
+            object.__setattr__(self, "columns", None)
         if self.columns is not None:
             names = self.columns.split(",") if isinstance(self.columns, str) else self.columns
             names = tuple(name.strip() for name in names)
@@ -221,7 +224,7 @@ def _named(
         raise InputError(f"{path}: there is no header line")
     record, first_names = list(record), tuple(cell.strip() for cell in first)
     if form.columns and folded(first_names) == folded(form.columns):
-        named = f"its columns. {form.advice}" if form.advice else "--columns; leave out --columns"
+        named = f"its columns. {form.advice}" if form.advice else f"--columns; {NO_COLUMNS}"
         but = "" if first_names == form.columns else f", written {', '.join(map(shown, first_names))}"
         raise InputError(f"{path}: line {line} is a header with just the names of {named}{but}")
     if form.columns is not None:
@@ -229,6 +232,9 @@ def _named(
     names = form.columns or first_names
     whole = _same_width(path, rows, len(names), form, ("".join(record), text))
     return form.columns or tuple(first), Header(Path(path), names, form), whole
+
+
+NO_COLUMNS = 'leave out --columns (where they come from the training: --columns "")'
 
 
 def folded(names: Iterable[str]) -> tuple[str, ...]:

@@ -39,14 +39,14 @@ def check_mark(raw: bytes, name: str, encoding: str) -> None:
             f"--encoding, and the file is read as {marked[:6]}; or save it as {encoding}"
         )
     seems = None if marked or given[:6] not in ("utf-16", "utf-32") else zeros_of(raw)
-    if seems and seems != codecs.lookup(given if given[6:] else _native(given)).name:
+    if seems and seems != codecs.lookup(given if given[6:] else native(given)).name:
         raise InputError(
             f"{name}, line 1: there is no byte-order mark, and this looks like {seems}, not {encoding}: "
             f"--encoding {seems}"
         )
 
 
-def _native(encoding: str) -> str:
+def native(encoding: str) -> str:
     """How Python reads utf-16 or utf-32 without a mark."""
     return f"{encoding}-{'le' if 'a'.encode(encoding).endswith(bytes(1)) else 'be'}"
 

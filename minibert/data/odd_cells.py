@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from minibert.data.delimited import Table, folded, is_spaced
+from minibert.data.delimited import NO_COLUMNS, Table, folded, is_spaced
 from minibert.data.json_lines import JsonTable
 from minibert.data.labels import leave_out
 from minibert.data.quotes import held_note, looks_quoted, quote_note, rows_held
@@ -60,7 +60,7 @@ def _odd_rows(table: Table, label: str) -> list[str]:
         notes.append(f"{told}. {leave_out(drop.strip())}")
     if table.form.columns and _is_header(table, label):
         told = f"looks like a header ({', '.join(map(shown, table.rows[0]))}), and is read as a row"
-        notes.append(f"{name}, line {table.lines[0]} {told}. If it is one, leave out --columns")
+        notes.append(f"{name}, line {table.lines[0]} {told}. If it is one, {NO_COLUMNS}")
     place = table.place(label) if label in table.columns else None
     labels = set() if place is None else {row[place] for row in table.rows}
     are_scores = len(labels) > MANY and all(parse_score(cell) is not None for cell in labels)

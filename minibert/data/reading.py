@@ -12,11 +12,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from minibert.data.encodings import ODD, advise, check_mark, count_utf8, zeros_of
+from minibert.data.encodings import ODD, advise, check_mark, count_utf8, native, zeros_of
 from minibert.errors import InputError
 
 BOM = "\ufeff"  # the byte-order mark some editors put before the first letter
+SAVE = "Save the file as UTF-8"
 TO_UTF8 = "save the file as UTF-8 (every editor can, and iconv -f LATIN1 -t UTF-8)"
+LONGEST_MARK = 4  # bytes of a byte-order mark
 BLOCK = 2**20  # bytes that are read at a time of a file that is streamed
 LONGEST_LINE = 2**26  # characters, of such a file
 LARGEST_SCORE = float(np.finfo(np.float32).max)  # scores are stored as float32
@@ -70,7 +72,7 @@ def read_text(path: Path, encoding: str | Sequence[str] = "utf-8", advice: str |
     return decode(raw, str(path), encoding, advice)
 
 
-def decode(raw: bytes, name: str, encoding: str | Sequence[str] = "utf-8", advice: str | None = None) -> str:
+def decode(raw: bytes, name: str, encoding: str | Sequence[str] = "utf-8", advice: str = "") -> str:
     """The text of raw, the content of the file called name.
 
     encoding: one name, or several: the first is one of many bytes a character (UTF-8), the others of one byte, and the
@@ -83,7 +85,7 @@ def decode(raw: bytes, name: str, encoding: str | Sequence[str] = "utf-8", advic
     """
     _check_kind(raw, name)
     encodings = (encoding,) if isinstance(encoding, str) else tuple(encoding)
-    advice = advice or "Save the file as UTF-8"
+    advice = advice or SAVE
     try:
         text = _decode(raw, name, encodings)
     except UnicodeDecodeError as error:
@@ -143,7 +145,7 @@ def stream_lines(file: BinaryIO, name: str, encoding: str = "utf-8", advice: str
     encoding, advice and errors as in `decode`; an error is raised where it stands. A line of more than LONGEST_LINE
     characters is an error, too.
     """
-    line, rest = 1, ""
+    line, rest, advice = 1, "", advice or SAVE
     for text in _stream_text(file, name, encoding, advice):
         _check_no_nul(text, name, line, [encoding], advice)
         rest += text
@@ -164,13 +166,17 @@ def stream_lines(file: BinaryIO, name: str, encoding: str = "utf-8", advice: str
 def _stream_text(file: BinaryIO, name: str, encoding: str, advice: str) -> Iterator[str]:
     """The text of an open file, a block at a time; "\\r\\n" is never cut in two."""
     block, line = file.read(BLOCK), 1
+    while len(block) < LONGEST_MARK and (more := file.read(BLOCK)):
+        block += more
     _check_kind(block, name)
     try:
         b"xx".decode(encoding, "ignore")  # a LookupError also for codecs that give no text, such as hex
         check_mark(block, name, encoding)
+        wide = next((width for width, marks in _WIDE_MARKS.items() if block.startswith(marks)), None)
         if codecs.lookup(encoding).name == "utf-8":
-            wide = (width for width, marks in _WIDE_MARKS.items() if block.startswith(marks))
-            encoding = next(wide, encoding)
+            encoding = wide or encoding
+        elif codecs.lookup(encoding).name in _WIDE_MARKS and wide is None:
+            encoding = native(encoding)  # a decoder of parts of a file wants a mark, which one of the whole does not
         decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=False)
     except InputError:
         raise
@@ -183,9 +189,10 @@ def _stream_text(file: BinaryIO, name: str, encoding: str, advice: str) -> Itera
         except UnicodeDecodeError as error:
             before = error.object[: error.start].decode(error.encoding, errors="replace")
             where = f"{name}, line {line + _line_of(before) - 1}"
-            raise _wrong_byte(where, error, encoding, advise(advice or "Save the file as UTF-8", block)) from None
+            raise _wrong_byte(where, error, encoding, advise(advice, block)) from None
         except UnicodeError as error:  # of codecs that do not say where
-            raise InputError(f"{name} is not {encoding} ({error}). {advice}") from None
+            told = advise(advice, block)
+            raise InputError(f"{name} is not {encoding} ({error}). {told}") from None
         if text:
             text, mark = text.removeprefix(mark), ""
             yield text

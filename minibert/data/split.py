@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ class Cut:
 
     def __post_init__(self):
         check_split_seed(self.seed)
+        object.__setattr__(self, "seed", int(self.seed))  # of NumPy, too
         _check_shares(self.dev_share, self.test_share)
 
     @property
@@ -94,7 +96,7 @@ def _rare(whole: Examples, classes: tuple[str, ...], n_splits: int) -> list[str]
 
 def check_split_seed(seed: int) -> None:
     """Raise InputError if seed cannot be the seed of a split."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
         raise InputError(f"the seed of the split must be a whole number from 0, got {shown(seed)}")
 
 

@@ -14,7 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from minibert.data.delimited import ENCODING_ADVICE, Format, Header, scan_lines
+from minibert.data.delimited import ENCODING_ADVICE, NO_COLUMNS, Format, Header, folded, scan_lines
 from minibert.data.json_lines import JsonTable, cell, is_json_lines, json_objects
 from minibert.data.reading import stream_lines
 from minibert.errors import InputError, list_some, shown
@@ -91,7 +91,20 @@ def open_stream(file: BinaryIO, name: str, form: Format) -> Stream:
     if is_json_lines(name) or (name == STANDARD_INPUT and form.delimiter is None and looks_like_json):
         return _json_stream(name, lines, form)
     columns, header, numbered, notes = scan_lines(Path(name), lines, form)
+    if form.columns:
+        first = list(islice(numbered, 1))
+        numbered, notes = chain(first, numbered), (*notes, *_header_notes(name, form.columns, first))
     return Stream(name, columns, header, (Row(line, values) for line, values in numbered), notes)
+
+
+def _header_notes(name: str, columns: tuple[str, ...], first: list[tuple[int, list[str]]]) -> list[str]:
+    """A note if the first row, of a file that is to have no header, has the name of a column in its place."""
+    return [
+        f"{name}, line {line} looks like a header ({', '.join(map(shown, row))}), and is labelled as a row. If it is "
+        f"one, {NO_COLUMNS}"
+        for line, row in first
+        if any(cell == column for cell, column in zip(folded(row), folded(columns), strict=False))
+    ]
 
 
 def _checked_reads(name: str, lines: Iterator[str]) -> Iterator[str]:

@@ -1,1 +1,1 @@
-"""What stands on top of training: sweeps, the paper's tables and figures, ablation, plots, timings."""
+"""What stands on top of training: sweeps and their ledger, the paper's tables and figures, ablation."""

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from minibert.data.task import Examples, Task
 from minibert.errors import InputError, require, shown
+from minibert.evaluate import named_by_split
 from minibert.metrics import METRICS
 
 MOST_FEATURES = 200_000  # n-grams of each kind; the most frequent stay
@@ -33,8 +34,9 @@ def no_bert(task: Task, trials: int, seed: int) -> dict:
     Raises InputError: scikit-learn is not there, numbers out of range, texts without a single word.
     """
     _check(trials, seed)
-    if task.labels and task.label_shape:
-        raise InputError(f"task {task.name} has several labels a text; the baseline is for one label or score a text")
+    if task.label_shape:
+        what = "several labels a text" if task.labels else "answers in its texts"
+        raise InputError(f"task {task.name} has {what}; the baseline is for one label or score a text")
     start = time.perf_counter()
     rng = random.Random(seed)
     best, best_score = None, -np.inf
@@ -150,9 +152,7 @@ def _vectorizers(setting: dict) -> list:
 
 def _scores(model: _Linear, splits: dict[str, Examples], metrics: tuple[str, ...]) -> dict[str, float]:
     """{metric: value} on the first split; those of further ones are named metric_split, as after training."""
-    scores = {}
-    for i, (name, split) in enumerate(splits.items()):
-        guesses = model.predict(split)
-        for metric in metrics:
-            scores[metric if i == 0 else f"{metric}_{name}"] = METRICS[metric](guesses, split.labels)
-    return scores
+    guesses = {name: model.predict(split) for name, split in splits.items()}
+    return named_by_split(
+        {name: {m: METRICS[m](guesses[name], split.labels) for m in metrics} for name, split in splits.items()}
+    )

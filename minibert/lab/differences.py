@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.lab.summary import Setting, align, best_of, groups_of, mean_and_error
+from minibert.lab.summary import Setting, align, best_of, error_of_mean, groups_of, mean_and_error
 from minibert.storage import write_rows
 
 SPLITS = ("dev", "test")
@@ -56,7 +56,7 @@ def _mean(rows: list[dict]) -> dict:
         scored = [row for row in rows if not math.isnan(row[f"{split}_one"])]
         for part in PARTS:
             values = [row[f"{split}_{part}"] for row in scored] or [math.nan]
-            together = math.hypot(*values) / len(values) if part == "standard_error" else float(np.mean(values))
+            together = error_of_mean(values) if part == "standard_error" else float(np.mean(values))
             mean[f"{split}_{part}"] = together
     return mean
 

@@ -1,9 +1,10 @@
 """Where trials run: in this process, in processes of this machine, or on a Dask cluster.
 
-All are `concurrent.futures.Executor`s, with two attributes more that a sweep reads:
+All are `concurrent.futures.Executor`s, with three attributes more that a sweep reads:
 
     at_once   how many trials to hand over at a time: as many as run, so that the death of a worker concerns but those
     deaths    the exceptions of a future that mean that its worker died
+    threads   how many threads a trial's kernels use; None: not known
 
 Kernels take the threads of the machine by themselves; here they get their share.
 """
@@ -52,11 +53,11 @@ class InProcess(Executor):
 
         return kernels.threads()
 
-    def submit(self, function, /, *arguments, **keywords) -> Future:
+    def submit(self, function, /, *arguments) -> Future:
         """Run it; the future is done."""
         future: Future = Future()
         try:
-            future.set_result(function(*arguments, **keywords))
+            future.set_result(function(*arguments))
         except Exception as error:
             future.set_exception(error)
         return future

@@ -131,6 +131,7 @@ class Measurement:
 
 
 Experiment = Generator["list[Trial] | Measurement", Any, Report]
+Stage = Generator["list[Trial] | Measurement", Any, Any]  # a part of an experiment, which gives it something else
 
 
 # ----------------------------------------------------------------------------------------------------- small helpers
@@ -192,7 +193,7 @@ def format_rows(rows: list[dict]) -> str:
     )
 
 
-def sweep_then_seeds(scope: Scope, grids: dict[tuple[str, str], list[dict]]) -> Experiment:
+def sweep_then_seeds(scope: Scope, grids: dict[tuple[str, str], list[dict]]) -> Stage:
     """For each (task, label) the best of its settings on dev by the first seed, then run with every seed.
 
     A setting is a dict of options with "method" among them. Returns {(task, label): the trials of the best setting},

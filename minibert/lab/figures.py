@@ -19,6 +19,7 @@ from minibert.lab.experiment import (
     Measurement,
     Report,
     Scope,
+    Stage,
     format_rows,
     ks_of,
     rates,
@@ -26,7 +27,7 @@ from minibert.lab.experiment import (
     sweep_then_seeds,
     top_layers,
 )
-from minibert.lab.summary import mean_and_error
+from minibert.lab.summary import error_of_mean, mean_and_error
 from minibert.trial import Trial
 
 SPREAD = 8, 256  # the sizes over which the paper calls the quality stable
@@ -42,7 +43,7 @@ def curve_points(scope: Scope, sizes) -> list[tuple[str, int | str, dict]]:
     ]
 
 
-def curve(scope: Scope, sizes, split: str = "dev") -> Experiment:
+def curve(scope: Scope, sizes, split: str = "dev") -> Stage:
     """The trade-off between parameters and score, as rows: task, method, size or k, rate, epochs, params, metric, mean,
     its standard error, seeds, failed.
 
@@ -86,7 +87,7 @@ def spread_over_sizes(rows: list[dict]) -> list[dict]:
 
 def _mean_point(rows: list[dict]) -> dict:
     """A size's mean over tasks, and its standard error."""
-    together = hypot(*(row["sem"] for row in rows)) / len(rows)
+    together = error_of_mean([row["sem"] for row in rows])
     return {"size_or_k": rows[0]["size_or_k"], "mean": mean(row["mean"] for row in rows), "sem": together}
 
 
@@ -109,12 +110,13 @@ def figure3(scope: Scope) -> Experiment:
     """Percentiles over tasks of the score relative to full fine-tuning, against trained parameters; figure 1 is the
     half of it that GLUE makes. GLUE's tasks are scored on dev, the further ones on test, as in the paper."""
     rows = yield from curve(scope, scope.adapter_sizes((2, 8, SIZE, 256), (8, SIZE)), "test")
-    full = {r["task"]: r["mean"] for r in rows if r["method"] == "top_k" and r["size_or_k"] == scope.n_layers}
+    found = [row for row in rows if not isnan(row["mean"])]
+    full = {r["task"]: r["mean"] for r in found if r["method"] == "top_k" and r["size_or_k"] == scope.n_layers}
     bands = []
     for suite, tasks in suites(scope.tasks).items():
-        places = dict.fromkeys((r["method"], r["size_or_k"]) for r in rows if r["method"] != "layernorm")
+        places = dict.fromkeys((r["method"], r["size_or_k"]) for r in found if r["method"] != "layernorm")
         for method, value in places:
-            members = [r for r in rows if (r["method"], r["size_or_k"]) == (method, value) and r["task"] in tasks]
+            members = [r for r in found if (r["method"], r["size_or_k"]) == (method, value) and r["task"] in tasks]
             differences = [r["mean"] - full[r["task"]] for r in members if r["task"] in full]
             if differences:
                 p20, p50, p80 = np.percentile(differences, (20, 50, 80))

@@ -17,7 +17,7 @@ from typing import Any
 
 from minibert import plots
 from minibert.data import FURTHER, load_task
-from minibert.errors import InputError, counted, list_some, shown
+from minibert.errors import InputError, NotThere, counted, flag, list_some, shown
 from minibert.lab import figures, stream, tables
 from minibert.lab.executors import make_executor
 from minibert.lab.experiment import Keep, Measurement, Report, Scope
@@ -92,9 +92,7 @@ def _scope(args, recipe: Recipe, recall: Recall | None) -> Scope:
         if name in settings:
             settings[name] = tuple(settings[name])
             if len(set(settings[name])) < len(settings[name]):
-                raise InputError(
-                    f"--{name.replace('_', '-')} names a value twice: {', '.join(map(str, settings[name]))}"
-                )
+                raise InputError(f"{flag(name)} names a value twice: {', '.join(map(str, settings[name]))}")
     if args.tasks:
         tasks = tuple(args.tasks)
     else:
@@ -128,7 +126,8 @@ def _tasks_recalled(name: str, recipe: Recipe, recall: Recall) -> tuple[str, ...
 
 
 def _tasks_at_hand(args, recipe: Recipe) -> tuple[str, ...]:
-    """The recipe's tasks that --data holds; without --data the built-in task. Raises InputError if there is none."""
+    """The recipe's tasks that --data holds; without --data the built-in task. Raises InputError if there is none, or
+    one is damaged."""
     name, data = args.name, args.data
     if data is None and recipe.tasks != ("squad",):
         return ("opinions",)
@@ -137,7 +136,7 @@ def _tasks_at_hand(args, recipe: Recipe) -> tuple[str, ...]:
         try:
             load_task(task, data)
             found.append(task)
-        except InputError as error:
+        except NotThere as error:
             why[task] = error
     if not found:
         raise InputError(f"{name}: {data or 'no --data'}: none of its tasks is there. {next(iter(why.values()))}")

@@ -44,6 +44,11 @@ def mean_and_error(values) -> tuple[float, float]:
     return (float(np.mean(values)) if n else math.nan, float(np.std(values, ddof=1) / n**0.5) if n > 1 else math.nan)
 
 
+def error_of_mean(errors) -> float:
+    """The standard error of a mean of numbers that have these standard errors."""
+    return math.hypot(*errors) / len(errors)
+
+
 def settings_of(records: list[dict]) -> list[Setting]:
     """The settings in the ledger's records, from the trials that are done, in the order of their first one."""
     found: dict[tuple, tuple[Trial, dict]] = {}

@@ -27,6 +27,7 @@ from minibert.lab.executors import InProcess, make_executor
 from minibert.lab.ledger import Ledger, latest, read_ledger
 from minibert.lab.plan import Job, format_seconds, make_plan
 from minibert.run import run_trial
+from minibert.storage import cannot_be_written
 from minibert.trial import Trial
 
 RETRIES = 2  # how often a trial is run again whose worker died
@@ -42,7 +43,7 @@ def run_trials(
     keep=None,
     quiet: bool = False,
     run: Callable[[Trial, str, str | None], dict] = run_trial,
-) -> list[dict | None]:
+) -> list[dict]:
     """Run the trials that the ledger does not have, and return the records of all, in their order.
 
     executor: one of executors.py, or any other. retry_failed: run those again that failed before. keep: a folder for
@@ -50,9 +51,14 @@ def run_trials(
     (trial, path of the backbone, folder or None) and returns its result, a top-level function.
 
     A trial that raises is recorded as failed, and so is one whose worker died three times; the others go on.
-    Raises InputError before any work if a task or the backbone cannot be used, and if the workers cannot run trials at
-    all; KeyboardInterrupt after Ctrl-C. Then the ledger has what was finished.
+    Raises InputError before any work if a task, the backbone or `keep` cannot be used, and if the workers cannot run
+    trials at all; KeyboardInterrupt after Ctrl-C. Then the ledger has what was finished.
     """
+    if keep is not None:  # now: every trial would fail by it, and be recorded so
+        try:
+            Path(keep).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_be_written(keep, error) from None
     plan = make_plan(trials, backbone_path, ledger.records, retry_failed)
     say = (lambda line: None) if quiet else (lambda line: print(line, flush=True))
     say(plan.describe())
@@ -62,7 +68,7 @@ def run_trials(
             say(plan.predict(executor, ledger.records, backbone_path))
         _Sweep(plan.jobs, executor, ledger, str(backbone_path), keep, run, quiet).go()
     found = latest(ledger.records)
-    return [found.get(name) for name in plan.ids]
+    return [found[name] for name in plan.ids]
 
 
 def attempt(run: Callable, trial: Trial, backbone_path: str, folder: str | None) -> dict:

@@ -14,6 +14,7 @@ from minibert.lab.experiment import (
     Measurement,
     Report,
     Scope,
+    Stage,
     format_rows,
     ks_of,
     points,
@@ -22,11 +23,12 @@ from minibert.lab.experiment import (
     sweep_then_seeds,
     top_layers,
 )
+from minibert.lab.summary import error_of_mean
 from minibert.run import load
 from minibert.trial import Trial
 
 
-def full_and_adapters(scope: Scope, sizes, ks=()) -> Experiment:
+def full_and_adapters(scope: Scope, sizes, ks=()) -> Stage:
     """Full fine-tuning and adapters of size 64, each at its best of the same number of trials on dev; then, at the rate
     and epochs that were best for these, the top k layers for each k of ks, and adapters of all sizes.
 
@@ -101,7 +103,11 @@ def table2(scope: Scope) -> Experiment:
             row |= {label: found["mean"], f"{label} sem": found["sem"]}
             shares.setdefault(label, []).append(found["params"] / scope.backbone_params)
         rows.append(row)
-    last = {"task": "mean"} | {key: mean(row[key] for row in rows) for key in rows[0] if key != "task"}
+    last = {"task": "mean"} | {
+        key: (error_of_mean if key.endswith(" sem") else mean)([row[key] for row in rows])
+        for key in rows[0]
+        if key != "task"
+    }
     percent = {"task": "trained % / task"} | {label: 100 * mean(share) for label, share in shares.items()}
     total = {"task": "total params"} | {label: 1 + sum(share) for label, share in shares.items()}
     total["full"] = float(len(scope.tasks))
@@ -124,7 +130,7 @@ def _no_bert(trial: Trial, settings: int) -> list[dict]:
 
 
 def extensions(scope: Scope) -> Experiment:
-    """The variants that the paper tried and set aside (end of section 3.6), beside its own adapter."""
+    """Variants of the kinds that the paper tried and set aside (end of section 3.6), beside its own adapter."""
     groups = {}
     for task in scope.tasks:
         for variant, settings in VARIANTS.items():

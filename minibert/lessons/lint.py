@@ -1,6 +1,6 @@
 """What every lesson must have, read from its source: `python -m minibert.lessons lint`.
 
-Its code is parsed, not run. Needs the extra: pip install 'minibert[notebooks]'.
+Its code is parsed, not run. Needs the extra notebooks.
 """
 
 from __future__ import annotations

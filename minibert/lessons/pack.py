@@ -115,7 +115,7 @@ def _fill(course: Course, work: Path, say: Callable[[str], None], run: Run) -> N
 def _site(project: Path, folder: Path, work: Path, say: Callable[[str], None], run: Run) -> None:
     """The site in folder/site, from the project's docs/ and notebooks/, if Sphinx is there to build it."""
     if not all(map(find_spec, ("sphinx", "myst_nb", "furo"))):
-        say("no site goes with it: pip install 'minibert[docs]' gets what builds one")
+        say("no site goes with it: the packages of the extra docs, which build one, are not installed")
         return
     say("building the site")
     places = ["--conf-dir", str(project / "docs"), "--doctree-dir", str(work / "doctrees")]

@@ -11,7 +11,7 @@ what stands between the lines `# solution` and `# end` is left out of the blank 
     compare="never"          its numbers are times, or else differ from machine to machine
     tolerance=0.05           largest relative difference of a number from the stored one (0.01)
 
-Needs the extra: pip install 'minibert[notebooks]'.
+Needs the extra notebooks.
 """
 
 from __future__ import annotations

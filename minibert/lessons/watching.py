@@ -50,12 +50,13 @@ def watch(model: Model | Backbone, batch: Batch) -> Watched:
     if not isinstance(batch, Batch):
         raise InputError(f"lessons.watch needs a batch, got {shown(batch)}: give backbone.encode(texts)")
     is_model = isinstance(model, Model)
+    backbone = model.backbone if is_model else model
     tree, adapter = (model.tree, model.adapter) if is_model else (model.params, None)
     if adapter is not None and adapter.is_variant:
         raise InputError("lessons.watch shows adapters of the paper's form; this model has a variant of it")
     context = context_of(batch, model.config, adapter)
     states, adapters = {}, {}
-    with kernels.one_at_a_time():
+    with kernels.computing(backbone.dtype):
         x, _ = embeddings_forward(batch, tree["embeddings"], None, context.at("embeddings"))
         states["embeddings"] = x
         for i in range(model.config.n_layers):

@@ -114,7 +114,7 @@ def _wrong(training: Training, split: Split, outputs: np.ndarray) -> list[tuple[
         rows = np.argsort(-error, kind="stable")[:MOST_WRONG]
         return [(i, f"{labels[i]:.4g}", f"{outputs[i]:.4g}", f"{error[i]:.4g}") for i in rows if error[i] > 0]
     if labels.ndim == 2:  # one of several labels: present with a low probability, or absent with a high one
-        sure = np.where((outputs > 0.5) != labels, np.abs(outputs - labels), 0.0)
+        sure = np.where(split.predicted(outputs) != labels, np.abs(outputs - labels), 0.0)
         worst = sure.argmax(axis=1)
     else:
         worst = outputs.argmax(axis=1)

@@ -27,7 +27,7 @@ from minibert.storage.bank import (
     read_bank,
     write_bank,
 )
-from minibert.storage.bank_edit import add_task, copy_task, extract_tasks, remove_tasks, rename_task
+from minibert.storage.bank_edit import add_task, check_new_name, copy_task, extract_tasks, remove_tasks, rename_task
 from minibert.storage.checksum import sha256_of
 from minibert.storage.hdf5 import fingerprint
 from minibert.storage.run_folder import RunFolder, bank_file
@@ -46,6 +46,7 @@ __all__ = [
     "bert_tokenizer",
     "cannot_be_written",
     "check_backbone",
+    "check_new_name",
     "choose",
     "config_difference",
     "copy_task",

@@ -93,6 +93,11 @@ class TaskRecord:
         return self.params["head/W"].shape[1]
 
     @property
+    def n_params(self) -> int:
+        """How many numbers are its own: those that its training changed."""
+        return sum(array.size for array in self.params.values())
+
+    @property
     def arrays(self) -> dict[str, np.ndarray]:
         """All arrays, by their names in the file without "params/": what the fingerprint is of."""
         return self.params | {f"rows/{name}": hashes for name, hashes in self.rows.items()}

@@ -107,13 +107,19 @@ def extract_tasks(path: str | Path, names, out: str | Path) -> None:
         new.update({record.name: record for record in found})
 
 
-def _check_new(path: str | Path, tasks: dict[str, TaskRecord], name: str) -> None:
+def check_new_name(name: str) -> None:
+    """Raise InputError unless a task can be given this name, and be found by it in a list of tasks. (Those of earlier
+    versions may have others, and are read.)"""
     check_task_name(name)
     plain = "," not in name and name == name.strip()
     need(
         plain,
         f"a task cannot be named {shown(name)}: a list of tasks (--name A,B) has no commas or spaces around names",
     )
+
+
+def _check_new(path: str | Path, tasks: dict[str, TaskRecord], name: str) -> None:
+    check_new_name(name)
     _check_free(path, tasks, name, "give another name")
 
 

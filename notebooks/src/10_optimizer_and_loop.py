@@ -6,7 +6,7 @@
 #
 # **One idea:** a model gives a loss and its gradients. All the rest of training is your own code, about thirty lines.
 #
-# **Time** 45 minutes, 4 of them the machine's · **Needs** [lesson 8](08_the_adapter.ipynb) · **Paper** section 3.1:
+# **Time** 45 minutes, 1 of them the machine's · **Needs** [lesson 8](08_the_adapter.ipynb) · **Paper** section 3.1:
 # Adam, a learning rate that rises over the first 10 % of the steps and then falls to zero, batches of 32
 #
 # *The stored outputs are those of the solved lesson.*
@@ -249,7 +249,7 @@ def of_model(model, log, seed=0):
             names = [name for name in p if name.endswith(group)]
             moved = norm(p[n] - before[n] for n in names) / norm(before[n] for n in names)
             log.setdefault(group, []).append(moved)
-        return dict(grads)
+        return grads
 
     return gradients
 

@@ -7,7 +7,7 @@
 # **One idea:** honest evidence. A score is an estimate; a choice that was made on some examples makes their score too
 # good; and two models that answered the same examples are compared example by example.
 #
-# **Time** 50 minutes, 6 of them the machine's · **Needs** [lesson 1](01_first_minute.ipynb) · **Paper** sections 3.3 to
+# **Time** 50 minutes, 2 of them the machine's · **Needs** [lesson 1](01_first_minute.ipynb) · **Paper** sections 3.3 to
 # 3.6: choice on the validation set, accuracy against size, ablation (figure 6)
 #
 # *The stored outputs are those of the solved lesson.*

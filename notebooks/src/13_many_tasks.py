@@ -7,7 +7,7 @@
 # **One idea:** one backbone, many tasks. What a task learned is a small file of its own. The backbone never changes, so
 # tasks cannot disturb each other.
 #
-# **Time** 50 minutes, of which training takes 2 · **Needs** [lesson 4](04_backprop_and_its_check.ipynb),
+# **Time** 50 minutes, of which training takes 1 · **Needs** [lesson 4](04_backprop_and_its_check.ipynb),
 # [lesson 8](08_the_adapter.ipynb), [lesson 10](10_optimizer_and_loop.ipynb) · **Paper** section 1 (tasks arrive in a
 # stream) and 3.6 (variants)
 #

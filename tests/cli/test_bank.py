@@ -134,6 +134,7 @@ REFUSED = {
     "copy over a task": ("copy {place}/all.h5 one two", "has a task 'two' already"),
     "copy to a path": ("copy {place}/all.h5 one ../two", "cannot be named '../two'"),
     "rename without a name": ("rename {place}/all.h5 one", "arguments are required: NEW"),
+    "add as a list": ("add {place}/all.h5 {place}/run --as d,e", "cannot be named 'd,e': a list of tasks"),
     "rename to nothing": ("rename {place}/all.h5 one .", "cannot be named '.'"),
     "rename in no bank": ("rename {place}/none.h5 one two", "no such file"),
     "remove the last": ("remove {place}/run reviews", "no task would be left, and a bank has at least one; delete"),

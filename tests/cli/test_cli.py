@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it prints and writes, and that bad input is told before any work."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from tiny import random_texts, write_csv, write_tiny_backbone
 
 from minibert.cli import commands, main
 from minibert.model import Model
+from minibert.params import FlatParams
 from minibert.storage import RunFolder, read_bank
 
 ODD_TEXTS = ["", " ", "\U0001f600\U0001f389" * 60, "\x07\x1b[31mred", "नमस्ते 漢字 العربية", "good " * 5000, "x" * 5000]
@@ -272,7 +274,7 @@ def test_force_replaces_a_run(place, tmp_path, capsys):
 
 def test_force_leaves_nothing_of_the_run_before(place, tmp_path, capsys, monkeypatch):
     shutil.copytree(place / "run", tmp_path / "run")
-    monkeypatch.setattr(Model, "loss_and_grads", lambda *_, **__: (float("nan"), {}))
+    monkeypatch.setattr(Model, "loss_and_grads", lambda model, *_, **__: (math.nan, FlatParams.zeros_like(model.trained())))
     code, _, err = run(capsys, *train_arguments(place, tmp_path / "run"), "--force")
     assert code == 1 and "no bank written" in err
     assert list((tmp_path / "run").iterdir()) == []

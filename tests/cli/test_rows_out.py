@@ -13,6 +13,7 @@ from test_cli import run, snapshot, train_arguments
 from tiny import CONFIG, environment, random_texts, write_csv, write_tiny_backbone
 
 from minibert.cli import main, rows_out
+from minibert.errors import InputError
 from minibert.evaluate import predict
 from minibert.model import load_backbone
 from minibert.trained import open_trained
@@ -225,6 +226,22 @@ def test_a_file_of_texts_has_an_encoding_too(capsys, place, tmp_path):
     assert refused[0] == 2 and "--encoding cannot be used without --data FILE, or --file FILE" in refused[2]
     more = run(capsys, "predict", *where, "--file", tmp_path / "texts.txt", "--encoding", "cp1252", "--prefix", "p")
     assert more[0] == 2 and "--prefix cannot be used without --data FILE: the rows to label" in more[2]
+
+
+def test_a_header_where_the_training_had_none(capsys, tmp_path, place):
+    """--columns comes from the bank; --columns "" says that there is a header."""
+    from minibert.data.delimited import Format
+    from minibert.data.stream import open_stream
+
+    form = Format(",", columns="label,text")
+    stream = open_stream(io.BytesIO(b"id,text\n1,good\n"), "new.csv", form)
+    (note,) = stream.notes
+    assert "new.csv, line 1 looks like a header" in note and '--columns ""' in note
+    assert [row.values for row in stream.rows] == [["id", "text"], ["1", "good"]]
+    with pytest.raises(InputError, match='--columns ""'):
+        open_stream(io.BytesIO(b"label,text\n1,good\n"), "new.csv", form)
+    stream = open_stream(io.BytesIO(b"label,text\n1,good\n"), "new.csv", Format(",", columns=""))
+    assert stream.columns == ("label", "text") and [row.values for row in stream.rows] == [["1", "good"]]
 
 
 def test_lines_that_arrive_in_pieces():

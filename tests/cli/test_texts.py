@@ -18,7 +18,7 @@ TABLE = {"text_column": "text", "label_column": "label"}
 def read(content, name="f.txt", folder=None, pairs=False, encoding=None, **task_options):
     """The texts of a file of that content, or of standard input if there is no folder."""
     training = {"pairs": pairs, "task_options": task_options}
-    record = SimpleNamespace(name="csv", training=training, reads_pairs=pairs)
+    record = SimpleNamespace(name="csv", settings=lambda name: training.get(name, {}), reads_pairs=pairs)
     file = None
     if folder is not None:
         file = folder / name
@@ -74,7 +74,7 @@ def test_a_file_in_another_encoding(tmp_path, monkeypatch):
 
 def test_a_text_that_is_a_file_is_told(tmp_path, capsys):
     (tmp_path / "f.csv").write_text("text\na\n")
-    record = SimpleNamespace(name="csv", training={"task_options": {}}, reads_pairs=False)
+    record = SimpleNamespace(name="csv", settings=lambda _: {}, reads_pairs=False)
     texts = [str(tmp_path / "f.csv"), "a good film", "x" * 5000, "nul \0 in it"]
     found = texts_and_pairs(Namespace(texts=texts, file=None, pair=None, encoding=None), record)
     assert found == (texts, None)

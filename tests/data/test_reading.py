@@ -88,6 +88,21 @@ def test_a_byte_order_mark_says_how_a_file_is_read(encoding):
         assert decode(big[encoding], "f") == "né"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+@pytest.mark.parametrize("given", ["utf-8", "utf-16", "utf-16-le", "utf-32", "cp1252"])
+def test_a_file_is_read_alike_whole_and_in_parts(encoding, given):
+    raw = "text,label\nnaïve,yes\nnäiv,no\n".encode(encoding)
+    for text in (raw, raw.removeprefix(b"\xff\xfe")):
+        try:
+            expected = decode(text, "f", given)
+        except InputError as error:
+            with pytest.raises(InputError) as found:
+                list(stream_lines(io.BytesIO(text), "f", given))
+            assert str(found.value) == str(error)
+        else:
+            assert "".join(stream_lines(io.BytesIO(text), "f", given)) == expected
+
+
 def test_a_cut_utf_16_file_is_not_called_utf_8():
     with pytest.raises(InputError, match="f, line 2: byte 0x62 is not utf-16"):
         decode("a\nb".encode("utf-16")[:-1], "f")

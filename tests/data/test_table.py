@@ -461,7 +461,8 @@ def test_a_header_that_is_read_as_a_row_is_told(tmp_path):
     told = (
         "f.csv, line 1 looks like a header ('text', 'label'), and is read as a row. If it is one, leave out --columns"
     )
-    assert told in read(write(tmp_path / "f.csv", "text,label\n" + rows(20)), **named).notes
+    notes = read(write(tmp_path / "f.csv", "text,label\n" + rows(20)), **named).notes
+    assert any(note.startswith(told) for note in notes)
     for first in ("it was a good film,label", "text,yes", "Paris,France"):
         notes = read(write(tmp_path / "f.csv", f"{first}\n" + rows(20)), **named).notes
         assert not any("looks like a header" in note for note in notes)

@@ -31,7 +31,7 @@ from minibert.bench.check import results
 
 # What the door offers beside operations.
 SERVICES = {"lay_out", "use_threads", "threads", "one_at_a_time", "ensure_compiled", "compile_for", "environment"}
-SERVICES |= {"check_numba", "clean_cache", "arithmetic"}
+SERVICES |= {"check_numba", "clean_cache", "arithmetic", "computing"}
 SHAPES = [
     {"lengths": (3, 8, 1), "size": 8, "n_out": 12, "n_heads": 2},
     {"lengths": (1,), "size": 4, "n_out": 5, "n_heads": 1},

@@ -110,8 +110,18 @@ def test_unusable_input_is_told(monkeypatch):
     with pytest.raises(InputError, match="no words were found"):
         no_bert(empty, 2, 0)
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(InputError, match=r"minibert\[baseline\]"):
+    with pytest.raises(InputError, match="pip install scikit-learn"):
         no_bert(made, 1, 0)
+
+
+def test_several_labels_and_answers_are_refused_before_the_search(monkeypatch):
+    monkeypatch.setattr("minibert.lab.baseline.draw_setting", lambda _: pytest.fail("this searches"))
+    made = task(separable)
+    pairs = replace(made.train, labels=np.zeros((len(made.train), 2), int))
+    for head, classes, told in (("multilabel", ("a", "b"), "several labels"), ("span", (), "answers in its texts")):
+        several = Task("t", head, classes, ("exact_match",), pairs, {"dev": pairs})
+        with pytest.raises(InputError, match=f"task t has {told}"):
+            no_bert(several, 1, 0)
 
 
 def test_the_command_prints_scores_or_json(tmp_path, capsys):

@@ -116,7 +116,8 @@ def test_a_dry_run_only_tells(place, ledger, capsys, monkeypatch):
     ("options", "told"),
     [
         (["--summary"], "--summary"),
-        (["--retry-failed", "--lr", "1e-3,2e-3"], "--lr, --retry-failed"),
+        (["--retry-failed", "--lr", "1e-3,2e-3"], "--retry-failed, --lr"),
+        (["--seeds", "1,2"], "--seeds"),
         (["--keep", "x"], "--keep"),
         (["--differences", "x"], "--differences"),
     ],
@@ -124,6 +125,14 @@ def test_a_dry_run_only_tells(place, ledger, capsys, monkeypatch):
 def test_options_that_say_nothing_about_what_is_there(place, ledger, capsys, options, told):
     assert main(command(place, ledger, 1, *options)) == 2
     assert f"leave out {told}" in capsys.readouterr().err
+
+
+def test_a_summary_refuses_what_would_do_nothing(ledger, capsys):
+    summary = ["sweep", "--summary", "--ledger", str(ledger)]
+    assert main([*summary, "--tasks", "mrpc", "--lr", "5", "--keep", "x", "--dry-run", "--processes", "2"]) == 2
+    told = capsys.readouterr().err
+    assert all(option in told for option in ("--tasks", "--lr", "--keep", "--dry-run", "--processes"))
+    assert "--summary," not in told and main(summary) == 0
 
 
 def test_a_backbone_is_needed(ledger, capsys):

@@ -1,6 +1,7 @@
 """Every experiment of the paper from its trials to its files, on a tiny random backbone and the built-in task."""
 
 import json
+import math
 from argparse import Namespace
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from tiny import CONFIG, VOCAB
 from minibert.cli import main
 from minibert.cli.arguments import EXPERIMENTS
 from minibert.errors import InputError, counted
-from minibert.lab import figures, reproduce, tables
+from minibert.lab import figures, reproduce, stream, tables
 from minibert.lab.experiment import Measurement, Scope, best, format_rows, points, summary
 from minibert.lab.ledger import read_ledger
 from minibert.model import load_backbone, random_backbone
@@ -360,6 +361,7 @@ def test_table2_gives_variable_fine_tuning_the_setting_of_full(scope, monkeypatc
     one, two, average, *_ = found["table2"]
     assert (one["full"], two["full"], average["full"]) == tuple(map(pytest.approx, (40, 30, 35)))
     assert one["no BERT"] == pytest.approx(20)
+    assert average["full sem"] == pytest.approx(np.hypot(one["full sem"], two["full sem"]) / 2)
     assert {t.train.lr for t in asked if t.method == "top_k"} == {3e-5}
     settings = {row["task"]: row for row in found["table2_details"] if row["method"] == "variable"}
     assert "top_k=1" in settings["trec"]["setting"] and settings["trec"]["dev"] == pytest.approx(70)
@@ -384,6 +386,16 @@ def test_figure3_takes_percentiles_over_tasks_and_test_scores_where_there_are_an
     assert [glue[key] for key in ("p20", "p50", "p80")] == pytest.approx(list(np.percentile([1, 2, 6], (20, 50, 80))))
     assert (glue["tasks"], further["tasks"]) == (3, 1) and further["p50"] == pytest.approx(0)
     assert bands["GLUE", "top_k", 2]["p80"] == 0 and bands["GLUE", "top_k", 2]["params"] == 1000
+
+
+@pytest.mark.parametrize("failed, tasks", [("adapter", 2), ("full", 2)])
+def test_figure3_leaves_out_what_failed(scope, failed, tasks):
+    def score(trial):
+        return math.nan if (trial.task, trial.method) == ("rte", failed) else 0.6 if trial.method == "adapter" else 0.5
+
+    found, _ = drive(figures.figure3, scope("cola", "mrpc", "rte", epochs=(3,), rates=1), score)
+    (band,) = (row for row in found["figure3"] if (row["method"], row["size_or_k"]) == ("adapter", 64))
+    assert (band["p20"], band["p80"], band["tasks"]) == (pytest.approx(10), pytest.approx(10), tasks)
 
 
 def test_each_point_of_a_curve_takes_the_rate_and_epochs_that_are_best_for_it(scope):
@@ -465,11 +477,9 @@ def test_stream_leaves_earlier_tasks_as_they_were(run, tmp_path):
 
 def test_stream_tells_of_a_task_that_changed(monkeypatch):
     """Two tasks; when the second is there, the first answers something else: not counted as unchanged."""
-    from minibert.lab import stream
-
     answers = iter([np.zeros(3), np.ones(3), np.zeros(3)])
     monkeypatch.setattr(stream, "add_task", lambda *_: None)
-    monkeypatch.setattr(stream, "read_bank", lambda _: dict.fromkeys("ab", Namespace(params={"x": np.zeros(5)})))
+    monkeypatch.setattr(stream, "read_bank", lambda _: dict.fromkeys("ab", Namespace(n_params=5)))
     monkeypatch.setattr(stream, "_ask", lambda *_: (next(answers), "accuracy", 0.5))
     bank = Namespace(unlink=lambda **_: None)
     scope = Namespace(
@@ -481,10 +491,25 @@ def test_stream_tells_of_a_task_that_changed(monkeypatch):
         runs=type("Runs", (), {"__truediv__": lambda self, name: bank})(),
     )
     report = reproduce._drive(
-        stream.stream(scope), lambda wanted: wanted.rows() if isinstance(wanted, Measurement) else {}
+        stream.stream(scope),
+        lambda wanted: wanted.rows() if isinstance(wanted, Measurement) else {trial: {} for trial in wanted},
     )
     rows = report.tables["stream"]
     assert [(row["earlier_tasks"], row["unchanged"], row["total_params"]) for row in rows] == [(0, 0, 1.5), (1, 0, 2.0)]
+
+
+def test_a_task_whose_trial_failed_is_not_in_the_stream(scope):
+    experiment = stream.stream(scope("cola", "trec", "mrpc"))
+    cola, _, mrpc = next(experiment)
+    assert experiment.send({cola: {}, mrpc: {}}).trials == (cola, mrpc)
+
+
+def test_a_damaged_task_is_told_and_not_left_out(run, tmp_path):
+    (tmp_path / "CoLA").mkdir()
+    for file in ("train.tsv", "dev.tsv"):
+        (tmp_path / "CoLA" / file).write_text("x\t1\t\ta text\nx\t1\n")
+    code, _, printed = run("table1", "--data", str(tmp_path))
+    assert code == 2 and "train.tsv, line 2" in printed.err
 
 
 def test_without_its_data_an_experiment_says_what_is_missing(run, tmp_path):

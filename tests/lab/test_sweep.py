@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 from sweeping import (
     command,
@@ -116,6 +117,14 @@ def test_a_trial_checks_itself():
 # ------------------------------------------------------------------------------------------------------------- sweeps
 
 
+def test_numbers_of_numpy_are_numbers(place):
+    given = make_trial(
+        **options(place, method="top_k", top_k=np.int64(2), train_rows=np.int32(40), split_seed=np.int64(3))
+    )
+    usual = make_trial(**options(place, method="top_k", top_k=2, train_rows=40, split_seed=3))
+    assert Trial.from_dict(given.to_dict()) == usual and data_fingerprint(load(given)) == data_fingerprint(load(usual))
+
+
 def test_a_trial_gives_what_minibert_train_gives(place, tmp_path):
     trial = make_trial(**options(place, adapter_size=8, lr=1e-2, seed=3, train_rows=40))
     result = run_trial(trial, place / "tiny.h5")
@@ -170,6 +179,13 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(place, tmp_path, runs):
         file.write(b'{"id": "torn')
     assert statuses(sweep(place, path, trials, run=noted)) == ["done"] * 4
     assert runs() == [0, 1, 2, 3] and statuses(read_ledger(path)) == ["done"] * 4
+
+
+def test_a_folder_that_cannot_be_made_fails_no_trial(place, tmp_path, runs):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file"):
+        sweep(place, tmp_path / "ledger.jsonl", four_seeds(place), run=noted, keep=tmp_path / "file")
+    assert runs() == [] and read_ledger(tmp_path / "ledger.jsonl") == []
 
 
 @pytest.mark.parametrize("owner, name", [(Ledger, "append"), (tqdm, "get_lock")])

@@ -157,7 +157,7 @@ def test_the_site_goes_with_it_where_it_can_be_built(course, tmp_path, monkeypat
     said = []
     monkeypatch.setattr(pack, "find_spec", lambda name: None if name == "myst_nb" else name)
     pack.pack(course, tmp_path / "without", said.append, Pip())
-    assert not (tmp_path / "without" / "site").exists() and "minibert[docs]" in " ".join(said)
+    assert not (tmp_path / "without" / "site").exists() and "the extra docs" in " ".join(said)
     assert "site/" not in (tmp_path / "without" / "README.txt").read_text()
 
 

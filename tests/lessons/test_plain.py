@@ -9,6 +9,7 @@ from minibert.config import AdapterConfig
 from minibert.lessons import EXERCISES, plain
 from minibert.losses import cross_entropy
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
+from minibert.params import FlatParams
 
 RNG = np.random.default_rng(0)
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
@@ -228,9 +229,10 @@ def test_cache_sizes():
 def test_optimizer():
     p = {"a/W": RNG.normal(size=(3, 2)), "a/b": RNG.normal(size=2)}
     ours, m, v = {n: a.copy() for n, a in p.items()}, dict.fromkeys(p, 0.0), dict.fromkeys(p, 0.0)
+    p = FlatParams.copy_of(p)
     optimizer = Adam(p, 0.1)
     for step in range(1, 4):
-        grads = {name: RNG.normal(size=a.shape) for name, a in p.items()}
+        grads = FlatParams.copy_of({name: RNG.normal(size=a.shape) for name, a in p.items()})
         clipped = plain.clip(grads, 1.0)
         clip_by_global_norm(grads, 1.0)
         lr = plain.learning_rate(step, 10, 1e-2)
@@ -245,10 +247,10 @@ def test_optimizer():
 def test_train_is_the_programs_loop():
     p, gradients, steps, peak, largest, decay, warmup = EXERCISES["train"].cases(np.random.default_rng(1))[1]
     ours = plain.train(p, gradients, steps, peak, largest, decay, warmup)
-    theirs = {name: a.copy() for name, a in p.items()}
+    theirs = FlatParams.copy_of(p)
     optimizer = Adam(theirs, decay)
     for step in range(steps):
-        grads = gradients(theirs, step)
+        grads = FlatParams.copy_of(gradients(theirs, step))
         clip_by_global_norm(grads, largest)
         optimizer.step(grads, learning_rate(step, steps, peak, warmup))
     for name, array in theirs.items():

@@ -11,6 +11,7 @@ from minibert.config import AdapterConfig
 from minibert.data.task import Task
 from minibert.evaluate import NonFiniteLoss
 from minibert.model import Backbone, Model
+from minibert.params import FlatParams
 from minibert.train import Training
 
 
@@ -45,7 +46,7 @@ def test_weights_of_the_backbone(backbone, tmp_path, method, name):
 def test_weights_that_give_huge_scores_which_only_training_makes_infinite(backbone, tmp_path, monkeypatch):
     large = with_weights(backbone, "encoder/layers/1/feed_forward/norm/gamma", 1e25)
     training = make_training(large, tmp_path, method="full")
-    at_step(monkeypatch, training, 4, lambda: (np.inf, {}))
+    at_step(monkeypatch, training, 4, lambda: (np.inf, FlatParams.zeros_like(training.model.trained())))
     with pytest.raises(NonFiniteLoss, match=r"step 5 of 12 .* the weights of the backbone abcdef000000 give scores"):
         training.run()
 

@@ -4,14 +4,11 @@ import numpy as np
 import pytest
 
 from minibert.errors import InputError
-from minibert.gradcheck import tiny_batch, tiny_model
 from minibert.layers import (
     Dropout,
-    _key_of,
     add_norm_forward,
     dropout_backward,
     dropout_forward,
-    dropout_of_step,
     linear_act_forward,
     linear_backward,
     linear_forward,
@@ -85,15 +82,3 @@ def test_backward_drops_what_forward_dropped():
     np.testing.assert_array_equal(dropout_backward(x, (rate, key)), y)
     assert 0.4 < (y == 0).mean() < 0.6 and set(np.unique(y)) == {0, 2}
     assert dropout_forward(x, None) is x
-
-
-def test_the_keys_of_all_layers_are_computed_before_the_pass():
-    """Each that a layer wants, and none that no layer wants; those of the embeddings and of the head come later."""
-    model = tiny_model("adapter", "classify")
-    batch, labels = tiny_batch(model.config, "classify")
-    _key_of.cache_clear()
-    dropout_of_step(model.config, model.seed, 3)
-    before = _key_of.cache_info().misses
-    model.loss_and_grads(batch, labels, dropout_step=3)
-    assert before == 3 * model.config.n_layers
-    assert _key_of.cache_info().misses == before + 2 and _key_of.cache_info().hits >= 3 * before

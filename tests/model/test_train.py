@@ -1,6 +1,7 @@
 """Training end to end on a tiny random backbone: it learns, keeps the best, stops well, and goes on bit for bit."""
 
 import json
+import math
 import os
 import signal
 from dataclasses import replace
@@ -17,7 +18,7 @@ from minibert.config import METHODS
 from minibert.evaluate import NonFiniteLoss, evaluate, tokenize
 from minibert.interrupt import CtrlC
 from minibert.model import load_backbone
-from minibert.params import flatten
+from minibert.params import FlatParams, flatten
 from minibert.resume import resume
 from minibert.storage import read_bank, read_state
 
@@ -160,7 +161,7 @@ def test_ctrl_c_while_dev_is_scored(backbone, tmp_path, monkeypatch):
 
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_good_epoch(backbone, tmp_path, monkeypatch):
     training = make_training(backbone, tmp_path)
-    at_step(monkeypatch, training, 4, lambda: (float("nan"), {}))
+    at_step(monkeypatch, training, 4, lambda: (math.nan, FlatParams.zeros_like(training.model.trained())))
     with pytest.raises(NonFiniteLoss, match=r"step 5 of 12 \(epoch 2\).*bank.h5 holds epoch 1"):
         training.run()
     result = json.loads(training.folder.result.read_text())
@@ -174,7 +175,8 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_good_epoch(
 def test_a_gradient_that_is_not_finite_moves_nothing(backbone, tmp_path, monkeypatch):
     training = make_training(backbone, tmp_path)
     start = {name: a.copy() for name, a in training.model.trained().items()}
-    bad = {name: np.full_like(a, np.inf) for name, a in start.items()}
+    bad = FlatParams.zeros_like(start)
+    bad.all[:] = np.inf
     at_step(monkeypatch, training, 0, lambda: (0.5, bad))
     with pytest.raises(NonFiniteLoss, match=r"step 1 of 12 .*No epoch was finished, and no bank written"):
         training.run()

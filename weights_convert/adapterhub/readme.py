@@ -24,9 +24,8 @@ model, load the model anew with `from_pretrained`. Two tasks like this cannot be
 
 def text(record: TaskRecord, name: str) -> str:
     """The whole file. name: what the task is called in the library."""
-    texts = '["a text"], ["its pair"]' if record.training.get("pairs") else '["a text"]'
-    train = record.training.get("train")
-    length = train.get("max_length") if isinstance(train, dict) else None
+    texts = '["a text"], ["its pair"]' if record.reads_pairs else '["a text"]'
+    length = record.settings("train").get("max_length")
     length = f", max_length={length}" if isinstance(length, int) else ""
     bert, form = record.backbone_config, record.adapter
     lines = [

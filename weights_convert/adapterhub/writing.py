@@ -71,13 +71,14 @@ def _write(folder: Path, parts: dict[str, tuple[dict, dict]], text: str) -> list
         folder.mkdir(parents=True, exist_ok=True)
         with temporary_folder(".writing-", folder) as work:
             for name, (config, tensors) in parts.items():
-                (work / name).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+                text_of_config = json.dumps(config, indent=2, sort_keys=True) + "\n"
+                (work / name).write_text(text_of_config, encoding="utf-8", newline="\n")
                 torch_name, safe_name = WEIGHTS[name]
                 arrays = {key: np.ascontiguousarray(array, np.float32) for key, array in tensors.items()}
                 write_torch_file(work / torch_name, arrays)
                 package.numpy.save_file(arrays, work / safe_name, metadata={"format": "pt"})
                 shutil.copymode(work / name, work / safe_name)  # safetensors lets only the owner read
-            (work / README).write_text(text, encoding="utf-8")
+            (work / README).write_text(text, encoding="utf-8", newline="\n")
             files = [file for name in parts for file in (name, *WEIGHTS[name])] + [README]
             for name in files:
                 os.replace(work / name, folder / name)
@@ -111,8 +112,6 @@ def _adapter_tensors(record: TaskRecord, task: str) -> dict[str, np.ndarray]:
 
 def _own(record: TaskRecord) -> dict:
     """What the library has no place for."""
-    train = record.training.get("train")
-    length = train.get("max_length") if isinstance(train, dict) else None
     own = {"name": record.name, "backbone_fingerprint": record.backbone_fingerprint, "dev": dict(record.dev)}
     own["backbone_config"] = asdict(record.backbone_config)
-    return own | {"pairs": bool(record.training.get("pairs")), "max_length": length}
+    return own | {"pairs": record.reads_pairs, "max_length": record.settings("train").get("max_length")}
