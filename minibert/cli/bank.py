@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -120,18 +121,15 @@ def _written(value) -> str:
 
 def add_to_bank(args) -> None:
     """Add the tasks of other runs or banks."""
-    path = bank_file(args.bank)
-    before = _bytes(path)
-    records = _to_be_added(path, args)
-    add_task(path, *records, replace=args.replace)
-    _report(args, path, before, "added", [record.name for record in records])
+    records = _to_be_added(args)
+    _change(args, "added", [record.name for record in records], add_task, *records, replace=args.replace)
 
 
-def _to_be_added(path: Path, args) -> list[TaskRecord]:
-    records = []
+def _to_be_added(args) -> list[TaskRecord]:
+    path, records = bank_file(args.bank), []
     for other in map(bank_file, args.add):
-        tasks, name = read_bank(other), getattr(args, "name", None)
-        records += tasks.values() if name is None else [find_task(other, tasks, name)]
+        tasks = read_bank(other)
+        records += tasks.values() if args.name is None else [find_task(other, tasks, args.name)]
     if not path.exists() and path.suffix != ".h5":
         raise InputError(f"{path} does not exist; the name of a new bank ends in .h5")
     if args.new_name is not None:
@@ -144,26 +142,17 @@ def _to_be_added(path: Path, args) -> list[TaskRecord]:
 
 def copy_in_bank(args) -> None:
     """A second entry of a task."""
-    path = bank_file(args.bank)
-    before = _bytes(path)
-    copy_task(path, args.name, args.new_name)
-    _report(args, path, before, "copied", [args.name, args.new_name])
+    _change(args, "copied", [args.name, args.new_name], copy_task, args.name, args.new_name)
 
 
 def rename_in_bank(args) -> None:
     """Another name for a task."""
-    path = bank_file(args.bank)
-    before = _bytes(path)
-    rename_task(path, args.name, args.new_name)
-    _report(args, path, before, "renamed", [args.name, args.new_name])
+    _change(args, "renamed", [args.name, args.new_name], rename_task, args.name, args.new_name)
 
 
 def remove_from_bank(args) -> None:
     """Tasks less."""
-    path = bank_file(args.bank)
-    before = _bytes(path)
-    remove_tasks(path, *args.names)
-    _report(args, path, before, "removed", list(dict.fromkeys(args.names)))
+    _change(args, "removed", list(dict.fromkeys(args.names)), remove_tasks, *args.names)
 
 
 def extract_from_bank(args) -> None:
@@ -171,6 +160,14 @@ def extract_from_bank(args) -> None:
     need(Path(args.out).suffix == ".h5", f"--out {args.out}: the name of a new bank ends in .h5")
     extract_tasks(bank_file(args.bank), args.names, args.out)
     _report(args, Path(args.out), 0, "extracted", list(dict.fromkeys(args.names)))
+
+
+def _change(args, done: str, names: list[str], change: Callable, *arguments, **options) -> None:
+    """Change the bank, and say what was done: change(path of the bank, ...)."""
+    path = bank_file(args.bank)
+    before = _bytes(path)
+    change(path, *arguments, **options)
+    _report(args, path, before, done, names)
 
 
 def _bytes(path: Path) -> int:
@@ -192,8 +189,7 @@ def _report(args, path: Path, before: int, done: str, names: list[str]) -> None:
 def as_earlier(args) -> None:
     """`minibert bank BANK [--add RUN ...]`: add, if something is to be added, then list."""
     if args.add:
-        path = bank_file(args.bank)
-        add_task(path, *_to_be_added(path, args), replace=args.replace)
+        add_task(bank_file(args.bank), *_to_be_added(args), replace=args.replace)
     elif args.new_name or args.replace:
         raise InputError("--as and --replace are for tasks that are added: give --add")
     list_bank(args)

@@ -82,5 +82,6 @@ def _earlier(actions) -> None:
     p = actions.add_parser(EARLIER, prog="minibert bank")  # without help=, so no help lists it
     p.add_argument("bank", metavar="BANK")
     p.add_argument("--add", nargs="+", default=[], metavar="RUN")
+    p.set_defaults(name=None)
     _names_of_added(p)
     p.add_argument("--json", action="store_true")
