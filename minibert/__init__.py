@@ -39,7 +39,8 @@ def __getattr__(name: str):
     second."""
     if name in ("Backbone", "Model", "load_backbone", "load_task"):
         check_kernels()
-        from minibert import model, trained_task
+        from minibert import backbone, model, trained_task
 
-        return getattr(trained_task if name == "load_task" else model, name)
+        places = {"Model": model, "load_task": trained_task}
+        return getattr(places.get(name, backbone), name)
     raise AttributeError(f"module 'minibert' has no attribute {name!r}")

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+from minibert.backbone import Backbone
 from minibert.data import CSV_OPTIONS, Task, check_task
 from minibert.data.split import Cut, Uncut
 from minibert.data.task import Examples
 from minibert.errors import InputError, missing, need, shown
 from minibert.evaluate import predict, tokenize
-from minibert.model import Backbone, Model
+from minibert.model import Model
 from minibert.run import open_backbone, train_task
 from minibert.trained import max_length
 from minibert.trial import TRIAL_OPTIONS, make_trial

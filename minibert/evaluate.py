@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
+from minibert.backbone import Backbone
 from minibert.class_scores import class_report
 from minibert.config import THRESHOLD
 from minibert.data.rows import token_hashes
@@ -16,7 +17,7 @@ from minibert.data.squad import Questions
 from minibert.data.task import Examples
 from minibert.interrupt import CtrlC
 from minibert.metrics import metric_of
-from minibert.model import Backbone, Model
+from minibert.model import Model
 from minibert.spans import Windows, cut_windows
 from minibert.text import Batch, Features
 

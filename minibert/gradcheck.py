@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minibert.backbone import random_backbone
 from minibert.config import HEADS, AdapterConfig, BertConfig
 from minibert.heads import head_record
-from minibert.model import Model, random_backbone
+from minibert.model import Model
 from minibert.text import Batch, pack
 
 TOLERANCE = 1e-6  # largest relative error

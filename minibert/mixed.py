@@ -23,6 +23,7 @@ import numpy as np
 
 import kernels
 from minibert.attention import attention_forward
+from minibert.backbone import Backbone
 from minibert.bert import any_adapter_forward, layer_context
 from minibert.config import TrainConfig
 from minibert.data import Examples
@@ -33,7 +34,7 @@ from minibert.heads import head_forward
 from minibert.interrupt import CtrlC
 from minibert.layers import Context, add_norm_forward, embeddings_forward, feed_forward_forward
 from minibert.methods import group_of
-from minibert.model import Backbone, Model
+from minibert.model import Model
 from minibert.spans import Windows
 from minibert.storage import TaskRecord
 from minibert.text import Batch

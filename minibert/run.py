@@ -13,10 +13,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import kernels
+from minibert.backbone import Backbone, load_backbone
 from minibert.data import Task, data_fingerprint, limit_dev, limit_train, load_task
 from minibert.evaluate import evaluate
 from minibert.interrupt import compile_kernels
-from minibert.model import Backbone, Model, load_backbone
+from minibert.model import Model
 from minibert.progress import Saving
 from minibert.scratch import temporary_folder
 from minibert.storage import RunFolder, TaskRecord, read_bank

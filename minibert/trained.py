@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minibert.backbone import Backbone
 from minibert.config import TrainConfig
 from minibert.data import DEFAULT_MAX_LENGTH, Examples, Task, Uncut, limit_dev, load_labelled, training_fingerprint
 from minibert.data.rows import shared_note
@@ -19,7 +20,7 @@ from minibert.data.task import UNKNOWN
 from minibert.errors import InputError
 from minibert.evaluate import Split, tokenize
 from minibert.metrics import chosen_metrics
-from minibert.model import Backbone, Model
+from minibert.model import Model
 from minibert.spans import Windows
 from minibert.storage import TaskRecord, bank_file, choose, read_bank
 

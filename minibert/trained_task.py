@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from minibert.backbone import Backbone, load_backbone
 from minibert.data.squad import unlabelled
 from minibert.errors import InputError, list_some, need, shown
 from minibert.evaluate import predict, tokenize
-from minibert.model import Backbone, Model, load_backbone
+from minibert.model import Model
 from minibert.storage import TaskRecord
 from minibert.trained import max_length, open_trained, prediction_key
 

@@ -59,7 +59,7 @@ def share_a_model(seconds: float, n_threads: int, backbone_file: str | None) -> 
 
 def _backbone(file: str | None):
     from minibert import BertConfig, load_backbone
-    from minibert.model import random_backbone
+    from minibert.backbone import random_backbone
 
     if file:
         return load_backbone(file)

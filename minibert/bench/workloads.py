@@ -20,11 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 
 import kernels
+from minibert.backbone import Backbone, load_backbone, random_backbone
 from minibert.bench.counts import counting, measured_cache, predicted_cache, predicted_operations
 from minibert.config import PRESETS
 from minibert.data import load_task
 from minibert.errors import InputError
-from minibert.model import Backbone, Model, load_backbone, random_backbone
+from minibert.model import Model
 from minibert.optim import Adam, clip_by_global_norm
 from minibert.storage import read_backbone
 from minibert.text import Batch, pack

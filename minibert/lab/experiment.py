@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from minibert.backbone import Backbone
 from minibert.config import BertConfig
 from minibert.data import data_fingerprint
 from minibert.evaluate import Split, tokenize
 from minibert.lab.summary import mean_and_error
 from minibert.methods import DEFAULT_LR
-from minibert.model import Backbone, Model
+from minibert.model import Model
 from minibert.run import load, open_backbone, run_trial
 from minibert.storage import RunFolder, TaskRecord, read_bank
 from minibert.trial import Trial, make_trial, trial_id

@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from statistics import median
 
+from minibert.backbone import Backbone
 from minibert.config import BertConfig
 from minibert.data import data_fingerprint
 from minibert.errors import InputError, counted
@@ -17,7 +18,6 @@ from minibert.evaluate import tokenize
 from minibert.heads import head_record
 from minibert.lab.ledger import latest
 from minibert.methods import trained_names
-from minibert.model import Backbone
 from minibert.run import load, measure_speed, open_backbone
 from minibert.trial import Trial, trial_id
 

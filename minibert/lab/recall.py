@@ -6,12 +6,12 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
+from minibert.backbone import Backbone
 from minibert.config import BertConfig
 from minibert.errors import InputError, list_some
 from minibert.lab.experiment import Measurement
 from minibert.lab.ledger import latest, measured, read_ledger
 from minibert.lab.plan import check_config
-from minibert.model import Backbone
 from minibert.trial import Trial
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minibert.backbone import Backbone, load_backbone
 from minibert.config import TrainConfig
 from minibert.data import Task
 from minibert.data.builtin import opinions
@@ -28,7 +29,7 @@ from minibert.lessons.against_minibert import compare_gradients, compare_states
 from minibert.lessons.assembled import COMPARED_STEPS, Assembled, packed, tokens, words_of
 from minibert.lessons.beside import Wrong
 from minibert.lessons.exercises import EXERCISES
-from minibert.model import Backbone, Model, load_backbone
+from minibert.model import Model
 from minibert.storage.tokenizer import load_tokenizer
 
 WITH_BACKWARD = ("linear", "gelu", "layernorm", "softmax", "attention", "adapter", "layer", "cross_entropy")

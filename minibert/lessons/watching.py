@@ -10,7 +10,8 @@ import numpy as np
 from minibert.errors import InputError, shown
 
 if TYPE_CHECKING:
-    from minibert.model import Backbone, Model
+    from minibert.backbone import Backbone
+    from minibert.model import Model
     from minibert.text import Batch
 
 PLACES = ("attention", "feed_forward")

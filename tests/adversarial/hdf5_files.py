@@ -17,9 +17,9 @@ import h5py
 import numpy as np
 from tokenizers import Tokenizer
 
+from minibert.backbone import load_backbone
 from minibert.config import AdapterConfig, BertConfig
 from minibert.errors import InputError
-from minibert.model import load_backbone
 from minibert.params import flatten
 from minibert.storage import (
     TaskRecord,

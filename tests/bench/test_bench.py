@@ -13,13 +13,14 @@ import kernels
 from kernels import reference
 from kernels.engine import blas
 from kernels.runtime.examples import examples
+from minibert.backbone import random_backbone
 from minibert.bench import busy, check, counts, products, timing, workloads
 from minibert.bench import command as bench
 from minibert.cli import main
 from minibert.config import METHODS, BertConfig
 from minibert.errors import InputError
 from minibert.gradcheck import tiny_batch
-from minibert.model import Model, random_backbone
+from minibert.model import Model
 from minibert.storage import bert_tokenizer
 from minibert.text import Tokenizer, pack
 
@@ -384,7 +385,8 @@ GRADIENTS = """
 import sys
 import numpy as np
 from minibert import gradcheck
-from minibert.model import Model, random_backbone
+from minibert.backbone import random_backbone
+from minibert.model import Model
 from tiny import CONFIG
 
 def gradients(method):

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import tiny
 
+from minibert.backbone import load_backbone, random_backbone
 from minibert.cli import main
 from minibert.data.squad import without_answers
 from minibert.errors import InputError
 from minibert.evaluate import tokenize
-from minibert.model import load_backbone, random_backbone
 
 ONE = replace(tiny.CONFIG, n_segments=1)
 MESSAGE = "pairs of texts need a backbone with two segments, one for each text, and this backbone has 1"

@@ -12,10 +12,10 @@ import pytest
 from test_cli import run, snapshot, train_arguments
 from tiny import CONFIG, environment, random_texts, write_csv, write_tiny_backbone
 
+from minibert.backbone import load_backbone
 from minibert.cli import main, rows_out
 from minibert.errors import InputError
 from minibert.evaluate import predict
-from minibert.model import load_backbone
 from minibert.trained import open_trained
 
 ADDED = ["predicted", "probability", "p_no", "p_yes"]

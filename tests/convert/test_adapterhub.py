@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from tiny import FIXTURES
 
+from minibert.backbone import Backbone
 from minibert.config import AdapterConfig, BertConfig
 from minibert.errors import InputError
 from minibert.gradcheck import away_from_identity
-from minibert.model import Backbone, Model
+from minibert.model import Model
 from minibert.params import unflatten
 from minibert.storage import BackboneFile, bert_tokenizer, fingerprint
 from minibert.text import Tokenizer, pack

@@ -26,7 +26,7 @@ from whole_tokenizer import (
     whole,
 )
 
-from minibert.model import load_backbone
+from minibert.backbone import load_backbone
 from minibert.storage import bert_tokenizer, read_backbone
 from minibert.text import Tokenizer
 from weights_convert.tokenizer import read_tokenizer

@@ -7,8 +7,8 @@ from checkpoint import THEIR_CONFIG, write_checkpoint
 from tiny import write_tiny_backbone
 from whole_tokenizer import BERT, GENERIC, UNCASED, VOCAB, tokenizer_folder, whole
 
+from minibert.backbone import load_backbone
 from minibert.errors import InputError
-from minibert.model import load_backbone
 from weights_convert.cli import to_hdf5
 from weights_convert.huggingface import read_checkpoint, read_config
 from weights_convert.tensors import find_weights

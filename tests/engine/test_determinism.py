@@ -131,7 +131,8 @@ def test_bits_do_not_depend_on_where_arrays_lie(back_end, sizes, dtype, monkeypa
 
 PREDICT = """
 from minibert.gradcheck import tiny_batch
-from minibert.model import Model, random_backbone
+from minibert.backbone import random_backbone
+from minibert.model import Model
 from tiny import CONFIG
 
 Model(random_backbone(CONFIG, std=0.15)).predict(tiny_batch(CONFIG, "classify", n_classes=2)[0])
@@ -140,7 +141,8 @@ Model(random_backbone(CONFIG, std=0.15)).predict(tiny_batch(CONFIG, "classify", 
 TRAIN = """
 import hashlib
 from minibert.gradcheck import tiny_batch
-from minibert.model import Model, random_backbone
+from minibert.backbone import random_backbone
+from minibert.model import Model
 from minibert.optim import Adam
 from tiny import CONFIG
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from tiny import CONFIG
 
+from minibert.backbone import random_backbone
 from minibert.config import AdapterConfig
 from minibert.errors import InputError
 from minibert.evaluate import Split, evaluate
 from minibert.gradcheck import away_from_identity, tiny_batch
 from minibert.lab.ablate import ablated_scores, ablation_rows, format_heatmap
-from minibert.model import Model, random_backbone
+from minibert.model import Model
 from minibert.optim import Adam
 
 THREE_LAYERS = replace(CONFIG, n_layers=3)

@@ -11,13 +11,13 @@ import pytest
 from sweeping import rows_of
 from tiny import CONFIG, VOCAB
 
+from minibert.backbone import load_backbone, random_backbone
 from minibert.cli import main
 from minibert.cli.arguments import EXPERIMENTS
 from minibert.errors import InputError, counted
 from minibert.lab import figures, reproduce, stream, tables
 from minibert.lab.experiment import Measurement, Scope, best, format_rows, points, summary
 from minibert.lab.ledger import read_ledger
-from minibert.model import load_backbone, random_backbone
 from minibert.storage import bert_tokenizer, read_bank, write_backbone
 
 

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 import kernels
 from minibert import run as run_module
+from minibert.backbone import load_backbone
 from minibert.cli import main
 from minibert.config import AdapterConfig, TrainConfig
 from minibert.data import data_fingerprint
@@ -32,7 +33,6 @@ from minibert.lab.executors import InProcess
 from minibert.lab.ledger import Ledger, read_ledger
 from minibert.lab.plan import format_seconds, make_plan
 from minibert.lab.summary import best_settings, mean_and_error, settings_of, summarize, write_summary
-from minibert.model import load_backbone
 from minibert.run import load, open_backbone, run_trial
 from minibert.storage import RunFolder, write_backbone
 from minibert.trial import Trial, grid, make_trial, trial_id

@@ -7,6 +7,7 @@ import pytest
 from learner import answered
 from tiny import write_tiny_backbone
 
+from minibert.backbone import load_backbone
 from minibert.config import TrainConfig
 from minibert.data.builtin import opinions
 from minibert.errors import InputError
@@ -14,7 +15,7 @@ from minibert.lessons import own, own_files, own_import, plain, special
 from minibert.lessons.__main__ import main
 from minibert.lessons.assemble import assemble, text_to_tensors
 from minibert.lessons.assembled import Assembled, packed, words_of
-from minibert.model import Model, load_backbone
+from minibert.model import Model
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
 from minibert.storage.tokenizer import canonical, load_tokenizer, parse
 from minibert.text import Tokenizer

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from tiny import write_tiny_backbone
 
+from minibert.backbone import load_backbone
 from minibert.errors import InputError
 from minibert.lessons import course_backbone, pack, serve
 from minibert.lessons.__main__ import main
 from minibert.lessons.wheels import Target, missing, targets
-from minibert.model import load_backbone
 from minibert.storage import sha256_of
 
 pytest.importorskip("packaging")

@@ -169,7 +169,8 @@ def test_embeddings():
 
 @pytest.mark.parametrize("adapters", [False, True])
 def test_encoder(adapters):
-    from minibert.model import Model, random_backbone
+    from minibert.backbone import random_backbone
+    from minibert.model import Model
 
     batch, backbone = a_batch(), random_backbone(CONFIG, std=0.3).astype(np.float64)
     if adapters:
@@ -185,7 +186,8 @@ def test_encoder(adapters):
 
 @pytest.mark.parametrize(("size", "n_out"), [(5, 3), (64, 2)])
 def test_adapter_parameters(size, n_out):
-    from minibert.model import Model, random_backbone
+    from minibert.backbone import random_backbone
+    from minibert.model import Model
 
     model = Model(random_backbone(CONFIG), "classify", n_out, adapter=AdapterConfig(size=size))
     ours = plain.adapter_parameters(CONFIG.hidden_size, size, CONFIG.n_layers, n_out)
@@ -197,7 +199,8 @@ METHODS = {"adapter": 0, "full": 0, "top_k": 1, "layernorm": 0, "head": 0}
 
 def tiny_models():
     """A model of each method, on all tokens."""
-    from minibert.model import Model, random_backbone
+    from minibert.backbone import random_backbone
+    from minibert.model import Model
 
     backbone = random_backbone(CONFIG)
     for method, top_k in METHODS.items():

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tiny import CONFIG, VOCAB
 
+from minibert.backbone import random_backbone
 from minibert.lessons import plain, real_heads, record_heads, weights
-from minibert.model import random_backbone
 from minibert.storage import bert_tokenizer
 from minibert.text import Tokenizer
 

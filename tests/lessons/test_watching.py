@@ -5,12 +5,13 @@ import pytest
 from tiny import CONFIG
 
 from minibert import lessons
+from minibert.backbone import random_backbone
 from minibert.config import AdapterConfig
 from minibert.errors import InputError
 from minibert.gradcheck import away_from_identity, tiny_batch
 from minibert.lessons import watching
 from minibert.lessons.special import normal_cdf
-from minibert.model import Model, random_backbone
+from minibert.model import Model
 
 SIZES = {"adapter": AdapterConfig(size=3), "n_out": 3, "seed": 1}
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from training_runs import CONFIG, at_step, make_task, make_training
 
+from minibert.backbone import Backbone
 from minibert.config import AdapterConfig
 from minibert.data.task import Task
 from minibert.evaluate import NonFiniteLoss
-from minibert.model import Backbone, Model
+from minibert.model import Model
 from minibert.params import FlatParams
 from minibert.train import Training
 

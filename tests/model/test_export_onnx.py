@@ -13,8 +13,8 @@ from small_models import TEXTS, options_of
 from tiny import CONFIG, VOCAB, environment
 
 from minibert import AdapterConfig, InputError, Model, export_onnx
+from minibert.backbone import Backbone, random_backbone
 from minibert.config import HEADS
-from minibert.model import Backbone, random_backbone
 from minibert.storage import bert_tokenizer
 from minibert.text import Tokenizer
 

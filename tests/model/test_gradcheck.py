@@ -12,6 +12,7 @@ import kernels
 from kernels import reference
 from minibert import adapter, adapter_variants, attention, bert, heads, layers, losses
 from minibert.adapter_variants import BY_OTHERS, VARIANTS
+from minibert.backbone import random_backbone
 from minibert.config import HEADS, METHODS, AdapterConfig, BertConfig
 from minibert.gradcheck import (
     away_from_identity,
@@ -22,7 +23,7 @@ from minibert.gradcheck import (
     tiny_model,
     true_gradient_is_zero,
 )
-from minibert.model import Model, random_backbone
+from minibert.model import Model
 
 
 def assert_all_pass(model, dropout_step=None):

@@ -8,11 +8,11 @@ from small_models import LABELS, TEXTS, encode, make_model, options_of
 from tiny import CONFIG
 
 from minibert import AdapterConfig, Model
+from minibert.backbone import random_backbone
 from minibert.bert import context_of, encoder_forward
 from minibert.config import METHODS, PRESETS
 from minibert.gradcheck import true_gradient_is_zero
 from minibert.methods import parameter_table, trained_names
-from minibert.model import random_backbone
 from minibert.optim import Adam
 from minibert.params import flatten, unflatten
 from minibert.storage import fingerprint

@@ -14,9 +14,9 @@ import kernels
 from kernels.runtime.pool import aligned_copy
 from minibert import AdapterConfig, Model
 from minibert import model as model_file
+from minibert.backbone import Backbone, random_backbone
 from minibert.config import METHODS
 from minibert.errors import InputError
-from minibert.model import Backbone, random_backbone
 from minibert.optim import Adam
 from minibert.params import flatten
 from minibert.storage import read_bank, write_bank

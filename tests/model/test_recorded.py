@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from tiny import FIXTURES
 
+from minibert.backbone import Backbone
 from minibert.config import AdapterConfig, BertConfig
-from minibert.model import Backbone, Model
+from minibert.model import Model
 from minibert.text import pack
 
 FIXTURE = FIXTURES / "tiny_bert.h5"

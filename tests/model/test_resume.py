@@ -11,11 +11,12 @@ import pytest
 from tiny import FIXTURES
 from training_runs import CONFIG, Killed, at_step, kill, make_task, make_training, result_of, same_outcome
 
+from minibert.backbone import load_backbone
 from minibert.config import TrainConfig
 from minibert.data.task import Examples, Task
 from minibert.errors import InputError
 from minibert.evaluate import NonFiniteLoss
-from minibert.model import Model, load_backbone
+from minibert.model import Model
 from minibert.progress import Saving, read_progress
 from minibert.resume import is_finished, resume
 from minibert.run import train_and_test

@@ -8,9 +8,10 @@ from tiny import CONFIG
 from training_runs import CONFIG as TRAIN
 from training_runs import Killed, at_step, kill, make_task, make_training
 
+from minibert.backbone import Backbone
 from minibert.errors import InputError
 from minibert.mixed import MixedModel
-from minibert.model import Backbone, Model
+from minibert.model import Model
 from minibert.params import flatten
 from minibert.resume import difference, is_finished, resume
 from minibert.storage import add_task, read_bank, write_bank

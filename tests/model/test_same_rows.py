@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from tiny import WORDS, random_texts, write_csv, write_tiny_backbone
 
+from minibert.backbone import load_backbone
 from minibert.cli import main
 from minibert.data.task import Examples
 from minibert.evaluate import tokenize
-from minibert.model import load_backbone
 from minibert.storage import read_bank, write_bank
 
 N = 40

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tiny import VOCAB, WORDS, write_tiny_backbone
 
+from minibert.backbone import load_backbone
 from minibert.cli import main
 from minibert.config import TrainConfig
 from minibert.data import data_fingerprint, limit_dev, limit_train, load_task
@@ -16,7 +17,7 @@ from minibert.data.squad import Questions, find_file, read_questions, without_an
 from minibert.errors import InputError
 from minibert.evaluate import predict
 from minibert.losses import span_cross_entropy
-from minibert.model import Model, load_backbone
+from minibert.model import Model
 from minibert.run import train_and_test
 from minibert.spans import MAX_ANSWER, best_span, cut_windows, never_exact, window_places
 from minibert.storage import bert_tokenizer, read_bank

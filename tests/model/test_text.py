@@ -9,8 +9,9 @@ import pytest
 from small_models import TEXTS, encode, make_model
 from tiny import VOCAB, WORDS
 
+from minibert.backbone import Backbone
 from minibert.errors import InputError
-from minibert.model import Backbone, Model
+from minibert.model import Model
 from minibert.storage import bert_tokenizer
 from minibert.storage.tokenizer import canonical
 from minibert.text import Tokenizer, pack

@@ -14,10 +14,10 @@ from training_runs import CONFIG, at_step, history_of, make_task, make_training,
 import kernels
 from kernels.runtime.warm_up import warm_up
 from minibert import train as train_module
+from minibert.backbone import load_backbone
 from minibert.config import METHODS
 from minibert.evaluate import NonFiniteLoss, evaluate, tokenize
 from minibert.interrupt import CtrlC
-from minibert.model import load_backbone
 from minibert.params import FlatParams, flatten
 from minibert.resume import resume
 from minibert.storage import read_bank, read_state

@@ -19,9 +19,10 @@ import transformers
 from torch_bert import TorchModel
 from transformers import BertModel
 
+from minibert.backbone import random_backbone
 from minibert.config import AdapterConfig, BertConfig
 from minibert.gradcheck import away_from_identity
-from minibert.model import Model, random_backbone
+from minibert.model import Model
 from minibert.text import pack
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "tiny_bert.h5"

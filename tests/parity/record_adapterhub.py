@@ -17,8 +17,9 @@ import torch
 from adapters import BertAdapterModel, DoubleSeqBnConfig, ParBnConfig, SeqBnConfig
 from torch_bert import TorchModel
 
+from minibert.backbone import Backbone
 from minibert.config import BertConfig
-from minibert.model import Backbone, Model
+from minibert.model import Model
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 OUT = FIXTURES / "adapterhub"

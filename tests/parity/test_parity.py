@@ -14,9 +14,9 @@ from torch_bert import TorchModel
 from transformers import AutoTokenizer, BertModel
 
 from minibert import AdapterConfig, BertConfig, Model, load_backbone
+from minibert.backbone import random_backbone
 from minibert.config import METHODS
 from minibert.gradcheck import away_from_identity, tiny_batch, true_gradient_is_zero
-from minibert.model import random_backbone
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import resource, sys
 import numpy as np
 from minibert import Model, TrainConfig
 from minibert.config import PRESETS
-from minibert.model import random_backbone
+from minibert.backbone import random_backbone
 from minibert.optim import Adam, clip_by_global_norm
 from minibert.text import pack
 

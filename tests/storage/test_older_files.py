@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from tiny import FIXTURES
 
+from minibert.backbone import load_backbone
 from minibert.config import AdapterConfig
 from minibert.data.squad import without_answers
 from minibert.data.task import Examples
 from minibert.evaluate import predict, tokenize
-from minibert.model import Model, load_backbone
+from minibert.model import Model
 from minibert.storage import read_bank, read_state
 
 BANK = FIXTURES / "older_bank.h5"

@@ -5,8 +5,8 @@ import os
 import random
 from pathlib import Path
 
+from minibert.backbone import random_backbone
 from minibert.config import BertConfig
-from minibert.model import random_backbone
 from minibert.storage import bert_tokenizer, write_backbone
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,9 @@ import sys
 import numpy as np
 import tiny
 
+from minibert.backbone import random_backbone
 from minibert.config import AdapterConfig, BertConfig
-from minibert.model import Model, random_backbone
+from minibert.model import Model
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
 from minibert.text import pack
 
