@@ -19,10 +19,6 @@ class InputError(ValueError):
     """
 
 
-class NotThere(InputError):
-    """What was asked for is not where it was looked for; not: it is there, and damaged."""
-
-
 def need(condition: bool, message: str) -> None:
     """Raise InputError with this message unless the condition holds."""
     if not condition:

@@ -81,7 +81,7 @@ class Model:
         """Flat name -> array, of everything the model computes with; what is frozen is read-only."""
         return {name: a if name in (self._trained or ()) else read_only(a) for name, a in self._flat.items()}
 
-    def trained(self) -> dict[str, np.ndarray]:
+    def trained(self) -> FlatParams:
         """Flat name -> array, of what trains. Changing an array changes the model.
 
         Raises RuntimeError if adapters were taken out of the model.
@@ -171,7 +171,7 @@ class Model:
         without dropout; a number is the training step whose dropout masks are used. weights (B,), finite and not
         negative: the loss is sum(w l) / sum(w) over the sequences' losses l, as in PyTorch's CrossEntropyLoss(weight)
         and scikit-learn, and 0 if all weights are 0; None: 1 each.
-        Returns (loss, {flat name: array shaped as the parameter}).
+        Returns (loss, gradients), the latter as FlatParams: {flat name: array shaped as the parameter}.
         """
         labels, weights = self._checked(labels, weights, batch)
         context = self._context(batch, dropout_step)

@@ -29,7 +29,13 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float = 0.1) -> fl
 def clip_by_global_norm(grads: FlatParams, largest: float) -> float:
     """Scale all gradients in place so that their norm together is at most `largest` (0: leave them). Returns the norm
     before (derivations, eq. (29))."""
+    _check_flat(grads)
     return math.sqrt(kernels.squared_norm(grads.all, largest))
+
+
+def _check_flat(grads) -> None:
+    if not isinstance(grads, FlatParams):
+        raise TypeError("gradients must be FlatParams, as of loss_and_grads; FlatParams.copy_of(dict) makes them")
 
 
 class Adam:
@@ -47,6 +53,7 @@ class Adam:
 
     def step(self, grads: FlatParams, lr: float) -> None:
         """Move every parameter, in place. Raises ValueError if the gradients are not those of the parameters."""
+        _check_flat(grads)
         if list(grads) != list(self.params):
             raise ValueError("the gradients must have the parameters' names, in their order")
         self.steps += 1

@@ -8,8 +8,8 @@ write nothing to stderr; the numbers that the solved one prints are the stored o
 Lessons that are to run in a browser run here without numba, tokenizers and h5py.
 --fast: few training steps, and numbers that depend on them are not compared.
 
-Not collected by pytest: it takes minutes, and some lessons need models/minilm-l6.h5. Needs the extra:
-the extra notebooks.
+Not collected by pytest: it takes minutes, and some lessons need models/minilm-l6.h5. Needs the
+extra notebooks.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def _data_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _format_arguments(p) -> None:
     """How a delimited file is written."""
-    p.add_argument("--columns", metavar="NAMES", help="all columns, comma-separated, if the file has no header line")
+    p.add_argument("--columns", metavar="NAMES", help="all columns, if the file has no header line; empty: it has one")
     p.add_argument("--delimiter", metavar="CHAR", help="what separates fields, or one of: tab, comma, semicolon")
     p.add_argument("--quoting", choices=("csv", "none"), help="none: quotes are ordinary characters")
     p.add_argument("--encoding", metavar="NAME", help="default utf-8")

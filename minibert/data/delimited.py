@@ -224,9 +224,9 @@ def _named(
         raise InputError(f"{path}: there is no header line")
     record, first_names = list(record), tuple(cell.strip() for cell in first)
     if form.columns and folded(first_names) == folded(form.columns):
-        named = f"its columns. {form.advice}" if form.advice else f"--columns; {NO_COLUMNS}"
         but = "" if first_names == form.columns else f", written {', '.join(map(shown, first_names))}"
-        raise InputError(f"{path}: line {line} is a header with just the names of {named}{but}")
+        named = f"its columns{but}. {form.advice}" if form.advice else f"--columns{but}; {NO_COLUMNS}"
+        raise InputError(f"{path}: line {line} is a header with just the names of {named}")
     if form.columns is not None:
         rows = chain([(line, first, record)], rows)
     names = form.columns or first_names
@@ -234,7 +234,7 @@ def _named(
     return form.columns or tuple(first), Header(Path(path), names, form), whole
 
 
-NO_COLUMNS = 'leave out --columns (where they come from the training: --columns "")'
+NO_COLUMNS = "leave out --columns (where they come from the training: --columns=)"
 
 
 def folded(names: Iterable[str]) -> tuple[str, ...]:

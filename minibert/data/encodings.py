@@ -47,7 +47,8 @@ def check_mark(raw: bytes, name: str, encoding: str) -> None:
 
 
 def native(encoding: str) -> str:
-    """How Python reads utf-16 or utf-32 without a mark."""
+    """How Python reads utf-16 or utf-32, by whatever name, without a mark."""
+    encoding = codecs.lookup(encoding).name
     return f"{encoding}-{'le' if 'a'.encode(encoding).endswith(bytes(1)) else 'be'}"
 
 

@@ -15,7 +15,7 @@ from minibert.data.reading import encoding_note, read_text
 from minibert.data.releases import FURTHER, PublicTask
 from minibert.data.split import Cut, Uncut, check_split_seed
 from minibert.data.task import Examples, class_numbers, empty_texts, no_test_labels, unknown_labels
-from minibert.errors import InputError, NotThere, counted, list_some, shown
+from minibert.errors import InputError, counted, list_some, shown
 
 BESIDE_A_LABEL = (":confidence", ".confidence", "_confidence", ":gold", "_gold")  # ends of names of other columns
 
@@ -156,7 +156,7 @@ def _find(name: str, data: Path) -> dict[str, Path]:
         folders, train = [data / name, *(data / other for other in sharing), data], task.file
     folder = next((folder for folder in folders if (folder / train).exists()), None)
     if folder is None:
-        raise NotThere(_missing(name, data, train))
+        raise InputError(_missing(name, data, train))
     paths = {"train": folder / train}
     if task.tests:
         paths["test"] = next((folder / test for test in task.tests if (folder / test).exists()), None)

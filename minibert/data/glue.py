@@ -18,7 +18,7 @@ from minibert.data.labels import is_missing
 from minibert.data.quotes import quote_note
 from minibert.data.reading import TO_UTF8, parse_score, read_text, tab_rows
 from minibert.data.task import Examples, Task, no_test_labels
-from minibert.errors import InputError, NotThere, counted, list_some, readable, shown
+from minibert.errors import InputError, counted, list_some, readable, shown
 
 ADVICE = f"GLUE's files are UTF-8: get the task again (minibert download NAME --out DIR), or {TO_UTF8}"
 
@@ -140,7 +140,7 @@ def find_folder(name: str, data) -> Path:
         if len(missing) < len(task.required()) or (folder is not data and folder.is_dir()):
             raise InputError(f"{folder} has no {' and no '.join(missing)}. {_how_to_get(name)}")
     what = "does not exist" if not data.exists() else "is not a folder" if not data.is_dir() else "does not hold it"
-    raise NotThere(
+    raise InputError(
         f"task {name}: --data {data} {what}. Looked for the folder {data / task.folder}, and in {data} itself for "
         f"{', '.join(task.required())}. {_how_to_get(name)}"
     )

@@ -18,7 +18,7 @@ import numpy as np
 
 from minibert.data.reading import TO_UTF8, read_text
 from minibert.data.task import Examples, Task
-from minibert.errors import InputError, NotThere, list_some, readable, shown
+from minibert.errors import InputError, list_some, readable, shown
 from minibert.json_values import parse_json
 
 FILES = {"train": "train-v1.1.json", "dev": "dev-v1.1.json"}
@@ -76,7 +76,7 @@ def find_file(data, split: str) -> Path:
             raise InputError(f"{folder} holds {names}, and none is called {FILES[split]}; keep one of them")
         if others:
             return others[0]
-    raise NotThere(
+    raise InputError(
         f"task squad: --data {data} {'does not hold it' if data.exists() else 'does not exist'}. Looked for "
         f"{FILES[split]}, or one other file {split}*.json, in {data / 'squad'} and in {data}. "
         "To download it: minibert download squad --out DIR"

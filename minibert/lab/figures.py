@@ -125,7 +125,8 @@ def figure3(scope: Scope) -> Experiment:
                 band["seeds"] = min(r["seeds"] for r in members)
                 bands.append({"suite": suite, "method": method, "size_or_k": value, "params": params, **band})
     tables = {"figure3": bands, "figure3_tasks": rows}
-    return Report(tables, format_rows(bands), lambda path: plots.percentile_bands(bands, path))
+    draw = (lambda path: plots.percentile_bands(bands, path)) if bands else None
+    return Report(tables, format_rows(bands), draw)
 
 
 def suites(tasks) -> dict[str, list[str]]:

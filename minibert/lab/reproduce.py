@@ -17,7 +17,8 @@ from typing import Any
 
 from minibert import plots
 from minibert.data import FURTHER, load_task
-from minibert.errors import InputError, NotThere, counted, flag, list_some, shown
+from minibert.data.glue import GLUE
+from minibert.errors import InputError, counted, flag, list_some, shown
 from minibert.lab import figures, stream, tables
 from minibert.lab.executors import make_executor
 from minibert.lab.experiment import Keep, Measurement, Report, Scope
@@ -127,7 +128,7 @@ def _tasks_recalled(name: str, recipe: Recipe, recall: Recall) -> tuple[str, ...
 
 def _tasks_at_hand(args, recipe: Recipe) -> tuple[str, ...]:
     """The recipe's tasks that --data holds; without --data the built-in task. Raises InputError if there is none, or
-    one is damaged."""
+    one is damaged: what is in its own folder cannot be read."""
     name, data = args.name, args.data
     if data is None and recipe.tasks != ("squad",):
         return ("opinions",)
@@ -136,7 +137,10 @@ def _tasks_at_hand(args, recipe: Recipe) -> tuple[str, ...]:
         try:
             load_task(task, data)
             found.append(task)
-        except NotThere as error:
+        except InputError as error:
+            own = GLUE[task].folder if task in GLUE else task
+            if data is not None and (Path(data) / own).is_dir():
+                raise InputError(f"{error} (To do without task {task}, name the others: --tasks)") from None
             why[task] = error
     if not found:
         raise InputError(f"{name}: {data or 'no --data'}: none of its tasks is there. {next(iter(why.values()))}")

@@ -36,13 +36,14 @@ Run = Callable[[str, list[str]], None]
 README = """A course on BERT and adapters: {n} lessons, without a network.
 Needs Python {pythons}, and {systems}.
 
-From this folder:
+On a memory stick? Copy the folder to the laptop first. Then, from this folder:
 
     python3 -m venv course
     course/bin/pip install --no-index --find-links wheels "minibert[{extra}]"
     course/bin/jupyter lab notebooks
 {site}
-On Windows: py -m venv course, then course\\Scripts\\pip and course\\Scripts\\jupyter in place of course/bin/...
+On Windows: py -{python} -m venv course, then course\\Scripts\\pip and course\\Scripts\\jupyter in place of
+course/bin/...
 
 For a room of learners: course/bin/python -m minibert.lessons serve . says what they type on their laptops.
 {sums} has the SHA-256 of every file: sha256sum -c {sums}
@@ -128,6 +129,7 @@ def _readme(course: Course, folder: Path, n: int) -> str:
     page = folder / "site" / "index.html"
     return README.format(
         n=n,
+        python=course.targets[0].python,
         pythons=" or ".join(dict.fromkeys(target.python for target in course.targets)),
         systems=" or ".join(dict.fromkeys(target.described for target in course.targets)),
         extra=EXTRA,

@@ -69,7 +69,8 @@ def instructions(host: str, port: int) -> str:
     """What the learners type."""
     url = f"http://{host}:{port}"
     return f"""Everyone who can reach this machine can read the folder, at {url} until Ctrl-C.
-Each laptop, in a new folder (Windows: py for python3, course\\Scripts for course/bin):
+Each laptop, in a new folder (Windows: py -VERSION, one that was packed, for python3, and course\\Scripts for
+course/bin):
 
     python3 -m venv course
     course/bin/pip install --no-index --trusted-host {host} --find-links {url}/wheels/ "minibert[{EXTRA}]"

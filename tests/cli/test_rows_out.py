@@ -14,7 +14,6 @@ from tiny import CONFIG, environment, random_texts, write_csv, write_tiny_backbo
 
 from minibert.backbone import load_backbone
 from minibert.cli import main, rows_out
-from minibert.errors import InputError
 from minibert.evaluate import predict
 from minibert.trained import open_trained
 
@@ -229,19 +228,24 @@ def test_a_file_of_texts_has_an_encoding_too(capsys, place, tmp_path):
 
 
 def test_a_header_where_the_training_had_none(capsys, tmp_path, place):
-    """--columns comes from the bank; --columns "" says that there is a header."""
-    from minibert.data.delimited import Format
-    from minibert.data.stream import open_stream
-
-    form = Format(",", columns="label,text")
-    stream = open_stream(io.BytesIO(b"id,text\n1,good\n"), "new.csv", form)
-    (note,) = stream.notes
-    assert "new.csv, line 1 looks like a header" in note and '--columns ""' in note
-    assert [row.values for row in stream.rows] == [["id", "text"], ["1", "good"]]
-    with pytest.raises(InputError, match='--columns ""'):
-        open_stream(io.BytesIO(b"label,text\n1,good\n"), "new.csv", form)
-    stream = open_stream(io.BytesIO(b"label,text\n1,good\n"), "new.csv", Format(",", columns=""))
-    assert stream.columns == ("label", "text") and [row.values for row in stream.rows] == [["1", "good"]]
+    """--columns comes from the bank; --columns= says that there is a header."""
+    (tmp_path / "data.csv").write_text((place / "data.csv").read_text().split("\n", 1)[1])
+    trained = train_arguments(place, tmp_path / "run")
+    trained[trained.index("--data") + 1] = str(tmp_path / "data.csv")
+    assert run(capsys, *trained, "--columns", "text,label,score", "--quiet")[0] == 0
+    new, where = tmp_path / "new.csv", ["--backbone", place / "tiny.h5", "--bank", tmp_path / "run"]
+    write_csv(new, {"text": ["one", "two"], "label": ["yes", "no"], "n": [1, 2]})
+    code, _, err = run(capsys, "predict", *where, "--data", new, "--out", tmp_path / "a.csv")
+    assert code == 0 and "new.csv, line 1 looks like a header" in err and "--columns=)" in err
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 4
+    code, _, err = run(capsys, "predict", *where, "--data", new, "--out", tmp_path / "b.csv", "--columns=")
+    assert code == 0 and "header" not in err and (tmp_path / "b.csv").read_text().startswith("text,label,n,predicted,")
+    assert len((tmp_path / "b.csv").read_text().splitlines()) == 3
+    data = ["--data", place / "data.csv"]
+    refused = run(capsys, "eval", *where, *data)
+    assert refused[0] == 2 and "--columns=)" in refused[2]
+    code, out, _ = run(capsys, "eval", *where, *data, "--columns=")
+    assert code == 0 and "accuracy" in out
 
 
 def test_lines_that_arrive_in_pieces():

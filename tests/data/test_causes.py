@@ -132,5 +132,5 @@ def test_lines_of_a_file_without_header_may_begin_as_json_does(tmp_path):
 @pytest.mark.parametrize("columns", ["Text,Label", " text , LABEL "])
 def test_columns_that_the_first_line_names_in_another_case(tmp_path, columns):
     message = refused(tmp_path, f"text,label\n{ROWS}", columns=columns)
-    assert "line 1 is a header with just the names of --columns; leave out --columns (" in message
-    assert message.endswith(", written 'text', 'label'")
+    told = "line 1 is a header with just the names of --columns, written 'text', 'label'; leave out --columns ("
+    assert told in message

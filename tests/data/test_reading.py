@@ -89,7 +89,7 @@ def test_a_byte_order_mark_says_how_a_file_is_read(encoding):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
-@pytest.mark.parametrize("given", ["utf-8", "utf-16", "utf-16-le", "utf-32", "cp1252"])
+@pytest.mark.parametrize("given", ["utf-8", "utf-16", "utf16", "U16", "utf-16-le", "utf-32", "cp1252"])
 def test_a_file_is_read_alike_whole_and_in_parts(encoding, given):
     raw = "text,label\nnaïve,yes\nnäiv,no\n".encode(encoding)
     for text in (raw, raw.removeprefix(b"\xff\xfe")):

@@ -393,6 +393,8 @@ def test_figure3_leaves_out_what_failed(scope, failed, tasks):
     def score(trial):
         return math.nan if (trial.task, trial.method) == ("rte", failed) else 0.6 if trial.method == "adapter" else 0.5
 
+    only_failed = scope("rte", epochs=(3,), rates=1)
+    assert drive(figures.figure3, only_failed, score)[0]["figure3"] == [] or failed == "adapter"
     found, _ = drive(figures.figure3, scope("cola", "mrpc", "rte", epochs=(3,), rates=1), score)
     (band,) = (row for row in found["figure3"] if (row["method"], row["size_or_k"]) == ("adapter", 64))
     assert (band["p20"], band["p80"], band["tasks"]) == (pytest.approx(10), pytest.approx(10), tasks)
@@ -509,7 +511,16 @@ def test_a_damaged_task_is_told_and_not_left_out(run, tmp_path):
     for file in ("train.tsv", "dev.tsv"):
         (tmp_path / "CoLA" / file).write_text("x\t1\t\ta text\nx\t1\n")
     code, _, printed = run("table1", "--data", str(tmp_path))
-    assert code == 2 and "train.tsv, line 2" in printed.err
+    assert code == 2 and "train.tsv, line 2" in printed.err and "--tasks" in printed.err
+
+
+def test_data_may_be_the_folder_of_one_task(tmp_path):
+    lines = "".join(f"x\t{i % 2}\t\ttext {i}\n" for i in range(8))
+    for file in ("train.tsv", "dev.tsv"):
+        (tmp_path / file).write_text(lines)
+    for name in ("table1", "figure3", "stream"):
+        args = Namespace(name=name, data=str(tmp_path))
+        assert reproduce._tasks_at_hand(args, reproduce.RECIPES[name]) == ("cola",)
 
 
 def test_without_its_data_an_experiment_says_what_is_missing(run, tmp_path):

@@ -104,6 +104,13 @@ def test_the_norm_tells_of_nan_and_infinity_and_does_not_overflow():
     assert clip_by_global_norm(flat({"a": np.full(4, 1e30, np.float32)}), 0) == pytest.approx(2e30)
 
 
+def test_a_plain_dict_is_told_what_is_wanted():
+    grads = {"x/W": np.ones(3, np.float32)}
+    for use in (lambda: clip_by_global_norm(grads, 1.0), lambda: Adam(flat(grads)).step(grads, 0.1)):
+        with pytest.raises(TypeError, match="must be FlatParams"):
+            use()
+
+
 @pytest.mark.parametrize("names", [("x/W",), ("x/W", "z/b", "y/W"), ("z/b", "x/W")])
 def test_gradients_of_other_parameters_are_refused(names):
     adam = Adam(flat({name: np.zeros(3, np.float32) for name in ("x/W", "z/b")}))
