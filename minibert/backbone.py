@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from minibert import check_kernels
+
+check_kernels()  # first: another package of that name, which PyPI has, is told before it is imported
+
 import kernels
 from minibert.attention import PROJECTIONS
 from minibert.bert import context_of, encoder_forward
