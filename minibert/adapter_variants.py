@@ -31,11 +31,11 @@ from minibert.layers import (
     subtree,
 )
 
-# Settings of AdapterConfig for the paper's own form, and for the kinds of variants that it tried. Of these it names
-# tanh, attention only, and multiplicative together with parallel; the other activations and depths, feed-forward only
-# and multiplicative alone are our choices of the same kinds. (Its batch normalization is not here.) "attention only"
-# and "feed-forward only" leave an adapter out of each layer and change no formula: these two and the paper's own are no
-# variants by `AdapterConfig.is_variant`.
+# Settings of AdapterConfig for the paper's own form, and for the kinds of variants that it tried. It names layer
+# normalization, more layers, tanh, attention only, parallel, and multiplicative together with parallel. How many
+# layers, the other activations, feed-forward only and multiplicative alone are our choices of the same kinds. (Its
+# batch normalization is not here.) "attention only" and "feed-forward only" leave an adapter out of each layer and
+# change no formula: these two and the paper's own are no variants by `AdapterConfig.is_variant`.
 VARIANTS = {
     "paper": {},
     "layernorm": {"layernorm": True},

@@ -6,7 +6,7 @@ import numpy as np
 
 from minibert import check_kernels
 
-check_kernels()  # first: another package of that name, which PyPI has, is told before it is imported
+check_kernels()  # first: another package of that name, which PyPI has, is reported before it is imported
 
 import kernels
 from minibert.attention import PROJECTIONS

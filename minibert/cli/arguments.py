@@ -9,6 +9,7 @@ from minibert.cli.parser import Parser, Version
 from minibert.cli.settings import Lists, comma_separated, method_arguments, rows_of_tasks, setting_arguments
 from minibert.config import HEADS, METHODS, PRESETS
 from minibert.data import TASK_NAMES
+from minibert.data.download import SOURCES
 
 # The tables and figures that `reproduce` knows; see lab/reproduce.py.
 EXPERIMENTS = ("table1", "table2", "figure3", "figure4", "figure5", "figure6", "extensions", "stream")
@@ -245,7 +246,7 @@ def _add_reports(commands) -> None:
     _threads_argument(p)
 
     p = commands.add_parser("download", help="get the data of a GLUE task or SQuAD")
-    p.add_argument("name", help="cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli or squad")
+    p.add_argument("name", help=", ".join(SOURCES))
     p.add_argument("--out", required=True, metavar="DIR", help="folder for the data")
     p.add_argument("--mirror", metavar="URL", help="URL or folder to use in place of the public hosts")
 

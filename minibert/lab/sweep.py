@@ -54,12 +54,12 @@ def run_trials(
     Raises InputError before any work if a task, the backbone or `keep` cannot be used, and if the workers cannot run
     trials at all; KeyboardInterrupt after Ctrl-C. Then the ledger has what was finished.
     """
+    plan = make_plan(trials, backbone_path, ledger.records, retry_failed)
     if keep is not None:  # now: every trial would fail by it, and be recorded so
         try:
             Path(keep).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_be_written(keep, error) from None
-    plan = make_plan(trials, backbone_path, ledger.records, retry_failed)
     say = (lambda line: None) if quiet else (lambda line: print(line, flush=True))
     say(plan.describe())
     if plan.jobs:
