@@ -25,7 +25,6 @@ class Cut:
 
     def __post_init__(self):
         check_split_seed(self.seed)
-        object.__setattr__(self, "seed", int(self.seed))  # of NumPy, too
         _check_shares(self.dev_share, self.test_share)
 
     @property

@@ -75,6 +75,7 @@ def test_a_task_without_a_score_is_told(place, tmp_path, capsys):
     ("import {place} --backbone {place}/tiny.h5 --out {tmp}/b.h5", "has no adapter_config.json"),
     ("import {fixtures}/adapterhub/seq_bn --backbone {place}/tiny.h5 --out {tmp}/b.h5", "hidden_size is 24, and the"),
     ("import {place} --backbone {place}/tiny.h5 --out {tmp}/b", "the name of a new bank ends in .h5"),
+    ("import {place} --backbone {place}/tiny.h5 --out {tmp}/b.h5 --as d,e", "cannot be named 'd,e': a list of tasks"),
 ])  # fmt: skip
 def test_what_cannot_be_done_is_an_error_and_writes_nothing(place, tmp_path, capsys, arguments, message):
     before = sorted(path.name for path in place.iterdir())

@@ -265,6 +265,9 @@ def test_lines_that_arrive_in_pieces():
         assert list(stream_lines(io.BytesIO(text.encode(encoding)), "x")) == expected
         pieces = Slow(text.encode(encoding))
         assert list(stream_lines(pieces, "x", "utf-8" if encoding == "utf-8-sig" else encoding)) == expected
+    for mark, encoding in ((b"\xfe\xff", "utf-16-be"), (b"\0\0\xfe\xff", "utf-32-be")):  # not the machine's order
+        pieces = Slow(mark + text.encode(encoding))
+        assert list(stream_lines(pieces, "x", encoding[:6])) == expected
 
 
 def test_an_input_that_breaks_is_not_told_of_the_output(capsys, place, tmp_path, monkeypatch):
