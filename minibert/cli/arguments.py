@@ -181,6 +181,7 @@ def _add_sweep(commands) -> None:
     p.add_argument("--summary", action="store_true", help="only print what the ledger holds")
     _dry_run_argument(p)
     p.add_argument("--retry-failed", action="store_true", help="run trials again that failed before")
+    p.add_argument("--all", action="store_true", help="list every setting, not the best of each method alone")
     p.add_argument("--csv", metavar="FILE.csv", help="write the table here, too")
     p.add_argument("--differences", metavar="FILE.csv", help="with --summary: write adapters against full here")
     repeat = "run N trials that it holds again, drawn at random (of --tasks, if given), and compare"

@@ -26,7 +26,7 @@ from minibert.storage import write_rows
 from minibert.trial import TRIAL_OPTIONS, grid
 
 # What `sweep` reads if trials are not those of a grid; and options whose flag is not spelt as their name.
-SUMMARY_OPTIONS = {"ledger", "summary", "csv", "differences"}
+SUMMARY_OPTIONS = {"ledger", "summary", "all", "csv", "differences"}
 REPEAT_OPTIONS = {"ledger", "repeat", "csv", "backbone", "data", "task", "processes", "dask", "threads", "dry_run"}
 PLURALS = {"task": "--tasks", "seed": "--seeds"}
 
@@ -91,14 +91,14 @@ def sweep(args) -> int:
     with Ledger(args.ledger) as ledger, make_executor(args) as executor:
         options = {"retry_failed": args.retry_failed, "keep": args.keep}
         records = run_trials(trials, executor, ledger, args.backbone, **options)
-    _print_settings(list({record["id"]: record for record in records}.values()), args.csv)
+    _print_settings(list({record["id"]: record for record in records}.values()), args)
     return 1 if any(record["status"] == "failed" for record in records) else 0
 
 
 def _summary(args) -> int:
-    """Print the best settings that a ledger has, and adapters against full fine-tuning."""
+    """Print the best settings that a ledger has, or all, and adapters against full fine-tuning."""
     records = read_ledger(args.ledger)
-    _print_settings(list(latest(records).values()), args.csv)
+    _print_settings(list(latest(records).values()), args)
     rows = differences(records)
     if rows:
         print("adapters against full fine-tuning, each at its best on dev; in brackets the standard error over seeds")
@@ -109,11 +109,11 @@ def _summary(args) -> int:
     return 0
 
 
-def _print_settings(records: list[dict], csv) -> None:
-    print(summarize(records))
-    if csv is not None:
-        write_summary(records, csv)
-        print(csv)
+def _print_settings(records: list[dict], args) -> None:
+    print(summarize(records, args.all))
+    if args.csv is not None:
+        write_summary(records, args.csv, args.all)
+        print(args.csv)
 
 
 def _refuse_others(args, used: set[str], why: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.lab.summary import Setting, align, best_of, error_of_mean, groups_of, mean_and_error
+from minibert.lab.summary import Setting, align, error_of_mean, groups_of, mean_and_error, ranked
 from minibert.storage import write_rows
 
 SPLITS = ("dev", "test")
@@ -38,7 +38,7 @@ def differences(records: list[dict], one: str = "adapter", other: str = "full") 
 
 
 def _difference(ones: list[Setting], others: list[Setting]) -> dict:
-    one, other = best_of(ones), best_of(others)
+    one, other = ranked(ones)[0], ranked(others)[0]
     row = {"metric": one.metric, "train_rows": round(one.mean("train_rows"))}
     row |= {"one_settings": len(ones), "other_settings": len(others)}
     for split in SPLITS:

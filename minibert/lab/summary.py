@@ -1,4 +1,4 @@
-"""What a sweep found: for each task and method the settings that are best on dev, with their spread over seeds."""
+"""What a sweep found: for each task and method the setting that is best on dev, or all, with the spread over seeds."""
 
 from __future__ import annotations
 
@@ -70,28 +70,26 @@ def groups_of(records: list[dict]) -> dict[tuple[str, str, str, str], list[Setti
     return groups
 
 
-def best_settings(records: list[dict]) -> list[Setting]:
-    """For each task and method (and data, and backbone) the setting with the best mean on dev.
-
-    Only settings with as many seeds as any of the group has are compared: one lucky seed would beat a mean of three.
-    """
-    return [best_of(settings) for settings in groups_of(records).values()]
+def best_settings(records: list[dict], every: bool = False) -> list[Setting]:
+    """For each task and method (and data, and backbone) the setting that is best; or every one, the best first."""
+    groups = [ranked(settings) for settings in groups_of(records).values()]
+    return [setting for settings in groups for setting in (settings if every else settings[:1])]
 
 
-def best_of(settings: list[Setting]) -> Setting:
-    """The setting with the best mean on dev, of those with most seeds."""
-    most = max(len(setting.results) for setting in settings)
-    full = [setting for setting in settings if len(setting.results) == most]
-    return max(full, key=lambda setting: np.mean(setting.scores("dev")))
+def ranked(settings: list[Setting]) -> list[Setting]:
+    """Settings with more seeds first, and of equally many the one with the better mean on dev: one lucky seed would
+    beat a mean of three."""
+    return sorted(settings, key=lambda setting: (len(setting.results), np.mean(setting.scores("dev"))), reverse=True)
 
 
-def summarize(records: list[dict]) -> str:
-    """The table for people, and what failed."""
-    rows = [_row(setting) for setting in best_settings(records)]
+def summarize(records: list[dict], every: bool = False) -> str:
+    """The table for people, of the best settings or of every one, and what failed."""
+    rows = [_row(setting) for setting in best_settings(records, every)]
     failed = [record for record in records if record["status"] == "failed"]
     lines = [f"{counted(len(records) - len(failed), 'trial')} done, {len(failed)} failed"]
     if rows:
-        lines.append("best on dev by task and method: mean over seeds times 100, and its standard error")
+        which = "every setting, best on dev first," if every else "best on dev"
+        lines.append(f"{which} by task and method: mean over seeds times 100, and its standard error")
         lines += align([("task", "method", "setting", "seeds", "metric", "dev", "test", "trained", "time"), *rows])
     for record in failed[:MOST_FAILED]:
         lines.append(f"failed: {Trial.from_dict(record['trial']).describe()}: {record['error']}")
@@ -122,10 +120,10 @@ def align(rows: list[tuple[str, ...]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def write_summary(records: list[dict], path) -> None:
-    """The table as CSV: a row for every split and metric of the best settings; scores as they are, not times 100."""
+def write_summary(records: list[dict], path, every: bool = False) -> None:
+    """The table as CSV: a row for every split and metric of a setting; scores as they are, not times 100."""
     rows = []
-    for setting in best_settings(records):
+    for setting in best_settings(records, every):
         trial = setting.trial
         row = {"task": trial.label, "method": trial.method, "setting": trial.describe_settings()}
         row |= {"adapter_size": trial.adapter.size if trial.adapter else "", "top_k": trial.top_k or ""}

@@ -91,10 +91,10 @@ def test_methods_that_share_no_task_have_no_row():
 
 
 def test_the_results_here_are_those_of_the_ledger(tmp_path, capsys):
-    """`sweep --summary` writes the very files that are kept beside the ledger."""
-    files = {"--csv": "summary.csv", "--differences": "differences.csv"}
+    """`sweep --summary --all` writes the very files that are kept beside the ledger."""
+    files = {"--csv": "settings.csv", "--differences": "differences.csv"}
     options = [str(part) for option, name in files.items() for part in (option, tmp_path / name)]
-    assert main(["sweep", "--summary", "--ledger", str(RESULTS / "ledger.jsonl"), *options]) == 0
+    assert main(["sweep", "--summary", "--all", "--ledger", str(RESULTS / "ledger.jsonl"), *options]) == 0
     for name in files.values():
         assert (tmp_path / name).read_text() == (RESULTS / name).read_text(), f"results/{name} is not up to date"
 

@@ -1,5 +1,6 @@
-"""What docs/reproduction.md tells: its commands write the files of results/ again from the ledger, and its tables hold
-row by row the numbers of these files."""
+"""What docs/reproduction.md tells: its commands write the files of results/ again from the ledger, its tables hold row
+by row the numbers of these files, and every other number with decimals stands in a link to the file that has it, but
+for the paper's own: those of quotations and of columns called "paper"."""
 
 import re
 import shlex
@@ -17,6 +18,8 @@ RESULTS = ROOT / "results"
 PAGE = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
 OF_RUNS = ("--backbone", "--data", "--processes")  # what only a run needs
 TABLE = re.compile(r"^<!-- (?P<file>\S+\.csv) -->\n\n(?P<lines>(?:\|.*\n)+)", re.M)
+FILES = dict(re.findall(r"^\[(\w+)\]: \.\./results/(\S+\.csv)$", PAGE, re.M))
+LINK = re.compile(rf"\[(?P<text>[^\]]+)\]\[(?P<name>{'|'.join(FILES)})\]")
 NUMBER = re.compile(r"(?<![\w.])[-−+]?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?![\w])")
 
 
@@ -56,9 +59,17 @@ def holds(row, text):
     return plain in {f"{value:.{len(decimals)}f}" for value in row} if point else float(plain) in row
 
 
+def lacking(text, rows):
+    """The numbers with decimals of a text that no row has. What is lost or behind is told without its sign."""
+    either = [[sign * value for value in row for sign in (1, -1)] for row in rows]
+    return [n for n in NUMBER.findall(text) if "." in n and not any(holds(row, n) for row in either)]
+
+
 def numbers_of(path):
-    """The numbers of each row of a CSV file, those in its texts, such as "mean of 7", among them."""
-    return [[float(n) for cell in row.values() for n in _numbers(cell)] for row in rows_of(path)]
+    """The numbers of each row of a CSV file, those in its texts, such as "mean of 7", among them; of a list of settings
+    the scores times 100."""
+    scale = 100 if path.name == "settings.csv" else 1
+    return [[scale * float(n) for cell in row.values() for n in _numbers(cell)] for row in rows_of(path)]
 
 
 def _numbers(cell):
@@ -66,6 +77,28 @@ def _numbers(cell):
         return [float(cell)]
     except ValueError:
         return re.findall(r"\d+", cell)
+
+
+def without(page, *patterns):
+    """The page without what matches: several lines at once, or parts of a line."""
+    for pattern in patterns:
+        page = re.sub(pattern, "", page, flags=re.M | re.S)
+    return page
+
+
+def unsourced(page):
+    """The decimals of a page that neither stand under the name of a file, nor in a link to one, nor are the paper's."""
+    page = TABLE.sub("", page)
+    page = without(page, r"^```\n.*?^```", LINK.pattern, r"`[^`]*`", r"^>.*?(?:\n\n|\Z)", r"(?:§|[Ss]ection )[\d.]+")
+    lines = []
+    for line in page.splitlines():
+        cells = line.split("|")
+        if "paper" in (names := [cell.strip() for cell in cells]):
+            column = names.index("paper")
+        elif line.startswith("|"):
+            line = "|".join(cells[:column] + cells[column + 1 :])
+        lines.append(line)
+    return [number for line in lines for number in NUMBER.findall(line) if "." in number]
 
 
 @pytest.mark.parametrize("options", commands(PAGE), ids=lambda options: " ".join(options)[:60])
@@ -85,11 +118,23 @@ def test_the_numbers_of_a_table_are_those_of_its_file(table):
     assert strangers(table["lines"], numbers_of(RESULTS / table["file"])) == []
 
 
+@pytest.mark.parametrize("link", list(LINK.finditer(PAGE)), ids=lambda found: f"{found['name']}: {found['text']}")
+def test_the_numbers_of_a_link_are_in_its_file(link):
+    assert lacking(link["text"], numbers_of(RESULTS / FILES[link["name"]])) == []
+
+
+def test_every_number_has_its_file():
+    assert unsourced(PAGE) == []
+
+
 def test_these_checks_can_fail():
     page = "```\nminibert reproduce figure4 --tasks trec \\\n    --out results/x --ledger results/ledger.jsonl\n```\n"
     (options,) = commands(page)
     assert options[0] == "figure4" and options[-1] == "results/ledger.jsonl"
     assert TABLE.search(PAGE) and commands(PAGE)
+    assert lacking("7.5 against 4.25 of 9", [[-7.5, 3], [4.26]]) == ["4.25"]
+    told = "> Paper 1.5\n> and 2.5.\n\nsection 3.5, `x 4.5`, 5.5\n\n| a | paper |\n|---|---|\n| 6.5 | 7.5 |\n"
+    assert unsourced(f"[8.5][{next(iter(FILES))}]\n\n{told}") == ["5.5", "6.5"]
     lines = ["| x 12.3 | −0.5 (1,234) |", "| 1e-7 | M = 8 |"]
     table = "\n".join(["| a 7.5 | b |", "|---|---|", *lines])
     assert strangers(table, [[12.26, -0.52, 1234, 3], [1e-7, 8]]) == []

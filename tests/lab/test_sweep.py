@@ -317,6 +317,16 @@ def test_the_table_and_its_csv(tmp_path):
     assert float(rows[0]["mean"]) == pytest.approx(0.42) and float(rows[2]["standard_error"]) == 0
 
 
+def test_all_lists_every_setting_the_best_first(tmp_path):
+    lines = summarize(RECORDS, every=True).split("\n")
+    described = ["M=64 lr=0.001", "M=64 lr=0.003", "M=64 lr=0.01", "lr=0.0001"]  # 42.0, 40.0, then one seed; full
+    assert [line.partition(" epochs")[0].split("  ")[-1].strip() for line in lines[3:7]] == described
+    write_summary(RECORDS, tmp_path / "table.csv", every=True)
+    rows = [(r["method"], r["lr"], r["seeds"]) for r in rows_of(tmp_path / "table.csv") if r["split"] == "dev"]
+    one, other = ("adapter", "0.003", "3"), ("adapter", "0.01", "1")
+    assert rows == [("adapter", "0.001", "3"), one, other, ("full", "0.0001", "2")]
+
+
 def test_one_seed_has_no_error_and_nothing_gives_an_empty_table(tmp_path):
     assert summarize([RECORDS[6]]).split("\n")[-1].split()[-5:] == ["99.0", "-", "5.00%", "2", "s"]
     assert summarize([]) == "0 trials done, 0 failed"
