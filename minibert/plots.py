@@ -16,7 +16,7 @@ import numpy as np
 
 from minibert.errors import InputError, counted, require
 
-MOST_ACROSS = 4  # subplots in a row
+MOST_ACROSS = 3  # subplots in a row: more are too small to read on a page
 MARKERS = "osD^vP*X"
 WORDS = {  # a reader of the paper knows these
     **{"cola": "CoLA", "sst2": "SST-2", "mrpc": "MRPC", "stsb": "STS-B", "qqp": "QQP", "mnli": "MNLI", "qnli": "QNLI"},
@@ -52,12 +52,12 @@ def check_installed() -> None:
 
 
 def subplots(count: int, width: float = 4.4, height: float = 3.6) -> tuple:
-    """A figure that belongs to no window, and its axes: at most four in a row."""
+    """A figure that belongs to no window, and its axes: at most three in a row, and as many in each, if possible."""
     check_installed()
     from matplotlib.figure import Figure
 
-    across = min(count, MOST_ACROSS)
-    down = -(-count // across)
+    down = -(-count // MOST_ACROSS)
+    across = -(-count // down)
     figure = Figure(figsize=(width * across, height * down), layout="constrained")
     axes = figure.subplots(down, across, squeeze=False).reshape(-1)
     for ax in axes[count:]:

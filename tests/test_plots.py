@@ -107,8 +107,16 @@ def test_the_number_of_seeds_is_told(drawn, seeds, told):
     assert f"mean of {seeds} to 3 seeds" in drawn()._supxlabel.get_text()
 
 
-@pytest.mark.parametrize("count, places", [(1, [(0, 0)]), (4, [(0, i) for i in range(4)]), (6, [(1, 0), (1, 1)])])
-def test_at_most_four_panels_stand_side_by_side(drawn, count, places):
+@pytest.mark.parametrize(
+    "count, places",
+    [
+        (1, [(0, 0)]),
+        (3, [(0, 0), (0, 1), (0, 2)]),
+        (4, [(0, 0), (0, 1), (1, 0), (1, 1)]),
+        (7, [(1, 2), (2, 0)]),
+    ],
+)
+def test_at_most_three_panels_stand_side_by_side(drawn, count, places):
     plots.trade_off(trade_off_rows([f"task {i}" for i in range(count)]), "x.png")
     found = [(ax.get_subplotspec().rowspan.start, ax.get_subplotspec().colspan.start) for ax in drawn().axes]
     assert len(found) == count and found[-len(places) :] == places

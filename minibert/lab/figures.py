@@ -45,7 +45,7 @@ def curve_points(scope: Scope, sizes) -> list[tuple[str, int | str, dict]]:
 
 def curve(scope: Scope, sizes, split: str = "dev") -> Stage:
     """The trade-off between parameters and score, as rows: task, method, size or k, rate, epochs, params, metric, mean,
-    its standard error, seeds, failed.
+    its standard error, seeds, failed; and accuracy with its standard error, whatever the metric (NaN if there is none).
 
     Learning rate and epochs are chosen for each point by itself: those that are best on dev, by the first seed.
     """
@@ -58,7 +58,10 @@ def curve(scope: Scope, sizes, split: str = "dev") -> Stage:
     for (task, (method, value)), trials in chosen.items():
         row = {"task": task, "method": method, "size_or_k": value}
         row |= {"lr": trials[0].train.lr, "epochs": trials[0].train.epochs}
-        rows.append(row | summary(trials, results, split))
+        known = all("accuracy" in results[trial]["dev"] for trial in trials if trial in results)
+        accuracy = summary(trials, results if known else {}, split, "accuracy")
+        row |= summary(trials, results, split)
+        rows.append(row | {"accuracy": accuracy["mean"], "accuracy_sem": accuracy["sem"]})
     return rows
 
 
@@ -72,28 +75,30 @@ def figure4(scope: Scope) -> Experiment:
 
 def spread_over_sizes(rows: list[dict]) -> list[dict]:
     """Is the quality stable over sizes (section 3.6)? For each task the mean of each size from 8 to 256 at its best
-    setting, which are the best and the worst size, and how far they are apart, with the standard error; last the same
-    of the means over tasks, as in the paper. (Chance alone sets the best of several sizes apart from the worst.)"""
+    setting, which are the best and the worst size, and how far they are apart, with the standard error. Then the same
+    in accuracy where the metric is another, and of the means over tasks, which as in the paper's footnote 5 are of
+    accuracy. (Chance alone sets the best of several sizes apart from the worst.)"""
     low, high = SPREAD
     found = [row for row in rows if row["method"] == "adapter" and low <= row["size_or_k"] <= high]
     found = [row for row in found if not isnan(row["mean"])]
-    tasks, sizes = plots.grouped(found, "task"), plots.grouped(found, "size_or_k")
-    spreads = [_spread(task, members) for task, members in tasks.items()]
-    if len(tasks) > 1:
-        means = [_mean_point(members) for members in sizes.values() if len(members) == len(tasks)]
-        spreads += [_spread(f"mean of {len(tasks)}", means)] if means else []
-    return spreads
+    accurate = [row | {"mean": row["accuracy"], "sem": row["accuracy_sem"]} for row in found]
+    accurate = [row for row in accurate if not isnan(row["mean"])]
+    others = [row | {"metric": "accuracy"} for row in accurate if row["metric"] != "accuracy"]
+    spreads = [_spread(rows) for group in (found, others) for rows in plots.grouped(group, "task").values()]
+    n_tasks, sizes = len({row["task"] for row in accurate}), plots.grouped(accurate, "size_or_k").values()
+    means = [_mean_point(members) for members in sizes if len(members) == n_tasks > 1]
+    return spreads + ([_spread(means)] if means else [])
 
 
 def _mean_point(rows: list[dict]) -> dict:
-    """A size's mean over tasks, and its standard error."""
-    together = error_of_mean([row["sem"] for row in rows])
-    return {"size_or_k": rows[0]["size_or_k"], "mean": mean(row["mean"] for row in rows), "sem": together}
+    """A size's mean accuracy over tasks, and its standard error."""
+    point = {"task": f"mean of {len(rows)}", "metric": "accuracy", "size_or_k": rows[0]["size_or_k"]}
+    return point | {"mean": mean(row["mean"] for row in rows), "sem": error_of_mean([row["sem"] for row in rows])}
 
 
-def _spread(task: str, rows: list[dict]) -> dict:
+def _spread(rows: list[dict]) -> dict:
     best, worst = (choose(rows, key=itemgetter("mean")) for choose in (max, min))
-    spread = {"task": task} | {
+    spread = {name: rows[0][name] for name in ("task", "metric")} | {
         f"M = {row['size_or_k']}": row["mean"] for row in sorted(rows, key=itemgetter("size_or_k"))
     }
     spread |= {"best": best["size_or_k"], "worst": worst["size_or_k"], "difference": best["mean"] - worst["mean"]}

@@ -70,10 +70,14 @@ def groups_of(records: list[dict]) -> dict[tuple[str, str, str, str], list[Setti
     return groups
 
 
-def best_settings(records: list[dict], every: bool = False) -> list[Setting]:
-    """For each task and method (and data, and backbone) the setting that is best; or every one, the best first."""
-    groups = [ranked(settings) for settings in groups_of(records).values()]
-    return [setting for settings in groups for setting in (settings if every else settings[:1])]
+def best_settings(records: list[dict]) -> list[Setting]:
+    """For each task and method (and data, and backbone) the setting that is best on dev."""
+    return [ranked(settings)[0] for settings in groups_of(records).values()]
+
+
+def all_settings(records: list[dict]) -> list[Setting]:
+    """For each task and method (and data, and backbone) every setting, the best first."""
+    return [setting for settings in groups_of(records).values() for setting in ranked(settings)]
 
 
 def ranked(settings: list[Setting]) -> list[Setting]:
@@ -84,11 +88,11 @@ def ranked(settings: list[Setting]) -> list[Setting]:
 
 def summarize(records: list[dict], every: bool = False) -> str:
     """The table for people, of the best settings or of every one, and what failed."""
-    rows = [_row(setting) for setting in best_settings(records, every)]
+    rows = [_row(setting) for setting in (all_settings if every else best_settings)(records)]
     failed = [record for record in records if record["status"] == "failed"]
     lines = [f"{counted(len(records) - len(failed), 'trial')} done, {len(failed)} failed"]
     if rows:
-        which = "every setting, best on dev first," if every else "best on dev"
+        which = "every setting, most seeds first, then best on dev," if every else "best on dev"
         lines.append(f"{which} by task and method: mean over seeds times 100, and its standard error")
         lines += align([("task", "method", "setting", "seeds", "metric", "dev", "test", "trained", "time"), *rows])
     for record in failed[:MOST_FAILED]:
@@ -123,7 +127,7 @@ def align(rows: list[tuple[str, ...]]) -> list[str]:
 def write_summary(records: list[dict], path, every: bool = False) -> None:
     """The table as CSV: a row for every split and metric of a setting; scores as they are, not times 100."""
     rows = []
-    for setting in best_settings(records, every):
+    for setting in (all_settings if every else best_settings)(records):
         trial = setting.trial
         row = {"task": trial.label, "method": trial.method, "setting": trial.describe_settings()}
         row |= {"adapter_size": trial.adapter.size if trial.adapter else "", "top_k": trial.top_k or ""}

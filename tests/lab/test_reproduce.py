@@ -316,9 +316,10 @@ def driven(experiment, scope, score):
             value = score(trial)
             dev, test = value if isinstance(value, tuple) else (value, None)
             params = {"full": 1000, "layernorm": 1}.get(trial.method) or 10 * (trial.top_k or trial.adapter.size)
-            extra = {"accuracy_mismatched": dev / 2} if trial.task == "mnli" else {}
-            result = {"metric": "score", "dev": {"score": dev, **extra}, "test": test and {"score": test}}
-            results[trial] = result | {"trained_params": params}
+            halved = ("accuracy", "accuracy_mismatched") if trial.task == "mnli" else ("accuracy",)
+            halved = () if trial.task == "stsb" else halved
+            dev, test = (x and {"score": x} | dict.fromkeys(halved, x / 2) for x in (dev, test))
+            results[trial] = {"metric": "score", "dev": dev, "test": test, "trained_params": params}
         return results
 
     return reproduce._drive(experiment(scope), run), asked
@@ -435,13 +436,20 @@ def test_figure4_tells_how_far_apart_sizes_are_on_each_task_and_in_the_mean(scop
         return of_sizes[trial.task][trial.adapter.size] + 0.01 * (trial.train.seed - 1) * (trial.adapter.size == 64)
 
     sizes = scope("cola", "trec", epochs=(3,), rates=1, sizes=(2, 256, 64, 8, 512))
-    cola, trec, both = drive(figures.figure4, sizes, score)[0]["figure4_sizes"]
+    cola, trec, *in_accuracy, both = drive(figures.figure4, sizes, score)[0]["figure4_sizes"]
+    assert [(row["task"], row["metric"]) for row in (cola, *in_accuracy)] == [
+        ("cola", "score"),
+        ("cola", "accuracy"),
+        ("trec", "accuracy"),
+    ]
+    assert in_accuracy[0]["difference"] == pytest.approx(cola["difference"] / 2)
     sem = 1 / 3**0.5
     assert (cola["task"], cola["best"], cola["worst"]) == ("cola", 64, 256)
     assert (cola["difference"], cola["sem"]) == pytest.approx((20, sem)) and cola["M = 8"] == pytest.approx(50)
     assert (trec["best"], trec["difference"], trec["sem"]) == (256, pytest.approx(30), pytest.approx(0))
-    assert [both[f"M = {size}"] for size in (8, 64, 256)] == pytest.approx([55, 65, 65])
-    assert (both["task"], both["worst"], both["difference"]) == ("mean of 2", 8, pytest.approx(10))
+    assert [both[f"M = {size}"] for size in (8, 64, 256)] == pytest.approx([55 / 2, 65 / 2, 65 / 2])
+    assert (both["task"], both["metric"]) == ("mean of 2", "accuracy"), "as the paper's mean"
+    assert (both["worst"], both["difference"]) == (8, pytest.approx(5))
     assert [name for name in both if name.startswith("M")] == ["M = 8", "M = 64", "M = 256"]
     curve = drive(figures.figure4, sizes, score)[0]["figure4"]
 
@@ -450,13 +458,15 @@ def test_figure4_tells_how_far_apart_sizes_are_on_each_task_and_in_the_mean(scop
         rows = [row | {"mean": np.nan} if (row["task"], row["size_or_k"]) in failed else row for row in curve]
         return figures.spread_over_sizes(rows)
 
-    cola, trec, both = spread_without(("cola", 64))
+    cola, trec, _, _, both = spread_without(("cola", 64))
     assert (cola["best"], "M = 64" in cola, "M = 64" in both) == (8, False, False) and trec["M = 64"] == trec["M = 64"]
-    assert (both["M = 8"], both["task"]) == (pytest.approx(55), "mean of 2")
+    assert (both["M = 8"], both["task"]) == (pytest.approx(55 / 2), "mean of 2")
     left = spread_without(("cola", 64), ("cola", 256), ("trec", 8))
-    assert [row["task"] for row in left] == ["cola", "trec"], "no size is there on both"
+    assert [row["task"] for row in left] == ["cola", "trec"] * 2, "no size is there on both: no mean"
     alone = drive(figures.figure4, scope("cola", epochs=(3,), rates=1, sizes=(64,)), score)[0]["figure4_sizes"]
-    assert [(row["task"], row["difference"]) for row in alone] == [("cola", 0)]
+    assert [(row["metric"], row["difference"]) for row in alone] == [("score", 0), ("accuracy", 0)]
+    (scored,) = drive(figures.figure4, scope("stsb", epochs=(3,), rates=1, sizes=(8, 64)), lambda _: 0.5)[0]["figure4_sizes"]
+    assert (scored["task"], scored["metric"]) == ("stsb", "score"), "which has no accuracy"
     assert drive(figures.figure4, scope("cola", epochs=(3,), rates=1, sizes=(2,)), score)[0]["figure4_sizes"] == []
 
 

@@ -1,6 +1,6 @@
 """What docs/reproduction.md tells: its commands write the files of results/ again from the ledger, its tables hold row
-by row the numbers of these files, and every other number with decimals stands in a link to the file that has it, but
-for the paper's own: those of quotations and of columns called "paper"."""
+by row (or cell by cell) the numbers of these files, and every other number with decimals stands in a link to the file that has it (with
+its standard error in the same row), but for the paper's own: those of quotations and of columns called "paper"."""
 
 import re
 import shlex
@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
 PAGE = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
 OF_RUNS = ("--backbone", "--data", "--processes")  # what only a run needs
-TABLE = re.compile(r"^<!-- (?P<file>\S+\.csv) -->\n\n(?P<lines>(?:\|.*\n)+)", re.M)
+DOTS = re.search(r"`…` stands for `([^`]*)`", " ".join(PAGE.split()))[1]  # in some of the commands
+TABLE = re.compile(r"^<!-- (?P<cells>cells of )?(?P<file>\S+\.csv) -->\n\n(?P<lines>(?:\|.*\n)+)", re.M)
 FILES = dict(re.findall(r"^\[(\w+)\]: \.\./results/(\S+\.csv)$", PAGE, re.M))
 LINK = re.compile(rf"\[(?P<text>[^\]]+)\]\[(?P<name>{'|'.join(FILES)})\]")
 NUMBER = re.compile(r"(?<![\w.])[-−+]?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?![\w])")
@@ -26,7 +27,7 @@ NUMBER = re.compile(r"(?<![\w.])[-−+]?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?![\w])")
 def commands(page):
     """The options of each `minibert reproduce` that keeps its trials in the ledger of results/."""
     blocks = re.findall(r"^```\n(.*?)^```", page, re.M | re.S)
-    lines = chain.from_iterable(block.replace("\\\n", " ").splitlines() for block in blocks)
+    lines = chain.from_iterable(block.replace("\\\n", " ").replace("…", DOTS).splitlines() for block in blocks)
     words = [shlex.split(line) for line in lines if line.startswith("minibert reproduce ")]
     return [options[2:] for options in words if "results/ledger.jsonl" in options]
 
@@ -52,6 +53,12 @@ def strangers(table, rows):
     return [line for line in body if not any(all(map(partial(holds, row), NUMBER.findall(line))) for row in rows)]
 
 
+def cells(table):
+    """The same table with a line for each cell but those of the first column, which name a setting."""
+    head, rule, *body = table.splitlines()
+    return "\n".join([head, rule, *(cell for line in body for cell in line.strip("|").split("|")[1:])])
+
+
 def holds(row, text):
     """Whether a row of numbers has this one."""
     plain = text.replace(",", "").replace("−", "-").lstrip("+")
@@ -60,9 +67,11 @@ def holds(row, text):
 
 
 def lacking(text, rows):
-    """The numbers with decimals of a text that no row has. What is lost or behind is told without its sign."""
+    """The numbers with decimals of a text, each with the standard error in brackets behind it, that no row has. What is
+    lost or behind is told without its sign."""
     either = [[sign * value for value in row for sign in (1, -1)] for row in rows]
-    return [n for n in NUMBER.findall(text) if "." in n and not any(holds(row, n) for row in either)]
+    parts = [[n for n in NUMBER.findall(part) if "." in n] for part in re.findall(r"[^ ()]+(?: \([^)]*\))?", text)]
+    return [part for part in parts if not any(all(holds(row, n) for n in part) for row in either)]
 
 
 def numbers_of(path):
@@ -90,14 +99,14 @@ def unsourced(page):
     """The decimals of a page that neither stand under the name of a file, nor in a link to one, nor are the paper's."""
     page = TABLE.sub("", page)
     page = without(page, r"^```\n.*?^```", LINK.pattern, r"`[^`]*`", r"^>.*?(?:\n\n|\Z)", r"(?:§|[Ss]ection )[\d.]+")
-    lines = []
+    lines, column = [], None
     for line in page.splitlines():
-        cells = line.split("|")
-        if "paper" in (names := [cell.strip() for cell in cells]):
-            column = names.index("paper")
-        elif line.startswith("|"):
-            line = "|".join(cells[:column] + cells[column + 1 :])
-        lines.append(line)
+        cells = [cell.strip() for cell in line.split("|")]
+        if not line.startswith("|"):
+            column = None
+        elif "paper" in cells:
+            column = cells.index("paper")
+        lines.append(" | ".join(cell for i, cell in enumerate(cells) if i != column))
     return [number for line in lines for number in NUMBER.findall(line) if "." in number]
 
 
@@ -105,6 +114,8 @@ def unsourced(page):
 def test_each_command_writes_its_tables_again_from_the_ledger(options, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # no file of results/ is touched
     assert main(["reproduce", *recalled(options, tmp_path)]) == 0
+    if "--out" not in options:  # nothing of it is kept here
+        return
     folder = Path(options[options.index("--out") + 1])
     names = sorted(path.name for path in (ROOT / folder).iterdir())
     assert sorted(path.name for path in (tmp_path / folder).iterdir()) == names
@@ -115,7 +126,8 @@ def test_each_command_writes_its_tables_again_from_the_ledger(options, tmp_path,
 
 @pytest.mark.parametrize("table", list(TABLE.finditer(PAGE)), ids=lambda found: found["file"])
 def test_the_numbers_of_a_table_are_those_of_its_file(table):
-    assert strangers(table["lines"], numbers_of(RESULTS / table["file"])) == []
+    lines = cells(table["lines"]) if table["cells"] else table["lines"]
+    assert strangers(lines, numbers_of(RESULTS / table["file"])) == []
 
 
 @pytest.mark.parametrize("link", list(LINK.finditer(PAGE)), ids=lambda found: f"{found['name']}: {found['text']}")
@@ -132,9 +144,12 @@ def test_these_checks_can_fail():
     (options,) = commands(page)
     assert options[0] == "figure4" and options[-1] == "results/ledger.jsonl"
     assert TABLE.search(PAGE) and commands(PAGE)
-    assert lacking("7.5 against 4.25 of 9", [[-7.5, 3], [4.26]]) == ["4.25"]
+    assert lacking("7.5 against 4.25 of 9", [[-7.5, 3], [4.26]]) == [["4.25"]]
+    assert lacking("7.5 (0.3), 4.3 (0.2)", [[7.5, 0.3], [4.3, 0.3], [1, 0.2]]) == [["4.3", "0.2"]]
     told = "> Paper 1.5\n> and 2.5.\n\nsection 3.5, `x 4.5`, 5.5\n\n| a | paper |\n|---|---|\n| 6.5 | 7.5 |\n"
     assert unsourced(f"[8.5][{next(iter(FILES))}]\n\n{told}") == ["5.5", "6.5"]
+    assert unsourced("| a | paper |\n|---|---|\n| x | 7.5 |\n\n| a | b |\n|---|---|\n| x | 7.5 |\n") == ["7.5"]
+    assert cells("| a | b | c |\n|---|---|---|\n| M = 8 | 1.5 (0.2) | 3 |\n").splitlines()[2:] == [" 1.5 (0.2) ", " 3 "]
     lines = ["| x 12.3 | −0.5 (1,234) |", "| 1e-7 | M = 8 |"]
     table = "\n".join(["| a 7.5 | b |", "|---|---|", *lines])
     assert strangers(table, [[12.26, -0.52, 1234, 3], [1e-7, 8]]) == []

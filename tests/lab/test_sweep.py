@@ -323,8 +323,12 @@ def test_all_lists_every_setting_the_best_first(tmp_path):
     assert [line.partition(" epochs")[0].split("  ")[-1].strip() for line in lines[3:7]] == described
     write_summary(RECORDS, tmp_path / "table.csv", every=True)
     rows = [(r["method"], r["lr"], r["seeds"]) for r in rows_of(tmp_path / "table.csv") if r["split"] == "dev"]
-    one, other = ("adapter", "0.003", "3"), ("adapter", "0.01", "1")
-    assert rows == [("adapter", "0.001", "3"), one, other, ("full", "0.0001", "2")]
+    assert rows == [
+        ("adapter", "0.001", "3"),
+        ("adapter", "0.003", "3"),
+        ("adapter", "0.01", "1"),
+        ("full", "0.0001", "2"),
+    ]
 
 
 def test_one_seed_has_no_error_and_nothing_gives_an_empty_table(tmp_path):
