@@ -465,7 +465,8 @@ def test_figure4_tells_how_far_apart_sizes_are_on_each_task_and_in_the_mean(scop
     assert [row["task"] for row in left] == ["cola", "trec"] * 2, "no size is there on both: no mean"
     alone = drive(figures.figure4, scope("cola", epochs=(3,), rates=1, sizes=(64,)), score)[0]["figure4_sizes"]
     assert [(row["metric"], row["difference"]) for row in alone] == [("score", 0), ("accuracy", 0)]
-    (scored,) = drive(figures.figure4, scope("stsb", epochs=(3,), rates=1, sizes=(8, 64)), lambda _: 0.5)[0]["figure4_sizes"]
+    stsb = scope("stsb", epochs=(3,), rates=1, sizes=(8, 64))
+    (scored,) = drive(figures.figure4, stsb, lambda _: 0.5)[0]["figure4_sizes"]
     assert (scored["task"], scored["metric"]) == ("stsb", "score"), "which has no accuracy"
     assert drive(figures.figure4, scope("cola", epochs=(3,), rates=1, sizes=(2,)), score)[0]["figure4_sizes"] == []
 

@@ -1,6 +1,7 @@
 """What docs/reproduction.md tells: its commands write the files of results/ again from the ledger, its tables hold row
-by row (or cell by cell) the numbers of these files, and every other number with decimals stands in a link to the file that has it (with
-its standard error in the same row), but for the paper's own: those of quotations and of columns called "paper"."""
+by row (or cell by cell) the numbers of these files, and every other number with decimals stands in a link to the file
+that has it (with its standard error in the same row), but for the paper's own: those of quotations and of columns
+called "paper"."""
 
 import re
 import shlex
