@@ -205,7 +205,8 @@ def _measure(wanted: Measurement, trials: list[str], ledger: Ledger) -> list[dic
     if rows is not None:
         print(f"{wanted.what}: as measured before, from the ledger")
     else:
-        print(f"{wanted.what}: measured now, on {list_some(trial.describe() for trial in wanted.trials)}")
+        on = list_some(trial.describe() for trial in wanted.trials)
+        print(f"{wanted.what}: measured now, on {on}", flush=True)  # it may take minutes
         rows = json.loads(json.dumps(wanted.rows()))
         name = hashlib.sha256(json.dumps([wanted.what, trials]).encode()).hexdigest()[:12]
         ledger.append({"id": name, "status": "measured", "what": wanted.what, "trials": trials, "rows": rows})

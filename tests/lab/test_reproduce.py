@@ -102,6 +102,9 @@ def test_from_the_ledger_all_is_written_again_without_data_weights_and_training(
 
 def test_what_the_ledger_lacks_is_named(run):
     code, out, printed = run("figure6")
+    assert "ablated spans of layers: measured now, on opinions adapter M=64" in printed.out
+    code, out, printed = run("figure6")
+    assert "ablated spans of layers: as measured before" in printed.out and "measured now" not in printed.out
     code, _, printed = run("figure6", "--from-ledger", "--seeds", "0,1")
     assert code == 2 and "lacks trials (opinions 1 of 2), such as opinions adapter" in printed.err
     lines = (out / "ledger.jsonl").read_text().splitlines(keepends=True)
