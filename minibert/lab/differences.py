@@ -78,7 +78,7 @@ def format_differences(rows: list[dict], one: str = "adapter", other: str = "ful
 def _cells(one: float, other: float, difference: float, error: float) -> tuple[str, str, str]:
     if math.isnan(one):
         return "-", "-", "-"
-    return f"{one:.1f}", f"{other:.1f}", f"{difference:+.2f}" + ("" if math.isnan(error) else f" ({error:.2f})")
+    return f"{one:.2f}", f"{other:.2f}", f"{difference:+.2f}" + ("" if math.isnan(error) else f" ({error:.2f})")
 
 
 def write_differences(rows: list[dict], path) -> None:

@@ -66,7 +66,8 @@ def curve(scope: Scope, sizes, split: str = "dev") -> Stage:
 
 
 def figure4(scope: Scope) -> Experiment:
-    """Score against trained parameters, task by task: adapters of sizes 2^0 to 2^9, top k layers, LayerNorms only."""
+    """Score against trained parameters, task by task: adapters (the paper's sizes are 2^0 to 2^9), the top k layers,
+    LayerNorms only."""
     rows = yield from curve(scope, scope.adapter_sizes([2**n for n in range(10)], (1, 8, 64, 512)))
     spread = spread_over_sizes(rows)
     text = format_rows(rows) + f"\n\nadapters, sizes {SPREAD[0]} to {SPREAD[1]}\n{format_rows(spread)}"

@@ -474,6 +474,14 @@ def test_figure4_tells_how_far_apart_sizes_are_on_each_task_and_in_the_mean(scop
     assert drive(figures.figure4, scope("cola", epochs=(3,), rates=1, sizes=(2,)), score)[0]["figure4_sizes"] == []
 
 
+def test_a_size_that_one_of_several_tasks_lacks_is_not_in_their_mean():
+    row = {"method": "adapter", "metric": "accuracy", "sem": 1.0, "accuracy_sem": 1.0}
+    known = [(task, size) for task in ("cola", "trec", "mrpc") for size in (8, 64) if (task, size) != ("mrpc", 64)]
+    rows = [row | {"task": task, "size_or_k": size, "mean": size, "accuracy": size} for task, size in known]
+    *_, together = figures.spread_over_sizes(rows)
+    assert (together["task"], together["M = 8"], "M = 64" in together) == ("mean of 3", 8, False)
+
+
 def test_extensions_tries_every_variant(run):
     code, out, printed = run("extensions")
     assert code == 0, printed.err
