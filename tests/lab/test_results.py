@@ -81,7 +81,8 @@ def numbers_of(path, task=None):
     the scores times 100. task: of its rows alone, if it is the name of one in words."""
     rows, scaled = rows_of(path), ("mean", "standard_error") if path.name == "settings.csv" else ()
     rows = [row for row in rows if in_words(row.get("task", "")) == task] or rows
-    return [[float(n) for key, cell in row.items() for n in _numbers(cell, 100 if key in scaled else 1)] for row in rows]
+    scale = dict.fromkeys(scaled, 100)
+    return [[float(n) for key, cell in row.items() for n in _numbers(cell, scale.get(key, 1))] for row in rows]
 
 
 def _numbers(cell, scale):
