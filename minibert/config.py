@@ -6,7 +6,7 @@ Everything that reads a setting can rely on it: a config that exists is a valid 
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import lru_cache
 from numbers import Integral, Real
 
@@ -237,7 +237,7 @@ class TrainConfig(_Settings):
     """One training run. Defaults are those of the paper's section 3.1 where it states one."""
 
     lr: float = 1e-3
-    epochs: int = 5
+    epochs: int = field(default=10, metadata={"left_out": 5})  # see `Trial.changed`
     batch_size: int = 32
     max_length: int = 128  # tokens of one sequence, special tokens included
     warmup: float = 0.1  # share of all steps over which the learning rate rises linearly

@@ -94,7 +94,8 @@ class Trial:
     def changed(self) -> dict:
         """The settings that are not the defaults, without the place of the data: what the trial's name is made of.
 
-        Defaults are left out so that a setting that did not exist yet does not make strangers of old results.
+        Defaults are left out so that a setting that did not exist yet does not make strangers of old results. For the
+        same reason a default that has changed since (metadata `left_out` of its field) still counts as it was.
         """
         own = _changed(self, Trial)
         del own["task"]
@@ -132,8 +133,8 @@ def _plain(value):
 def _changed(settings, kind: type) -> dict:
     found = {}
     for f in fields(kind):
-        value = getattr(settings, f.name)
-        if f.name not in ("adapter", "train") and value != f.default and value != {}:
+        value, default = getattr(settings, f.name), f.metadata.get("left_out", f.default)
+        if f.name not in ("adapter", "train") and value != default and value != {}:
             found[f.name] = float(value) if f.type == "float" else value  # 1 and 1.0 are the same setting
     return found
 

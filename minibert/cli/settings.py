@@ -74,7 +74,7 @@ ADAPTER_HELP = {
 }
 TRAIN_HELP = {
     "lr": {"metavar": "X", "help": "peak learning rate (1e-3; 1e-4 for full and top_k, 3e-2 for head)"},
-    "epochs": {"metavar": "N", "help": "default 5; 50 for head"},
+    "epochs": {"metavar": "N", "help": "default 10; 50 for head"},
     "batch_size": {"metavar": "N", "help": "default 32"},
     "max_length": {"metavar": "N", "help": "tokens of a text or pair; longer ones are cut (128; 384 for squad)"},
     "warmup": {"metavar": "X", "help": "share of steps of rising rate (0.1)"},

@@ -175,14 +175,21 @@ def test_lists_are_told_as_they_are_typed():
 
 
 def test_defaults_leave_a_trial_its_name():
-    plain = make_trial(task="opinions")
+    plain = make_trial(task="opinions", epochs=5)
     assert plain.changed()["train"] == {}
-    given = make_trial(task="opinions", metric="macro_f1", class_weights=("balanced",), patience=2)
+    given = make_trial(task="opinions", epochs=5, metric="macro_f1", class_weights=("balanced",), patience=2)
     assert given.changed()["train"] == {"metric": "macro_f1", "class_weights": ("balanced",), "patience": 2}
     assert trial_id(plain, "d", "b") != trial_id(given, "d", "b")
     assert Trial.from_dict(given.to_dict()) == given
-    assert make_trial(task="opinions", metric="macro_f1", class_weights="balanced", patience=2) == given
+    assert make_trial(task="opinions", epochs=5, metric="macro_f1", class_weights="balanced", patience=2) == given
     assert len(grid(task="opinions", class_weights=("a=1", "b=2"), patience=[1, 2])) == 2
+
+
+def test_a_default_that_changed_gives_no_trial_the_name_of_another():
+    """Five epochs were the default once, and ledgers of that time hold such trials under these names."""
+    assert make_trial(task="opinions") == make_trial(task="opinions", epochs=10)
+    names = {epochs: trial_id(make_trial(task="opinions", epochs=epochs), "d", "b") for epochs in (5, 10)}
+    assert names == {5: "727cd8048d9a", 10: "c7fad0d0ab6a"}
 
 
 @pytest.mark.parametrize(

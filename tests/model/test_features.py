@@ -131,4 +131,4 @@ def test_its_defaults_are_those_of_a_linear_classifier_and_what_is_given_is_obey
     assert (usual.lr, usual.epochs, usual.weight_decay) == (3e-2, 50, 0.0)
     given = make_trial(task="opinions", method="head", lr=1e-3, epochs=5, weight_decay=0.01).train
     assert (given.lr, given.epochs, given.weight_decay) == (1e-3, 5, 0.01)
-    assert make_trial(task="opinions").train.epochs == 5
+    assert make_trial(task="opinions").train.epochs == 10
