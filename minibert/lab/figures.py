@@ -34,24 +34,27 @@ SPREAD = 8, 256  # the sizes over which the paper calls the quality stable
 INIT_STDS = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 
 
+LAYERNORM = ("layernorm", "", {"method": "layernorm"})  # a point of figure 4 beside those of its curves
+
+
 def curve_points(scope: Scope, sizes) -> list[tuple[str, int | str, dict]]:
-    """(method, size or k, options): adapters of each size, the top k layers for each k, LayerNorms only."""
+    """(method, size or k, options): adapters of each size, the top k layers for each k."""
     return [
         *(("adapter", size, {"method": "adapter", "adapter_size": size}) for size in sizes),
         *(("top_k", k, top_layers(scope, k)) for k in ks_of(scope)),
-        ("layernorm", "", {"method": "layernorm"}),
     ]
 
 
-def curve(scope: Scope, sizes, split: str = "dev") -> Stage:
+def curve(scope: Scope, sizes, split: str = "dev", more: tuple = ()) -> Stage:
     """The trade-off between parameters and score, as rows: task, method, size or k, rate, epochs, params, metric, mean,
     its standard error, seeds, failed; and accuracy with its standard error, whatever the metric (NaN if there is none).
+    more: points beside those of `curve_points`.
 
     Learning rate and epochs are chosen for each point by itself: those that are best on dev, by the first seed.
     """
     grids = {}
     for task in scope.tasks:
-        for method, value, options in curve_points(scope, sizes):
+        for method, value, options in (*curve_points(scope, sizes), *more):
             grids[task, (method, value)] = rates(scope, **options)
     chosen, results = yield from sweep_then_seeds(scope, grids)
     rows = []
@@ -68,7 +71,7 @@ def curve(scope: Scope, sizes, split: str = "dev") -> Stage:
 def figure4(scope: Scope) -> Experiment:
     """Score against trained parameters, task by task: adapters (the paper's sizes are 2^0 to 2^9), the top k layers,
     LayerNorms only."""
-    rows = yield from curve(scope, scope.adapter_sizes([2**n for n in range(10)], (1, 8, 64, 512)))
+    rows = yield from curve(scope, scope.adapter_sizes([2**n for n in range(10)], (1, 8, 64, 512)), more=(LAYERNORM,))
     spread = spread_over_sizes(rows)
     text = format_rows(rows) + f"\n\nadapters, sizes {SPREAD[0]} to {SPREAD[1]}\n{format_rows(spread)}"
     return Report({"figure4": rows, "figure4_sizes": spread}, text, lambda path: plots.trade_off(rows, path))
@@ -120,7 +123,7 @@ def figure3(scope: Scope) -> Experiment:
     full = {r["task"]: r["mean"] for r in found if r["method"] == "top_k" and r["size_or_k"] == scope.n_layers}
     bands = []
     for suite, tasks in suites(scope.tasks).items():
-        places = dict.fromkeys((r["method"], r["size_or_k"]) for r in found if r["method"] != "layernorm")
+        places = dict.fromkeys((r["method"], r["size_or_k"]) for r in found)
         for method, value in places:
             members = [r for r in found if (r["method"], r["size_or_k"]) == (method, value) and r["task"] in tasks]
             differences = [r["mean"] - full[r["task"]] for r in members if r["task"] in full]

@@ -391,7 +391,8 @@ def test_figure3_takes_percentiles_over_tasks_and_test_scores_where_there_are_an
         dev = 0.5 + (gain[trial.task] if trial.method == "adapter" else 0)
         return (dev, 0.8) if trial.task == "trec" else dev
 
-    found, _ = drive(figures.figure3, scope(*gain, epochs=(3,), rates=1), score)
+    found, asked = drive(figures.figure3, scope(*gain, epochs=(3,), rates=1), score)
+    assert {trial.method for trial in asked} == {"adapter", "top_k", "full"}, "LayerNorms alone are of figure 4"
     bands = {(row["suite"], row["method"], row["size_or_k"]): row for row in found["figure3"]}
     glue, further = bands["GLUE", "adapter", 64], bands["further tasks", "adapter", 64]
     assert [glue[key] for key in ("p20", "p50", "p80")] == pytest.approx(list(np.percentile([1, 2, 6], (20, 50, 80))))
