@@ -109,9 +109,9 @@ def test_a_trial_checks_itself():
         Trial.from_dict(Trial("cola").to_dict() | {"new_setting": 1})
     with pytest.raises(InputError, match="TrainConfig has no setting named decay"):
         Trial.from_dict(Trial("cola").to_dict() | {"train": {"decay": 1}})
-    assert Trial("cola").describe() == "cola adapter M=64 lr=0.001 epochs=5 seed=0"
+    assert Trial("cola").describe() == "cola adapter M=64 lr=0.001 epochs=10 seed=0"
     trial = Trial("cola", adapter=AdapterConfig(8, init_std=0.1), train=TrainConfig(batch_size=16))
-    assert trial.describe(seed=False) == "cola adapter M=8 lr=0.001 epochs=5 init_std=0.1 batch_size=16"
+    assert trial.describe(seed=False) == "cola adapter M=8 lr=0.001 epochs=10 init_std=0.1 batch_size=16"
 
 
 # ------------------------------------------------------------------------------------------------------------- sweeps
@@ -304,8 +304,8 @@ def test_the_best_is_chosen_by_its_mean_among_settings_with_all_seeds():
 
 def test_the_table_and_its_csv(tmp_path):
     text = summarize(RECORDS)
-    assert "9 trials done, 1 failed" in text and "failed: cola adapter M=64 lr=0.01 epochs=5 seed=1: NonFinite" in text
-    row = "cola adapter M=64 lr=0.001 epochs=5 3 matthews 42.0 (1.2) 50.0 (0.0) 5.00% 2 s"
+    assert "9 trials done, 1 failed" in text and "failed: cola adapter M=64 lr=0.01 epochs=10 seed=1: NonFinite" in text
+    row = "cola adapter M=64 lr=0.001 epochs=10 3 matthews 42.0 (1.2) 50.0 (0.0) 5.00% 2 s"
     assert row in [" ".join(line.split()) for line in text.split("\n")]
     write_summary(RECORDS, tmp_path / "table.csv")
     rows = rows_of(tmp_path / "table.csv")
