@@ -6,7 +6,7 @@ Everything that reads a setting can rely on it: a config that exists is a valid 
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from functools import lru_cache
 from numbers import Integral, Real
 
@@ -68,6 +68,11 @@ class _Settings:
         missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in values]
         need(not missing, f"{cls.__name__} is incomplete: {', '.join(missing)} must be given")
         return cls(**values)
+
+
+def former_default(setting: Field):
+    """The default that a setting had when files and names of trials began to leave it out; mostly it still has it."""
+    return setting.metadata.get("former", setting.default)
 
 
 def _linear_shapes(name: str, n_in: int, n_out: int) -> dict[str, tuple[int, ...]]:
@@ -237,7 +242,7 @@ class TrainConfig(_Settings):
     """One training run. Defaults are those of the paper's section 3.1 where it states one."""
 
     lr: float = 1e-3
-    epochs: int = field(default=10, metadata={"left_out": 5})  # see `Trial.changed`
+    epochs: int = field(default=10, metadata={"former": 5})  # see `former_default`
     batch_size: int = 32
     max_length: int = 128  # tokens of one sequence, special tokens included
     warmup: float = 0.1  # share of all steps over which the learning rate rises linearly

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 
-from minibert.config import TrainConfig
+from minibert.config import TrainConfig, former_default
 from minibert.errors import InputError
 from minibert.params import flatten
 from minibert.progress import read_progress
@@ -23,7 +23,8 @@ WHAT_HASHES_TELL = {
     "tokenizer": "the backbone's tokenizer is not that of that run",
     "features": "it is of a version whose encoder had dropout where the head alone trains",
 }
-_DEFAULTS = {f"train/{f.name}": json.loads(json.dumps(f.default)) for f in fields(TrainConfig)}
+_DEFAULTS = {f"train/{f.name}": json.loads(json.dumps(former_default(f))) for f in fields(TrainConfig)}
+_FORMER = {(f"train/{f.name}", former_default(f)) for f in fields(TrainConfig) if former_default(f) != f.default}
 TRAIN_LONGER = "to train longer, start a new run with a larger --epochs and another --out"
 
 
@@ -99,7 +100,7 @@ def _check_bank(training: Training) -> None:
 
 
 def difference(before: dict | None, now: dict) -> str:
-    """The first setting that is another one, as "lr was 0.1, now it is 0.2"; "" if there is none.
+    """The first setting that is another one, as "train/lr was 0.1, now it is 0.2"; "" if there is none.
 
     Settings are compared as JSON keeps them: a tuple is a list. A run that an older minibert began knows its data by
     another hash, and no tokenizer, or not its backbone's config: these are not compared. A setting of the training that
@@ -113,5 +114,6 @@ def difference(before: dict | None, now: dict) -> str:
         if name not in unknown and before.get(name, _DEFAULTS.get(name)) != now.get(name):
             if name in WHAT_HASHES_TELL:
                 return WHAT_HASHES_TELL[name]
-            return f"{name} was {before.get(name)!r}, now it is {now.get(name)!r}"
+            was, then = before.get(name), " (then the default)" * ((name, before.get(name)) in _FORMER)
+            return f"{name} was {was!r}{then}, now it is {now.get(name)!r}"
     return ""

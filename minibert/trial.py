@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.config import AdapterConfig, TrainConfig
+from minibert.config import AdapterConfig, TrainConfig, former_default
 from minibert.data import CSV_OPTIONS, DEFAULT_MAX_LENGTH
 from minibert.errors import InputError, list_some, readable, shown
 from minibert.methods import DEFAULTS, check_options, check_pooler
@@ -94,8 +94,8 @@ class Trial:
     def changed(self) -> dict:
         """The settings that are not the defaults, without the place of the data: what the trial's name is made of.
 
-        Defaults are left out so that a setting that did not exist yet does not make strangers of old results. For the
-        same reason a default that has changed since (metadata `left_out` of its field) still counts as it was.
+        Defaults are left out so that a setting that did not exist yet does not make strangers of old results. So one
+        that changed (`former_default`) counts as it was: ten epochs are in a trial's name, and five are not.
         """
         own = _changed(self, Trial)
         del own["task"]
@@ -113,7 +113,7 @@ class Trial:
         return f"{self.label} {self.method} {self.describe_settings(seed)}"
 
     def describe_settings(self, seed: bool = False) -> str:
-        """What is usually varied, and whatever else is not the default."""
+        """What is usually varied, epochs among it, and whatever else is not the default."""
         varied = {name: value for name, value in flatten(self.changed()).items() if value != {}}
         for name in ("task", "method", "adapter/size", "train/lr", "train/epochs", "train/seed"):
             varied.pop(name, None)
@@ -133,7 +133,7 @@ def _plain(value):
 def _changed(settings, kind: type) -> dict:
     found = {}
     for f in fields(kind):
-        value, default = getattr(settings, f.name), f.metadata.get("left_out", f.default)
+        value, default = getattr(settings, f.name), former_default(f)
         if f.name not in ("adapter", "train") and value != default and value != {}:
             found[f.name] = float(value) if f.type == "float" else value  # 1 and 1.0 are the same setting
     return found

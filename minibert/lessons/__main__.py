@@ -119,7 +119,7 @@ def parser() -> argparse.ArgumentParser:
     hints.add_argument("number", type=int, nargs="?", default=1, metavar="N", help="which one, from 1; default 1")
     whole = command(assemble, "your functions compute a real BERT, and train its adapters", "the folder with mine.py")
     whole.add_argument("--backbone", type=Path, metavar="FILE", help=f"default {MODEL.as_posix()}")
-    whole.add_argument("--max-steps", type=int, default=0, metavar="N", help="of training; default all five epochs")
+    whole.add_argument("--max-steps", type=int, default=0, metavar="N", help="of training; default 0: all five epochs")
     course = command(pack, "a course for laptops without a network: wheels, notebooks, weights")
     course.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     course.add_argument("--systems", default="", help="of linux,windows,macos those of the laptops; default this one")

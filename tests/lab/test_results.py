@@ -6,7 +6,7 @@ called "paper"."""
 import re
 import shlex
 from functools import partial
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 
 import pytest
@@ -52,13 +52,24 @@ def recalled(options, out):
 def strangers(table, rows):
     """The lines of a table's body whose numbers stand in no single row; those with decimals as they are rounded."""
     _, _, *body = table.splitlines()
-    return [line for line in body if not any(all(map(partial(holds, row), NUMBER.findall(line))) for row in rows)]
+    return [line for line in body if not in_one(line, rows)]
 
 
-def columns(table):
-    """(heading, a table with a line for each cell) for each column but the first one, which names settings."""
-    head, rule, *body = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
-    return [(head[i], "\n".join([head[i], rule[i], *(line[i] for line in body)])) for i in range(1, len(head))]
+def in_one(text, rows):
+    """Whether a single row has all numbers of a text, if it has some."""
+    numbers = NUMBER.findall(text)
+    return not numbers or any(all(map(partial(holds, row), numbers)) for row in rows)
+
+
+def cells(table, path):
+    """(heading, cell, what its line says of the columns of the file) for each cell of a table. The first columns name
+    settings: either some called as in the file, such as epochs, or one in words."""
+    known = rows_of(path)[0]
+    head, _, *body = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
+    named = len(list(takewhile(known.__contains__, head)))
+    for line in body:
+        keys = dict(zip(head[:named], line[:named], strict=True))
+        yield from ((head[i], line[i], keys) for i in range(named or 1, len(head)))
 
 
 def holds(row, text):
@@ -76,11 +87,13 @@ def lacking(text, rows):
     return [part for part in parts if not any(all(holds(row, n) for n in part) for row in either)]
 
 
-def numbers_of(path, task=None):
+def numbers_of(path, task=None, keys=None):
     """The numbers of each row of a CSV file, those in its texts, such as "mean of 7", among them; of a list of settings
-    the scores times 100. task: of its rows alone, if it is the name of one in words."""
+    the scores times 100. task: of its rows alone, if it is the name of one in words. keys: {column: text} of the rows
+    that count."""
     rows, scaled = rows_of(path), ("mean", "standard_error") if path.name == "settings.csv" else ()
     rows = [row for row in rows if in_words(row.get("task", "")) == task] or rows
+    rows = [row for row in rows if all(row[column] == text for column, text in (keys or {}).items())]
     scale = dict.fromkeys(scaled, 100)
     return [[float(n) for key, cell in row.items() for n in _numbers(cell, scale.get(key, 1))] for row in rows]
 
@@ -132,7 +145,8 @@ def test_each_command_writes_its_tables_again_from_the_ledger(options, tmp_path,
 def test_the_numbers_of_a_table_are_those_of_its_file(table):
     path = RESULTS / table["file"]
     if table["cells"]:
-        assert [part for part in columns(table["lines"]) if strangers(part[1], numbers_of(path, part[0]))] == []
+        found = list(cells(table["lines"], path))
+        assert [cell for cell in found if not in_one(cell[1], numbers_of(path, cell[0], cell[2]))] == []
     else:
         assert strangers(table["lines"], numbers_of(path)) == []
 
@@ -159,10 +173,18 @@ def test_these_checks_can_fail():
     told = "> Paper 1.5\n> and 2.5.\n\nsection 3.5, `x 4.5`, 5.5\n\n| a | paper |\n|---|---|\n| 6.5 | 7.5 |\n"
     assert unsourced(f"[8.5][{next(iter(FILES))}]\n\n{told}") == ["5.5", "6.5"]
     assert unsourced("| a | paper |\n|---|---|\n| x | 7.5 |\n\n| a | b |\n|---|---|\n| x | 7.5 |\n") == ["7.5"]
-    assert columns("| a | b | c |\n|---|---|---|\n| M = 8 | 1.5 (0.2) | 3 |\n") == [
-        ("b", "b\n---\n1.5 (0.2)"),
-        ("c", "c\n---\n3"),
+    file = RESULTS / "settings.csv"
+    assert list(cells("| a | b | c |\n|---|---|---|\n| M = 8 | 1.5 (0.2) | 3 |\n", file)) == [
+        ("b", "1.5 (0.2)", {}),
+        ("c", "3", {}),
     ]
+    (cell,) = cells("| split | epochs | TREC |\n|---|---|---|\n| dev | 10 | 93.3 (0.2) |\n", file)
+    assert cell == ("TREC", "93.3 (0.2)", {"split": "dev", "epochs": "10"})
+    assert in_one(cell[1], numbers_of(file, "TREC", cell[2]))
+    assert not any(
+        in_one(cell[1], numbers_of(file, "TREC", cell[2] | other)) for other in ({"epochs": "5"}, {"split": "test"})
+    )
+    assert not in_one(cell[1], numbers_of(file, "CoLA", cell[2]))
     lines = ["| x 12.3 | −0.5 (1,234) |", "| 1e-7 | M = 8 |"]
     table = "\n".join(["| a 7.5 | b |", "|---|---|", *lines])
     assert strangers(table, [[12.26, -0.52, 1234, 3], [1e-7, 8]]) == []

@@ -247,6 +247,16 @@ def test_other_settings_are_refused(backbone, tmp_path, monkeypatch, change, nam
     assert resume(make_training(backbone, tmp_path, **change), replace=True) is False
 
 
+def test_a_run_that_began_with_an_older_default_is_told_it(backbone, tmp_path, monkeypatch):
+    older, usual = replace(CONFIG, epochs=5), replace(CONFIG, epochs=TrainConfig.epochs)
+    ended(monkeypatch, make_training(backbone, tmp_path, config=older), 4)
+    with pytest.raises(
+        InputError, match=r"train/epochs was 5 \(then the default\), now it is 10; give the settings of"
+    ):
+        resume(make_training(backbone, tmp_path, config=usual))
+    assert resume(make_training(backbone, tmp_path, config=older))
+
+
 # ------------------------------------------------------------------------------------------------ a bank that is wrong
 
 
