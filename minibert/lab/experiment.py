@@ -30,7 +30,7 @@ from minibert.trial import Trial, make_trial, trial_id
 
 SIZE = 64  # M of the adapters that are compared with full fine-tuning, and whose rate is that of other sizes
 # Beside a method's usual rate, the more promising first.
-FURTHER_RATES = {1e-4: (3e-5, 3e-4), 1e-3: (3e-3, 3e-4), 3e-2: (1e-1, 1e-2)}
+FURTHER_RATES = {1e-4: (3e-4, 3e-5), 1e-3: (3e-3, 3e-4), 3e-2: (1e-1, 1e-2)}
 LEARNING_RATES = {method: (usual, *FURTHER_RATES[usual]) for method, usual in DEFAULT_LR.items()}
 
 
