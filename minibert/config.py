@@ -71,7 +71,8 @@ class _Settings:
 
 
 def former_default(setting: Field):
-    """The default that a setting had when files and names of trials began to leave it out; mostly it still has it."""
+    """What a setting is where an older file, or the name of a trial, leaves it out: its default, or the one that was
+    the default then (metadata `former`)."""
     return setting.metadata.get("former", setting.default)
 
 

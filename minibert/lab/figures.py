@@ -32,8 +32,6 @@ from minibert.trial import Trial
 
 SPREAD = 8, 256  # the sizes over which the paper calls the quality stable
 INIT_STDS = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
-
-
 LAYERNORM = ("layernorm", "", {"method": "layernorm"})  # a point of figure 4 beside those of its curves
 
 

@@ -16,8 +16,9 @@ from minibert.cli import main
 from minibert.cli.arguments import EXPERIMENTS
 from minibert.errors import InputError, counted
 from minibert.lab import figures, reproduce, stream, tables
-from minibert.lab.experiment import Measurement, Scope, best, format_rows, points, summary
+from minibert.lab.experiment import Measurement, Scope, best, format_rows, points, rates, summary
 from minibert.lab.ledger import read_ledger
+from minibert.methods import DEFAULT_LR
 from minibert.storage import bert_tokenizer, read_bank, write_backbone
 
 
@@ -426,6 +427,12 @@ def test_each_point_of_a_curve_takes_the_rate_and_epochs_that_are_best_for_it(sc
     assert len(found["figure4"]) == 10 + 2 + 1 and len(set(asked)) == (3 * 2 + 2) * 13
     assert {row["lr"] for row in found["figure4"]} == {3e-3, 3e-4, 3e-5, 1e-3}
     assert not any(trial.top_k == 2 for trial in asked), "all layers are full fine-tuning, and the same trial"
+
+
+def test_two_rates_are_the_usual_one_and_the_more_promising_beside_it(scope):
+    two = scope("trec", epochs=(3,), rates=2)
+    found = {method: [options["lr"] for options in rates(two, method)] for method in DEFAULT_LR}
+    assert found["adapter"] == found["layernorm"] == [1e-3, 3e-3] and found["full"] == found["top_k"] == [1e-4, 3e-4]
 
 
 def test_figure4_tells_how_far_apart_sizes_are_on_each_task_and_in_the_mean(scope):
