@@ -1,6 +1,7 @@
 """Every setting of an adapter and of training has an option, in `train` and in `sweep`, also one that is new."""
 
 import argparse
+import re
 from dataclasses import fields, make_dataclass
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from minibert.cli.arguments import build_parser
 from minibert.cli.settings import ADAPTER_HELP, TRAIN_HELP, field_arguments
 from minibert.config import AdapterConfig, TrainConfig
+from minibert.methods import DEFAULTS
 from minibert.options import ADAPTER_OPTIONS, TRAIN_OPTIONS, TUPLE_OPTIONS
 from minibert.trial import TRIAL_OPTIONS, Trial, grid, make_trial
 
@@ -31,6 +33,17 @@ def test_every_field_has_an_option_and_a_line_of_help(config, options, texts):
     assert set(options) <= set(TRIAL_OPTIONS)
     without = [name for name in names if not texts.get(name, {}).get("help")]
     assert without == [], "minibert/cli/settings.py has no help for these fields"
+
+
+def test_help_tells_the_default_of_every_number():
+    """Those of the methods that have their own, too."""
+    told = [(field.name, field.default, ADAPTER_HELP) for field in fields(AdapterConfig)]
+    told += [(field.name, field.default, TRAIN_HELP) for field in fields(TrainConfig)]
+    told += [(name, value, TRAIN_HELP) for own in DEFAULTS.values() for name, value in own.items()]
+    number = re.compile(r"\d[\d.]*(?:e-?\d+)?")
+    for name, default, texts in told:
+        if type(default) in (int, float) and (default or (texts is TRAIN_HELP and name != "max_steps")):
+            assert default in [float(text) for text in number.findall(texts[name]["help"])], (name, default)
 
 
 def test_what_is_given_reaches_the_setting():

@@ -163,6 +163,16 @@ def test_every_number_has_its_file():
     assert unsourced(PAGE) == []
 
 
+def test_the_readme_tells_the_mean_of_the_comparison():
+    text = (ROOT / "README.md").read_text(encoding="utf-8").split("## Results\n")[1].split("`minibert")[0]
+    told = re.findall(r"\d+\.\d+", text)
+    *_, mean = rows_of(RESULTS / "differences.csv")
+    columns = "dev_difference", "dev_standard_error", "test_difference", "test_standard_error"
+    assert told == [f"{abs(float(mean[column])):.2f}" for column in columns]
+    assert mean["task"] == "mean of 7, 5 on test" and "seven tasks" in text and "five test splits" in text
+    assert ("behind" in text, "ahead" in text) == (float(mean[columns[0]]) < 0, float(mean[columns[2]]) > 0)
+
+
 def test_these_checks_can_fail():
     page = "```\nminibert reproduce figure4 --tasks trec \\\n    --out results/x --ledger results/ledger.jsonl\n```\n"
     (options,) = commands(page)
