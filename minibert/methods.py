@@ -112,9 +112,15 @@ def parameter_table(shapes: dict[str, tuple[int, ...]], trained: set[str]) -> li
     return [*rows, ("total", sum(r[1] for r in rows), sum(r[2] for r in rows))]
 
 
+def percent(part: float, whole: float) -> str:
+    """part / whole in percent, with two decimals, or with the first digit that is not 0: a head is 0.003 % of BERT."""
+    share = 100 * part / whole
+    return f"{share:.2f}" if share == 0 or share >= 0.01 else f"{share:.1g}"
+
+
 def format_table(rows: list[tuple[str, int, int]]) -> str:
     """The table as text; the last column is the share of all parameters that the group's trained ones make up."""
     total = rows[-1][1]
     lines = [f"{'group':<14}{'parameters':>13}{'trained':>13}{'percent':>10}"]
-    lines += [f"{g:<14}{n:>13,}{t:>13,}{100 * t / total:>9.2f}%" for g, n, t in rows]
+    lines += [f"{g:<14}{n:>13,}{t:>13,}{percent(t, total):>9}%" for g, n, t in rows]
     return "\n".join([lines[0], "-" * 50, *lines[1:-1], "-" * 50, lines[-1]])

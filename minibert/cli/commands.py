@@ -23,6 +23,7 @@ from minibert.errors import counted, one_line, printable
 from minibert.evaluate import format_scores, tokenize
 from minibert.evaluate import predict as predict_batch
 from minibert.interrupt import compile_kernels, sigterm_as_ctrl_c
+from minibert.methods import percent
 from minibert.progress import Saving
 from minibert.resume import TRAIN_LONGER, is_finished, resume
 from minibert.run import load, open_backbone, prepare, train_and_test
@@ -103,8 +104,8 @@ def _summarize(training: Training, result: dict, backbone: Path) -> None:
     if training.out_of_patience:
         epochs = f"epoch {training.progress.epoch} of {training.config.epochs}"
         say(f"ended after {epochs}: no better dev score than in epoch {result['best_epoch']} (--patience)")
-    share = f"{result['trained_params']:,} of {result['total_params']:,} parameters"
-    say(f"trained {share} ({100 * result['trained_fraction']:.2f} %) in {result['seconds']:.0f} s")
+    trained, total = result["trained_params"], result["total_params"]
+    say(f"trained {trained:,} of {total:,} parameters ({percent(trained, total)} %) in {result['seconds']:.0f} s")
     for split in ("dev", "test"):
         if result.get(split):
             say(f"{split}: {format_scores(result[split])} (epoch {result['best_epoch']})")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from minibert.errors import counted
+from minibert.methods import percent
 from minibert.storage import write_rows
 from minibert.trial import Trial
 
@@ -104,9 +105,9 @@ def summarize(records: list[dict], every: bool = False) -> str:
 
 def _row(setting: Setting) -> tuple[str, ...]:
     trial = setting.trial
-    share = setting.mean("trained_params") / setting.mean("total_params")
+    share = percent(setting.mean("trained_params"), setting.mean("total_params"))
     scores = [_score(setting.scores(split)) for split in ("dev", "test")]
-    numbers = f"{100 * share:.2f}%", f"{setting.mean('wall_seconds'):.0f} s"
+    numbers = f"{share}%", f"{setting.mean('wall_seconds'):.0f} s"
     described = trial.label, trial.method, trial.describe_settings()
     return *described, str(len(setting.results)), setting.metric, *scores, *numbers
 

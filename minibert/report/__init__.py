@@ -13,7 +13,7 @@ import numpy as np
 
 from minibert.class_scores import MOST_CLASSES, score_rows
 from minibert.evaluate import Split, format_scores, predict
-from minibert.methods import parameter_table
+from minibert.methods import parameter_table, percent
 from minibert.params import flatten
 from minibert.report import page
 from minibert.report.curves import check_matplotlib, learning_curves
@@ -44,7 +44,8 @@ def _scores(training: Training, result: dict) -> list[str]:
     splits = {"train": training.task.train, **training.task.dev, "test": training.task.test}
     sizes = ", ".join(f"{len(examples):,} {name}" for name, examples in splits.items() if examples is not None)
     rows = [[split, format_scores(result[split])] for split in ("dev", "test") if result.get(split)]
-    share = f"{result['trained_params']:,} of {result['total_params']:,} ({100 * result['trained_fraction']:.2f} %)"
+    trained, total = result["trained_params"], result["total_params"]
+    share = f"{trained:,} of {total:,} ({percent(trained, total)} %)"
     ended = f", ended after epoch {training.progress.epoch} (--patience)" if training.out_of_patience else ""
     rows += [["best epoch", f"{result['best_epoch']} of {result['epochs']}{ended}"], ["rows", sizes]]
     rows += [["parameters trained", share], ["time", f"{result['seconds']:.0f} s"]]
@@ -54,7 +55,7 @@ def _scores(training: Training, result: dict) -> list[str]:
 def _trained(training: Training) -> str:
     shapes = {name: a.shape for name, a in training.model.parameters().items()}
     groups = parameter_table(shapes, set(training.model.trained()))
-    rows = [[group, f"{n:,}", f"{used:,}", f"{100 * used / groups[-1][1]:.2f} %"] for group, n, used in groups]
+    rows = [[group, f"{n:,}", f"{used:,}", f"{percent(used, groups[-1][1])} %"] for group, n, used in groups]
     return page.table(["group", "parameters", "trained", "of all"], rows, numbers=(1, 2, 3))
 
 

@@ -12,7 +12,7 @@ from minibert.backbone import random_backbone
 from minibert.bert import context_of, encoder_forward
 from minibert.config import METHODS, PRESETS
 from minibert.gradcheck import true_gradient_is_zero
-from minibert.methods import parameter_table, trained_names
+from minibert.methods import parameter_table, percent, trained_names
 from minibert.optim import Adam
 from minibert.params import flatten, unflatten
 from minibert.storage import fingerprint
@@ -90,3 +90,9 @@ def test_parameter_counts_of_the_paper(preset, backbone_size, size, adapters, la
     total = adapters + layernorms + head
     assert trained == {"adapters": adapters, "LayerNorms": layernorms, "head": head, "total": total}
     assert parameter_table(bert.shapes(), set())[-1] == ("total", backbone_size, 0)
+
+
+def test_a_small_share_is_not_shown_as_none():
+    shares = {(0, 7): "0.00", (770, 22_713_986): "0.003", (9_984, 22_713_986): "0.04", (612_000, 22_713_986): "2.69"}
+    assert {place: percent(*place) for place in shares} == shares
+    assert percent(1, 1) == "100.00"
