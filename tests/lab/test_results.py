@@ -169,7 +169,7 @@ def test_the_readme_tells_the_mean_of_the_comparison():
     *_, mean = rows_of(RESULTS / "differences.csv")
     columns = "dev_difference", "dev_standard_error", "test_difference", "test_standard_error"
     assert told == [f"{abs(float(mean[column])):.2f}" for column in columns]
-    assert mean["task"] == "mean of 7, 5 on test" and "seven tasks" in text and "five test splits" in text
+    assert mean["task"] == "mean of 9, 6 on test" and "nine tasks" in text and "six test splits" in text
     assert ("behind" in text, "ahead" in text) == (float(mean[columns[0]]) < 0, float(mean[columns[2]]) > 0)
 
 
