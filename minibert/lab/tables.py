@@ -29,28 +29,20 @@ from minibert.trial import Trial
 
 
 def full_and_adapters(scope: Scope, sizes, ks=()) -> Stage:
-    """Full fine-tuning and adapters of size 64, each at its best of the same number of trials on dev; then, at the rate
-    and epochs that were best for these, the top k layers for each k of ks, and adapters of all sizes.
+    """Full fine-tuning, adapters of size 64, adapters of each of `sizes`, and for each k of `ks` the top k layers, all
+    with the same number of rates and epochs; of each of the four the setting that is best on dev, by the first seed.
 
-    Returns {(task, label): the trials of its best setting} for the labels full, adapters 64, variable (the best k) and
-    adapters (the best size); and the results of all.
+    Returns {(task, label): the trials of its best setting} for the labels full, adapters 64, adapters (the best size)
+    and variable (the best k, where ks are given); and the results of all.
     """
     grids = {}
     for task in scope.tasks:
         grids[task, "full"] = rates(scope, "full")
         grids[task, f"adapters {SIZE}"] = rates(scope, "adapter", adapter_size=SIZE)
-    chosen, results = yield from sweep_then_seeds(scope, grids)
-    grids = {}
-    for task in scope.tasks:
-        of_full, of_adapters = (
-            {"lr": chosen[task, label][0].train.lr, "epochs": chosen[task, label][0].train.epochs}
-            for label in ("full", f"adapters {SIZE}")
-        )
-        grids[task, "adapters"] = [{"method": "adapter", "adapter_size": size, **of_adapters} for size in sizes]
+        grids[task, "adapters"] = [one for size in sizes for one in rates(scope, "adapter", adapter_size=size)]
         if ks:
-            grids[task, "variable"] = [top_layers(scope, k) | of_full for k in ks]
-    best_of_many, more = yield from sweep_then_seeds(scope, grids)
-    return chosen | best_of_many, results | more
+            grids[task, "variable"] = [one for k in ks for one in rates(scope, **top_layers(scope, k))]
+    return (yield from sweep_then_seeds(scope, grids))
 
 
 def table1(scope: Scope) -> Experiment:

@@ -93,6 +93,12 @@ def test_parameter_counts_of_the_paper(preset, backbone_size, size, adapters, la
 
 
 def test_a_small_share_is_not_shown_as_none():
-    shares = {(0, 7): "0.00", (770, 22_713_986): "0.003", (9_984, 22_713_986): "0.04", (612_000, 22_713_986): "2.69"}
+    shares = {
+        (0, 7): "0.00",
+        (770, 22_713_986): "0.003",
+        (9_984, 22_713_986): "0.04",
+        (2_271, 22_710_000): "0.01",
+        (612_000, 22_713_986): "2.69",
+    }
     assert {place: percent(*place) for place in shares} == shares
     assert percent(1, 1) == "100.00"
