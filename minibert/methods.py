@@ -113,7 +113,7 @@ def parameter_table(shapes: dict[str, tuple[int, ...]], trained: set[str]) -> li
 
 
 def percent(part: float, whole: float) -> str:
-    """part / whole in percent, with two decimals, or with the first digit that is not 0: a head is 0.003 % of a small BERT."""
+    """part / whole in percent, with two decimals, or with the first digit that is not 0, as in 0.003."""
     share = 100 * part / whole
     return f"{share:.2f}" if share == 0 or share >= 0.01 else f"{share:.1g}"
 
