@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from minibert.backbone import Backbone
 from minibert.config import BertConfig
 from minibert.data import data_fingerprint
 from minibert.evaluate import Split, tokenize
-from minibert.lab.summary import mean_and_error
+from minibert.lab.summary import error_of_mean, mean_and_error
 from minibert.methods import DEFAULT_LR
 from minibert.model import Model
 from minibert.run import load, open_backbone, run_trial
@@ -167,6 +168,11 @@ def summary(trials: list[Trial], results: dict, split: str = "dev", metric: str 
     metric = metric or (found[0]["metric"] if found else "")
     failed = len(trials) - len(found)
     return {"params": params, "metric": metric, "mean": average, "sem": error, "seeds": len(found), "failed": failed}
+
+
+def mean_over(summaries: list[dict]) -> dict[str, float]:
+    """The mean of several summaries' means, say over tasks, and its standard error; NaN if one of them is."""
+    return {"mean": mean(one["mean"] for one in summaries), "sem": error_of_mean([one["sem"] for one in summaries])}
 
 
 def best(settings: list[list[Trial]], results: dict) -> list[Trial]:

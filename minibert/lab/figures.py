@@ -22,12 +22,13 @@ from minibert.lab.experiment import (
     Stage,
     format_rows,
     ks_of,
+    mean_over,
     rates,
     summary,
     sweep_then_seeds,
     top_layers,
 )
-from minibert.lab.summary import error_of_mean, mean_and_error
+from minibert.lab.summary import mean_and_error
 from minibert.trial import Trial
 
 SPREAD = 8, 256  # the sizes over which the paper calls the quality stable
@@ -95,7 +96,7 @@ def spread_over_sizes(rows: list[dict]) -> list[dict]:
 def _mean_point(rows: list[dict]) -> dict:
     """A size's mean accuracy over tasks, and its standard error."""
     point = {"task": f"mean of {len(rows)}", "metric": "accuracy", "size_or_k": rows[0]["size_or_k"]}
-    return point | {"mean": mean(row["mean"] for row in rows), "sem": error_of_mean([row["sem"] for row in rows])}
+    return point | mean_over(rows)
 
 
 def _spread(rows: list[dict]) -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import hypot
 from statistics import mean
 
 from minibert.adapter_variants import VARIANTS
@@ -17,6 +18,7 @@ from minibert.lab.experiment import (
     Stage,
     format_rows,
     ks_of,
+    mean_over,
     points,
     rates,
     summary,
@@ -122,15 +124,30 @@ def _no_bert(trial: Trial, settings: int) -> list[dict]:
 
 
 def extensions(scope: Scope) -> Experiment:
-    """Variants of the kinds that the paper tried and set aside (end of section 3.6), beside its own adapter."""
+    """Variants of the kinds that the paper tried and set aside (end of section 3.6), beside its own adapter.
+
+    Each task's scores on dev, and each variant's mean over the tasks.
+    """
     groups = {}
     for task in scope.tasks:
         for variant, settings in VARIANTS.items():
             options = {f"adapter_{name}": value for name, value in settings.items()}
             groups[task, variant] = scope.seeded(task, "adapter", **options)
     results = yield [trial for trials in groups.values() for trial in trials]
-    rows = []
-    for (task, variant), trials in groups.items():
-        own, paper = summary(trials, results), summary(groups[task, "paper"], results)
-        rows.append({"task": task, "variant": variant, **own, "difference": own["mean"] - paper["mean"]})
-    return Report({"extensions": rows}, format_rows(rows))
+    found = {key: summary(trials, results) for key, trials in groups.items()}
+    rows = [
+        {"task": task, "variant": variant, **own, **beside(own, found[task, "paper"])}
+        for (task, variant), own in found.items()
+    ]
+    means = []
+    for variant in VARIANTS:
+        own, papers = (mean_over([found[task, name] for task in scope.tasks]) for name in (variant, "paper"))
+        means.append({"variant": variant, "tasks": len(scope.tasks), **own, **beside(own, papers)})
+    return Report({"extensions": rows, "extensions_mean": means}, f"{format_rows(rows)}\n\n{format_rows(means)}")
+
+
+def beside(own: dict, other: dict) -> dict[str, float]:
+    """How far a mean is above another, and the standard error of that: 0 and 0 for the same one."""
+    if own == other:
+        return {"difference": 0.0, "difference_sem": 0.0}
+    return {"difference": own["mean"] - other["mean"], "difference_sem": hypot(own["sem"], other["sem"])}

@@ -498,7 +498,31 @@ def test_extensions_tries_every_variant(run):
     assert code == 0, printed.err
     rows = {row["variant"]: row for row in rows_of(out / "extensions.csv")}
     assert float(rows["paper"]["difference"]) == 0.0 and len(rows) == 12
+    assert {row["variant"] for row in rows_of(out / "extensions_mean.csv")} == set(rows)
     assert int(rows["attention only"]["params"]) < int(rows["paper"]["params"]) < int(rows["layernorm"]["params"])
+
+
+def test_extensions_compare_each_variant_with_the_papers_own(scope):
+    def score(trial):
+        base = {"trec": 0.9, "cola": 0.5}[trial.task] + 0.01 * trial.train.seed
+        if trial.adapter.activation == "tanh":
+            return base + {"trec": 0.02, "cola": 0.05}[trial.task] + 0.01 * trial.train.seed
+        return base
+
+    found, asked = drive(tables.extensions, scope("trec", "cola", epochs=(3, 10)), score)
+    assert len(asked) == 12 * 2 * 3 and {trial.train.epochs for trial in asked} == {3}
+    rows = {(row["task"], row["variant"]): row for row in found["extensions"]}
+    tanh = rows["cola", "tanh"]
+    assert (tanh["mean"], tanh["difference"]) == pytest.approx((57, 6))
+    assert tanh["difference_sem"] == pytest.approx(math.hypot(1, 2) / 3**0.5), (
+        "deviations of 1 and 2 points over three seeds"
+    )
+    means = {row["variant"]: row for row in found["extensions_mean"]}
+    assert means["tanh"]["tasks"] == 2
+    assert (means["tanh"]["mean"], means["tanh"]["difference"]) == pytest.approx((75.5, 4.5))
+    assert means["tanh"]["sem"] == pytest.approx(2 / 3**0.5 / 2**0.5)
+    assert means["tanh"]["difference_sem"] == pytest.approx(math.hypot(1, 2) / 3**0.5 / 2**0.5)
+    assert means["paper"]["difference"] == means["relu"]["difference"] == 0
 
 
 def test_stream_leaves_earlier_tasks_as_they_were(run, tmp_path):
