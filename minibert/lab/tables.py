@@ -142,7 +142,8 @@ def extensions(scope: Scope) -> Experiment:
     means = []
     for variant in VARIANTS:
         own, papers = (mean_over([found[task, name] for task in scope.tasks]) for name in (variant, "paper"))
-        means.append({"variant": variant, "tasks": len(scope.tasks), **own, **beside(own, papers)})
+        by_task = {task: found[task, variant]["mean"] for task in scope.tasks}
+        means.append({"variant": variant, **by_task, **own, **beside(own, papers)})
     return Report({"extensions": rows, "extensions_mean": means}, f"{format_rows(rows)}\n\n{format_rows(means)}")
 
 
