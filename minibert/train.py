@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from minibert.class_weights import class_weights, with_class_weights
 from minibert.config import TrainConfig
-from minibert.data import Examples, Task, data_fingerprint, training_fingerprint
+from minibert.data import Examples, Task
 from minibert.data.rows import row_notes, trained_rows
 from minibert.data.scores import scale_notes
 from minibert.divergence import advice, scores_are_sound, step_is_sound
@@ -28,6 +28,7 @@ from minibert.metrics import chosen_metrics
 from minibert.model import Model
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
 from minibert.progress import Epoch, Progress, Saving, write_progress
+from minibert.run_record import result_of, settings_of
 from minibert.spans import Windows, trainable
 from minibert.storage import RunFolder, read_bank, write_bank
 from minibert.text import Batch
@@ -69,27 +70,7 @@ class Training:
         self.progress, self.epoch, self.ctrl_c = Progress(), Epoch(), CtrlC()
         self.steps_per_epoch = math.ceil(len(self.train.batch) / config.batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
-        self.settings = self._settings(task_options or {})
-
-    def _settings(self, task_options: dict) -> dict:
-        """What must be the same in a resumed run, and what the result and the bank record of a run."""
-        adapter, data = self.model.adapter, data_fingerprint(self.task)
-        return {
-            "task": self.task.name,
-            "task_options": task_options,
-            "method": self.model.method,
-            "adapter": json.loads(adapter.to_json()) if adapter else None,
-            "model_options": self.model.options,
-            "train": asdict(self.config),
-            "train_rows": len(self.task.train),
-            "pairs": self.task.train.pairs is not None,
-            "data": data,
-            "data_whole": self.task.drawn_from or training_fingerprint(self.task),
-            "backbone": self.model.backbone.fingerprint,
-            "tokenizer": self.model.backbone.tokenizer_fingerprint,
-            "backbone_config": asdict(self.model.backbone.config),
-            **({"features": True} if self.model.has_features else {}),  # read once, without dropout
-        }
+        self.settings = settings_of(model, self.task, config, task_options or {})
 
     def tokenized(self, split: Examples) -> Split | Windows:
         """A split as this run reads it."""
@@ -318,27 +299,7 @@ class Training:
         self.progress, self.epoch = progress, epoch
 
     def _result(self, finished: bool) -> dict:
-        progress, model = self.progress, self.model
-        trained = sum(a.size for a in model.trained().values())
-        total = sum(a.size for a in model.parameters().values())
-        return {
-            "task": self.task.name,
-            "method": model.method,
-            "seed": self.config.seed,
-            "lr": self.config.lr,
-            "epochs": self.config.epochs,
-            "adapter_size": model.adapter.size if model.adapter else None,
-            "trained_params": trained,
-            "total_params": total,
-            "trained_fraction": trained / total,
-            "dev": progress.best_dev or {},
-            "best_epoch": progress.best_epoch,
-            "steps": self.optimizer.steps,
-            "seconds": progress.seconds,
-            "tokens_per_second": progress.tokens / progress.seconds if progress.seconds else 0.0,
-            "finished": finished,
-            "settings": self.settings,
-        }
+        return result_of(self.model, self.settings, self.progress, self.optimizer.steps, finished)
 
     def best_model(self) -> Model:
         """The model with the weights of the best epoch, read back from the bank. Raises InputError if the bank holds
