@@ -11,7 +11,7 @@ from minibert.model import Model
 from minibert.progress import Progress
 
 
-def settings_of(model: Model, task: Task, config: TrainConfig, task_options: dict) -> dict:
+def run_settings(model: Model, task: Task, config: TrainConfig, task_options: dict) -> dict:
     """What must be the same in a resumed run, and what the result and the bank record of a run.
 
     task: as it is trained on. task_options: how it was read (the options of task csv).
@@ -35,8 +35,8 @@ def settings_of(model: Model, task: Task, config: TrainConfig, task_options: dic
     }
 
 
-def result_of(model: Model, settings: dict, progress: Progress, steps: int, finished: bool) -> dict:
-    """What result.json holds after so many steps, but for the test split's scores. settings: those of `settings_of`."""
+def run_result(model: Model, settings: dict, progress: Progress, steps: int, finished: bool) -> dict:
+    """What result.json holds after so many steps, but for the test split's scores. settings: of `run_settings`."""
     trained = sum(a.size for a in model.trained().values())
     total = sum(a.size for a in model.parameters().values())
     config = settings["train"]

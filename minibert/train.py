@@ -28,7 +28,7 @@ from minibert.metrics import chosen_metrics
 from minibert.model import Model
 from minibert.optim import Adam, clip_by_global_norm, learning_rate
 from minibert.progress import Epoch, Progress, Saving, write_progress
-from minibert.run_record import result_of, settings_of
+from minibert.run_record import run_result, run_settings
 from minibert.spans import Windows, trainable
 from minibert.storage import RunFolder, read_bank, write_bank
 from minibert.text import Batch
@@ -70,7 +70,7 @@ class Training:
         self.progress, self.epoch, self.ctrl_c = Progress(), Epoch(), CtrlC()
         self.steps_per_epoch = math.ceil(len(self.train.batch) / config.batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
-        self.settings = settings_of(model, self.task, config, task_options or {})
+        self.settings = run_settings(model, self.task, config, task_options or {})
 
     def tokenized(self, split: Examples) -> Split | Windows:
         """A split as this run reads it."""
@@ -79,8 +79,8 @@ class Training:
     @cached_property
     def test(self) -> Split | Windows | None:
         """The test split as this run reads it; None if the release has no labels for it."""
-        test = self.task.test
-        return None if test is None or test.labels is None else self.tokenized(test)
+        test = self.task.labelled_test
+        return None if test is None else self.tokenized(test)
 
     def notes(self) -> list[str]:
         """What is to be told, before training, of rows that the model cannot tell apart, of scores out of reach, and of
@@ -299,7 +299,7 @@ class Training:
         self.progress, self.epoch = progress, epoch
 
     def _result(self, finished: bool) -> dict:
-        return result_of(self.model, self.settings, self.progress, self.optimizer.steps, finished)
+        return run_result(self.model, self.settings, self.progress, self.optimizer.steps, finished)
 
     def best_model(self) -> Model:
         """The model with the weights of the best epoch, read back from the bank. Raises InputError if the bank holds

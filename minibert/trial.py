@@ -125,6 +125,12 @@ class Trial:
         return " ".join(f"{name}={value}" for name, value in joined.items())
 
 
+def anywhere(trial: Trial) -> Trial:
+    """The trial whatever folder its data is in, by which the same settings are found again. Which data it was, the
+    fingerprint in its result tells."""
+    return replace(trial, data=None)
+
+
 def _plain(value):
     """A number of NumPy, such as a grid search gives, as one of Python, which JSON knows."""
     return value.item() if isinstance(value, np.generic) else value

@@ -58,8 +58,8 @@ def text_hashes(examples: Examples, ordered: bool = False) -> np.ndarray:
 def text_notes(task: Task) -> list[str]:
     """`row_notes` of a task that no model has tokenized."""
     parts = {"train": task.train, **task.dev}
-    if task.test is not None and task.test.labels is not None:
-        parts["test"] = task.test
+    if task.labelled_test is not None:
+        parts["test"] = task.labelled_test
     hashes = {name: text_hashes(part) for name, part in parts.items()}
     return row_notes(task, hashes, text_hashes(task.train, ordered=True), "case and spaces aside")
 

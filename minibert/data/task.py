@@ -112,6 +112,11 @@ class Task:
         return HEADS[self.head] or len(self.labels)
 
     @property
+    def labelled_test(self) -> Examples | None:
+        """The test split, if there is one with labels to score it by."""
+        return None if self.test is None or self.test.labels is None else self.test
+
+    @property
     def label_shape(self) -> tuple[int, ...]:
         """The shape of one example's label: () for a class or a score, (2,) for the two ends of an answer, (C,) where
         an example has several labels."""

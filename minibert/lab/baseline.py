@@ -51,7 +51,7 @@ def no_bert(task: Task, trials: int, seed: int) -> dict:
             best, best_score = model, score
     if best is None:
         raise InputError(f"task {task.name}: in {trials} trials no words were found to learn from")
-    has_test = task.test is not None and task.test.labels is not None
+    test = task.labelled_test
     return {
         "task": task.name,
         "method": "no_bert",
@@ -60,7 +60,7 @@ def no_bert(task: Task, trials: int, seed: int) -> dict:
         "setting": best.setting,
         "features": best.n_features,
         "dev": _scores(best, task.dev, task.metrics),
-        "test": _scores(best, {"test": task.test}, task.metrics) if has_test else None,
+        "test": None if test is None else _scores(best, {"test": test}, task.metrics),
         "seconds": time.perf_counter() - start,
     }
 

@@ -21,6 +21,7 @@ import numpy as np
 from minibert.backbone import Backbone
 from minibert.config import BertConfig
 from minibert.data import data_fingerprint
+from minibert.errors import InputError
 from minibert.evaluate import Split, tokenize
 from minibert.lab.summary import error_of_mean, mean_and_error
 from minibert.methods import DEFAULT_LR
@@ -153,10 +154,20 @@ def top_layers(scope: Scope, k: int) -> dict:
 
 
 def points(result: dict, split: str = "dev", metric: str | None = None) -> float:
-    """The score that counts, times 100. That of the test split if it is requested and the release has one with labels:
-    as in the paper, where GLUE's are dev scores and those of further tasks test scores."""
-    scores = result.get(split) or result["dev"]
-    return 100 * scores[metric or result["metric"]]
+    """The score that counts, times 100. Raises InputError if the split was not scored."""
+    if result.get(split) is None:
+        raise InputError(
+            f"task {result['task']} has no score on {split}: its {split} split has no labels; leave it out"
+        )
+    return 100 * result[split][metric or result["metric"]]
+
+
+def check_test(scope: Scope, tasks) -> None:
+    """Raise InputError if one of the tasks that are to be scored on test has no labels there: now, and not after hours
+    of training. What a ledger lacks, `points` tells."""
+    for task in () if scope.recalls else tasks:
+        if load(scope.trial(task, "head", scope.seeds[0])).labelled_test is None:
+            raise InputError(f"task {task} has no labelled test split, on which it is scored here: leave it out")
 
 
 def summary(trials: list[Trial], results: dict, split: str = "dev", metric: str | None = None) -> dict[str, float]:

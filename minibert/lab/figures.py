@@ -20,6 +20,7 @@ from minibert.lab.experiment import (
     Report,
     Scope,
     Stage,
+    check_test,
     format_rows,
     ks_of,
     mean_over,
@@ -32,6 +33,7 @@ from minibert.lab.summary import mean_and_error
 from minibert.trial import Trial
 
 SPREAD = 8, 256  # the sizes over which the paper calls the quality stable
+FURTHER = "further tasks"  # those that are not GLUE's
 INIT_STDS = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 LAYERNORM = ("layernorm", "", {"method": "layernorm"})  # a point of figure 4 beside those of its curves
 
@@ -44,10 +46,10 @@ def curve_points(scope: Scope, sizes) -> list[tuple[str, int | str, dict]]:
     ]
 
 
-def curve(scope: Scope, sizes, split: str = "dev", more: tuple = ()) -> Stage:
+def curve(scope: Scope, sizes, split_of: dict[str, str] | None = None, more: tuple = ()) -> Stage:
     """The trade-off between parameters and score, as rows: task, method, size or k, rate, epochs, params, metric, mean,
     its standard error, seeds, failed; and accuracy with its standard error, whatever the metric (NaN if there is none).
-    more: points beside those of `curve_points`.
+    split_of: {task: the split of its scores} if that is not dev. more: points beside those of `curve_points`.
 
     Learning rate and epochs are chosen for each point by itself: those that are best on dev, by the first seed.
     """
@@ -60,6 +62,7 @@ def curve(scope: Scope, sizes, split: str = "dev", more: tuple = ()) -> Stage:
     for (task, (method, value)), trials in chosen.items():
         row = {"task": task, "method": method, "size_or_k": value}
         row |= {"lr": trials[0].train.lr, "epochs": trials[0].train.epochs}
+        split = (split_of or {}).get(task, "dev")
         known = all("accuracy" in results[trial]["dev"] for trial in trials if trial in results)
         accuracy = summary(trials, results if known else {}, split, "accuracy")
         row |= summary(trials, results, split)
@@ -117,16 +120,21 @@ def figure5(scope: Scope) -> Experiment:
 def figure3(scope: Scope) -> Experiment:
     """Percentiles over tasks of the score relative to full fine-tuning, against trained parameters; figure 1 is the
     half of it that GLUE makes. GLUE's tasks are scored on dev, the further ones on test, as in the paper."""
-    rows = yield from curve(scope, scope.adapter_sizes((2, 8, SIZE, 256), (8, SIZE)), "test")
+    parts = suites(scope.tasks)
+    split_of = dict.fromkeys(parts.get(FURTHER, ()), "test")
+    check_test(scope, split_of)
+    rows = yield from curve(scope, scope.adapter_sizes((2, 8, SIZE, 256), (8, SIZE)), split_of)
+    rows = [row | {"split": split_of.get(row["task"], "dev")} for row in rows]
     found = [row for row in rows if not isnan(row["mean"])]
     full = {r["task"]: r["mean"] for r in found if r["method"] == "top_k" and r["size_or_k"] == scope.n_layers}
     bands = []
-    for suite, tasks in suites(scope.tasks).items():
+    for suite, tasks in parts.items():
+        compared = [r for r in found if r["task"] in tasks and r["task"] in full]
         places = dict.fromkeys((r["method"], r["size_or_k"]) for r in found)
         for method, value in places:
-            members = [r for r in found if (r["method"], r["size_or_k"]) == (method, value) and r["task"] in tasks]
-            differences = [r["mean"] - full[r["task"]] for r in members if r["task"] in full]
-            if differences:
+            members = [r for r in compared if (r["method"], r["size_or_k"]) == (method, value)]
+            if members:
+                differences = [r["mean"] - full[r["task"]] for r in members]
                 p20, p50, p80 = np.percentile(differences, (20, 50, 80))
                 params = mean(r["params"] for r in members)
                 band = {"p20": float(p20), "p50": float(p50), "p80": float(p80), "tasks": len(differences)}
@@ -139,7 +147,7 @@ def figure3(scope: Scope) -> Experiment:
 
 def suites(tasks) -> dict[str, list[str]]:
     """GLUE's tasks and the others, apart."""
-    parts = {"GLUE": [t for t in tasks if t in GLUE], "further tasks": [t for t in tasks if t not in GLUE]}
+    parts = {"GLUE": [t for t in tasks if t in GLUE], FURTHER: [t for t in tasks if t not in GLUE]}
     return {name: members for name, members in parts.items() if members}
 
 

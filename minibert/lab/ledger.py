@@ -109,6 +109,7 @@ class _Result:
     backbone: str
     trained_params: int
     total_params: int
+    train_rows: int
     wall_seconds: float
     threads: int
     test: dict | None = None
@@ -133,8 +134,11 @@ def _record(path, number: int, line: bytes) -> dict:
         for split in ("dev", "test"):
             if not all(type(score) in (int, float) for score in (result.get(split) or {}).values()):
                 raise InputError(f"{where}, result: the scores of {split} are not all numbers")
-        if result["metric"] not in result["dev"] or not result["wall_seconds"] > 0:
-            raise InputError(f"{where}, result: dev has no {shown(result['metric'])}, or wall_seconds is not above 0")
+        for split in ("dev", "test") if result.get("test") else ("dev",):
+            if result["metric"] not in result[split]:
+                raise InputError(f"{where}, result: {split} has no {shown(result['metric'])}")
+        if not result["wall_seconds"] > 0:
+            raise InputError(f"{where}, result: wall_seconds is not above 0")
     elif record["status"] != "failed" or not isinstance(record.get("error"), str):
         raise InputError(f'{where}: status is {shown(record["status"])}, expected "done", or "failed" and an error')
     try:

@@ -163,7 +163,7 @@ class _Tasks:
         if key not in self._known:
             task = load(trial)
             dev_tokens = sum(tokenize(backbone, split, length).batch.n_tokens for split in task.dev.values())
-            test = task.test if task.test is not None and task.test.labels is not None else None
+            test = task.labelled_test
             test_tokens = 0 if test is None else tokenize(backbone, test, length).batch.n_tokens
             train_tokens = tokenize(backbone, task.train, length).batch.n_tokens
             reads_all = head_record(task.head).reads_all_tokens

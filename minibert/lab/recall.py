@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import replace
 from pathlib import Path
 
 from minibert.backbone import Backbone
@@ -12,7 +11,7 @@ from minibert.errors import InputError, list_some
 from minibert.lab.experiment import Measurement
 from minibert.lab.ledger import latest, measured, read_ledger
 from minibert.lab.plan import check_config
-from minibert.trial import Trial
+from minibert.trial import Trial, anywhere
 
 
 class Recall:
@@ -31,11 +30,13 @@ class Recall:
         fingerprint = backbone.fingerprint if backbone else _only_backbone(path, results)
         self.config = backbone.config if backbone else _config(path, results)
         self._done: dict[Trial, dict[str, dict]] = defaultdict(dict)  # trial: {fingerprint of its data: record}
-        self._failed: dict[Trial, dict] = {}  # these tell neither data nor backbone
+        self._failed: dict[Trial, dict] = {}  # these tell neither data nor backbone: of use if there is only one
+        alone = {result["backbone"] for result in results} <= {fingerprint}
         for record in known:
-            trial = _anywhere(Trial.from_dict(record["trial"]))
+            trial = anywhere(Trial.from_dict(record["trial"]))
             if record["status"] == "failed":
-                self._failed[trial] = record
+                if alone:
+                    self._failed[trial] = record
             elif record["result"]["backbone"] == fingerprint:
                 check_config(record["result"], trial, self.config)
                 self._done[trial][record["result"]["data"]] = record
@@ -57,13 +58,13 @@ class Recall:
         return found
 
     def _record(self, trial: Trial) -> dict | None:
-        done = self._done.get(_anywhere(trial), {})
+        done = self._done.get(anywhere(trial), {})
         if len(done) > 1:
             raise InputError(
                 f"{self.path} has {trial.describe()} on {len(done)} data sets that differ in their rows: "
                 "--from-ledger cannot know which is meant; give a ledger that has one of them"
             )
-        return next(iter(done.values()), self._failed.get(_anywhere(trial)))
+        return next(iter(done.values()), self._failed.get(anywhere(trial)))
 
     def rows(self, wanted: Measurement) -> list[dict]:
         """The rows of a measurement. Raises InputError if the ledger has none."""
@@ -94,7 +95,3 @@ def _config(path: Path, results: list[dict]) -> BertConfig:
         if "backbone_config" in result:
             return BertConfig.from_dict(result["backbone_config"])
     raise InputError(f"{path} does not tell the config of its backbone, as its trials are old: give it by --backbone")
-
-
-def _anywhere(trial: Trial) -> Trial:
-    return replace(trial, data=None)

@@ -38,7 +38,9 @@ def draw(records: list[dict], n: int, backbone_path, data=None, tasks=None, seed
     ours = [record for record in ours if tasks is None or record["trial"]["task"] in tasks]
     if not 1 <= n <= len(ours):
         found = counted(len(ours), "finished trial") + ("" if tasks is None else f" of {', '.join(tasks)}")
-        raise InputError(f"--repeat {n}: the ledger has {found} on this backbone")
+        raise InputError(
+            f"--repeat {n}: the ledger has {found} on this backbone; draw at least 1, and no more than that"
+        )
     drawn = random.Random(seed).sample(ours, n)
     trials = [_at(Trial.from_dict(record["trial"]), data) for record in drawn]
     for record, trial, name in zip(drawn, trials, make_plan(trials, backbone_path, []).ids, strict=True):

@@ -11,7 +11,7 @@ import numpy as np
 from minibert.errors import counted
 from minibert.methods import percent
 from minibert.storage import write_rows
-from minibert.trial import Trial
+from minibert.trial import Trial, anywhere
 
 COLUMNS = ("task", "method", "setting", "adapter_size", "top_k", "lr", "epochs", "split", "metric", "seeds", "mean")
 COLUMNS += ("standard_error", "trained_params", "total_params", "seconds")
@@ -57,27 +57,28 @@ def settings_of(records: list[dict]) -> list[Setting]:
         if record["status"] == "done":
             trial, result = Trial.from_dict(record["trial"]), record["result"]
             trial, seed = trial.with_seed(0), trial.train.seed
-            found.setdefault((trial, result["data"], result["backbone"]), (trial, {}))[1][seed] = result
+            key = (anywhere(trial), result["data"], result["backbone"])
+            found.setdefault(key, (trial, {}))[1][seed] = result
     return [Setting(trial, tuple(results[seed] for seed in sorted(results))) for trial, results in found.values()]
 
 
-def groups_of(records: list[dict]) -> dict[tuple[str, str, str, str], list[Setting]]:
-    """{(task, data, backbone, method): the settings that were tried}; data and backbone are fingerprints."""
+def groups_of(records: list[dict]) -> dict[tuple[str, str, str, str, str], list[Setting]]:
+    """{(task, data, backbone, metric, method): the settings that were tried}; data and backbone are fingerprints."""
     groups: dict[tuple, list[Setting]] = {}
     for setting in settings_of(records):
         result = setting.results[0]
-        key = (setting.trial.task, result["data"], result["backbone"], setting.trial.method)
+        key = (setting.trial.task, result["data"], result["backbone"], setting.metric, setting.trial.method)
         groups.setdefault(key, []).append(setting)
     return groups
 
 
 def best_settings(records: list[dict]) -> list[Setting]:
-    """For each task and method (and data, and backbone) the setting that is best on dev."""
+    """For each task and method (and data, backbone, metric) the first of its settings as `ranked`."""
     return [ranked(settings)[0] for settings in groups_of(records).values()]
 
 
 def all_settings(records: list[dict]) -> list[Setting]:
-    """For each task and method (and data, and backbone) every setting, the best first."""
+    """For each task and method (and data, backbone, metric) every setting, as `ranked`."""
     return [setting for settings in groups_of(records).values() for setting in ranked(settings)]
 
 
@@ -93,7 +94,9 @@ def summarize(records: list[dict], every: bool = False) -> str:
     failed = [record for record in records if record["status"] == "failed"]
     lines = [f"{counted(len(records) - len(failed), 'trial')} done, {len(failed)} failed"]
     if rows:
-        which = "every setting, most seeds first, then best on dev," if every else "best on dev"
+        which = (
+            "every setting, most seeds first, then best on dev," if every else "best on dev of those with most seeds"
+        )
         lines.append(f"{which} by task and method: mean over seeds times 100, and its standard error")
         lines += align([("task", "method", "setting", "seeds", "metric", "dev", "test", "trained", "time"), *rows])
     for record in failed[:MOST_FAILED]:

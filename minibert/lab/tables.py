@@ -7,7 +7,6 @@ from math import hypot
 from statistics import mean
 
 from minibert.adapter_variants import VARIANTS
-from minibert.errors import InputError
 from minibert.lab.baseline import check_installed, no_bert
 from minibert.lab.experiment import (
     SIZE,
@@ -16,6 +15,7 @@ from minibert.lab.experiment import (
     Report,
     Scope,
     Stage,
+    check_test,
     format_rows,
     ks_of,
     mean_over,
@@ -80,8 +80,7 @@ def table2(scope: Scope) -> Experiment:
     """Further tasks: no BERT, full and variable fine-tuning, adapters. Scores on test."""
     if not scope.recalls:  # reported now, not after hours
         check_installed()
-        for task in scope.tasks:
-            _check_test(scope.trial(task, "head", scope.seeds[0]))
+    check_test(scope, scope.tasks)
     chosen, results = yield from full_and_adapters(scope, scope.adapter_sizes((8, SIZE), (SIZE,)), ks_of(scope))
     rows, details, shares = [], [], {}
     for task in scope.tasks:
@@ -109,13 +108,6 @@ def table2(scope: Scope) -> Experiment:
     return Report({"table2": rows, "table2_details": details}, format_rows(rows))
 
 
-def _check_test(trial: Trial) -> None:
-    """Raise InputError if the task of a trial has no labels to score on test."""
-    test = load(trial).test
-    if test is None or test.labels is None:
-        raise InputError(f"table2 scores on test, and task {trial.task} has no labelled test split: leave it out")
-
-
 def _no_bert(trial: Trial, settings: int) -> list[dict]:
     """A row (task, metric, dev, test), in points: the best of so many settings, on what the trial was trained on."""
     task = load(trial)
@@ -139,16 +131,16 @@ def extensions(scope: Scope) -> Experiment:
         {"task": task, "variant": variant, **own, **beside(own, found[task, "paper"])}
         for (task, variant), own in found.items()
     ]
+    together = {variant: mean_over([found[task, variant] for task in scope.tasks]) for variant in VARIANTS}
     means = []
-    for variant in VARIANTS:
-        own, papers = (mean_over([found[task, name] for task in scope.tasks]) for name in (variant, "paper"))
+    for variant, own in together.items():
         by_task = {task: found[task, variant]["mean"] for task in scope.tasks}
-        means.append({"variant": variant, **by_task, **own, **beside(own, papers)})
+        means.append({"variant": variant, **by_task, **own, **beside(own, together["paper"])})
     return Report({"extensions": rows, "extensions_mean": means}, f"{format_rows(rows)}\n\n{format_rows(means)}")
 
 
 def beside(own: dict, other: dict) -> dict[str, float]:
-    """How far a mean is above another, and the standard error of that: 0 and 0 for the same one."""
-    if own == other:
-        return {"difference": 0.0, "difference_sem": 0.0}
-    return {"difference": own["mean"] - other["mean"], "difference_sem": hypot(own["sem"], other["sem"])}
+    """How far a summary's mean is above that of another, and the standard error of that; a summary beside itself is
+    not of two samples, and has none."""
+    error = 0.0 if own is other else hypot(own["sem"], other["sem"])
+    return {"difference": own["mean"] - other["mean"], "difference_sem": error}

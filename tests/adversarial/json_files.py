@@ -212,7 +212,8 @@ def _plain_predictions(path: Path) -> dict:
 def _record(rng: Random, i: int) -> dict:
     trial = {"task": "sst2", "method": "adapter", "data": None, "train": {"lr": 1e-3, "seed": i}}
     result = {"metric": "accuracy", "dev": {"accuracy": i / 7}, "data": "d" * 64, "backbone": "b" * 64}
-    result |= {"trained_params": 7, "total_params": 70, "wall_seconds": 3.5, "threads": 1, "text": _sentence(rng, 2)}
+    result |= {"trained_params": 7, "total_params": 70, "train_rows": 9, "wall_seconds": 3.5, "threads": 1}
+    result |= {"text": _sentence(rng, 2)}
     result |= {"test": {"accuracy": 0.5}} if rng.random() < 0.3 else {}
     failed = rng.random() < 0.2
     return {"id": f"{i:08x}", "status": "failed" if failed else "done", "trial": trial, "work": 2.5} | (
@@ -258,7 +259,7 @@ def _plain_ledger(path: Path) -> list[list]:
     return [[*records, _plain_record(rest)]]
 
 
-NUMBERS = {"trained_params": int, "total_params": int, "threads": int, "wall_seconds": (int, float)}
+NUMBERS = {"trained_params": int, "total_params": int, "train_rows": int, "threads": int, "wall_seconds": (int, float)}
 
 
 def _plain_record(line: bytes) -> dict:
@@ -280,7 +281,10 @@ def _plain_record(line: bytes) -> dict:
     result = value["result"]
     for key, kind in ({"metric": str, "dev": dict, "data": str, "backbone": str} | NUMBERS).items():
         _needs(result, key, kind)
-    if not isinstance(result.get("test"), (dict, type(None))) or result["metric"] not in result["dev"]:
+    test = result.get("test")
+    if not isinstance(test, (dict, type(None))) or any(
+        result["metric"] not in part for part in (result["dev"], test) if part
+    ):
         raise Refuse("a score is missing, or no score", line=True)
     for score in [*result["dev"].values(), *(result.get("test") or {}).values()]:
         if type(score) not in (int, float):

@@ -68,6 +68,29 @@ def test_each_task_has_a_row_and_their_mean_is_the_last():
     ]
 
 
+def test_scores_of_two_metrics_are_not_subtracted():
+    def by_accuracy(record):
+        result = {**record["result"], "metric": "accuracy", "dev": {"f1": 0.1, "accuracy": 0.7}}
+        trial = {**record["trial"], "train": {**record["trial"].get("train", {}), "metric": "accuracy"}}
+        return {**record, "id": record["id"] + "a", "trial": trial, "result": result}
+
+    adapter, full = RECORDS[0], RECORDS[2]
+    assert differences([by_accuracy(adapter), full]) == []
+    first, second, mean = differences([adapter, full, by_accuracy(adapter), by_accuracy(full)])
+    assert (first["metric"], first["dev_difference"]) == ("f1", pytest.approx(-10))
+    assert (second["metric"], second["dev_difference"], mean["task"]) == ("accuracy", 0, "mean of 2")
+
+
+def test_two_files_of_ones_own_are_two_tasks():
+    def of_file(record, name):
+        trial, result = record["trial"], record["result"]
+        trial = {**trial, "task": "csv", "data": f"/here/{name}", "task_options": {"text": "t", "label": "l"}}
+        return {**record, "id": record["id"] + name, "trial": trial, "result": {**result, "data": name}}
+
+    both = [of_file(record, name) for name in ("a.csv", "b.csv") for record in (RECORDS[0], RECORDS[2])]
+    assert [row["task"] for row in differences(both)] == ["csv:a.csv", "csv:b.csv", "mean of 2"]
+
+
 def test_backbones_are_not_mixed():
     both = differences([*on_backbone("first", RECORDS[:4]), *on_backbone("second", RECORDS)])
     assert [(row["backbone"], row["task"]) for row in both] == [

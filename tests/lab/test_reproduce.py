@@ -16,7 +16,7 @@ from minibert.backbone import load_backbone, random_backbone
 from minibert.cli import main
 from minibert.cli.arguments import EXPERIMENTS
 from minibert.errors import InputError, counted
-from minibert.lab import figures, reproduce, stream, tables
+from minibert.lab import experiment, figures, reproduce, stream, tables
 from minibert.lab.experiment import Measurement, Scope, best, format_rows, points, rates, summary
 from minibert.lab.ledger import read_ledger
 from minibert.methods import DEFAULT_LR
@@ -208,6 +208,20 @@ def test_what_a_ledger_has_twice_is_not_guessed(ledger_of_figure4, run, tmp_path
     assert code == 2 and "has no trials on this --backbone" in printed.err
 
 
+def test_a_failure_on_one_of_two_backbones_is_not_taken_for_that_of_the_asked_one(ledger_of_figure4, run, tmp_path):
+    header, first, *lines = Path(ledger_of_figure4).read_text().splitlines()
+    failed = {**json.loads(first), "status": "failed", "error": "nan"}
+    other = json.loads(lines[0])
+    other = {**other, "id": "other", "result": {**other["result"], "backbone": "b" * 64}}
+    path = tmp_path / "ledger.jsonl"
+    path.write_text("\n".join([header, *lines, json.dumps(failed), ""]))
+    code, _, printed = run("figure4", "--from-ledger", "--ledger", str(path))
+    assert code == 1 and "1 trial failed" in printed.out
+    path.write_text("\n".join([header, *lines, json.dumps(failed), json.dumps(other), ""]))
+    code, _, printed = run("figure4", "--from-ledger", "--ledger", str(path))
+    assert code == 2 and "lacks trials (opinions 1 of" in printed.err
+
+
 def test_only_the_asked_sizes_are_tried(run):
     code, out, printed = run("figure4", "--sizes", "3,5", "--dry-run")
     assert code == 0 and "5 trials" in printed.out, "two sizes, two top-k, LayerNorms"
@@ -320,11 +334,13 @@ def driven(experiment, scope, score):
         for trial in trials:
             value = score(trial)
             dev, test = value if isinstance(value, tuple) else (value, None)
+            if math.isnan(dev):
+                continue
             params = {"full": 1000, "layernorm": 1}.get(trial.method) or 10 * (trial.top_k or trial.adapter.size)
             halved = ("accuracy", "accuracy_mismatched") if trial.task == "mnli" else ("accuracy",)
             halved = () if trial.task == "stsb" else halved
             dev, test = (x and {"score": x} | dict.fromkeys(halved, x / 2) for x in (dev, test))
-            results[trial] = {"metric": "score", "dev": dev, "test": test, "trained_params": params}
+            results[trial] = {"task": trial.task, "metric": "score", "dev": dev, "test": test, "trained_params": params}
         return results
 
     return reproduce._drive(experiment(scope), run), asked
@@ -360,8 +376,10 @@ def test_table1_tries_each_size_as_often_as_full_fine_tuning_and_takes_the_best(
 
 
 def test_table2_gives_each_number_of_top_layers_a_rate_of_its_own(scope, monkeypatch):
-    labelled = Namespace(labels=np.zeros(1), test=None)
-    monkeypatch.setattr(tables, "load", lambda trial: Namespace(test=labelled, metrics=("score",), task=trial.task))
+    for module in (tables, experiment):
+        monkeypatch.setattr(
+            module, "load", lambda trial: Namespace(labelled_test=(), metrics=("score",), task=trial.task)
+        )
     monkeypatch.setattr(tables, "no_bert", lambda data, *_: {"dev": {"score": 0.1}, "test": {"score": 0.2}})
 
     def score(trial):
@@ -382,18 +400,26 @@ def test_table2_gives_each_number_of_top_layers_a_rate_of_its_own(scope, monkeyp
     assert settings["variable"]["dev"] == pytest.approx(70)
 
 
-def test_table2_needs_test_labels(scope, monkeypatch):
-    monkeypatch.setattr(tables, "load", lambda _: Namespace(test=None))
-    with pytest.raises(InputError, match="table2 scores on test, and task cola"):
-        drive(tables.table2, scope("cola"), lambda _: 0.5)
+@pytest.mark.parametrize(("of_paper", "tasks"), [(tables.table2, ("trec",)), (figures.figure3, ("cola", "trec"))])
+def test_a_task_that_is_scored_on_test_needs_labels_there(scope, monkeypatch, of_paper, tasks):
+    for module in (tables, experiment):
+        monkeypatch.setattr(module, "load", lambda _: Namespace(labelled_test=None, metrics=("score",)))
+    asked = []
+    with pytest.raises(InputError, match="task trec has no labelled test split"):
+        drive(of_paper, scope(*tasks), lambda trial: asked.append(trial) or 0.5)
+    assert asked == [], "nothing was trained"
+    monkeypatch.setattr(tables, "no_bert", lambda *_: {"dev": {"score": 0.1}, "test": {"score": 0.2}})
+    with pytest.raises(InputError, match="task trec has no score on test"):  # from a ledger that lacks it
+        drive(of_paper, scope(*tasks, recalls=True), lambda _: 0.5)
 
 
-def test_figure3_takes_percentiles_over_tasks_and_test_scores_where_there_are_any(scope):
+def test_figure3_takes_percentiles_over_tasks_of_glue_on_dev_and_of_others_on_test(scope, monkeypatch):
+    monkeypatch.setattr(experiment, "load", lambda _: Namespace(labelled_test=()))
     gain = {"cola": 0.01, "mrpc": 0.02, "rte": 0.06, "trec": 0.05}
 
     def score(trial):
         dev = 0.5 + (gain[trial.task] if trial.method == "adapter" else 0)
-        return (dev, 0.8) if trial.task == "trec" else dev
+        return (dev, 0.8) if trial.task in ("trec", "mrpc") else dev  # MRPC's release has test labels, too
 
     found, asked = drive(figures.figure3, scope(*gain, epochs=(3,), rates=1), score)
     assert {trial.method for trial in asked} == {"adapter", "top_k", "full"}, "LayerNorms alone are of figure 4"
@@ -402,6 +428,9 @@ def test_figure3_takes_percentiles_over_tasks_and_test_scores_where_there_are_an
     assert [glue[key] for key in ("p20", "p50", "p80")] == pytest.approx(list(np.percentile([1, 2, 6], (20, 50, 80))))
     assert (glue["tasks"], further["tasks"]) == (3, 1) and further["p50"] == pytest.approx(0)
     assert bands["GLUE", "top_k", 2]["p80"] == 0 and bands["GLUE", "top_k", 2]["params"] == 1000
+    assert {row["task"]: row["split"] for row in found["figure3_tasks"]} == dict.fromkeys(gain, "dev") | {
+        "trec": "test"
+    }
 
 
 @pytest.mark.parametrize("failed, tasks", [("adapter", 2), ("full", 2)])
@@ -411,9 +440,14 @@ def test_figure3_leaves_out_what_failed(scope, failed, tasks):
 
     alone, _ = driven(figures.figure3, scope("rte", epochs=(3,), rates=1), score)
     assert (alone.tables["figure3"] == []) == (alone.draw is None) == (failed == "full"), "nothing cannot be drawn"
-    found, _ = drive(figures.figure3, scope("cola", "mrpc", "rte", epochs=(3,), rates=1), score)
+
+    def of_two_seeds(trial):
+        return math.nan if (trial.task, trial.train.seed) == ("rte", 2) else score(trial)
+
+    found, _ = drive(figures.figure3, scope("cola", "mrpc", "rte", epochs=(3,), rates=1), of_two_seeds)
     (band,) = (row for row in found["figure3"] if (row["method"], row["size_or_k"]) == ("adapter", 64))
     assert (band["p20"], band["p80"], band["tasks"]) == (pytest.approx(10), pytest.approx(10), tasks)
+    assert band["seeds"] == 3, "those of a task that is left out do not count"
 
 
 def test_each_point_of_a_curve_takes_the_rate_and_epochs_that_are_best_for_it(scope):
@@ -521,7 +555,9 @@ def test_extensions_compare_each_variant_with_the_papers_own(scope):
     assert [means["tanh"][key] for key in ("trec", "cola", "mean", "difference")] == pytest.approx([94, 57, 75.5, 4.5])
     assert means["tanh"]["sem"] == pytest.approx(2 / 3**0.5 / 2**0.5)
     assert means["tanh"]["difference_sem"] == pytest.approx(math.hypot(1, 2) / 3**0.5 / 2**0.5)
-    assert means["paper"]["difference"] == means["relu"]["difference"] == 0
+    assert means["paper"]["difference"] == means["relu"]["difference"] == means["paper"]["difference_sem"] == 0
+    assert means["relu"]["difference_sem"] == pytest.approx(2**0.5 / 3**0.5 / 2**0.5), "of two samples, though alike"
+    assert rows["cola", "relu"]["difference_sem"] == pytest.approx(2**0.5 / 3**0.5)
 
 
 def test_stream_leaves_earlier_tasks_as_they_were(run, tmp_path):
@@ -599,6 +635,7 @@ def test_failed_trials_are_left_out_and_the_best_is_chosen_on_dev(tmp_path):
 
     def result(dev, test):
         return {
+            "task": "opinions",
             "metric": "accuracy",
             "dev": {"accuracy": dev},
             "test": test and {"accuracy": test},
@@ -615,7 +652,9 @@ def test_failed_trials_are_left_out_and_the_best_is_chosen_on_dev(tmp_path):
     assert (one_seed["seeds"], one_seed["failed"]) == (1, 1)
     none = summary([scope.trial("opinions", "head", 5)], results)
     assert np.isnan(none["mean"]) and np.isnan(none["params"]) and (none["seeds"], none["failed"]) == (0, 1)
-    assert points(result(0.5, 0.25), "test") == 25 and points(result(0.5, None), "test") == 50
+    assert points(result(0.5, 0.25), "test") == 25
+    with pytest.raises(InputError, match="opinions has no score on test"):
+        points(result(0.5, None), "test")
     assert format_rows([{"a": 1234, "b": 0.5}, {"a": 1}]).splitlines() == ["    a     b", "1,234  0.50", "    1      "]
 
 

@@ -317,6 +317,24 @@ def test_the_table_and_its_csv(tmp_path):
     assert float(rows[0]["mean"]) == pytest.approx(0.42) and float(rows[2]["standard_error"]) == 0
 
 
+def test_a_setting_is_one_whatever_path_its_data_was_read_from():
+    def at(record, path):
+        return {**record, "trial": {**record["trial"], "data": path}}
+
+    records = [at(RECORDS[0], "data"), at(RECORDS[1], "/elsewhere/data"), at(RECORDS[2], "data")]
+    (setting,) = settings_of(records)
+    assert len(setting.results) == 3 and setting.trial.data == "data"
+
+
+def test_scores_of_two_metrics_are_not_ranked_together():
+    def by(record, metric):
+        result = {**record["result"], "metric": metric, "dev": {"matthews": 0.2, "accuracy": 0.8}}
+        return {**record, "id": record["id"] + metric, "result": result}
+
+    first, second = best_settings([by(RECORDS[0], "matthews"), by(RECORDS[3], "accuracy")])
+    assert (first.metric, second.metric) == ("matthews", "accuracy")
+
+
 def test_all_lists_every_setting_the_best_first(tmp_path):
     lines = summarize(RECORDS, every=True).split("\n")
     described = ["M=64 lr=0.001", "M=64 lr=0.003", "M=64 lr=0.01", "lr=0.0001"]  # 42.0, 40.0, then one seed; full
