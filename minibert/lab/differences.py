@@ -19,18 +19,19 @@ COLUMNS += tuple(f"{split}_{part}" for split in SPLITS for part in PARTS)
 def differences(records: list[dict], one: str = "adapter", other: str = "full") -> list[dict]:
     """What a method has more than another: a row a task that has both on the same data by the same metric (of a task
     with several data sets that with most training rows, and of those the first), and last their mean; so for each
-    backbone. Two files of one's own are two tasks.
+    backbone. One's own files of different names are different tasks.
 
     Keys: backbone (the beginning of its fingerprint), task, metric, train_rows, one_settings and other_settings (how
     many were tried), and in points for dev and test: dev_one, dev_other, dev_difference and dev_standard_error, which
     is that of the difference, over seeds. The mean of test is over the tasks that have it, and tells how many.
     """
     pairs: dict[tuple, dict[str, list[Setting]]] = {}
-    for (_, data, backbone, metric, method), settings in groups_of(records).items():
-        pairs.setdefault((backbone, settings[0].trial.label, data, metric), {})[method] = settings
+    for (task, data, backbone, metric, method), settings in groups_of(records).items():
+        pairs.setdefault((backbone, task, data, metric), {})[method] = settings
     rows: dict[str, dict[tuple[str, str], dict]] = {}
-    for (backbone, task, _, metric), found in pairs.items():
+    for (backbone, _, _, metric), found in pairs.items():
         if one in found and other in found:
+            task = found[one][0].trial.label
             row = {"backbone": backbone[:8], "task": task} | _difference(found[one], found[other])
             tasks = rows.setdefault(backbone, {})
             if (task, metric) not in tasks or row["train_rows"] > tasks[task, metric]["train_rows"]:

@@ -157,7 +157,7 @@ def points(result: dict, split: str = "dev", metric: str | None = None) -> float
     """The score that counts, times 100. Raises InputError if the split was not scored."""
     if result.get(split) is None:
         raise InputError(
-            f"task {result['task']} has no score on {split}: its {split} split has no labels; leave it out"
+            f"task {result['task']} has no score on {split}, as it has no labels there: name the others by --tasks"
         )
     return 100 * result[split][metric or result["metric"]]
 
@@ -167,7 +167,9 @@ def check_test(scope: Scope, tasks) -> None:
     of training. What a ledger lacks, `points` tells."""
     for task in () if scope.recalls else tasks:
         if load(scope.trial(task, "head", scope.seeds[0])).labelled_test is None:
-            raise InputError(f"task {task} has no labelled test split, on which it is scored here: leave it out")
+            raise InputError(
+                f"task {task} has no labelled test split, on which it is scored here: name the others by --tasks"
+            )
 
 
 def summary(trials: list[Trial], results: dict, split: str = "dev", metric: str | None = None) -> dict[str, float]:

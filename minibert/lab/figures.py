@@ -33,7 +33,7 @@ from minibert.lab.summary import mean_and_error
 from minibert.trial import Trial
 
 SPREAD = 8, 256  # the sizes over which the paper calls the quality stable
-FURTHER = "further tasks"  # those that are not GLUE's
+NOT_GLUE = "further tasks"
 INIT_STDS = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 LAYERNORM = ("layernorm", "", {"method": "layernorm"})  # a point of figure 4 beside those of its curves
 
@@ -121,7 +121,7 @@ def figure3(scope: Scope) -> Experiment:
     """Percentiles over tasks of the score relative to full fine-tuning, against trained parameters; figure 1 is the
     half of it that GLUE makes. GLUE's tasks are scored on dev, the further ones on test, as in the paper."""
     parts = suites(scope.tasks)
-    split_of = dict.fromkeys(parts.get(FURTHER, ()), "test")
+    split_of = dict.fromkeys(parts.get(NOT_GLUE, ()), "test")
     check_test(scope, split_of)
     rows = yield from curve(scope, scope.adapter_sizes((2, 8, SIZE, 256), (8, SIZE)), split_of)
     rows = [row | {"split": split_of.get(row["task"], "dev")} for row in rows]
@@ -147,7 +147,7 @@ def figure3(scope: Scope) -> Experiment:
 
 def suites(tasks) -> dict[str, list[str]]:
     """GLUE's tasks and the others, apart."""
-    parts = {"GLUE": [t for t in tasks if t in GLUE], FURTHER: [t for t in tasks if t not in GLUE]}
+    parts = {"GLUE": [t for t in tasks if t in GLUE], NOT_GLUE: [t for t in tasks if t not in GLUE]}
     return {name: members for name, members in parts.items() if members}
 
 

@@ -103,6 +103,7 @@ class _Measured:
 class _Result:
     """What the result of a trial that is done has, for those who read a ledger; the rest is for people."""
 
+    task: str
     metric: str
     dev: dict
     data: str
@@ -134,7 +135,7 @@ def _record(path, number: int, line: bytes) -> dict:
         for split in ("dev", "test"):
             if not all(type(score) in (int, float) for score in (result.get(split) or {}).values()):
                 raise InputError(f"{where}, result: the scores of {split} are not all numbers")
-        for split in ("dev", "test") if result.get("test") else ("dev",):
+        for split in ("dev",) if result.get("test") is None else ("dev", "test"):
             if result["metric"] not in result[split]:
                 raise InputError(f"{where}, result: {split} has no {shown(result['metric'])}")
         if not result["wall_seconds"] > 0:

@@ -143,4 +143,5 @@ def beside(own: dict, other: dict) -> dict[str, float]:
     """How far a summary's mean is above that of another, and the standard error of that; a summary beside itself is
     not of two samples, and has none."""
     error = 0.0 if own is other else hypot(own["sem"], other["sem"])
-    return {"difference": own["mean"] - other["mean"], "difference_sem": error}
+    difference = round(own["mean"] - other["mean"], 10)  # 0, and not 1e-14, where means are alike
+    return {"difference": difference, "difference_sem": error}

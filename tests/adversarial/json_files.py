@@ -211,7 +211,7 @@ def _plain_predictions(path: Path) -> dict:
 
 def _record(rng: Random, i: int) -> dict:
     trial = {"task": "sst2", "method": "adapter", "data": None, "train": {"lr": 1e-3, "seed": i}}
-    result = {"metric": "accuracy", "dev": {"accuracy": i / 7}, "data": "d" * 64, "backbone": "b" * 64}
+    result = {"task": "sst2", "metric": "accuracy", "dev": {"accuracy": i / 7}, "data": "d" * 64, "backbone": "b" * 64}
     result |= {"trained_params": 7, "total_params": 70, "train_rows": 9, "wall_seconds": 3.5, "threads": 1}
     result |= {"text": _sentence(rng, 2)}
     result |= {"test": {"accuracy": 0.5}} if rng.random() < 0.3 else {}
@@ -279,11 +279,11 @@ def _plain_record(line: bytes) -> dict:
         return value
     _needs(value, "result", dict)
     result = value["result"]
-    for key, kind in ({"metric": str, "dev": dict, "data": str, "backbone": str} | NUMBERS).items():
+    for key, kind in ({"task": str, "metric": str, "dev": dict, "data": str, "backbone": str} | NUMBERS).items():
         _needs(result, key, kind)
     test = result.get("test")
     if not isinstance(test, (dict, type(None))) or any(
-        result["metric"] not in part for part in (result["dev"], test) if part
+        result["metric"] not in part for part in (result["dev"], test) if part is not None
     ):
         raise Refuse("a score is missing, or no score", line=True)
     for score in [*result["dev"].values(), *(result.get("test") or {}).values()]:

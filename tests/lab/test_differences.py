@@ -81,14 +81,17 @@ def test_scores_of_two_metrics_are_not_subtracted():
     assert (second["metric"], second["dev_difference"], mean["task"]) == ("accuracy", 0, "mean of 2")
 
 
-def test_two_files_of_ones_own_are_two_tasks():
-    def of_file(record, name):
+def test_two_files_of_ones_own_are_two_tasks_and_one_that_was_renamed_is_one():
+    def of_file(record, name, data=None):
         trial, result = record["trial"], record["result"]
         trial = {**trial, "task": "csv", "data": f"/here/{name}", "task_options": {"text": "t", "label": "l"}}
-        return {**record, "id": record["id"] + name, "trial": trial, "result": {**result, "data": name}}
+        return {**record, "id": record["id"] + name, "trial": trial, "result": {**result, "data": data or name}}
 
-    both = [of_file(record, name) for name in ("a.csv", "b.csv") for record in (RECORDS[0], RECORDS[2])]
+    adapter, full = RECORDS[0], RECORDS[2]
+    both = [of_file(record, name) for name in ("a.csv", "b.csv") for record in (adapter, full)]
     assert [row["task"] for row in differences(both)] == ["csv:a.csv", "csv:b.csv", "mean of 2"]
+    renamed = [of_file(adapter, "a.csv"), of_file(full, "later.csv", data="a.csv")]
+    assert [row["task"] for row in differences(renamed)] == ["csv:a.csv", "mean of 1"]
 
 
 def test_backbones_are_not_mixed():

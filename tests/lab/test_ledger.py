@@ -25,7 +25,14 @@ TRIAL = make_trial(task="cola").to_dict()
 
 def record(i, status="done"):
     """A record such as a sweep writes."""
-    result = {"metric": "accuracy", "dev": {"accuracy": i / 7}, "data": "d", "backbone": "b", "text": "é\n\u2028"}
+    result = {
+        "task": "cola",
+        "metric": "accuracy",
+        "dev": {"accuracy": i / 7},
+        "data": "d",
+        "backbone": "b",
+        "text": "é\n\u2028",
+    }
     result |= {"trained_params": 5, "total_params": 100, "train_rows": 9, "wall_seconds": 2.0, "threads": 1}
     outcome = {"result": result} if status == "done" else {"error": "NonFiniteLoss: é\n\u2028"}
     return {"id": f"trial{i}", "status": status, "trial": TRIAL, "work": 10.0, **outcome}
@@ -175,6 +182,7 @@ def test_a_huge_value_makes_no_huge_message(three, part, name, value):
         (record(2) | {"trial": {"task": "cola", "top_k": "x"}}, ""),
         (with_result(dev={"f1": 1.0}), "dev has no 'accuracy'"),
         (with_result(test={"f1": 1.0}), "test has no 'accuracy'"),
+        (with_result(test={}), "test has no 'accuracy'"),
         (with_result(dev={"accuracy": "1"}), "the scores of dev are not all numbers"),
         (with_result(test={"accuracy": None}), "the scores of test are not all numbers"),
         (with_result(test=[1]), "test is [1], expected an object or null"),

@@ -59,7 +59,8 @@ def noted(trial, backbone_path, folder):
     with open(os.environ[RUNS], "a") as file:
         file.write(f"{trial.train.seed}\n")
     numbers = {"trained_params": 1, "total_params": 2, "train_rows": 9, "wall_seconds": 1.0, "threads": 1}
-    return {"metric": "accuracy", "dev": {"accuracy": 0.1 * trial.train.seed}, "data": "d", "backbone": "b", **numbers}
+    known = {"task": trial.task, "data": "d", "backbone": "b"}
+    return {"metric": "accuracy", "dev": {"accuracy": 0.1 * trial.train.seed}, **known, **numbers}
 
 
 def raises_for_seed_1(trial, backbone_path, folder):
