@@ -118,7 +118,14 @@ def test_a_ledger_and_its_table(place, tmp_path):
     done = run(0, *command, ledger)
     assert_refused(done)
     assert contents(tmp_path) == {"ledger.jsonl": b""}
-    result = {"metric": "accuracy", "dev": {"accuracy": 0.5}, "data": "d", "backbone": "b", "threads": 1}
+    result = {
+        "task": "cola",
+        "metric": "accuracy",
+        "dev": {"accuracy": 0.5},
+        "data": "d",
+        "backbone": "b",
+        "threads": 1,
+    }
     result |= {"trained_params": 5, "total_params": 100, "train_rows": 9, "wall_seconds": 2.0}
     record = {"id": "a", "status": "done", "work": 1.0, "trial": make_trial(task="cola").to_dict(), "result": result}
     ledger.write_text('{"format": "minibert-ledger", "version": 1}\n' + json.dumps(record) + "\n")
