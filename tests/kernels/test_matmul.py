@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from back_ends import LONG, SMALL, TOLERANCE, assert_products_agree, each_back_end, each_dtype, skip_on
+from back_ends import BACK_ENDS, LONG, SMALL, TOLERANCE, assert_products_agree, each_back_end, each_dtype, skip_on
 
 from kernels import reference
 
@@ -56,11 +56,17 @@ def test_products_of_nothing(back_end, dtype, n_in, n_out):
 @each_back_end
 @pytest.mark.parametrize("n_in, n_out", [(333, 7), (333, 66), (333, 497), (384, 8), (5, 384)])
 def test_an_element_does_not_depend_on_its_place(back_end, n_in, n_out):
-    """Micro-tiles and panels at the edges are moved back; what comes out must be the same to the last bit."""
+    """Micro-tiles and panels at the edges are moved back; what comes out must be the same to the last bit.
+
+    Of plain loops that is asked for rows alone: LLVM takes several elements of a row at once and the last ones one by
+    one, and on some processors (AVX2 without AVX-512) rounds them differently.
+    """
     skip_on(("numpy", "blas"), back_end, "BLAS sums as it likes")
     rng = np.random.default_rng(0)
     x, W, b, dy = (rng.standard_normal(s).astype(np.float32) for s in ((31, n_in), (n_in, n_out), n_out, (31, n_out)))
     rows, inputs, outputs = (rng.permutation(n) for n in (31, n_in, n_out))
+    if back_end is BACK_ENDS.get("plain"):
+        inputs, outputs = np.arange(n_in), np.arange(n_out)
     moved = back_end.matmul(x[rows], np.ascontiguousarray(W[:, outputs]), b[outputs])
     np.testing.assert_array_equal(moved, back_end.matmul(x, W, b)[rows][:, outputs])
     moved = back_end.matmul_dx(dy[rows], np.ascontiguousarray(W[inputs]))
