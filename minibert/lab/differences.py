@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minibert.lab.summary import Setting, align, error_of_mean, groups_of, mean_and_error, ranked
+from minibert.lab.summary import Setting, align, error_of_difference, error_of_mean, groups_of, mean_and_error, ranked
 from minibert.storage import write_rows
 
 SPLITS = ("dev", "test")
@@ -18,8 +18,8 @@ COLUMNS += tuple(f"{split}_{part}" for split in SPLITS for part in PARTS)
 
 def differences(records: list[dict], one: str = "adapter", other: str = "full") -> list[dict]:
     """What a method has more than another: a row a task that has both on the same data by the same metric (of a task
-    with several data sets that with most training rows, and of those the first), and last their mean; so for each
-    backbone. One's own files of different names are different tasks.
+    with several data sets that with most training rows, and of those the first; with several metrics a row each), and
+    last the mean of the rows; so for each backbone. One's own files of different names are different tasks.
 
     Keys: backbone (the beginning of its fingerprint), task, metric, train_rows, one_settings and other_settings (how
     many were tried), and in points for dev and test: dev_one, dev_other, dev_difference and dev_standard_error, which
@@ -45,7 +45,7 @@ def _difference(ones: list[Setting], others: list[Setting]) -> dict:
     row |= {"one_settings": len(ones), "other_settings": len(others)}
     for split in SPLITS:
         (a, a_error), (b, b_error) = (mean_and_error(setting.scores(split)) for setting in (one, other))
-        values = a, b, a - b, math.hypot(a_error, b_error)
+        values = a, b, a - b, error_of_difference(a_error, b_error)
         row |= {f"{split}_{part}": 100 * value for part, value in zip(PARTS, values, strict=True)}
     return row
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from math import hypot, isnan
+from math import isnan
 from operator import itemgetter
 from statistics import mean
 
@@ -29,7 +29,7 @@ from minibert.lab.experiment import (
     sweep_then_seeds,
     top_layers,
 )
-from minibert.lab.summary import mean_and_error
+from minibert.lab.summary import error_of_difference, mean_and_error
 from minibert.trial import Trial
 
 SPREAD = 8, 256  # the sizes over which the paper calls the quality stable
@@ -108,7 +108,7 @@ def _spread(rows: list[dict]) -> dict:
         f"M = {row['size_or_k']}": row["mean"] for row in sorted(rows, key=itemgetter("size_or_k"))
     }
     spread |= {"best": best["size_or_k"], "worst": worst["size_or_k"], "difference": best["mean"] - worst["mean"]}
-    return spread | {"sem": hypot(best["sem"], worst["sem"])}
+    return spread | {"sem": error_of_difference(best["sem"], worst["sem"])}
 
 
 def figure5(scope: Scope) -> Experiment:

@@ -50,6 +50,11 @@ def error_of_mean(errors) -> float:
     return math.hypot(*errors) / len(errors)
 
 
+def error_of_difference(one, other) -> float:
+    """The standard error of the difference of two numbers of two samples that have these standard errors."""
+    return math.hypot(one, other)
+
+
 def settings_of(records: list[dict]) -> list[Setting]:
     """The settings in the ledger's records, from the trials that are done, in the order of their first one."""
     found: dict[tuple, tuple[Trial, dict]] = {}

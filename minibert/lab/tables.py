@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from math import hypot
 from statistics import mean
 
 from minibert.adapter_variants import VARIANTS
@@ -25,7 +24,7 @@ from minibert.lab.experiment import (
     sweep_then_seeds,
     top_layers,
 )
-from minibert.lab.summary import error_of_mean
+from minibert.lab.summary import error_of_difference, error_of_mean
 from minibert.run import load
 from minibert.trial import Trial
 
@@ -142,6 +141,6 @@ def extensions(scope: Scope) -> Experiment:
 def beside(own: dict, other: dict) -> dict[str, float]:
     """How far a summary's mean is above that of another, and the standard error of that; a summary beside itself is
     not of two samples, and has none."""
-    error = 0.0 if own is other else hypot(own["sem"], other["sem"])
+    error = 0.0 if own is other else error_of_difference(own["sem"], other["sem"])
     difference = round(own["mean"] - other["mean"], 10)  # 0, and not 1e-14, where means are alike
     return {"difference": difference, "difference_sem": error}

@@ -167,7 +167,10 @@ def test_a_huge_value_makes_no_huge_message(three, part, name, value):
     ("wrong", "words"),
     [
         *[(without(name), f"'{name}' is missing") for name in ("trial", "work")],
-        *[(without(name, "result"), f"'{name}' is missing") for name in ("metric", "dev", "train_rows", "threads")],
+        *[
+            (without(name, "result"), f"'{name}' is missing")
+            for name in ("task", "metric", "dev", "train_rows", "threads", "wall_seconds")
+        ],
         (without("result"), "result: expected an object"),
         (without("status"), "no record of a trial"),
         (record(2) | {"status": "dnoe"}, "status is 'dnoe'"),
