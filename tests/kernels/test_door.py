@@ -175,7 +175,7 @@ def test_same_bits_on_one_thread_and_on_two(back_end, dtype, monkeypatch):
 def test_another_back_end_runs_the_whole_program(other, tmp_path):
     """Scores, every gradient with dropout and the losses of some steps are those of this process."""
     if other == kernels.BACKEND:
-        pytest.skip("this process runs on it")
+        pytest.skip(f"this process runs on {other} itself")
     theirs_of = numbers_of(other, tmp_path / "numbers.npz", steps=3)
     for method in METHODS:
         theirs, ours = theirs_of[method], numbers(method, 3)

@@ -37,9 +37,12 @@ def head_training(backbone, out, **settings):
     return make_training(backbone, out, replace(CONFIG, **{"lr": 0.05} | settings), "head", make_task(150, 90))
 
 
-def test_every_text_is_read_once(backbone, tmp_path, passes):
-    head_training(backbone, tmp_path / "head").run()
+def test_every_text_is_read_once_and_that_is_said(backbone, tmp_path, passes, capsys):
+    training = head_training(backbone, tmp_path / "head")
+    training.quiet = False
+    training.run()
     assert passes == [64, 64, 22, 64, 26]
+    assert capsys.readouterr().out.startswith("the frozen encoder reads every text once")
     passes.clear()
     make_training(backbone, tmp_path / "other", CONFIG, "layernorm").run()
     assert len(passes) == 4 * (3 + 1)  # a step or a dev set each
