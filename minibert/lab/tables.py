@@ -59,16 +59,17 @@ def table1(scope: Scope) -> Experiment:
         (f"adapters (best of {', '.join(map(str, sizes))})", "adapters"),
         (f"adapters ({SIZE})", f"adapters {SIZE}"),
     ):
-        row, shares = {"method": name}, []
+        row, shares, scores = {"method": name}, [], {}
         for task in scope.tasks:
             trials = chosen[task, label]
-            found = summary(trials, results)
+            found = scores[task] = summary(trials, results)
             details.append({"method": name, "task": task, "setting": trials[0].describe(seed=False), **found})
-            row[task] = found["mean"]
             if task == "mnli":
-                row["mnli_mismatched"] = summary(trials, results, metric="accuracy_mismatched")["mean"]
+                scores["mnli_mismatched"] = summary(trials, results, metric="accuracy_mismatched")
             shares.append(found["params"] / scope.backbone_params)
-        row["mean"] = mean(value for column, value in row.items() if column != "method")
+        scores["mean"] = mean_over(list(scores.values()))
+        for column, found in scores.items():
+            row |= {column: found["mean"], f"{column} sem": found["sem"]}
         row["total_params"] = float(len(shares)) if label == "full" else 1 + sum(shares)
         row["trained_percent"] = 100 * mean(shares)
         rows.append(row)

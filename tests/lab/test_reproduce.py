@@ -368,6 +368,8 @@ def test_table1_tries_each_size_as_often_as_full_fine_tuning_and_takes_the_best(
     full, best_size, fixed = found["table1"]
     assert (full["cola"], best_size["cola"], fixed["cola"]) == tuple(map(pytest.approx, (61, 81, 61)))
     assert full["mnli_mismatched"] == pytest.approx(30.5) and full["mean"] == pytest.approx((61 + 61 + 30.5) / 3)
+    errors = [full[f"{task} sem"] for task in ("cola", "mnli", "mnli_mismatched", "mean")]
+    assert np.array(errors) == pytest.approx(np.array([1, 1, 0.5, 2.25**0.5 / 3]) / 3**0.5)
     backbone = tables_scope.backbone_params
     assert full["total_params"] == 2 and fixed["total_params"] == pytest.approx(1 + 2 * 640 / backbone)
     assert best_size["trained_percent"] == pytest.approx(100 * 80 / backbone)
