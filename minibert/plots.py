@@ -184,14 +184,15 @@ def spans_matrix(rows: list[dict], value: str) -> np.ndarray:
 
 
 def draw_heatmap(ax, change: np.ndarray, title: str, label: str) -> None:
-    """change[i, j] of a score without the adapters of layers i to j, both counted in; NaN where there is no such span.
+    """change[i, j] of a score without the adapters of layers i to j, both counted in; NaN where there is no such span,
+    or no such change.
 
-    Each cell has its number, and those without a span are hatched. Single layers, the diagonal, are framed.
+    Each cell has its number, and those without one are hatched. Single layers, the diagonal, are framed.
     """
     from matplotlib.patches import Rectangle
 
     change = np.asarray(change, float)
-    n_layers, largest = len(change), max(1e-9, np.nanmax(np.abs(change)))
+    n_layers, largest = len(change), np.nanmax(np.abs(change), initial=1e-9)
     ax.add_patch(Rectangle((-0.5, -0.5), n_layers, n_layers, fill=False, hatch="////", edgecolor="lightgrey", zorder=0))
     image = ax.imshow(change, cmap="viridis", vmin=-largest, vmax=0, zorder=1)
     small = {"ha": "center", "va": "center", "fontsize": 9 if n_layers <= 6 else 6}

@@ -170,3 +170,10 @@ def test_figure6_has_relative_changes_and_the_initialization(drawn):
     assert second.get_title() == "two: adapters removed (3 seeds)" and last.get_xscale() == "log"
     assert len({container.lines[0].get_marker() for container in last.containers}) == 2
     assert [text.get_text() for text in last.get_legend().get_texts()] == ["one (accuracy)", "two (accuracy)"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_figure6_leaves_the_changes_of_a_score_of_nothing_blank(drawn):
+    rows = [{**row, "metric": "matthews", "seeds": 3} for row in ablation_rows("one", "score", 0.0, 0 * SCORES)]
+    plots.figure6(rows, init_rows("one"), "x.png")
+    assert texts(drawn().axes[0]) == []

@@ -6,6 +6,8 @@ LayerNorms. How much a task's score falls shows where its adapters do their work
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from tqdm import tqdm
 
@@ -36,7 +38,7 @@ def ablation_metric(metrics: tuple[str, ...]) -> str:
 
 def ablation_rows(task: str, metric: str, full: float, scores: np.ndarray) -> list[dict]:
     """One row a span, for a CSV file. change: that of the score, times 100; relative: the same in percent of the score
-    with all adapters."""
+    with all adapters, NaN where that is 0."""
     n_layers = len(scores)
     return [
         {
@@ -46,7 +48,7 @@ def ablation_rows(task: str, metric: str, full: float, scores: np.ndarray) -> li
             metric: scores[i, j],
             "full": full,
             "change": 100 * (scores[i, j] - full),
-            "relative": 100 * (scores[i, j] - full) / abs(full) if full else 0.0,
+            "relative": 100 * (scores[i, j] - full) / abs(full) if full else math.nan,
         }
         for i in range(n_layers)
         for j in range(i, n_layers)

@@ -77,6 +77,8 @@ def test_every_span_is_scored_without_its_adapters(model, batch):
     assert [(row["first"], row["last"]) for row in rows] == [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
     assert all(row["relative"] == pytest.approx(100 * (row["accuracy"] / full - 1)) for row in rows)
     assert len(format_heatmap(full, scores).splitlines()) == 4
+    of_nothing = ablation_rows("made up", "matthews", 0.0, scores)
+    assert all(np.isnan(row["relative"]) and row["change"] == 100 * row["matthews"] for row in of_nothing)
 
 
 def test_a_task_without_adapters_is_refused(batch):
