@@ -37,22 +37,19 @@ def ablation_metric(metrics: tuple[str, ...]) -> str:
 
 
 def ablation_rows(task: str, metric: str, full: float, scores: np.ndarray) -> list[dict]:
-    """One row a span, for a CSV file. change: that of the score, times 100; relative: the same in percent of the score
-    with all adapters, NaN where that is 0."""
+    """One row a span, for a CSV file: the score without its adapters, that with all, and the `changes` between them."""
     n_layers = len(scores)
     return [
-        {
-            "task": task,
-            "first": i,
-            "last": j,
-            metric: scores[i, j],
-            "full": full,
-            "change": 100 * (scores[i, j] - full),
-            "relative": 100 * (scores[i, j] - full) / abs(full) if full else math.nan,
-        }
+        {"task": task, "first": i, "last": j, metric: scores[i, j], "full": full, **changes(scores[i, j], full)}
         for i in range(n_layers)
         for j in range(i, n_layers)
     ]
+
+
+def changes(score: float, full: float) -> dict[str, float]:
+    """change: that from the score with all adapters, times 100; relative: the same in percent of that score, NaN where
+    it is 0."""
+    return {"change": 100 * (score - full), "relative": 100 * (score - full) / abs(full) if full else math.nan}
 
 
 def format_heatmap(full: float, scores: np.ndarray) -> str:

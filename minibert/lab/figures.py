@@ -11,7 +11,7 @@ import numpy as np
 
 from minibert import plots
 from minibert.data.glue import GLUE
-from minibert.lab.ablate import ablated_scores, ablation_metric, ablation_rows
+from minibert.lab.ablate import ablated_scores, ablation_metric, ablation_rows, changes
 from minibert.lab.experiment import (
     SIZE,
     Experiment,
@@ -175,12 +175,12 @@ def figure6(scope: Scope) -> Experiment:
 
 
 def _spans(scope: Scope, trial: Trial) -> list[dict]:
-    """Rows (task, first, last, score, full, change, relative, metric): the score without the adapters of each span."""
+    """Rows (task, first, last, score, full, metric): the score without the adapters of each span, and with all."""
     model, split, metrics = scope.reopened(trial, scope.trained(trial))
     metric = ablation_metric(metrics)
-    return [
-        {**row, "metric": metric} for row in ablation_rows(trial.task, "score", *ablated_scores(model, split, metric))
-    ]
+    rows = ablation_rows(trial.task, "score", *ablated_scores(model, split, metric))
+    measured = "task", "first", "last", "score", "full"  # what follows from these may be NaN, which no ledger holds
+    return [{name: row[name] for name in measured} | {"metric": metric} for row in rows]
 
 
 def _mean_spans(of_seeds: list[list[dict]]) -> list[dict]:
@@ -190,6 +190,7 @@ def _mean_spans(of_seeds: list[list[dict]]) -> list[dict]:
     for same in zip(*of_seeds, strict=True):
         row = {name: same[0][name] for name in ("task", "first", "last", "metric")}
         row |= {name: 100 * mean(one[name] for one in same) for name in ("score", "full")}
-        row |= {name: mean(one[name] for one in same) for name in ("change", "relative")}
-        rows.append(row | {"sem": mean_and_error([one["relative"] for one in same])[1], "seeds": len(same)})
+        changed = [changes(one["score"], one["full"]) for one in same]
+        row |= {name: mean(one[name] for one in changed) for name in ("change", "relative")}
+        rows.append(row | {"sem": mean_and_error([one["relative"] for one in changed])[1], "seeds": len(same)})
     return rows

@@ -269,13 +269,19 @@ def test_figure6_removes_adapters_and_varies_their_start(run):
 
 def test_figure6_averages_the_spans_over_seeds():
     same = {"task": "a", "first": 0, "last": 1, "metric": "f1"}
-    one, two = (
-        [same | {"score": score, "full": 0.5, "change": 1, "relative": relative}]
-        for score, relative in ((0.25, -10.0), (0.75, -30.0))
-    )
-    (row,) = figures._mean_spans([one, two])
-    expected = {"score": 50.0, "full": 50.0, "change": 1, "relative": -20.0, "sem": pytest.approx(10.0), "seeds": 2}
-    assert row == same | expected
+    (row,) = figures._mean_spans([[same | {"score": score, "full": 0.5}] for score in (0.45, 0.35)])
+    expected = {"score": 40.0, "full": 50.0, "change": -10.0, "relative": -20.0, "sem": 10.0, "seeds": 2}
+    assert row == same | {name: pytest.approx(value) for name, value in expected.items()}
+
+
+def test_figure6_where_the_score_with_all_adapters_is_0(monkeypatch):
+    scope = Namespace(trained=lambda trial: None, reopened=lambda *_: (None, None, ("matthews",)))
+    monkeypatch.setattr(figures, "ablated_scores", lambda *_: (0.0, np.array([[0.1, 0.2], [np.nan, 0.3]])))
+    rows = figures._spans(scope, Namespace(task="cola"))
+    json.dumps(rows, allow_nan=False)  # a ledger holds them
+    means = figures._mean_spans([rows, rows])
+    assert all(math.isnan(row["relative"]) and math.isnan(row["sem"]) for row in means)
+    assert [row["change"] for row in means] == pytest.approx([10, 20, 30])
 
 
 def test_table1_has_the_papers_rows_and_columns(run):
