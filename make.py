@@ -45,7 +45,7 @@ def environment(folder: str, *requirements: str) -> str:
         if not Path(folder, "pyvenv.cfg").exists():
             print(f"making {folder} with Python {sys.version.split()[0]}", flush=True)
             venv.create(folder, with_pip=True)
-        print("installing packages: pip is silent, for a minute or two", flush=True)
+        print("installing packages: pip prints nothing meanwhile (a minute or two, longer with PyTorch)", flush=True)
         for requirement in requirements:
             editable = ["--editable"] if requirement.startswith(".") else []
             run(python, "-m", "pip", "install", "--quiet", *editable, requirement)

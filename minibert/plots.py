@@ -187,7 +187,8 @@ def draw_heatmap(ax, change: np.ndarray, title: str, label: str) -> None:
     """change[i, j] of a score without the adapters of layers i to j, both counted in; NaN where there is no such span,
     or no such change.
 
-    Each cell has its number, and those without one are hatched. Single layers, the diagonal, are framed.
+    Each cell has its number, and those without one are hatched. Single layers, the diagonal, are framed if they have
+    one.
     """
     from matplotlib.patches import Rectangle
 

@@ -140,7 +140,7 @@ class Training:
         once and not in every epoch. This counts as work of the epoch under way."""
         if not self.model.has_features or self._is_trained():
             return
-        self.say("the frozen encoder reads every text once; the epochs train the head on what it gave")
+        self.say("the frozen encoder reads all texts once; the epochs train the head alone, on the vectors it gave")
         start, splits = time.perf_counter(), [self.train, *self.dev.values()]
         self.epoch.tokens += sum(split.batch.n_tokens for split in splits)
         parts = sum(math.ceil(len(split.batch) / EVAL_BATCH) for split in splits)

@@ -47,8 +47,8 @@ def ablation_rows(task: str, metric: str, full: float, scores: np.ndarray) -> li
 
 
 def changes(score: float, full: float) -> dict[str, float]:
-    """change: that from the score with all adapters, times 100; relative: the same in percent of that score, NaN where
-    it is 0."""
+    """change: how far the score is above `full`, that with all adapters, times 100; relative: the same in percent of
+    the size of `full`, NaN if that is 0."""
     return {"change": 100 * (score - full), "relative": 100 * (score - full) / abs(full) if full else math.nan}
 
 

@@ -185,7 +185,7 @@ def _spans(scope: Scope, trial: Trial) -> list[dict]:
 
 def _mean_spans(of_seeds: list[list[dict]]) -> list[dict]:
     """The mean of each span's numbers over models that differ in the seed, scores in points; sem: the standard error
-    of `relative`."""
+    of `relative`. Both are NaN if the score with all adapters is 0 for one of the seeds."""
     rows = []
     for same in zip(*of_seeds, strict=True):
         row = {name: same[0][name] for name in ("task", "first", "last", "metric")}
